@@ -1,0 +1,3 @@
+"""The live state, in Redis: runs, task instances, gates, events, logs, requests."""
+
+from __future__ import annotations

@@ -1,0 +1,45 @@
+"""The only module that asks the time. Tests replace `utcnow`; leases and order use Redis' TIME, never this clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["EPOCH", "UTC", "boottime", "from_micros", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utcnow() -> datetime:
+    """Return the time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def timestamp() -> float:
+    """Return the seconds since the epoch in UTC, with the machine's clock."""
+    return time.time()
+
+
+def monotonic() -> float:
+    """Return seconds of a clock that never steps back; only differences of it mean anything."""
+    return time.monotonic()
+
+
+def boottime() -> float:
+    """Return seconds since boot, counting the time in which the machine slept (CLOCK_BOOTTIME)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def sleep(seconds: float) -> None:
+    """Wait `seconds`."""
+    time.sleep(seconds)
+
+
+def from_micros(micros: int | str) -> datetime:
+    """Return the aware UTC time of `micros`, microseconds since the epoch as the Lua steps write them."""
+    return EPOCH + timedelta(microseconds=int(micros))
+
+
+def to_micros(moment: datetime) -> int:
+    """Return `moment`, which must be aware, as microseconds since the epoch."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,3 @@
+"""What to run: DAGs, tasks, their graph, templates and versions. Pure: no Redis, no SQL, no clock."""
+
+from __future__ import annotations

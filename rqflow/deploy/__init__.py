@@ -1,0 +1,3 @@
+"""Embedded Redis, state folder, services."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Events into history, logs into the archive."""
+
+from __future__ import annotations

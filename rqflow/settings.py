@@ -1,0 +1,250 @@
+"""All settings: one table of typed fields, read once from defaults, rqflow.cfg and RQFLOW__SECTION__KEY, then passed.
+
+This is the only module that reads the environment or a configuration file. The sample conf/rqflow.cfg, the reference page and
+`rqflow config list` are made from the same fields; tests hold them together.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from rqflow.exceptions import ConfigError
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Size(int):
+    """A number of bytes, written as `512`, `16M`, `1G`."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the length of `90s`, `15m`, `2h`, `7d`, `1h30m`, `0.5s` or a bare number of seconds.
+
+    Raises ValueError for anything else.
+    """
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return timedelta(seconds=float(text))
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
+    if not parts or "".join(a + b for a, b in parts) != text:
+        raise ValueError(f"{text!r} is no duration: write it like 90s, 15m, 2h, 7d or 1h30m")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def format_duration(length: timedelta) -> str:
+    """Return `length` as parse_duration reads it, in the largest unit that divides it."""
+    seconds = length.total_seconds()
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{int(seconds // _UNITS[unit])}{unit}"
+    return f"{seconds:g}s"
+
+
+def parse_size(text: str) -> Size:
+    """Return the bytes of `512`, `48K`, `16M`, `1G`; raises ValueError for anything else."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError(f"{text!r} is no size: write it like 512, 48K, 16M or 1G")
+    return Size(int(match[1]) * _SIZES[match[2].upper()])
+
+
+def format_size(size: int) -> str:
+    """Return `size` bytes as parse_size reads it, in the largest unit that divides it."""
+    for unit in ("T", "G", "M", "K"):
+        if size and size % _SIZES[unit] == 0:
+            return f"{size // _SIZES[unit]}{unit}"
+    return str(size)
+
+
+def key(default: Any, text: str, *, secret: bool = False) -> Any:
+    """Declare one setting: its default, its help text, and whether its value is a secret to be hidden."""
+    return field(default=default, metadata={"help": text, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Core:
+    """Where things are, and how DAG files are loaded."""
+
+    state_dir: str = key("", "Folder of the live state (embedded Redis, SQLite, sockets, spool). Must be on a local disk. "
+                             "Empty: HOME/state, or /var/tmp/rqflow-UID/… when HOME is on a network file system.")
+    dags_folder: str = key("dags", "Folder of DAG files, relative to HOME.")
+    default_queue: str = key("default", "Queue of tasks that name none.")
+    load_timeout: timedelta = key(timedelta(seconds=10), "A DAG file that takes longer to load is refused.")
+    load_memory: Size = key(Size(2 << 30), "Memory that loading a DAG file may take.")
+    unsafe_templates: bool = key(False, "Let values given at the trigger be spliced raw into bash commands even with shell "
+                                        "characters in them. Only for people who trust whoever starts runs.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedisSettings:
+    """The hub's Redis."""
+
+    url: str = key("", "redis://, rediss://, unix:// or sentinel URL. Empty: rqflow runs a private Redis of its own.", secret=True)
+    socket_timeout: timedelta = key(timedelta(seconds=10), "A call that takes longer counts as a broken link.")
+    embedded_linger: timedelta = key(timedelta(seconds=10), "The private Redis ends this long after its last user.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Database:
+    """The history."""
+
+    url: str = key("", "SQLAlchemy URL: mysql://, mariadb://, postgresql:// or sqlite:///. Empty: SQLite in the state folder.", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Broker:
+    """The live state in Redis."""
+
+    run_retention: timedelta = key(timedelta(minutes=10), "Redis keeps a finished run this long.")
+    max_unrecorded: int = key(1_000_000, "Above this many events that no recorder has written to SQL, no task starts.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """Workers, their tasks, and the times of their leases."""
+
+    queues: str = key("default", "Queues that a worker serves, in this order, comma-separated.")
+    slots: int = key(4, "Tasks that one worker runs at the same time.")
+    labels: str = key("", "What this machine has, as `name` or `name=value`, comma-separated; matched with worker_labels of tasks.")
+    work_dir: str = key("", "Folder of a worker: tasks, logs, journal. Must be on a local disk. Empty: worker/ in the state folder.")
+    on_stop: str = key("keep", "What SIGTERM does with running tasks: keep (they go on), drain (wait for them), kill.")
+    heartbeat: timedelta = key(timedelta(seconds=10), "How often a worker tells that it lives.")
+    lease: timedelta = key(timedelta(seconds=60), "A worker not heard of for this long is unreachable.")
+    gap: timedelta = key(timedelta(seconds=5), "With a finite grace: how long before its end a task must be dead.")
+    kill_grace: timedelta = key(timedelta(seconds=10), "Time between TERM and KILL.")
+    pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
+    max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scheduler:
+    """The process that holds the clock."""
+
+    lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced by a standby.")
+    idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logs:
+    """Logs of tasks."""
+
+    folder: str = key("", "Archive on the hub. Empty: logs/ in the state folder.")
+    retention: timedelta = key(timedelta(days=90), "Archived logs are kept this long.")
+    stream_per_task: Size = key(Size(1 << 20), "Bytes of one task in Redis that the archive has not yet taken.")
+    stream_per_worker: Size = key(Size(16 << 20), "The same for all tasks of one worker.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All settings of this process, read once and passed on. `home` is RQFLOW_HOME; `file` the configuration file, if one was read."""
+
+    home: Path
+    file: Path | None = None
+    core: Core = field(default_factory=Core)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    database: Database = field(default_factory=Database)
+    broker: Broker = field(default_factory=Broker)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    logs: Logs = field(default_factory=Logs)
+    #: Where each value that is no default comes from: {"worker.slots": "RQFLOW__WORKER__SLOTS"}.
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+SECTIONS: dict[str, type] = {
+    "core": Core, "redis": RedisSettings, "database": Database, "broker": Broker,
+    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs,
+}
+
+
+def keys() -> list[tuple[str, Field[Any], Any]]:
+    """Return (section, dataclass field, type) of every setting, in the order of the sample file."""
+    return [(name, f, get_type_hints(cls)[f.name]) for name, cls in SECTIONS.items() for f in fields(cls)]
+
+
+def parse(text: str, kind: Any) -> Any:
+    """Return `text` as a value of the type `kind` of a setting; raises ValueError when it is none."""
+    if kind is bool:
+        if text.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
+            raise ValueError(f"{text!r} is neither true nor false")
+        return text.lower() in {"1", "true", "yes", "on"}
+    return {timedelta: parse_duration, Size: parse_size, int: int, str: str}[kind](text)
+
+
+def show(value: Any) -> str:
+    """Return `value` of a setting as it is written in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return format_size(value) if isinstance(value, Size) else str(value)
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return RQFLOW_HOME, or ~/rqflow."""
+    return Path(environ.get("RQFLOW_HOME") or "~/rqflow").expanduser().absolute()
+
+
+def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings: defaults, then `file` (HOME/rqflow.cfg when None), then RQFLOW__SECTION__KEY of `environ`.
+
+    Raises ConfigError naming the place for an unreadable file, an unknown key (with the nearest one) or a bad value.
+    """
+    environ = os.environ if environ is None else environ
+    home = (home or default_home(environ)).expanduser().absolute()
+    named = file or (Path(environ["RQFLOW_CONFIG"]) if environ.get("RQFLOW_CONFIG") else None)
+    source = named or home / "rqflow.cfg"
+    raw = {**_from_file(source, required=named is not None), **_from_environ(environ)}
+    kinds = {f"{section}.{f.name}": kind for section, f, kind in keys()}
+    values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for name, (text, origin) in raw.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1)
+            raise ConfigError(f"{origin}: there is no setting {name}", hint=f"Did you mean {near[0]}?" if near else "")
+        section, _, option = name.partition(".")
+        try:
+            values[section][option] = parse(text, kinds[name])
+        except ValueError as error:
+            raise ConfigError(f"{origin}: {name}: {error}") from error
+    built = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+    origins = {name: origin for name, (_, origin) in raw.items()}
+    return Settings(home=home, file=source if source.is_file() else None, origins=origins, **built)
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, tuple[str, str]]:
+    """Return {"section.key": (text, "file")} of the configuration file; an absent one is empty unless `required`."""
+    if not path.exists() and not required:
+        return {}
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        with path.open(encoding="utf-8") as stream:
+            parser.read_file(stream)
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return {f"{section}.{option}": (text, str(path)) for section in parser.sections() for option, text in parser.items(section)}
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return {"section.key": (text, variable)} of the variables RQFLOW__SECTION__KEY; …_FILE names a file with the value."""
+    known = {f"{section}.{f.name}" for section, f, _ in keys()}
+    found: dict[str, tuple[str, str]] = {}
+    for variable, text in environ.items():
+        if not variable.startswith("RQFLOW__"):
+            continue
+        name = variable.removeprefix("RQFLOW__").lower().replace("__", ".", 1)
+        if name not in known and name.endswith("_file") and name.removesuffix("_file") in known:
+            try:
+                text, name = Path(text).read_text(encoding="utf-8").strip(), name.removesuffix("_file")
+            except OSError as error:
+                raise ConfigError(f"{variable}: {error}") from error
+        found[name] = (text, variable)
+    return found

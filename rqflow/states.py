@@ -1,0 +1,105 @@
+"""The states of task instances and runs, and the one table of what may follow what.
+
+The Lua steps in broker/lua and the guards in store/ obey this table; tests compare them with it. The picture in
+docs/explanation/states.md is drawn from it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class TaskState(str, Enum):
+    """Where a task instance stands. `unreachable` and `cancel_requested` are marks on a running one, no states."""
+
+    #: Waits for upstream tasks.
+    PENDING = "pending"
+    #: Could run by its upstream tasks, but a gate (pool, concurrency, labels, pause …) holds it; the reason says which.
+    PARKED = "parked"
+    #: Waits for a free slot of a worker on its queue.
+    QUEUED = "queued"
+    #: A worker has it.
+    RUNNING = "running"
+    #: Ended well.
+    SUCCESS = "success"
+    #: Ended badly, no try left.
+    FAILED = "failed"
+    #: Not run, because a branch, a short circuit, exit code 99 or its trigger rule said so.
+    SKIPPED = "skipped"
+    #: Not run, because upstream tasks failed.
+    UPSTREAM_FAILED = "upstream_failed"
+    #: A try failed; the next one starts after retry_delay.
+    UP_FOR_RETRY = "up_for_retry"
+    #: A sensor gave its slot back and pokes again later.
+    UP_FOR_RESCHEDULE = "up_for_reschedule"
+    #: The machine that ran it reported it gone, or its grace is over.
+    LOST = "lost"
+    #: A person stopped it, or the run, before it ended.
+    CANCELLED = "cancelled"
+    #: The run has no instance of this task (its start_date lies after the logical date).
+    REMOVED = "removed"
+
+
+class RunState(str, Enum):
+    """Where a DAG run stands."""
+
+    #: Created, not yet started (max_active_runs, or being prepared).
+    QUEUED = "queued"
+    #: Tasks run or wait.
+    RUNNING = "running"
+    #: All tasks ended; no leaf failed.
+    SUCCESS = "success"
+    #: All tasks ended; a leaf failed or is upstream_failed.
+    FAILED = "failed"
+    #: A person stopped it.
+    CANCELLED = "cancelled"
+
+
+T = TaskState
+
+TERMINAL_STATES = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED, T.REMOVED})
+#: States that a trigger rule counts as failure.
+FAILURE_STATES = frozenset({T.FAILED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED})
+#: States in which a task instance waits for something other than upstream tasks.
+WAITING_STATES = frozenset({T.PARKED, T.QUEUED, T.UP_FOR_RETRY, T.UP_FOR_RESCHEDULE})
+TERMINAL_RUN_STATES = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
+
+#: What may follow what. A terminal state is left only by clear (to pending) or by mark (to success, failed, skipped).
+_MARKED = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED})
+_CLEARED = frozenset({T.PENDING})
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    T.PENDING: frozenset({T.PARKED, T.QUEUED, T.SUCCESS, T.SKIPPED, T.UPSTREAM_FAILED, T.CANCELLED, T.REMOVED}) | _MARKED,
+    T.PARKED: frozenset({T.QUEUED, T.RUNNING, T.CANCELLED, T.PENDING}) | _MARKED,
+    T.QUEUED: frozenset({T.PARKED, T.RUNNING, T.CANCELLED, T.PENDING}) | _MARKED,
+    T.RUNNING: frozenset({T.SUCCESS, T.FAILED, T.SKIPPED, T.UP_FOR_RETRY, T.UP_FOR_RESCHEDULE, T.QUEUED, T.LOST, T.CANCELLED}),
+    T.UP_FOR_RETRY: frozenset({T.QUEUED, T.PARKED, T.CANCELLED, T.PENDING}) | _MARKED,
+    T.UP_FOR_RESCHEDULE: frozenset({T.QUEUED, T.PARKED, T.CANCELLED, T.PENDING}) | _MARKED,
+    T.SUCCESS: _CLEARED | _MARKED - {T.SUCCESS},
+    T.FAILED: _CLEARED | _MARKED - {T.FAILED},
+    T.SKIPPED: _CLEARED | _MARKED - {T.SKIPPED},
+    T.UPSTREAM_FAILED: _CLEARED | _MARKED,
+    T.LOST: _CLEARED | _MARKED | {T.UP_FOR_RETRY, T.QUEUED},
+    T.CANCELLED: _CLEARED | _MARKED,
+    T.REMOVED: frozenset(),
+}
+
+#: How each state shows in RQ: the status of the job, and the kind of set or list that holds it (architecture section 5).
+RQ_STATUS: dict[TaskState, str] = {
+    T.PENDING: "deferred",
+    T.PARKED: "deferred",
+    T.QUEUED: "queued",
+    T.RUNNING: "started",
+    T.UP_FOR_RETRY: "scheduled",
+    T.UP_FOR_RESCHEDULE: "scheduled",
+    T.SUCCESS: "finished",
+    T.SKIPPED: "finished",
+    T.FAILED: "failed",
+    T.LOST: "failed",
+    T.UPSTREAM_FAILED: "canceled",
+    T.CANCELLED: "canceled",
+}
+
+
+def may_follow(old: TaskState, new: TaskState) -> bool:
+    """Tell whether `new` may follow `old` by the table."""
+    return new in TRANSITIONS[old]

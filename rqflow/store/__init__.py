@@ -1,0 +1,3 @@
+"""The history, in SQL."""
+
+from __future__ import annotations

@@ -10,7 +10,7 @@ import configparser
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -177,7 +177,8 @@ def parse(text: str, kind: Any) -> Any:
         if text.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() in {"1", "true", "yes", "on"}
-    return {timedelta: parse_duration, Size: parse_size, int: int, str: str}[kind](text)
+    readers: dict[Any, Callable[[str], Any]] = {timedelta: parse_duration, Size: parse_size, int: int, str: str}
+    return readers[kind](text)
 
 
 def show(value: Any) -> str:

@@ -1,0 +1,74 @@
+"""What goes to and comes from the atomic steps: claims, ends, and the events that they write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rqflow.states import TaskState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """One try of a task instance that this worker now holds and must start."""
+
+    run_key: str
+    index: int
+    task_id: str
+    try_number: int
+    execution_id: str
+    job_id: str
+    queue: str
+    version: str
+    #: When the claim was made, by Redis' clock: microseconds since the epoch.
+    started_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How one try ended, as the worker tells it. `state` is success, failed, skipped, cancelled, up_for_retry, up_for_reschedule or lost.
+
+    `ended_ago` and `duration` are seconds by the worker's monotonic clock; Redis' clock turns them into times.
+    """
+
+    run_key: str
+    index: int
+    try_number: int
+    execution_id: str
+    state: TaskState
+    #: Seconds until the next try, for up_for_retry and up_for_reschedule.
+    retry_in: float = 0.0
+    ended_ago: float = 0.0
+    duration: float = 0.0
+    #: Why, in words for people, when it is not a plain success: "exit code 3", "timeout after 5s" …
+    reason: str = ""
+    #: {key: JSON text} to be stored as XComs of this task.
+    xcoms: Mapping[str, str] = field(default_factory=dict)
+    #: Indices of downstream tasks that this one (a branch, a short circuit) said must be skipped.
+    skip: tuple[int, ...] = ()
+    #: host, worker, pid, exit_code, signal, cpu_seconds, max_rss_bytes, log_bytes: kept with the try in SQL.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """The answer to one turn of a worker: what it claimed, and what became of the ends that it told."""
+
+    claims: tuple[Claim, ...]
+    #: "ok" or "stale" for each end, in their order; a stale one was kept as evidence and changed nothing.
+    accepted: tuple[str, ...]
+    #: Keys of runs whose frontier has more to do than one call may: call Broker.advance on them.
+    unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """The answer to a heartbeat: what each execution that it named must do now."""
+
+    #: Execution ids that a person wants stopped.
+    cancel: tuple[str, ...] = ()
+    #: Execution ids that are no longer ours: another try has begun, or the run is gone.
+    unknown: tuple[str, ...] = ()
+    #: Events up to this id are in SQL (architecture section 6, spool).
+    acked: str = ""

@@ -1,0 +1,157 @@
+"""A version of a DAG: plain data with everything that a scheduler and a worker need, named by the sha256 of its JSON.
+
+Loading a file makes one (dag/serialization.py); the broker, the store and the workers only ever see versions, never DAG objects.
+The tasks stand in topological order and are named by their index in it where ids would be long; upstream and downstream lists are
+indices too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """One task of a version. Durations are seconds; None means: not limited, or not set.
+
+    `operator` is the name under which operators/ registers the class ("bash", "python" …); `fields` are the arguments of that class
+    as plain JSON values, of which `template_fields` are rendered before each try.
+    """
+
+    index: int
+    task_id: str
+    operator: str
+    #: The class as the author wrote it, for people: "BashOperator".
+    operator_name: str
+    fields: Mapping[str, Any]
+    template_fields: tuple[str, ...] = ()
+    upstream: tuple[int, ...] = ()
+    downstream: tuple[int, ...] = ()
+    trigger_rule: str = "all_success"
+    group_id: str = ""
+    owner: str = ""
+    doc: str = ""
+
+    queue: str = "default"
+    pool: str = "default_pool"
+    pool_slots: int = 1
+    #: Effective weight, after weight_rule; higher runs first.
+    weight: int = 1
+    max_active_per_dag: int | None = None
+    worker_labels: tuple[str, ...] = ()
+    retry_on_other_worker: bool = False
+
+    retries: int = 0
+    retry_delay: float = 300.0
+    retry_exponential_backoff: bool = False
+    max_retry_delay: float | None = None
+    execution_timeout: float | None = None
+    grace: float | None = None
+    on_lost: str = "retry"
+    depends_on_past: bool = False
+    wait_for_downstream: bool = False
+    #: ISO 8601; a run whose logical date lies before it has no instance of this task.
+    start_date: str | None = None
+    end_date: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    env_file: str | None = None
+    setup: str | None = None
+    umask: str | None = None
+    python: str | None = None
+    outputs: tuple[str, ...] = ()
+    skip_if_outputs_exist: bool = False
+    do_xcom_push: bool = True
+    #: Rendered, or run, in a Python child that loads the DAG's source (own macros, filters, operator classes, callables).
+    needs_source: bool = False
+    #: What stands in for an operator that rqflow does not know: the message with which the task fails when it is run.
+    unsupported: str = ""
+
+    email: tuple[str, ...] = ()
+    email_on_failure: bool = True
+    email_on_retry: bool = True
+    sla: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A DAG as it was when its file was loaded. Equal content has an equal `sha`."""
+
+    dag_id: str
+    #: The file's path below the folder that was submitted, and the generation its imports tell: 1, 2, 3 or native.
+    file: str
+    generation: str
+    tasks: tuple[TaskSpec, ...]
+    #: {path: text} of the DAG file, template files, local modules and files=[…]; bytes that are no UTF-8 as {"base64": …}.
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    doc_md: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    #: The schedule as written, as text: cron, "@daily", "timedelta:86400", "@once", or None.
+    schedule: str | None = None
+    timezone: str = "UTC"
+    start_date: str | None = None
+    end_date: str | None = None
+    #: None: not said by the author.
+    catchup: bool | None = None
+    max_active_runs: int = 16
+    max_active_tasks: int | None = None
+    dagrun_timeout: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    #: What an unknown name in a template does: "error" or "empty".
+    undefined: str = "error"
+    render_native: bool = False
+    template_searchpath: tuple[str, ...] = ()
+    #: {group_id: {"tooltip": …, "parent": …}} of the task groups.
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    default_args: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def json(self) -> str:
+        """The canonical JSON: sorted keys, no spaces, and no task field that has its default value."""
+        return json.dumps(self._plain(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @cached_property
+    def sha(self) -> str:
+        """The hex sha256 of the canonical JSON, which names this version."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
+    @cached_property
+    def by_id(self) -> dict[str, TaskSpec]:
+        """The tasks by their task_id."""
+        return {task.task_id: task for task in self.tasks}
+
+    def _plain(self) -> dict[str, Any]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tasks"}
+        return {"format": FORMAT, **plain, "tasks": [_without_defaults(task) for task in self.tasks]}
+
+    @classmethod
+    def from_json(cls, text: str) -> Version:
+        """Return the version that `json` was made from; raises ValueError for a format that this rqflow does not know."""
+        plain = json.loads(text)
+        if plain.pop("format", None) != FORMAT:
+            raise ValueError("this DAG version was written by another release of rqflow")
+        tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath")}
+        return cls(**{**plain, **tuples, "tasks": tuple(_task(item) for item in plain["tasks"])})
+
+
+_DEFAULTS: dict[str, Any] = asdict(TaskSpec(index=-1, task_id="", operator="", operator_name="", fields={}))
+_TUPLES = frozenset(name for name, value in _DEFAULTS.items() if isinstance(value, tuple))
+
+
+def _without_defaults(task: TaskSpec) -> dict[str, Any]:
+    return {name: value for name, value in asdict(task).items() if name in {"index", "fields"} or value != _DEFAULTS[name]}
+
+
+def _task(plain: dict[str, Any]) -> TaskSpec:
+    arguments: dict[str, Any] = {"operator_name": "", **plain}
+    arguments.update({name: tuple(arguments[name]) for name in _TUPLES & arguments.keys()})
+    return TaskSpec(**arguments)

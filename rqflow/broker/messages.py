@@ -23,6 +23,8 @@ class Claim:
     version: str
     #: When the claim was made, by Redis' clock: microseconds since the epoch.
     started_at: int
+    #: The number of the last try that retries allow; a clear raises it.
+    max_tries: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,8 @@ class Turn:
     accepted: tuple[str, ...]
     #: Keys of runs whose frontier has more to do than one call may: call Broker.advance on them.
     unfinished: tuple[str, ...] = ()
+    #: The ends that `accepted` is about: those of the turn that was repeated, after a broken link.
+    ends: tuple[End, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,305 @@
+"""The live state through one door: runs, claims, ends, gates, and what readers ask. Each change is one Lua step."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import redis
+
+from rqflow.broker import keys, rows, status
+from rqflow.broker.events import EventStream, is_before
+from rqflow.broker.messages import Beat, Claim, End, Turn
+from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
+from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
+from rqflow.clock import from_micros, utcnow
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.exceptions import RunNotFound, TaskNotFound
+from rqflow.settings import Settings
+from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 500
+
+
+class Broker:
+    """One process' access to the live state. Not for several threads at once: give each its own, on its own connection."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings, *, caller: str = "") -> None:
+        """Take a connection from broker.connection, and the name of who calls: a worker's name, else one is made up."""
+        self.connection = connection
+        self.settings = settings
+        self.caller = caller or f"caller-{uuid.uuid4().hex[:12]}"
+        self.steps = Steps(connection, self.caller)
+        self._turns = 0
+        self._unanswered: tuple[Request, tuple[End, ...]] | None = None
+        self.run_info = lru_cache(maxsize=1024)(self._run_info)
+        self.version = lru_cache(maxsize=64)(self._version)
+
+    # ---------------------------------------------------------------- runs
+
+    def create_run(self, run: RunInfo, version: Version) -> bool:
+        """Write a run with its jobs and start it; False when it was there already. Safe to repeat, and to break off anywhere.
+
+        Nothing of the run is on a list before the last step, so a run of which only a part was written never starts.
+        """
+        removed = rows.removed_tasks(version, run.logical_date)
+        head = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, len(version.tasks), len(version.tasks) - len(removed), run.priority]
+        begin = self.steps.script("begin_run")
+        answer = begin(args=head)
+        if answer == b"version":
+            answer = begin(args=[*head, *(text for pair in rows.version_fields(version) for text in pair)])
+        if answer == b"exists":
+            return False
+        self._write_jobs(run, version, removed)
+        counts = {"pending": len(version.tasks) - len(removed)}
+        reply = self.steps.call("commit", {"run": run.key, "n": counts})
+        self.advance_all(items(reply["unfinished"]))
+        return bool(reply["state"] == "running")
+
+    def _write_jobs(self, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
+        """Write task instances and RQ jobs, CHUNK at a time; on no list, so repeating it harms nothing."""
+        created_at = run.created_at or utcnow()
+        self.connection.sadd(keys.RQ_QUEUES, *{keys.RQ_QUEUE + task.queue for task in version.tasks})
+        for start in range(0, len(version.tasks), CHUNK):
+            part = version.tasks[start:start + CHUNK]
+            with self.connection.pipeline(transaction=False) as pipe:
+                pipe.hset(keys.task_key(run.key), mapping={task.index: rows.task_instance(run, task, removed) for task in part})
+                for task in part:
+                    if task.index not in removed:
+                        name = rows.job_id(run.dag_id, run.run_id, task.task_id)
+                        fields: Mapping[Any, Any] = rows.job_hash(run, version, task, created_at)
+                        pipe.hset(keys.RQ_JOB + name, mapping=fields)
+                pipe.execute()
+
+    def advance(self, run_key: str) -> bool:
+        """Continue what earlier steps of a run left over; True while there is more."""
+        return bool(items(self.steps.call("advance", {"run": run_key})["unfinished"]))
+
+    def advance_all(self, run_keys: Iterable[str]) -> None:
+        """Continue these runs until nothing is left over."""
+        for run_key in run_keys:
+            while self.advance(run_key):
+                pass
+
+    def run_exists(self, run_key: str) -> bool:
+        """Tell whether Redis has this run, committed, finished or not."""
+        return bool(self.connection.hexists(keys.RUN + run_key, "state"))
+
+    def live_runs(self) -> list[str]:
+        """Return the keys of the unfinished runs, oldest first."""
+        return [text(key) for key in self.connection.zrange(keys.LIVE, 0, -1)]
+
+    def expired_runs(self) -> list[str]:
+        """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
+        seconds, _ = self.connection.time()
+        upto = EventStream(self.connection).recorded_upto()
+        old = self.connection.zrangebyscore(keys.DONE, "-inf", seconds - self.settings.broker.run_retention.total_seconds(), start=0, num=100)
+        last = [(text(key), self.connection.hget(keys.RUN + text(key), "last_event")) for key in old]
+        return [key for key, event in last if event is None or is_before(text(event), upto)]
+
+    def forget_run(self, run_key: str) -> None:
+        """Remove a finished run, or one that was never committed, from Redis; its history stays in SQL."""
+        at = 0
+        while at >= 0:
+            at = int(self.steps.script("forget")(args=[run_key, at, CHUNK]))
+        self.run_info.cache_clear()
+
+    def cancel_run(self, run_key: str, by: str) -> str:
+        """Cancel all of a run that has not ended; returns its state afterwards. Running tasks are stopped by their workers."""
+        reply = self.steps.call("cancel", {"run": run_key, "by": by})
+        self.advance_all(items(reply["unfinished"]))
+        return str(reply["state"])
+
+    def cancel_task(self, run_key: str, task_id: str, by: str) -> str:
+        """Cancel one task instance; returns its state afterwards (still `running` until its processes are gone)."""
+        reply = self.steps.call("cancel", {"run": run_key, "index": self._index(run_key, task_id), "by": by})
+        self.advance_all(items(reply["unfinished"]))
+        return str(reply["state"])
+
+    def clear(self, run_key: str, indices: Sequence[int], by: str) -> list[int]:
+        """Let these task instances run again, with new tries; returns those that run now and so cannot be cleared."""
+        version = self._version_of(run_key)
+        retries = {str(index): version.tasks[index].retries for index in indices}
+        return self._rewrite(run_key, indices, {"state": TaskState.PENDING.value, "by": by, "retries": retries})
+
+    def mark(self, run_key: str, indices: Sequence[int], state: TaskState, by: str) -> None:
+        """Give these task instances a state by hand; running ones are stopped and get it when they end."""
+        self._rewrite(run_key, indices, {"state": state.value, "by": by})
+
+    def _rewrite(self, run_key: str, indices: Sequence[int], payload: dict[str, Any]) -> list[int]:
+        reply = self.steps.call("rewrite", {"run": run_key, "indices": list(indices), **payload})
+        self.advance_all(items(reply["unfinished"]))
+        return [int(index) for index in items(reply["refused"])]
+
+    def recount(self, run_key: str) -> list[str]:
+        """Rebuild a run's counters from states and edges; returns in words what was wrong, nothing when all was right."""
+        while True:
+            reply = self.steps.call("recount", {"run": run_key})
+            if not items(reply["unfinished"]):
+                return [str(line) for line in items(reply["changed"])]
+
+    # ---------------------------------------------------------------- workers
+
+    def turn(self, *, queues: Sequence[str], wanted: int, ends: Sequence[End] = (), labels: Sequence[str] = ()) -> Turn:
+        """Tell ends and claim up to `wanted` tasks, in one round trip.
+
+        When the link breaks, the error of redis-py is raised, and the next call repeats that same turn whatever its arguments say:
+        look at `Turn.ends` for the ends that an answer is about. So nothing is applied twice and no claim is lost.
+        """
+        if self._unanswered is None:
+            self._turns += 1
+            payload = {
+                "number": self._turns, "ends": [self._tell(end) for end in ends], "wanted": wanted, "queues": list(queues),
+                "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self._lease(),
+                "max_unrecorded": self.settings.broker.max_unrecorded}
+            self._unanswered = (self.steps.request("turn", payload), tuple(ends))
+        request, told = self._unanswered
+        reply = self.steps.send(request)
+        self._unanswered = None
+        return Turn(claims=tuple(_claim(item) for item in items(reply["claims"])), accepted=tuple(items(reply["accepted"])),
+                    unfinished=tuple(items(reply["unfinished"])), ends=told)
+
+    def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
+        """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now."""
+        self._turns += 1
+        reply = self.steps.call("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
+                                              "lease": self._lease(), "number": self._turns})
+        return _claim(reply["claim"]) if "claim" in reply else str(reply["refused"])
+
+    def beat(self, executions: Mapping[str, tuple[str, int]]) -> Beat:
+        """Renew the leases of these executions ({id: (run key, index)}) and learn what each must do.
+
+        What Redis holds for this worker and the beat does not name goes back to its queue, same try. Raises redis-py's error when the
+        link is broken; a heartbeat is not repeated, the next one says it all again.
+        """
+        named = {execution: f"{run_key}:{index}" for execution, (run_key, index) in executions.items()}
+        answered = self._turns if self._unanswered is None else self._turns - 1
+        reply = self.steps.send(self.steps.request("beat", {"executions": named, "number": answered, "lease": self._lease()}))
+        return Beat(cancel=tuple(items(reply["cancel"])), unknown=tuple(items(reply["unknown"])))
+
+    def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
+        """Wait up to `timeout` seconds until there may be work on one of these queues; True when a bell rang."""
+        return self.connection.blpop([keys.BELL + queue for queue in queues], timeout=timeout) is not None
+
+    def ring_bell(self, queue: str) -> None:
+        """Ring for work on `queue` that this worker was called for and cannot take."""
+        if self.connection.llen(keys.BELL + queue) == 0:
+            self.connection.lpush(keys.BELL + queue, "1")
+
+    def hint_channel(self, worker: str) -> str:
+        """Return the pub/sub channel that names an execution of `worker` whose marks it should look at now."""
+        return keys.HINT + worker
+
+    def announce(self, worker: str, *, slots: int, labels: Sequence[str]) -> None:
+        """Add to RQ's record of a worker what RQ does not know: its slots and labels."""
+        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels)})
+
+    # ---------------------------------------------------------------- gates, delays
+
+    def set_pool(self, name: str, slots: int | None) -> None:
+        """Make a pool or change its slots; None removes it."""
+        self.steps.call("set_pool", {"name": name, "slots": slots})
+
+    def pools(self) -> dict[str, PoolStatus]:
+        """Return the pools by name."""
+        return status.pools(self.connection)
+
+    def move_due(self, limit: int = 500) -> tuple[int, float | None]:
+        """Queue the tasks whose delay is over; returns how many, and the seconds until the next is due (None: none waits)."""
+        reply = self.steps.call("move_due", {"limit": limit})
+        return int(reply["moved"]), reply.get("next")
+
+    def wait_wakeup(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds, or until a delay begins that may end earlier; True when that happened."""
+        return self.connection.blpop([keys.WAKE], timeout=timeout) is not None
+
+    # ---------------------------------------------------------------- reading
+
+    def _run_info(self, run_key: str) -> RunInfo | None:
+        """Return what the run stands for, or None when Redis has it not. Cached: it never changes."""
+        info = self.connection.hget(keys.RUN + run_key, "info")
+        return RunInfo.from_json(text(info)) if info else None
+
+    def _version(self, sha: str) -> Version | None:
+        """Return a version of which Redis has a run, else None. Cached."""
+        json = self.connection.hget(keys.VERSION + sha, "json")
+        return Version.from_json(text(json)) if json else None
+
+    def _version_of(self, run_key: str) -> Version:
+        run = self.run_info(run_key)
+        version = self.version(run.version) if run else None
+        if version is None:
+            raise RunNotFound(f"Redis has no run {run_key}")
+        return version
+
+    def _index(self, run_key: str, task_id: str) -> int:
+        version = self._version_of(run_key)
+        if task_id not in version.by_id:
+            raise TaskNotFound(f"{version.dag_id} has no task {task_id}")
+        return version.by_id[task_id].index
+
+    def run_status(self, run_key: str) -> RunStatus | None:
+        """Return how the run stands, or None when Redis has it not."""
+        return status.run_status(self.connection, run_key)
+
+    def is_finished(self, run_key: str) -> bool:
+        """Tell whether the run has ended, or is gone from Redis."""
+        state = self.connection.hget(keys.RUN + run_key, "state")
+        return state is None or RunState(text(state)) in TERMINAL_RUN_STATES
+
+    def task_statuses(self, run_key: str, indices: Iterable[int] | None = None) -> list[TaskStatus]:
+        """Return how the task instances of a run stand; raises RunNotFound."""
+        return status.task_statuses(self.connection, run_key, self._version_of(run_key), indices)
+
+    def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+        """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound."""
+        return status.xcoms(self.connection, run_key, self._version_of(run_key), task_ids)
+
+    def push_xcom(self, run_key: str, task_id: str, key: str, value: str) -> None:
+        """Keep one XCom, `value` being JSON text."""
+        self.steps.call("push_xcom", {"run": run_key, "index": self._index(run_key, task_id), "key": key, "value": value})
+
+    def workers(self) -> list[WorkerStatus]:
+        """Return the live workers."""
+        return status.workers(self.connection)
+
+    def now(self) -> datetime:
+        """Return Redis' time, by which leases and order go."""
+        seconds, micros = self.connection.time()
+        return from_micros(seconds * 1_000_000 + micros)
+
+    # ---------------------------------------------------------------- own
+
+    def _lease(self) -> int:
+        return int(self.settings.worker.lease.total_seconds() * 1_000_000)
+
+    def _tell(self, end: End) -> dict[str, Any]:
+        told = {"run": end.run_key, "index": end.index, "try": end.try_number, "execution": end.execution_id, "state": end.state.value,
+                "retry_in": end.retry_in, "ended_ago": end.ended_ago, "duration": end.duration, "reason": end.reason, "facts": dict(end.facts)}
+        if end.xcoms:
+            told["xcoms"] = dict(end.xcoms)
+        if end.skip:
+            told["skip"] = list(end.skip)
+        try:
+            # Only for the record of a late end whose run Redis may have lost meanwhile.
+            run = self.run_info(end.run_key)
+            version = self.version(run.version) if run else None
+            told |= {"dag": run.dag_id, "run_id": run.run_id} if run else {}
+            told |= {"task": version.tasks[end.index].task_id} if version else {}
+        except LINK_ERRORS:
+            logger.debug("no names for the end of %s", end.execution_id)
+        return told
+
+
+def _claim(reply: list[Any]) -> Claim:
+    run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries = reply
+    return Claim(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
+                 queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries))
+

@@ -1,0 +1,74 @@
+"""Opening connections to Redis, and refusing servers that would lose or double tasks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from rqflow.exceptions import BrokerError, ConfigError
+from rqflow.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+OLDEST = (6, 2)
+
+
+def open_connection(url: str, settings: Settings, *, client_name: str = "") -> redis.Redis:
+    """Return a client for `url` without speaking to the server yet; sentinel://host:port/name asks a Sentinel for the primary.
+
+    redis-py's own retries are off: it would send a step again under conditions that only its caller can judge.
+    """
+    timeout = settings.redis.socket_timeout.total_seconds()
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0), "retry_on_error": [],
+               "health_check_interval": 0, "client_name": client_name or None}
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    try:
+        if url.startswith("sentinel://"):
+            parts = urlsplit(url)
+            sentinel: Any = Sentinel([(parts.hostname or "localhost", parts.port or 26379)], socket_timeout=timeout)  # type: ignore[no-untyped-call]
+            primary: redis.Redis = sentinel.master_for(parts.path.strip("/") or "mymaster", password=parts.password, **options)
+            return primary
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}") from error
+
+
+def connect(url: str, settings: Settings, *, client_name: str = "") -> redis.Redis:
+    """Return a checked connection; raises BrokerError saying what is wrong with the server and what to do."""
+    connection = open_connection(url, settings, client_name=client_name)
+    try:
+        check_server(connection)
+    except redis.exceptions.AuthenticationError as error:
+        raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
+    except redis.exceptions.RedisError as error:
+        raise BrokerError(f"Redis does not answer at {_public(url)}: {error}",
+                          hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
+    return connection
+
+
+def check_server(connection: redis.Redis) -> None:
+    """Raise BrokerError for a server that rqflow cannot trust with tasks: too old, a cluster, or one that evicts keys."""
+    info = connection.info()
+    version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2])
+    if version < OLDEST:
+        raise BrokerError(f"Redis {info['redis_version']} is too old", hint="rqflow needs Redis 6.2 or Valkey.")
+    if info.get("cluster_enabled"):
+        raise BrokerError("Redis Cluster is not supported", hint="Use one primary, with Sentinel for failover.")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise BrokerError(f"Redis may throw tasks away: its maxmemory-policy is {policy}", hint="Set `maxmemory-policy noeviction` in redis.conf.")
+    if not info.get("aof_enabled") and not info.get("rdb_last_save_time"):
+        logger.warning("Redis keeps nothing on disk; after a crash rqflow rebuilds its state from the database")
+
+
+def _public(url: str) -> str:
+    """Return `url` without its password."""
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", ":***@") if parts.password else url

@@ -1,0 +1,85 @@
+"""The stream of what happened: the steps append, recorders read in a consumer group and acknowledge what is in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from rqflow.broker import keys
+from rqflow.broker.steps import text
+
+GROUP = "recorders"
+Entry = tuple[str, list[dict[str, Any]]]
+
+
+class EventStream:
+    """One reader's view of the stream. Each entry holds the events of one step, in their order."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        """Take the connection; the consumer group is made at the first read."""
+        self.connection = connection
+
+    def read(self, consumer: str, count: int = 200, block_ms: int = 1000) -> list[Entry]:
+        """Return up to `count` entries that no recorder has had, waiting `block_ms` for the first. They stay pending until acknowledged."""
+        answer = self._grouped(lambda: self.connection.xreadgroup(GROUP, consumer, {keys.EVENTS: ">"}, count=count, block=block_ms or None))
+        return [entry for _, entries in answer or [] for entry in _decode(entries)]
+
+    def pending(self, consumer: str, count: int = 200) -> list[Entry]:
+        """Return entries that `consumer` was given and has not acknowledged: after its restart, or after a failed commit."""
+        answer = self._grouped(lambda: self.connection.xreadgroup(GROUP, consumer, {keys.EVENTS: "0"}, count=count))
+        return [entry for _, entries in answer or [] for entry in _decode(entries)]
+
+    def take_over(self, consumer: str, idle_ms: int = 15_000, count: int = 200) -> list[Entry]:
+        """Return entries that another recorder was given more than `idle_ms` ago and has not acknowledged; they are `consumer`'s now."""
+        answer = self._grouped(lambda: self.connection.xautoclaim(keys.EVENTS, GROUP, consumer, min_idle_time=idle_ms, count=count))
+        return _decode(answer[1])
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """Say that the events of these entries are in SQL."""
+        if ids:
+            self.connection.xack(keys.EVENTS, GROUP, *ids)
+
+    def recorded_upto(self) -> str:
+        """Return the id below which everything is acknowledged: that of the oldest pending entry, else one after the last delivered."""
+        groups = self._grouped(lambda: self.connection.xinfo_groups(keys.EVENTS))
+        group = next(g for g in groups if text(g["name"]) == GROUP)
+        if group["pending"]:
+            return text(self.connection.xpending(keys.EVENTS, GROUP)["min"])
+        milliseconds, _, number = text(group["last-delivered-id"]).partition("-")
+        return f"{milliseconds}-{int(number) + 1}"
+
+    def trim(self) -> None:
+        """Drop entries below the oldest pending or undelivered one, never by length."""
+        self.connection.xtrim(keys.EVENTS, minid=self.recorded_upto(), approximate=False)
+
+    def backlog(self) -> int:
+        """Return how many entries wait to be recorded, delivered or not."""
+        self.trim()
+        return int(self.connection.xlen(keys.EVENTS))
+
+    def _grouped(self, ask: Any) -> Any:
+        """Call `ask`; make the group, from the beginning of the stream, when Redis does not have it (first start, or wiped)."""
+        try:
+            return ask()
+        except redis.exceptions.ResponseError as error:
+            if "NOGROUP" not in str(error) and "no such key" not in str(error):
+                raise
+        try:
+            self.connection.xgroup_create(keys.EVENTS, GROUP, id="0", mkstream=True)
+        except redis.exceptions.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        return ask()
+
+
+def is_before(one: str, other: str) -> bool:
+    """Tell whether the stream id `one` is older than `other`."""
+    return tuple(map(int, one.split("-"))) < tuple(map(int, other.split("-")))
+
+
+def _decode(entries: Any) -> list[Entry]:
+    """Return the entries with their events; one that was trimmed away while pending has none."""
+    return [(text(entry_id), json.loads(fields[b"e"]) if fields else []) for entry_id, fields in entries]

@@ -1,0 +1,95 @@
+"""Every key in Redis, spelled once: RQ's own, and rqflow's beside them under the same prefix.
+
+The Lua steps get the same names as tables (`lua_tables`), so nothing else spells a key. With RQ_KEY_PREFIX unset, RQ's keys begin
+with `rq:` and ours with `rqflow:`.
+"""
+
+from __future__ import annotations
+
+from rq.defaults import RQ_KEY_PREFIX
+
+from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, TaskState
+
+RQ = f"{RQ_KEY_PREFIX}:"
+FLOW = f"{RQ_KEY_PREFIX}flow:"
+
+# -- RQ's and rq-scheduler's own
+RQ_QUEUES = f"{RQ}queues"
+RQ_QUEUE = f"{RQ}queue:"
+RQ_JOB = f"{RQ}job:"
+RQ_WORKERS = f"{RQ}workers"
+RQ_WORKER = f"{RQ}worker:"
+RQ_EXECUTION = f"{RQ}execution:"
+RQ_EXECUTIONS = f"{RQ}executions:"
+RQ_WIP = f"{RQ}wip:"
+RQ_DEFERRED = f"{RQ}deferred:"
+RQ_FINISHED = f"{RQ}finished:"
+RQ_FAILED = f"{RQ}failed:"
+RQ_CANCELED = f"{RQ}canceled:"
+RQ_RESULTS = f"{RQ}results:"
+RQ_SCHEDULER = f"{RQ}scheduler"
+RQ_SCHEDULER_INSTANCE = f"{RQ}scheduler_instance:"
+RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
+
+# -- the live state; RUN + run key is a hash, the others hang below it
+#: Hash of a run: info, dag, run_id, version, state, left, counts, times. + ":t" hash index -> task instance, + ":x" hash of XComs,
+#: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it.
+RUN = f"{FLOW}run:"
+#: Hash of a version: json, dag, roots, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). + ":runs" set.
+VERSION = f"{FLOW}version:"
+#: Sorted sets of run keys: unfinished ones by creation, finished ones by end (seconds).
+LIVE = f"{FLOW}live"
+DONE = f"{FLOW}done"
+#: Sorted set per queue: ready task instances, best first, and those that ask for labels.
+READY = f"{FLOW}ready:"
+LABELLED = f"{FLOW}labelled:"
+#: List per queue, at most one element long: somebody may find work there.
+BELL = f"{FLOW}bell:"
+#: Counter that numbers task instances in the order in which they became ready.
+SEQUENCE = f"{FLOW}sequence"
+#: Hash of pools: name -> slots. Hash of what limits are in use: limit -> slots. Sorted set per limit: who waits for it.
+POOLS = f"{FLOW}pools"
+USED = f"{FLOW}used"
+PARKED = f"{FLOW}parked:"
+#: Sorted set of running executions by the end of their lease (seconds, Redis' clock), and per worker the ones it holds.
+LEASES = f"{FLOW}leases"
+HOLDS = f"{FLOW}holds:"
+#: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
+DUE = f"{FLOW}due"
+WAKE = f"{FLOW}wake"
+#: Last request id and reply of a caller.
+REPLY = f"{FLOW}reply:"
+#: Streams: what happened, what tasks print, what is asked of the hub.
+EVENTS = f"{FLOW}events"
+LOGS = f"{FLOW}logs"
+LOGS_ACKED = f"{FLOW}logs:acked"
+REQUESTS = f"{FLOW}requests"
+#: Lock of the leading scheduler, with its owner's token.
+LEADER = f"{FLOW}leader"
+#: Pub/sub channel that hints a worker to look at its marks now.
+HINT = f"{FLOW}hint:"
+
+
+def task_key(run_key: str) -> str:
+    """Return the key of the hash of a run's task instances."""
+    return f"{RUN}{run_key}:t"
+
+
+def xcom_key(run_key: str) -> str:
+    """Return the key of the hash of a run's XComs."""
+    return f"{RUN}{run_key}:x"
+
+
+def lua_tables() -> str:
+    """Return the Lua source of the tables K (keys), MAY (transitions), TERMINAL and RQ_STATUS for the head of each step."""
+    names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str) and name != "RQ_KEY_PREFIX"}
+    lines = ["local K = {" + ", ".join(f"{name} = '{value}'" for name, value in names.items()) + "}"]
+    may = (f"{old.value} = {_lua_set(news)}" for old, news in TRANSITIONS.items())
+    lines.append("local MAY = {" + ", ".join(may) + "}")
+    lines.append(f"local TERMINAL = {_lua_set(TERMINAL_STATES)}")
+    lines.append("local RQ_STATUS = {" + ", ".join(f"{state.value} = '{status}'" for state, status in RQ_STATUS.items()) + "}")
+    return "\n".join(lines)
+
+
+def _lua_set(states: frozenset[TaskState]) -> str:
+    return "{" + ", ".join(f"{state.value} = true" for state in sorted(states)) + "}"

@@ -1,0 +1,142 @@
+-- From "its trigger rule is met" to "a worker has it": the ready sets, the gates that may hold a task, parking, and handing over.
+--
+-- A limit is a pool, a DAG's max_active_tasks, or a task's max_active_tis_per_dag. Whoever holds slots has `h`; K.USED counts them.
+-- Invariant: USED of a limit = the sum over task instances with `h` (running, or queued because a freed slot was handed to them).
+-- Nobody barges: while a task is parked under a limit, only one that ranks before it may take a slot of that limit.
+
+-- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
+local function limits_of(task, row)
+  local list, version = {}, get_version(task.run.version)
+  if row.p then
+    local capacity = redis.call('HGET', K.POOLS, row.p)
+    list[1] = {name = 'pool:' .. row.p, capacity = tonumber(capacity or '0'), slots = row.ps or 1,
+      words = capacity and ('pool ' .. row.p .. ' is full') or ('pool ' .. row.p .. ' does not exist')}
+  end
+  if version.max_active_tasks then
+    list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = version.max_active_tasks, slots = 1,
+      words = 'max_active_tasks of ' .. task.run.dag .. ' reached'}
+  end
+  if row.ta then
+    list[#list + 1] = {name = 'task:' .. task.run.dag .. '.' .. row.id, capacity = row.ta, slots = 1,
+      words = 'max_active_tis_per_dag of ' .. row.id .. ' reached'}
+  end
+  return list
+end
+
+local function used(name)
+  if not call.used[name] then call.used[name] = tonumber(redis.call('HGET', K.USED, name) or '0') end
+  return call.used[name]
+end
+
+local function add_used(name, slots)
+  local now = used(name) + slots
+  call.used[name] = now
+  if now == 0 then redis.call('HDEL', K.USED, name) else redis.call('HSET', K.USED, name, now) end
+end
+
+local function score_of(task, row)
+  return -(row.w + task.run.priority)
+end
+
+-- Whether (score, member) ranks before the best that is parked under this limit.
+local function ranks_first(name, score, member)
+  local best = redis.call('ZRANGE', K.PARKED .. name, 0, 0, 'WITHSCORES')
+  if not best[1] then return true end
+  local other = tonumber(best[2])
+  return score < other or score == other and member <= best[1]
+end
+
+-- The first limit that holds this task back now, or nil. Repeats with the same state.
+local function blocking_limit(task, row)
+  for _, limit in ipairs(limits_of(task, row)) do
+    if used(limit.name) + limit.slots > limit.capacity or not ranks_first(limit.name, score_of(task, row), task.q) then return limit end
+  end
+end
+
+local function hold_slots(task, row)
+  for _, limit in ipairs(limits_of(task, row)) do add_used(limit.name, limit.slots) end
+  task.h = true
+  touch(task)
+end
+
+-- Give the slots back; finish_releases hands them over at the end of the step.
+local function free_slots(task, row)
+  if not task.h then return end
+  for _, limit in ipairs(limits_of(task, row)) do
+    add_used(limit.name, -limit.slots)
+    call.freed[limit.name] = true
+  end
+  task.h = nil
+  touch(task)
+end
+
+-- Take a task out of the sets in which it waits for a slot or a worker. Does not change its state.
+local function leave_waiting(task, row)
+  redis.call('ZREM', K.READY .. row.q, task.q or '')
+  redis.call('ZREM', K.LABELLED .. row.q, task.q or '')
+  if task.g then
+    redis.call('ZREM', K.PARKED .. task.g, task.q)
+    -- Who waited behind it may fit now.
+    call.freed[task.g] = true
+    task.g = nil
+  end
+  touch(task)
+end
+
+local function park(task, row, limit)
+  redis.call('ZREM', K.READY .. row.q, task.q)
+  redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  redis.call('ZADD', K.PARKED .. limit.name, score_of(task, row), task.q)
+  task.g, task.z = limit.name, limit.words
+  if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
+end
+
+-- Put a task where workers look for work: the ready set and the list of its queue, or the set of those that ask for labels.
+local function offer(task, row)
+  if not task.q then task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref) end
+  task.g, task.n = nil, nil
+  task.a = digits(call.now)
+  if row.l then
+    redis.call('ZADD', K.LABELLED .. row.q, score_of(task, row), task.q)
+    task.z = 'waits for a worker with labels ' .. table.concat(row.l, ', ')
+    if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
+    call.touched[row.q] = 'labelled'
+  else
+    redis.call('ZADD', K.READY .. row.q, score_of(task, row), task.q)
+    task.z = nil
+    set_state(task, 'queued')
+    call.touched[row.q] = call.touched[row.q] or 'ready'
+  end
+end
+
+-- Hand a limit's free slots to the tasks parked under it, best first, until the best does not fit.
+local function hand_over(name)
+  for _ = 1, 64 do
+    local head = redis.call('ZRANGE', K.PARKED .. name, 0, 0)[1]
+    if not head then return end
+    local task = get_ref(string.sub(head, 15))
+    if not task or task.g ~= name then
+      redis.call('ZREM', K.PARKED .. name, head)
+    else
+      local row = get_row(task.run, task.index)
+      local limit = blocking_limit(task, row)
+      if limit and limit.name == name then return end
+      redis.call('ZREM', K.PARKED .. name, head)
+      if limit then
+        park(task, row, limit)
+      else
+        hold_slots(task, row)
+        offer(task, row)
+      end
+    end
+  end
+end
+
+local function hand_over_all()
+  for _ = 1, 8 do
+    local freed = call.freed
+    if next(freed) == nil then return end
+    call.freed = {}
+    for name in pairs(freed) do hand_over(name) end
+  end
+end

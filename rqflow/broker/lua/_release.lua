@@ -1,0 +1,298 @@
+-- What follows when a task instance ends: counts of its downstream, their trigger rules, skips, and the end of the run.
+--
+-- Work is a queue of items, done first in first out until the call's budget of touched edges is used up; what is left goes to the
+-- run's frontier list and is continued by the next call (advance). Items:
+--   d:i:p  deliver the outcome of task i to its downstream, from position p      k:i:p  skip what branch i said, from position p
+--   e:i    begin the run: release roots, show the others as deferred, from index i    x:i  cancel what does not run, from index i
+--   r:i:p  undo what was only derived (skipped, upstream_failed …) below i, from position p
+-- Tasks in the set ":v" are counted and judged anew once the list is empty.
+
+local CLASS = {success = 's', failed = 'f', lost = 'f', upstream_failed = 'u', skipped = 'k', cancelled = 'x', removed = 'r'}
+
+-- The decision of a trigger rule; the same table as dag/trigger_rule.py, tests compare them. Returns nil (wait), 'run', or a state.
+local function decide(rule, total, c)
+  local s, f, u, k, x = c.s or 0, c.f or 0, c.u or 0, c.k or 0, c.x or 0
+  local n, bad = total - (c.r or 0), f + u + x
+  local all = s + bad + k >= n
+  local failed = (f + u == 0 and x > 0) and 'cancelled' or 'upstream_failed'
+  if n == 0 or rule == 'always' then return 'run' end
+  if rule == 'all_success' then
+    if bad > 0 then return failed end
+    return all and (k > 0 and 'skipped' or 'run') or nil
+  elseif rule == 'all_failed' then
+    if s + k > 0 then return 'skipped' end
+    return all and 'run' or nil
+  elseif rule == 'all_done' or rule == 'all_done_setup_success' then
+    return all and 'run' or nil
+  elseif rule == 'one_success' then
+    if s > 0 then return 'run' end
+    return all and (k == n and 'skipped' or failed) or nil
+  elseif rule == 'one_failed' then
+    if bad > 0 then return 'run' end
+    return all and 'skipped' or nil
+  elseif rule == 'one_done' then
+    if s + f > 0 then return 'run' end
+    return all and (bad > 0 and failed or 'skipped') or nil
+  elseif rule == 'none_failed' then
+    if bad > 0 then return failed end
+    return all and 'run' or nil
+  elseif rule == 'none_failed_min_one_success' then
+    if bad > 0 then return failed end
+    return all and (s > 0 and 'run' or 'skipped') or nil
+  elseif rule == 'none_skipped' then
+    if k > 0 then return 'skipped' end
+    return all and 'run' or nil
+  elseif rule == 'all_skipped' then
+    if s + bad > 0 then return 'skipped' end
+    return all and 'run' or nil
+  end
+  error('rqflow: unknown trigger rule ' .. tostring(rule))
+end
+
+-- Queue an item behind all that this run still has to do, what earlier calls left over included.
+local function push_work(run, item)
+  if not run.resumed then
+    run.resumed = true
+    local frontier, evaluate = K.RUN .. run.key .. ':f', K.RUN .. run.key .. ':v'
+    for _, text in ipairs(redis.call('LRANGE', frontier, 0, -1)) do
+      local old = {}
+      for part in string.gmatch(text, '[^:]+') do old[#old + 1] = tonumber(part) or part end
+      call.work[#call.work + 1] = {run = run, item = old}
+    end
+    for _, ref in ipairs(redis.call('SMEMBERS', evaluate)) do call.evaluate[ref] = get_ref(ref) end
+    redis.call('DEL', frontier, evaluate)
+  end
+  if item then call.work[#call.work + 1] = {run = run, item = item} end
+end
+
+local function close_if_done(run)
+  if run.left > 0 or run.state ~= 'running' then return end
+  if run.cancel and (run.n.cancelled or 0) > 0 then
+    run.state = 'cancelled'
+  elseif run.leaf_failed > 0 then
+    run.state = 'failed'
+  elseif run.leaf_cancelled > 0 then
+    run.state = 'cancelled'
+  else
+    run.state = 'success'
+  end
+  run.ended = digits(call.now)
+  redis.call('ZREM', K.LIVE, run.key)
+  redis.call('ZADD', K.DONE, math.floor(call.now / 1000000), run.key)
+  run_event(run)
+end
+
+-- A run that had ended has unfinished tasks again.
+local function reopen(run)
+  if run.state == 'running' then return end
+  run.state, run.cancel = 'running', false
+  redis.call('HDEL', K.RUN .. run.key, 'cancel', 'ended')
+  redis.call('ZREM', K.DONE, run.key)
+  redis.call('ZADD', K.LIVE, math.floor(call.now / 1000000), run.key)
+  run_event(run)
+end
+
+-- End a task instance without running it, or after it ran, and tell its downstream.
+local function settle(task, state, silent)
+  set_state(task, state, silent)
+  if get_row(task.run, task.index).nd > 0 then push_work(task.run, {'d', task.index, 1}) end
+end
+
+-- Its trigger rule is met: offer it to the workers. An empty task passes here.
+local function release(task)
+  local row = get_row(task.run, task.index)
+  if task.run.cancel then
+    task.z = 'the run was cancelled'
+    task.dv = true
+    settle(task, 'cancelled')
+  elseif row.e then
+    task.b, task.d, task.z = digits(call.now), digits(call.now), nil
+    settle(task, 'success')
+  else
+    offer(task, row)
+  end
+end
+
+-- Judge a pending task by its counts.
+local function judge(task)
+  if task.s ~= 'pending' then return end
+  local row = get_row(task.run, task.index)
+  if task.o then
+    task.dv, task.z = true, 'skipped by ' .. get_row(task.run, task.o).id
+    return settle(task, 'skipped')
+  end
+  local verdict = decide(row.r, row.nu, task.c)
+  if verdict == 'run' then return release(task) end
+  if verdict then
+    task.dv, task.z = true, 'trigger rule ' .. row.r
+    settle(task, verdict)
+  end
+end
+
+-- Put a waiting task back to pending without an event of its own.
+local function take_back(task)
+  local row = get_row(task.run, task.index)
+  if task.s == 'queued' or task.s == 'parked' then
+    leave_waiting(task, row)
+    free_slots(task, row)
+  end
+  if task.s ~= 'pending' then set_state(task, 'pending', true) end
+  task.dv, task.z, task.n, task.q, task.g = nil, nil, nil, nil, nil
+  touch(task)
+end
+
+local DO = {}
+
+function DO.d(run, index, from)
+  local task, list = get_task(run, index), edges(run, 'd', index)
+  local class = CLASS[task.s]
+  for at = from, #list do
+    if call.budget <= 0 then return {'d', index, at} end
+    call.budget = call.budget - 1
+    local below = get_task(run, list[at])
+    -- A task cleared meanwhile has nothing to deliver; whoever cleared it counts the others anew.
+    if class then
+      below.c[class] = (below.c[class] or 0) + 1
+      touch(below)
+      judge(below)
+    end
+  end
+end
+
+function DO.k(run, index, from)
+  local list = get_task(run, index).k or {}
+  for at = from, #list do
+    if call.budget <= 0 then return {'k', index, at} end
+    call.budget = call.budget - 1
+    local below = get_task(run, list[at])
+    if below and (below.s == 'pending' or below.s == 'queued' or below.s == 'parked') then
+      if below.s ~= 'pending' then take_back(below) end
+      below.o = index
+      judge(below)
+    end
+  end
+end
+
+function DO.e(run, from)
+  for index = from, run.total - 1 do
+    if call.budget <= 0 then return {'e', index} end
+    call.budget = call.budget - 1
+    local task = get_task(run, index)
+    if task.s == 'pending' then
+      local row = get_row(run, index)
+      local set = call.deferred[row.q] or {}
+      set[task.j], call.deferred[row.q] = math.floor(call.now / 1000000), set
+      if row.nu == 0 or row.r == 'always' or (task.c.r or 0) > 0 then judge(task) end
+    end
+  end
+end
+
+function DO.x(run, from)
+  for index = from, run.total - 1 do
+    if call.budget <= 0 then return {'x', index} end
+    local task = get_task(run, index)
+    if task and not TERMINAL[task.s] then
+      call.budget = call.budget - 1
+      if task.s == 'running' then
+        if not task.y then
+          task.y = digits(call.now)
+          task_event(task, {cancel_requested = true})
+          redis.call('PUBLISH', K.HINT .. task.w, task.e)
+        end
+      else
+        local row = get_row(run, index)
+        if task.s == 'queued' or task.s == 'parked' then
+          leave_waiting(task, row)
+          free_slots(task, row)
+        end
+        task.z = 'the run was cancelled'
+        settle(task, 'cancelled')
+      end
+    else
+      call.budget = call.budget - 0.1
+    end
+  end
+end
+
+function DO.r(run, index, from)
+  local list = edges(run, 'd', index)
+  for at = from, #list do
+    if call.budget <= 0 then return {'r', index, at} end
+    call.budget = call.budget - 1
+    local below = get_task(run, list[at])
+    if below.dv and TERMINAL[below.s] then
+      below.o = nil
+      take_back(below)
+      task_event(below)
+      push_work(run, {'r', list[at], 1})
+    elseif below.s == 'queued' or below.s == 'parked' then
+      take_back(below)
+      task_event(below)
+    end
+    call.evaluate[below.ref] = below
+  end
+end
+
+-- Count a task's upstream by outcome, from their states.
+local function recount_task(task)
+  local c = {}
+  for _, index in ipairs(edges(task.run, 'u', task.index)) do
+    local class = CLASS[get_task(task.run, index).s]
+    if class then c[class] = (c[class] or 0) + 1 end
+    call.budget = call.budget - 0.2
+  end
+  task.c = c
+  touch(task)
+end
+
+-- Do the queued items within the budget; what is left over goes back to the frontiers. Returns whether anything was left.
+local function drain()
+  local left, at = {}, 1
+  while at <= #call.work do
+    local run, rest = call.work[at].run, call.work[at].item
+    if call.budget > 0 then rest = DO[rest[1]](run, rest[2], rest[3]) end
+    if rest then
+      left[run.key] = left[run.key] or {}
+      table.insert(left[run.key], table.concat(rest, ':'))
+    end
+    at = at + 1
+  end
+  call.work = {}
+  for key, items in pairs(left) do
+    for from = 1, #items, 1000 do
+      redis.call('RPUSH', K.RUN .. key .. ':f', unpack(items, from, math.min(from + 999, #items)))
+    end
+    call.unfinished[key] = true
+  end
+  return next(left) ~= nil
+end
+
+-- Do the queued work, then judge what must be judged anew, hand freed slots over, and close runs.
+--
+-- One task is judged at a time and what follows from it is delivered before the next is counted, because counting looks at states
+-- and delivering adds to counts: in the other order an outcome would count twice.
+local function do_work()
+  local more = drain()
+  while not more and call.budget > 0 and next(call.evaluate) do
+    local ref = next(call.evaluate)
+    local task = call.evaluate[ref]
+    call.evaluate[ref] = nil
+    recount_task(task)
+    judge(task)
+    more = drain()
+  end
+  for ref, task in pairs(call.evaluate) do
+    redis.call('SADD', K.RUN .. task.run.key .. ':v', ref)
+    call.unfinished[task.run.key] = true
+  end
+  hand_over_all()
+  for _, run in pairs(call.runs) do
+    if run then close_if_done(run) end
+  end
+end
+
+local function unfinished_runs()
+  local list = {}
+  for key in pairs(call.unfinished) do list[#list + 1] = key end
+  return list
+end

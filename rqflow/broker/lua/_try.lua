@@ -1,0 +1,147 @@
+-- The life of one try: a worker claims it, names it in heartbeats, and tells its end.
+
+-- Take the task for this worker: slots, lease, who holds it. It must be queued, or parked for labels.
+local function start(task, row, caller, execution, turn_number, lease)
+  redis.call('ZREM', K.READY .. row.q, task.q)
+  redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  if not task.h then hold_slots(task, row) end
+  for _, key in ipairs(task.xk or {}) do redis.call('HDEL', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key) end
+  task.xk, task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil, nil
+  task.w, task.e, task.b = caller, execution, digits(call.now)
+  redis.call('ZADD', K.LEASES, (call.now + lease) / 1000000, task.ref .. ':' .. execution)
+  redis.call('HSET', K.HOLDS .. caller, execution, task.ref .. ':' .. turn_number)
+  set_state(task, 'running')
+  return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.run.version, task.b, task.m}
+end
+
+-- Give up the lease and the hold of a running try.
+local function let_go(task)
+  redis.call('ZREM', K.LEASES, task.ref .. ':' .. task.e)
+  redis.call('HDEL', K.HOLDS .. task.w, task.e)
+end
+
+-- Queue the next try, or the same one again.
+local function queue_again(task, next_try)
+  if next_try then task.t = task.t + 1 end
+  task.q = nil
+  offer(task, get_row(task.run, task.index))
+end
+
+-- Whether the worker may take this task now: nil, or the reason. A task that a limit holds back is parked.
+local function refused(task, row)
+  if task.run.cancel then return 'the run was cancelled' end
+  if task.h then return nil end
+  local limit = blocking_limit(task, row)
+  if not limit then return nil end
+  park(task, row, limit)
+  return limit.words
+end
+
+local function has_labels(row, labels)
+  for _, label in ipairs(row.l or {}) do
+    if not labels[label] then return false end
+  end
+  return true
+end
+
+-- The best task of the labelled set that this worker can serve, among the first 64: task, score.
+local function best_labelled(queue, labels, passed)
+  if next(labels) == nil then return nil end
+  local list = redis.call('ZRANGE', K.LABELLED .. queue, 0, 63, 'WITHSCORES')
+  for at = 1, #list, 2 do
+    local task = not passed[list[at]] and get_ref(string.sub(list[at], 15))
+    if task and task.s == 'parked' and has_labels(get_row(task.run, task.index), labels) then return task, tonumber(list[at + 1]) end
+  end
+end
+
+-- The best ready task of a queue: task, score. Members without a task (forgotten runs) are swept away.
+local function best_ready(queue)
+  while true do
+    local head = redis.call('ZRANGE', K.READY .. queue, 0, 0, 'WITHSCORES')
+    if not head[1] then return nil end
+    local task = get_ref(string.sub(head[1], 15))
+    if task and task.s == 'queued' and task.q == head[1] then return task, tonumber(head[2]) end
+    redis.call('ZREM', K.READY .. queue, head[1])
+  end
+end
+
+-- Claim up to `wanted` tasks from the queues, in their order; looks at no more than 64 that are held back.
+local function claim(request)
+  local claims, held_back, labels, passed = {}, 0, {}, {}
+  for _, label in ipairs(request.labels) do labels[label] = true end
+  if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims, 'unrecorded' end
+  for _, queue in ipairs(request.queues) do
+    while #claims < request.wanted and held_back < 64 do
+      local task, score = best_ready(queue)
+      local other, other_score = best_labelled(queue, labels, passed)
+      if other and (not task or other_score < score or other_score == score and other.q < task.q) then task = other end
+      if not task then break end
+      local row, member = get_row(task.run, task.index), task.q
+      if refused(task, row) then
+        held_back = held_back + 1
+        passed[member] = true
+        -- What its run's cancel has not reached yet would otherwise stay the head for ever.
+        if task.s == 'queued' then redis.call('ZREM', K.READY .. queue, member) end
+      else
+        claims[#claims + 1] = start(task, row, request.caller, request.executions[#claims + 1], request.number, request.lease)
+      end
+    end
+    call.touched[queue] = call.touched[queue] or 'ready'
+  end
+  return claims
+end
+
+-- Keep the XComs that a try left, and say so.
+local function keep_xcoms(task, row, xcoms)
+  local names = {}
+  for key, value in pairs(xcoms or {}) do
+    redis.call('HSET', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key, value)
+    names[#names + 1] = key
+    call.events[#call.events + 1] = {kind = 'xcom', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, key = key,
+      value = value, seq = digits(call.now), at = digits(call.now)}
+  end
+  if #names > 0 then task.xk = names end
+end
+
+-- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).
+local function finish(caller, tell)
+  local run = get_run(tell.run)
+  local task = run and get_task(run, tell.index)
+  local ended = digits(call.now - math.floor((tell.ended_ago or 0) * 1000000))
+  local started = digits(tonumber(ended) - math.floor((tell.duration or 0) * 1000000))
+  if not task or task.s ~= 'running' or task.t ~= tell['try'] or task.e ~= tell.execution then
+    call.events[#call.events + 1] = {kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
+      task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = digits(call.now), at = digits(call.now),
+      reason = tell.reason, worker = caller, execution = tell.execution, started_at = started, ended_at = ended, facts = tell.facts}
+    return 'stale'
+  end
+  local row, state = get_row(run, tell.index), tell.state
+  let_go(task)
+  free_slots(task, row)
+  task.d, task.z = ended, tell.reason
+  if task.mk and state ~= 'lost' then
+    state, task.mk = task.mk, nil
+  elseif (task.y or run.cancel) and (state == 'failed' or state == 'up_for_retry' or state == 'up_for_reschedule') then
+    state = 'cancelled'
+  elseif state == 'up_for_retry' and task.t >= task.m then
+    state = 'failed'
+  end
+  keep_xcoms(task, row, tell.xcoms)
+  local extra = {started_at = started, facts = tell.facts}
+  if state == 'up_for_retry' or state == 'up_for_reschedule' then
+    task.n = digits(call.now + math.floor((tell.retry_in or 0) * 1000000))
+    extra.due_at = task.n
+    set_state(task, state, true)
+    task_event(task, extra)
+    if (tell.retry_in or 0) <= 0 then queue_again(task, state == 'up_for_retry') end
+    return 'ok'
+  end
+  if tell.skip and #tell.skip > 0 then
+    task.k = tell.skip
+    push_work(run, {'k', task.index, 1})
+  end
+  set_state(task, state, true)
+  task_event(task, extra)
+  if row.nd > 0 then push_work(run, {'d', task.index, 1}) end
+  return 'ok'
+end

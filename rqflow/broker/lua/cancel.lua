@@ -1,0 +1,40 @@
+-- Cancel a run, or one task instance of it. What runs is marked, and ends as cancelled when its processes are gone.
+--
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, index (absent: the whole run), by
+-- Returns JSON {state: of the run or task afterwards | 'gone', unfinished: […]}. Cancelling what has ended changes nothing.
+local request = cjson.decode(ARGV[2])
+local before = repeated(request.caller, ARGV[1])
+if before then return before end
+
+local run = get_run(request.run)
+if not run then return finish_call(request.caller, ARGV[1], {state = 'gone', unfinished = {}}) end
+local state
+if request.index == nil then
+  if run.state == 'running' and not run.cancel then
+    run.cancel = true
+    redis.call('HSET', K.RUN .. run.key, 'cancel', request.by)
+    push_work(run, {'x', 0})
+    do_work()
+  end
+  state = run.state
+else
+  local task = get_task(run, request.index)
+  if task.s == 'running' then
+    if not task.y then
+      task.y = digits(call.now)
+      task_event(task, {cancel_requested = true})
+      redis.call('PUBLISH', K.HINT .. task.w, task.e)
+    end
+  elseif not TERMINAL[task.s] then
+    local row = get_row(run, request.index)
+    if task.s == 'queued' or task.s == 'parked' then
+      leave_waiting(task, row)
+      free_slots(task, row)
+    end
+    task.z = 'cancelled by ' .. request.by
+    settle(task, 'cancelled')
+    do_work()
+  end
+  state = task.s
+end
+return finish_call(request.caller, ARGV[1], {state = state, unfinished = unfinished_runs()})

@@ -1,0 +1,27 @@
+-- Remove a finished, or never committed, run from Redis, some tasks at a time.
+--
+-- ARGV 1  run key   ARGV 2  index to begin with   ARGV 3  tasks in this call
+-- Returns the index to go on with, or -1 when nothing is left. A live run is refused (-2).
+local key = K.RUN .. ARGV[1]
+local seen = redis.call('HMGET', key, 'state', 'preparing', 'total', 'version')
+if not seen[3] then return -1 end
+if seen[1] == 'running' then return -2 end
+local from, total = tonumber(ARGV[2]), tonumber(seen[3])
+local upto = math.min(from + tonumber(ARGV[3]), total)
+for index = from, upto - 1 do
+  local text = redis.call('HGET', key .. ':t', index)
+  if text then
+    local task = cjson.decode(text)
+    local queue = cjson.decode(redis.call('HGET', K.VERSION .. seen[4], index)).q
+    if task.s ~= 'removed' and seen[1] then unproject(task, {q = queue}) end
+    redis.call('DEL', K.RQ_JOB .. task.j, K.RQ_EXECUTIONS .. task.j, K.RQ_RESULTS .. task.j)
+  end
+end
+if upto < total then return upto end
+redis.call('DEL', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v')
+redis.call('ZREM', K.DONE, ARGV[1])
+redis.call('ZREM', K.LIVE, ARGV[1])
+local runs = K.VERSION .. seen[4] .. ':runs'
+redis.call('SREM', runs, ARGV[1])
+if redis.call('SCARD', runs) == 0 then redis.call('DEL', K.VERSION .. seen[4], runs) end
+return -1

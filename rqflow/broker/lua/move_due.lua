@@ -1,0 +1,27 @@
+-- Bring tasks whose delay is over back to their queues.
+--
+-- ARGV 1  request id   ARGV 2  JSON: caller, limit
+-- Returns JSON {moved: n, next: seconds until the next entry is due (absent when there is none), unfinished: […]}.
+-- Entries of the set that are not rqflow's own are left alone.
+local request = cjson.decode(ARGV[2])
+local before = repeated(request.caller, ARGV[1])
+if before then return before end
+
+local moved = 0
+local now = string.format('%.6f', call.now / 1000000)
+for _, job in ipairs(redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, '-inf', now, 'LIMIT', 0, request.limit)) do
+  local ref = redis.call('HGET', K.DUE, job)
+  local task = ref and get_ref(ref)
+  if task and (task.s == 'up_for_retry' or task.s == 'up_for_reschedule') then
+    queue_again(task, task.s == 'up_for_retry')
+    moved = moved + 1
+  elseif ref then
+    redis.call('ZREM', K.RQ_SCHEDULED_JOBS, job)
+    redis.call('HDEL', K.DUE, job)
+  end
+end
+hand_over_all()
+local reply = {moved = moved, unfinished = {}}
+local head = redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, moved == request.limit and '-inf' or '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if head[2] then reply.next = math.max(0, tonumber(head[2]) - call.now / 1000000) end
+return finish_call(request.caller, ARGV[1], reply)

@@ -1,0 +1,18 @@
+-- One turn of a worker: apply the ends that it tells, release what follows from them, claim tasks for its free slots.
+--
+-- ARGV 1  request id; a repeated id gets the first reply again      ARGV 2  JSON: caller, number (of this turn), ends, wanted, queues,
+--         labels, executions (ids for the claims), lease (µs), max_unrecorded
+-- Returns JSON {claims: [[run, index, task id, try, execution, job, queue, version, started, last try]…], accepted: ["ok"|"stale"…],
+--         unfinished: [run keys whose frontier wants `advance`]}
+-- Invariants: slots in use = tasks that hold them; a task is on exactly one of pending, parked, queued, running, scheduled, ended.
+local request = cjson.decode(ARGV[2])
+local before = repeated(request.caller, ARGV[1])
+if before then return before end
+
+local accepted = {}
+for at, tell in ipairs(request.ends) do accepted[at] = finish(request.caller, tell) end
+do_work()
+local claims = {}
+if request.wanted > 0 then claims = claim(request) end
+hand_over_all()
+return finish_call(request.caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})

@@ -1,0 +1,99 @@
+"""From a version and a run to what the steps read: rows of tasks, task instances, RQ jobs. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import TaskSpec, Version
+
+#: The function that every job names; RQ imports it by this string.
+FUNCTION = "rqflow.jobs.run_task"
+#: Joins over this many upstream tasks keep the list in the version only, not in the job as well.
+MAX_DEPENDENCIES = 100
+DEFAULT_POOL = "default_pool"
+
+
+def job_id(dag_id: str, run_id: str, task_id: str) -> str:
+    """Return the id of the RQ job of a task instance, the same for all its tries: letters, digits, - and _ only, as RQ demands."""
+    name = "\0".join((dag_id, run_id, task_id))
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{dag_id}-{task_id}").strip("-")[:24].strip("-") or "task"
+    return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def removed_tasks(version: Version, logical_date: datetime) -> frozenset[int]:
+    """Return the indices of the tasks of which a run of this logical date has no instance: it lies outside their start and end dates."""
+    gone = set()
+    for task in version.tasks:
+        start, end = _moment(task.start_date), _moment(task.end_date)
+        if (start and logical_date < start) or (end and logical_date > end):
+            gone.add(task.index)
+    return frozenset(gone)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def version_fields(version: Version) -> Iterator[tuple[str, str]]:
+    """Yield the (field, value) pairs of the hash of a version: json, dag, and per task its row and its two lists of neighbours."""
+    yield "json", version.json
+    yield "dag", json.dumps({"max_active_tasks": version.max_active_tasks} if version.max_active_tasks else {"dag_id": version.dag_id})
+    for task in version.tasks:
+        yield str(task.index), json.dumps(task_row(task), separators=(",", ":"))
+        if task.upstream:
+            yield f"u{task.index}", json.dumps(task.upstream, separators=(",", ":"))
+        if task.downstream:
+            yield f"d{task.index}", json.dumps(task.downstream, separators=(",", ":"))
+
+
+def task_row(task: TaskSpec) -> dict[str, Any]:
+    """Return what the steps need of a task; the names are explained in lua/_core.lua."""
+    row: dict[str, Any] = {"id": task.task_id, "r": task.trigger_rule, "q": task.queue, "w": task.weight, "nu": len(task.upstream),
+                           "nd": len(task.downstream)}
+    if task.pool != DEFAULT_POOL:
+        row |= {"p": task.pool, "ps": task.pool_slots}
+    if task.max_active_per_dag:
+        row["ta"] = task.max_active_per_dag
+    if task.worker_labels:
+        row["l"] = list(task.worker_labels)
+    if task.operator == "empty":
+        row["e"] = 1
+    return row
+
+
+def task_instance(run: RunInfo, task: TaskSpec, removed: frozenset[int]) -> str:
+    """Return the JSON of a task instance as a run begins with it."""
+    record: dict[str, Any] = {"s": "removed" if task.index in removed else "pending", "t": 1, "m": task.retries + 1,
+                              "j": job_id(run.dag_id, run.run_id, task.task_id)}
+    gone = sum(upstream in removed for upstream in task.upstream)
+    if gone:
+        record["c"] = {"r": gone}
+    return json.dumps(record, separators=(",", ":"))
+
+
+def job_hash(run: RunInfo, version: Version, task: TaskSpec, created_at: datetime) -> dict[str, str]:
+    """Return the hash of the RQ job of a task instance. Nothing in it expires and RQ retries nothing: rqflow's steps do that."""
+    fields = {
+        "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "data": json.dumps([FUNCTION, None, [run.key, task.task_id], {}]),
+        "origin": task.queue,
+        "description": f"{run.dag_id}.{task.task_id} {run.logical_date.isoformat()}",
+        "status": "deferred",
+        "timeout": "-1", "result_ttl": "-1", "failure_ttl": "-1", "ttl": "-1",
+    }
+    if task.upstream and len(task.upstream) <= MAX_DEPENDENCIES:
+        names = [job_id(run.dag_id, run.run_id, version.tasks[index].task_id) for index in task.upstream]
+        fields |= {"dependency_id": names[0], "dependency_ids": json.dumps(names)}
+        if task.trigger_rule != "all_success":
+            fields["allow_dependency_failures"] = "1"
+    return fields
+

@@ -1,0 +1,153 @@
+"""Reading the live state: how runs, task instances, pools and workers stand. Reads only; never decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from rqflow.broker import keys
+from rqflow.broker.steps import text
+from rqflow.clock import from_micros
+from rqflow.dag.version import Version
+from rqflow.states import RunState, TaskState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStatus:
+    """How a run in Redis stands. `counts` leaves out states that no task is in."""
+
+    run_key: str
+    dag_id: str
+    run_id: str
+    state: RunState
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    counts: dict[TaskState, int]
+    cancel_requested: bool
+    #: Id of the last entry of the event stream that concerns the run.
+    last_event: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskStatus:
+    """How a task instance in Redis stands. `reason` says in words why it waits, or why it ended so."""
+
+    index: int
+    task_id: str
+    state: TaskState
+    try_number: int
+    max_tries: int
+    reason: str
+    worker: str
+    queue: str
+    job_id: str
+    execution_id: str
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    due_at: datetime | None
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolStatus:
+    """A pool: its slots, how many are in use, and how many task instances wait for one."""
+
+    slots: int
+    used: int
+    parked: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStatus:
+    """A worker as it registered itself with RQ. `running` is the number of tasks that it holds."""
+
+    name: str
+    host: str
+    pid: int
+    state: str
+    queues: tuple[str, ...]
+    labels: tuple[str, ...]
+    slots: int
+    running: int
+    last_heartbeat: str
+
+
+def _moment(micros: str | bytes | None) -> datetime | None:
+    return from_micros(int(micros)) if micros else None
+
+
+def _hash(connection: redis.Redis, key: str) -> dict[str, str]:
+    return {text(name): text(value) for name, value in connection.hgetall(key).items()}
+
+
+def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
+    """Return how the run stands, or None when Redis has it not. A run being prepared is `queued`."""
+    record = _hash(connection, keys.RUN + run_key)
+    if not record:
+        return None
+    counts = {TaskState(state): n for state, n in json.loads(record.get("n", "{}")).items()}
+    return RunStatus(
+        run_key=run_key, dag_id=record["dag"], run_id=record["run_id"], state=RunState(record.get("state", "queued")),
+        created_at=_moment(record.get("created")), started_at=_moment(record.get("started")), ended_at=_moment(record.get("ended")), counts=counts,
+        cancel_requested="cancel" in record, last_event=record.get("last_event", ""))
+
+
+def task_statuses(connection: redis.Redis, run_key: str, version: Version, indices: Iterable[int] | None = None) -> list[TaskStatus]:
+    """Return how the task instances of a run stand, all of them or those of `indices`, in the order of the version."""
+    wanted = range(len(version.tasks)) if indices is None else sorted(indices)
+    if not wanted:
+        return []
+    values = connection.hmget(keys.task_key(run_key), [str(index) for index in wanted])
+    return [_task_status(version, index, json.loads(value)) for index, value in zip(wanted, values, strict=True) if value]
+
+
+def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskStatus:
+    task = version.tasks[index]
+    return TaskStatus(
+        index=index, task_id=task.task_id, state=TaskState(record["s"]), try_number=record["t"], max_tries=record["m"], reason=record.get("z", ""),
+        worker=record.get("w", ""), queue=task.queue, job_id=record["j"], execution_id=record.get("e", ""), queued_at=_moment(record.get("a")),
+        started_at=_moment(record.get("b")), ended_at=_moment(record.get("d")), due_at=_moment(record.get("n")),
+        cancel_requested="y" in record or "mk" in record)
+
+
+def xcoms(connection: redis.Redis, run_key: str, version: Version, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+    """Return {task_id: {key: JSON text}} of a run's XComs, all of them or those of `task_ids`."""
+    wanted = None if task_ids is None else set(task_ids)
+    found: dict[str, dict[str, str]] = {}
+    for name, value in _hash(connection, keys.xcom_key(run_key)).items():
+        index, _, key = name.partition(":")
+        task_id = version.tasks[int(index)].task_id
+        if wanted is None or task_id in wanted:
+            found.setdefault(task_id, {})[key] = value
+    return found
+
+
+def pools(connection: redis.Redis) -> dict[str, PoolStatus]:
+    """Return the pools by name."""
+    slots = {name: int(value) for name, value in _hash(connection, keys.POOLS).items()}
+    used = {name: int(float(value)) for name, value in _hash(connection, keys.USED).items()}
+    return {name: PoolStatus(slots=n, used=used.get(f"pool:{name}", 0), parked=connection.zcard(f"{keys.PARKED}pool:{name}"))
+            for name, n in sorted(slots.items())}
+
+
+def workers(connection: redis.Redis) -> list[WorkerStatus]:
+    """Return the workers that RQ lists and whose heartbeat has not run out, stock ones too."""
+    found = []
+    for key in sorted(map(text, connection.smembers(keys.RQ_WORKERS))):
+        raw = _hash(connection, key)
+        if not raw or "death" in raw:
+            continue
+        name = key.removeprefix(keys.RQ_WORKER)
+        found.append(WorkerStatus(
+            name=name, host=raw.get("hostname", ""), pid=int(raw.get("pid") or 0), state=raw.get("state", "?"),
+            queues=tuple(filter(None, raw.get("queues", "").split(","))), labels=tuple(filter(None, raw.get("labels", "").split(","))),
+            slots=int(raw.get("slots") or 1), running=connection.scard(f"{keys.RQ_WORKER}{name}:executions"),
+            last_heartbeat=raw.get("last_heartbeat", "")))
+    return found

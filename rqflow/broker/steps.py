@@ -1,0 +1,89 @@
+"""The atomic steps: Lua files put together, sent, and repeated under the same request id when the answer was lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from rqflow.broker import keys
+from rqflow.exceptions import BrokerError
+
+SHARED = ("_core", "_gates", "_release", "_try")
+#: What a lost link, a restarting or a full Redis raises; the request may or may not have been carried out.
+LINK_ERRORS = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError)
+
+
+@cache
+def source(step: str) -> str:
+    """Return the whole Lua source of a step: tables of names, what all steps share, and its own file."""
+    folder = files("rqflow.broker") / "lua"
+    return "\n".join([keys.lua_tables(), *((folder / f"{name}.lua").read_text(encoding="utf-8") for name in (*SHARED, step))])
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A step with its arguments and the id under which Redis carries it out at most once."""
+
+    step: str
+    id: str
+    payload: str
+
+
+class Steps:
+    """Sends steps over one connection. One caller, one Steps: the id of a request counts up within it."""
+
+    def __init__(self, connection: redis.Redis, caller: str) -> None:
+        """Take the connection, and the name under which Redis keeps this caller's last reply."""
+        self.connection = connection
+        self.caller = caller
+        # A caller that starts anew under its old name must not be given the reply of its former life.
+        self._life = uuid.uuid4().hex[:8]
+        self._numbers = itertools.count(1)
+        self._scripts: dict[str, Any] = {}
+
+    def request(self, step: str, payload: Mapping[str, Any]) -> Request:
+        """Return a new request for `step`; None values are left out, since Lua has no null."""
+        plain = {name: value for name, value in payload.items() if value is not None}
+        return Request(step, f"{self._life}-{next(self._numbers)}", json.dumps({"caller": self.caller, **plain}))
+
+    def script(self, step: str) -> Any:
+        """Return the registered script of a step."""
+        if step not in self._scripts:
+            self._scripts[step] = self.connection.register_script(source(step))
+        return self._scripts[step]
+
+    def send(self, request: Request) -> dict[str, Any]:
+        """Send a request and return its reply; safe to call again with the same request when a LINK_ERRORS was raised."""
+        reply: dict[str, Any] = json.loads(self.script(request.step)(args=[request.id, request.payload]))
+        return reply
+
+    def call(self, step: str, payload: Mapping[str, Any], *, attempts: int = 5) -> dict[str, Any]:
+        """Send a new request, repeating it over a broken link; raises BrokerError when Redis does not answer."""
+        request = self.request(step, payload)
+        try:
+            for attempt in Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_attempt(attempts),
+                                    wait=wait_exponential_jitter(initial=0.05, max=1.0), reraise=True):
+                with attempt:
+                    return self.send(request)
+        except LINK_ERRORS as error:
+            raise BrokerError(f"Redis does not answer: {error}", hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
+        raise AssertionError("Retrying either returns or raises")
+
+
+def text(value: Any) -> str:
+    """Return a reply of Redis as text; redis-py gives bytes, or text when told to decode."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list that a step replied; an empty one arrives as {} because Lua cannot tell them apart."""
+    return value if isinstance(value, list) else []

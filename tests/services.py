@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+import pymysql
+import pytest
 import redis
 
 from tests.waiting import until
+
+#: Where programs of servers are, beside the PATH.
+SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))])
 
 
 def answers(connection: redis.Redis) -> bool:
@@ -32,4 +42,92 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
             yield f"unix://{path}"
         finally:
             server.terminate()
+            server.wait()
+
+
+def needs(*programs: str) -> None:
+    """Skip the test when one of `programs` is not installed; where tests must be complete (CI is set) fail instead."""
+    missing = [name for name in programs if shutil.which(name, path=SEARCH) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"not installed: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def program(name: str) -> str:
+    """Return the path of an installed `name`; Debian keeps those of PostgreSQL off the PATH."""
+    path = shutil.which(name, path=SEARCH)
+    assert path, f"{name} is not installed"
+    return path
+
+
+@contextmanager
+def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a mariadbd on a unix socket in `folder`; give the URL of its empty database `rqflow`, to which anybody is root."""
+    data, path, user = folder / "data", folder / "mysql.sock", ["--user=root"] if os.geteuid() == 0 else []
+    subprocess.run([program("mariadb-install-db"), "--no-defaults", *user, f"--datadir={data}", "--auth-root-authentication-method=normal",
+                    "--skip-test-db"], check=True, capture_output=True)
+    command = [program("mariadbd"), "--no-defaults", *user, f"--datadir={data}", f"--socket={path}", f"--pid-file={folder / 'pid'}",
+               "--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--skip-innodb-doublewrite"]
+    with _running([*command, *options], folder / "mariadb.log", signal.SIGTERM):
+        until(lambda: _mariadb_answers(path), what="mariadbd to answer")
+        yield f"mysql://root@localhost/rqflow?unix_socket={path}"
+
+
+def _mariadb_answers(path: Path) -> bool:
+    """Make the database `rqflow`; tell whether that worked."""
+    try:
+        with pymysql.connect(user="root", unix_socket=str(path)) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE IF NOT EXISTS rqflow")
+    except pymysql.err.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def postgres_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a PostgreSQL on a unix socket; give the URL of its empty database `rqflow`, to which anybody but the user `guest` may log in.
+
+    It refuses to run as root, and its user could not enter `folder` then: as root it lives in a folder of its own below /tmp.
+    """
+    place = Path(tempfile.mkdtemp(prefix="rqflow-pg-")) if os.geteuid() == 0 else folder
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(place, "postgres", "postgres")
+        prefix = [program("setpriv"), "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    data = place / "data"
+    try:
+        subprocess.run([*prefix, program("initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8",
+                        f"--pgdata={data}"], check=True, capture_output=True, cwd=place)
+        rules = (data / "pg_hba.conf").read_text()
+        (data / "pg_hba.conf").write_text(f"local all guest scram-sha-256\n{rules}")
+        command = [*prefix, program("postgres"), "-D", str(data), "-k", str(place), "-h", "", "-F", "-c", "full_page_writes=off", *options]
+        with _running(command, folder / "postgres.log", signal.SIGINT):
+            until(lambda: _postgres_answers(place), what="postgres to answer")
+            yield f"postgresql://postgres@/rqflow?host={place}"
+    finally:
+        if place != folder:
+            shutil.rmtree(place)
+
+
+def _postgres_answers(place: Path) -> bool:
+    """Make the database `rqflow`; tell whether that worked."""
+    try:
+        with psycopg.connect(f"host={place} user=postgres dbname=postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE rqflow")
+    except psycopg.errors.DuplicateDatabase:
+        return True
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def _running(command: list[str], log: Path, stop: signal.Signals) -> Iterator[None]:
+    """Run a server until the end of the block, then stop it by its pid."""
+    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, cwd=log.parent) as server:
+        try:
+            yield
+        finally:
+            server.send_signal(stop)
             server.wait()

@@ -71,7 +71,7 @@ class Steps:
         request = self.request(step, payload)
         try:
             for attempt in Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_attempt(attempts),
-                                    wait=wait_exponential_jitter(initial=0.05, max=1.0), reraise=True):
+                                    wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1), reraise=True):
                 with attempt:
                     return self.send(request)
         except LINK_ERRORS as error:

@@ -1,0 +1,174 @@
+"""rq-scheduler with its heart replaced: due work is moved by one atomic step, by one leader, at the millisecond.
+
+Inherited are construction, registration (seen by rq-scheduler's own tools), keys and signals. The rest of rq-scheduler unpickles
+jobs, checks RQ's dependencies again and knows whole seconds only, so all of it is overridden; a test lists what is not.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import redis
+from rq_scheduler import Scheduler as RQScheduler
+
+from rqflow import clock, logs
+from rqflow.broker import keys, lock
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import BrokerError
+
+logger = logging.getLogger(__name__)
+
+#: Redis looks at the time-outs of blocking calls only ten times a second; the rest of a wait is slept here.
+BLOCKING_GRAIN = 0.15
+#: Pause between two tries to reach Redis, doubled up to the longest.
+RECONNECT_PAUSE, RECONNECT_LONGEST = 0.1, 2.0
+#: Tasks moved by one call of the atomic step.
+BATCH = 500
+
+
+class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
+    """Moves delayed work that is due to its queue, while it is the leader."""
+
+    redis_scheduler_namespace_prefix = keys.RQ_SCHEDULER_INSTANCE
+    scheduler_key = keys.RQ_SCHEDULER
+    scheduler_lock_key = keys.LEADER
+    scheduled_jobs_key = keys.RQ_SCHEDULED_JOBS
+
+    def __init__(self, connection: redis.Redis, broker: Broker, *, lock_ttl: timedelta) -> None:
+        """Prepare a scheduler that leads for `lock_ttl` after its last sign of life."""
+        super().__init__(connection=connection, interval=lock_ttl.total_seconds())
+        self.broker = broker
+        self.lock = lock.leader(connection, ttl=lock_ttl)
+        self.is_leader = False
+        self._turn = lock_ttl.total_seconds() / 3
+        self._born = False
+
+    def run(self, burst: bool = False) -> None:
+        """Move what is due, for ever, over any loss of Redis; with `burst` once. SIGTERM and SIGINT raise SystemExit here."""
+        self._install_signal_handlers()
+        try:
+            while True:
+                self.live_turn()
+                if burst:
+                    return
+        finally:
+            self.remove_lock()
+            self.register_death()
+
+    def live_turn(self) -> None:
+        """Do one turn; when Redis is out of reach, wait a moment in its place."""
+        pause = RECONNECT_PAUSE
+        while True:
+            try:
+                return self.turn()
+            except (redis.exceptions.RedisError, BrokerError) as error:
+                self.is_leader = False
+                logger.warning("redis is out of reach, trying again: %s", error, extra=logs.context("scheduler_reconnect"))
+                clock.sleep(pause)
+                pause = min(pause * 2, RECONNECT_LONGEST)
+
+    def turn(self) -> None:
+        """As the leader move what is due and wait for the next; else wait for the lock. Raises when Redis fails."""
+        self.heartbeat()
+        if not self.acquire_lock():
+            clock.sleep(self._turn)
+            return
+        due_in = self.enqueue_jobs()
+        wait = self._turn if due_in is None else min(due_in, self._turn)
+        if wait > BLOCKING_GRAIN:
+            self.broker.wait_wakeup(wait - BLOCKING_GRAIN)
+        elif wait > 0:
+            clock.sleep(wait)
+
+    def enqueue_jobs(self) -> float | None:
+        """Move all that is due; return the seconds until the next entry is, None when there is none."""
+        moved, due_in = self.broker.move_due(BATCH)
+        while moved == BATCH:
+            moved, due_in = self.broker.move_due(BATCH)
+        return due_in
+
+    def acquire_lock(self) -> bool:
+        """Become or stay the leader; return whether we are."""
+        before, self.is_leader = self.is_leader, self.lock.hold()
+        if self.is_leader != before:
+            logger.info("leading" if self.is_leader else "standing by", extra=logs.context("scheduler_leader", leader=self.is_leader))
+        return self.is_leader
+
+    def remove_lock(self) -> None:
+        """Stop leading; a lock that cannot be given back ends by itself."""
+        self.is_leader = False
+        try:
+            self.lock.release()
+        except redis.exceptions.RedisError as error:
+            logger.debug("lock not released: %s", error, extra=logs.context("scheduler_unlock"))
+
+    def heartbeat(self) -> None:
+        """Stay registered, also after Redis has lost us."""
+        if not self._born or not self.connection.exists(self.key):
+            self.register_birth()
+            self._born = True
+        self.connection.expire(self.key, int(self._interval) + 10)
+
+    def register_death(self) -> None:
+        """Leave the register; without Redis our entry ends by itself."""
+        try:
+            super().register_death()
+        except redis.exceptions.RedisError as error:
+            logger.debug("death not registered: %s", error, extra=logs.context("scheduler_death"))
+
+    def cancel(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: delayed work belongs to its run, which is what people cancel."""
+        _refuse("cancel")
+
+    def count(self, until: object = None) -> int:
+        """Return how many entries wait; `until` (seconds since the epoch) counts those due by then."""
+        return int(self.connection.zcount(self.scheduled_jobs_key, "-inf", "+inf" if until is None else str(until)))
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether the job id `item` waits here."""
+        return self.connection.zscore(self.scheduled_jobs_key, str(item)) is not None
+
+    def enqueue_at(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: only runs of DAGs put work here."""
+        _refuse("enqueue_at")
+
+    def enqueue_in(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: only runs of DAGs put work here."""
+        _refuse("enqueue_in")
+
+    def schedule(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: only runs of DAGs put work here."""
+        _refuse("schedule")
+
+    def cron(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: schedules belong to DAGs."""
+        _refuse("cron")
+
+    def change_execution_time(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: the delay belongs to the task."""
+        _refuse("change_execution_time")
+
+    def enqueue_job(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: the atomic step moves work, never a job by itself."""
+        _refuse("enqueue_job")
+
+    def get_jobs(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: the inherited one unpickles."""
+        _refuse("get_jobs")
+
+    def get_jobs_to_queue(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: the inherited one unpickles."""
+        _refuse("get_jobs_to_queue")
+
+    def get_queue_for_job(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: queues belong to tasks."""
+        _refuse("get_queue_for_job")
+
+    def _create_job(self, *_: Any, **__: Any) -> NoReturn:
+        _refuse("_create_job")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotImplementedError(f"rq-scheduler's {name} is not used in rqflow")

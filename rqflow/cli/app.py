@@ -1,0 +1,34 @@
+"""What all commands of one call share: the global options, the settings, and how times are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from rqflow import logs, settings
+from rqflow.settings import Settings
+
+
+@dataclass(kw_only=True)
+class App:
+    """The global options; the settings are read when a command asks for them."""
+
+    home: Path | None = None
+    file: Path | None = None
+    verbosity: int = 0
+    color: str = "auto"
+    may_ask: bool = True
+    tz: str = "UTC"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of this call. Raises ConfigError."""
+        logs.setup(self.verbosity)
+        return settings.load(home=self.home, file=self.file)
+
+
+#: Hands the App to a command as its first argument.
+pass_app = click.make_pass_decorator(App)

@@ -1,0 +1,47 @@
+"""rqflow config: the settings in force."""
+
+from __future__ import annotations
+
+import click
+
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.exceptions import NotFound
+from rqflow.settings import Settings, keys, show
+
+
+@click.group()
+def config() -> None:
+    """Show the settings: defaults, rqflow.cfg, and RQFLOW__SECTION__KEY."""
+
+
+@config.command("list")
+@click.option("--changed", is_flag=True, help="Only settings that differ from their default.")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer, changed: bool) -> None:
+    """List all settings with where each value comes from. Secrets are hidden."""
+    rows = [row for row in _rows(app.settings) if not changed or row["origin"] != "default"]
+    printer.records(rows, [Column("name", "SETTING"), Column("value", "VALUE"), Column("origin", "FROM"), Column("help", "MEANING", wide=True)])
+
+
+@config.command()
+@click.argument("name")
+@pass_app
+def get(app: App, name: str) -> None:
+    """Print the value of one setting, for example worker.slots; secrets too."""
+    section, _, option = name.partition(".")
+    if (section, option) not in {(s, field.name) for s, field, _ in keys()}:
+        raise NotFound(f"there is no setting {name}", hint="`rqflow config list` shows all of them.")
+    output.line(show(getattr(getattr(app.settings, section), option)))
+
+
+def _rows(settings: Settings) -> list[dict[str, str]]:
+    rows = []
+    for section, field, _ in keys():
+        value = show(getattr(getattr(settings, section), field.name))
+        name = f"{section}.{field.name}"
+        hidden = "***" if field.metadata["secret"] and value else value
+        rows.append({"name": name, "value": hidden, "origin": settings.origins.get(name, "default"), "help": field.metadata["help"]})
+    return rows

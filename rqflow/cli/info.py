@@ -1,0 +1,30 @@
+"""rqflow info and version."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import version as installed
+
+import click
+
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Printer
+from rqflow.deploy import describe
+
+
+@click.command()
+def version() -> None:
+    """Print the version of rqflow."""
+    output.line(installed("rqflow"))
+
+
+@click.command()
+@output.listing
+@pass_app
+def info(app: App, printer: Printer) -> None:
+    """Show versions, paths and back ends; holds no secret, so it can go into a bug report."""
+    libraries = {name: installed(name) for name in ("redis", "rq", "rq-scheduler", "SQLAlchemy")}
+    head = {"rqflow": installed("rqflow"), "python": platform.python_version(), "executable": sys.executable, "platform": platform.platform()}
+    printer.record(head | libraries | describe.places(app.settings), name="rqflow")

@@ -1,0 +1,120 @@
+"""The command line's entry: global options, lazily imported commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rqflow.cli.lazy import LazyGroup
+from rqflow.exceptions import RqflowError
+
+#: Command -> module:attribute that is imported when the command is used; the first ones are what people come for.
+COMMANDS: dict[str, str] = {
+    "submit": "rqflow.cli.submit:submit",
+    "dag": "rqflow.cli.dag:dag",
+    "run": "rqflow.cli.run:run",
+    "task": "rqflow.cli.task:task",
+    "worker": "rqflow.cli.worker:worker",
+    "scheduler": "rqflow.cli.scheduler:scheduler",
+    "pool": "rqflow.cli.pool:pool",
+    "db": "rqflow.cli.db:db",
+    "config": "rqflow.cli.config:config",
+    "init": "rqflow.cli.init:init",
+    "info": "rqflow.cli.info:info",
+    "version": "rqflow.cli.info:version",
+    "python": "rqflow.cli.python:python",
+}
+#: One line for each in --help, so that --help imports none of them.
+SUMMARIES: dict[str, str] = {
+    "submit": "Check and register the DAGs of a file; run them with --run.",
+    "dag": "Validate, list, show and test DAGs.",
+    "run": "List, show, wait for and cancel runs; read their logs.",
+    "task": "List, show, render and test tasks; read their logs.",
+    "worker": "Run tasks (in the foreground).",
+    "scheduler": "Run the hub: delayed retries, history, log archive (in the foreground).",
+    "pool": "List and change pools.",
+    "db": "Upgrade, check and reset the database.",
+    "config": "Show the settings.",
+    "init": "Make a home with a configuration file and a first DAG.",
+    "info": "Show versions, paths and back ends.",
+    "version": "Show the version.",
+    "python": "Run a Python file with Airflow's imports understood.",
+}
+#: Names of Airflow 1.7, accepted and hidden.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "initdb": ("db", "upgrade"),
+    "upgradedb": ("db", "upgrade"),
+    "resetdb": ("db", "reset"),
+    "test": ("task", "test"),
+    "render": ("task", "render"),
+    "list_dags": ("dag", "list"),
+    "list_tasks": ("task", "list"),
+}
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from importlib.metadata import version  # here: takes 20 ms that --help does not need
+
+        click.echo(f"rqflow {version('rqflow')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, commands=COMMANDS, summaries=SUMMARIES, aliases=ALIASES, context_settings={
+    "help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RQFLOW_CLI", "max_content_width": 120,
+})
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of configuration and DAGs (RQFLOW_HOME; ~/rqflow).")
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (RQFLOW_CONFIG; HOME/rqflow.cfg).")
+@click.option("-v", "--verbose", count=True, help="Say more; with it a bug shows its traceback.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours; NO_COLOR and FORCE_COLOR are heeded.")
+@click.option("--no-input", is_flag=True, help="Never ask; fail and say which option is missing.")
+@click.option("--tz", default="UTC", metavar="ZONE", help="Zone of the times shown: UTC, local or Area/City.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None, file: Path | None, verbose: int, quiet: bool, color: str, no_input: bool, tz: str) -> None:
+    """Run DAGs of bash tasks on many machines, by Redis queues.
+
+    `rqflow submit dag.py --run --follow` runs a DAG file here and now; nothing has to be set up before.
+    """
+    from rqflow.cli.app import App  # here: imports the settings, which --help does not need
+
+    ctx.obj = App(home=home, file=file, verbosity=-1 if quiet else verbose, color=color, may_ask=not no_input, tz=tz)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (table in docs/reference/exit-codes.md)."""
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        result = cli.main(args=words, prog_name="rqflow", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except RqflowError as error:
+        click.echo(f"rqflow: {error}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _pipe_closed()
+    except Exception as error:  # noqa: BLE001 - the edge: whatever arrives here is a bug, and is written down
+        from rqflow.cli.bug import report  # here: only needed when something is wrong with us
+
+        return report(error, words)
+    return result if isinstance(result, int) else 0
+
+
+def _pipe_closed() -> int:
+    """Whoever read our output has ended (`rqflow … | head`): end quietly, without Python's own complaint at exit."""
+    sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - must stay open until the process ends
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

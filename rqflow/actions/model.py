@@ -1,0 +1,112 @@
+"""Runs, task instances and tries as people and programs are shown them; `plain` of each is the JSON that is documented.
+
+The fields only grow: a program that reads them goes on working with a newer rqflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Try:
+    """One try of a task instance."""
+
+    try_number: int
+    state: TaskState
+    reason: str = ""
+    #: True: its end came after the task instance had moved on; evidence only.
+    is_late: bool = False
+    execution_id: str = ""
+    queue: str = ""
+    worker: str = ""
+    host: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    #: Seconds.
+    duration: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    log_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskInstance:
+    """A task of a run with all its tries."""
+
+    task_id: str
+    state: TaskState
+    #: Current or last try, 0 before the first; how many it may have.
+    try_number: int = 0
+    max_tries: int = 1
+    #: Why it waits, or why it ended so.
+    reason: str = ""
+    operator: str = ""
+    queue: str = ""
+    pool: str = ""
+    worker: str = ""
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    #: When its delay is over, for up_for_retry and up_for_reschedule.
+    due_at: datetime | None = None
+    duration: float | None = None
+    cancel_requested: bool = False
+    job_id: str = ""
+    tries: tuple[Try, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run with all its task instances."""
+
+    dag_id: str
+    run_id: str
+    run_key: str
+    state: RunState
+    run_type: str | None = None
+    version: str | None = None
+    logical_date: datetime | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration: float | None = None
+    cancel_requested: bool = False
+    conf: Mapping[str, Any]
+    params: Mapping[str, Any]
+    note: str = ""
+    tasks: tuple[TaskInstance, ...] = ()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in TERMINAL_RUN_STATES
+
+
+def plain(value: Any) -> Any:
+    """Return a dataclass of this module, or what it holds, as JSON has it: times in ISO 8601 with microseconds, UTC."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    """Return the seconds from `start` to `end`, never below 0; None when one of them is not known."""
+    return max((end - start).total_seconds(), 0.0) if start and end else None

@@ -1,0 +1,148 @@
+"""How runs stand: from Redis while it has them, from SQL afterwards; tries always from SQL, with the live one laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rqflow.actions import select
+from rqflow.actions.model import Run, TaskInstance, Try, seconds_between
+from rqflow.broker.broker import Broker
+from rqflow.broker.status import RunStatus, TaskStatus
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.exceptions import DagNotFound, RunNotFound
+from rqflow.states import TERMINAL_STATES, TaskState
+from rqflow.store import dags, runs
+from rqflow.store import tasks as store_tasks
+from rqflow.store.engine import Connection, Engine, reading
+from rqflow.store.runs import RunFilter, RunRecord
+from rqflow.store.tasks import TaskRecord, TryRecord
+
+
+def find_run(engine: Engine, text: str) -> RunRecord:
+    """Return the run that a RUN argument names; raises RunNotFound, or UsageError when it names several."""
+    reference = select.run_reference(text)
+    with reading(engine) as connection:
+        if isinstance(reference, select.ByName):
+            return runs.find(connection, reference.text)
+        dags.find(connection, reference.dag_id)
+        found = _of_dag(connection, reference)
+    if found is None:
+        raise RunNotFound(f"there is no run {text}", hint=f"`rqflow run list --dag {reference.dag_id}` shows its runs.")
+    return found
+
+
+def _of_dag(connection: Connection, reference: select.Latest | select.ByDate) -> RunRecord | None:
+    if isinstance(reference, select.ByDate):
+        return runs.at(connection, reference.dag_id, reference.logical_date)
+    return runs.last_failed(connection, reference.dag_id) if reference.failed else runs.latest(connection, reference.dag_id)
+
+
+def find_version(engine: Engine, dag_id: str) -> Version:
+    """Return the version that new runs of a DAG take; raises DagNotFound."""
+    with reading(engine) as connection:
+        dags.find(connection, dag_id)
+        version = dags.latest_version(connection, dag_id)
+    if version is None:
+        raise DagNotFound(f"there is no DAG {dag_id}")
+    return version
+
+
+def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int | None) -> list[Run]:
+    """Return runs without their tasks, the one made last first; states are those of Redis where it has the run."""
+    with reading(engine) as connection:
+        found = runs.search(connection, wanted, limit=limit)
+    live = {key: status for key in broker.live_runs() if (status := broker.run_status(key))}
+    return [_run(record, live.get(record.run_key)) for record in found]
+
+
+def show(broker: Broker, engine: Engine, run_key: str) -> Run:
+    """Return a run with its task instances and all their tries; raises RunNotFound."""
+    status = broker.run_status(run_key)
+    with reading(engine) as connection:
+        record = runs.by_key(connection, run_key)
+        if record is None:
+            raise RunNotFound(f"there is no run {run_key}")
+        version = _version(broker, connection, record)
+        records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
+        tries = store_tasks.tries(connection, run_key)
+    live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
+    specs = version.tasks if version else ()
+    return replace(_run(record, status), tasks=tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries) for spec in specs))
+
+
+def version_of(broker: Broker, engine: Engine, run: RunRecord) -> Version:
+    """Return the version that a run runs; raises RunNotFound when nobody knows it."""
+    with reading(engine) as connection:
+        version = _version(broker, connection, run)
+    if version is None:
+        raise RunNotFound(f"the version of run {run.run_id} is not known")
+    return version
+
+
+def _version(broker: Broker, connection: Connection, run: RunRecord) -> Version | None:
+    sha = run.version
+    return None if sha is None else broker.version(sha) or dags.version(connection, sha)
+
+
+def live_tasks(broker: Broker, run_key: str, version: Version) -> list[TaskInstance]:
+    """Return the task instances of a run that Redis has, with the current try alone: what a live table needs, without SQL."""
+    found = {task.task_id: task for task in broker.task_statuses(run_key)}
+    return [_task(spec, found.get(spec.task_id), None, ()) for spec in version.tasks]
+
+
+def _run(record: RunRecord, status: RunStatus | None) -> Run:
+    started_at = status.started_at if status else record.started_at
+    ended_at = status.ended_at if status else record.ended_at
+    return Run(
+        dag_id=record.dag_id, run_id=record.run_id, run_key=record.run_key, state=status.state if status else record.state,
+        run_type=record.run_type, version=record.version, logical_date=record.logical_date, data_interval_start=record.data_interval_start,
+        data_interval_end=record.data_interval_end, created_at=record.created_at, started_at=started_at, ended_at=ended_at,
+        duration=seconds_between(started_at, ended_at), cancel_requested=bool(status and status.cancel_requested),
+        conf=record.conf, params=record.params, note=record.note)
+
+
+def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord]) -> TaskInstance:
+    """Put together what is known of one task instance; Redis knows best, SQL remembers, else it is pending."""
+    base = TaskInstance(task_id=spec.task_id, state=TaskState.PENDING, max_tries=spec.retries + 1, operator=spec.operator_name,
+                        queue=spec.queue, pool=spec.pool)
+    if live:
+        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries, reason=live.reason, worker=live.worker,
+                       queued_at=live.queued_at, started_at=live.started_at, ended_at=live.ended_at, due_at=live.due_at,
+                       cancel_requested=live.cancel_requested, job_id=live.job_id)
+    elif record:
+        base = replace(base, state=record.state, try_number=record.try_number, max_tries=record.max_tries, reason=record.reason,
+                       worker=record.worker, started_at=record.started_at, ended_at=record.ended_at)
+    own = {one.try_number: _try(one) for one in tries if one.task_id == spec.task_id}
+    if live and live.try_number and live.started_at:
+        own[live.try_number] = _current_try(own.get(live.try_number), live)
+    ended_at = base.ended_at if base.state in TERMINAL_STATES else None
+    return replace(base, duration=seconds_between(base.started_at, ended_at), tries=tuple(own[number] for number in sorted(own)))
+
+
+def _try(record: TryRecord) -> Try:
+    return Try(
+        try_number=record.try_number, state=record.state, reason=record.reason, is_late=record.is_late, execution_id=record.execution_id,
+        queue=record.queue, worker=record.worker, host=record.host, pid=record.pid, started_at=record.started_at, ended_at=record.ended_at,
+        duration=seconds_between(record.started_at, record.ended_at), exit_code=record.exit_code, signal=record.signal,
+        cpu_seconds=record.cpu_seconds, max_rss_bytes=record.max_rss_bytes, log_bytes=record.log_bytes)
+
+
+def _current_try(recorded: Try | None, live: TaskStatus) -> Try:
+    """Return the try that Redis has now; what SQL has of it already, such as its exit code, is kept."""
+    begun = recorded or Try(try_number=live.try_number, state=live.state, queue=live.queue)
+    ended_at = live.ended_at or begun.ended_at
+    return replace(begun, state=live.state, reason=live.reason or begun.reason, worker=live.worker or begun.worker,
+                   execution_id=live.execution_id or begun.execution_id, started_at=live.started_at, ended_at=ended_at,
+                   duration=seconds_between(live.started_at, ended_at))
+
+
+def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
+    """Return the run of a DAG that was made last, or None."""
+    with reading(engine) as connection:
+        return runs.latest(connection, dag_id)
+
+
+def states_of(run: Run) -> Mapping[str, TaskState]:
+    """Return {task_id: state} of a run."""
+    return {task.task_id: task.state for task in run.tasks}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import wraps
+from functools import update_wrapper
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -140,16 +140,15 @@ def zone(name: str) -> tzinfo:
 def listing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command -o and --fields, and hand it the `printer` made of them."""
 
-    @click.option("-o", "--output", type=click.Choice(FORMATS), default="table", envvar="RQFLOW_OUTPUT", help="Format of the output.")
-    @click.option("--fields", default="", metavar="A,B,C", help="Only these fields.")
-    @click.pass_context
-    @wraps(function)
-    def command(ctx: click.Context, *args: Any, output: str, fields: str, **kwargs: Any) -> Any:
+    def command(*args: Any, output: str, fields: str, **kwargs: Any) -> Any:
+        ctx = click.get_current_context()
         chosen = tuple(name.strip() for name in fields.split(",") if name.strip())
         printer = Printer(format=output, fields=chosen, zone=zone(ctx.obj.tz), color=ctx.obj.color)
         return ctx.invoke(function, *args, printer=printer, **kwargs)
 
-    return command
+    update_wrapper(command, function)
+    with_fields = click.option("--fields", default="", metavar="A,B,C", help="Only these fields.")(command)
+    return click.option("-o", "--output", type=click.Choice(FORMATS), default="table", envvar="RQFLOW_OUTPUT", help="Format of the output.")(with_fields)
 
 
 def note(text: str) -> None:

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy import NullPool, create_engine, make_url
 
-from tests.services import redis_server
+from rqflow.store import schema
+from rqflow.store.engine import Engine, open_engine, parse_url
+from rqflow.store.tables import metadata
+from tests.services import mariadb_server, needs, postgres_server, redis_server
+
+#: Names the URL of a MySQL 8 whose database may be emptied; with it everything that runs on each database runs there too.
+MYSQL = "RQFLOW_TEST_MYSQL_URL"
+DATABASES = ["sqlite", "mariadb", "postgresql", *(["mysql"] if os.environ.get(MYSQL) else [])]
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +40,71 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
     path.mkdir()
     return path
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private MariaDB, one a test process."""
+    needs("mariadbd", "mariadb-install-db")
+    with mariadb_server(tmp_path_factory.mktemp("mariadb")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private PostgreSQL, one a test process."""
+    needs("postgres", "initdb")
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated() -> set[str]:
+    """URLs of the databases that have their tables already."""
+    return set()
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of database that this test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def server_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database of that kind; it may have tables."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path / 'rqflow.db'}"
+    if database == "mysql":
+        return os.environ[MYSQL]
+    return str(request.getfixturevalue({"mariadb": "mariadb_url", "postgresql": "postgres_url"}[database]))
+
+
+@pytest.fixture
+def empty_url(database: str, server_url: str) -> Iterator[str]:
+    """The URL of a new database without tables, dropped afterwards."""
+    if database == "sqlite":
+        yield server_url
+        return
+    url = make_url(server_url)
+    server = create_engine(parse_url(server_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    name = f"empty_{secrets.token_hex(4)}"
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        yield url.set(database=name).render_as_string(hide_password=False)
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def engine(server_url: str, migrated: set[str]) -> Iterator[Engine]:
+    """An engine on a database of each kind with all tables, empty. Every connection must have come back at the end."""
+    opened = open_engine(server_url)
+    if server_url not in migrated:
+        schema.upgrade(opened)
+        migrated.add(server_url)
+    with opened.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    yield opened
+    assert opened.pool.checkedout() == 0
+    opened.dispose()

@@ -1,0 +1,234 @@
+"""All tables of the history. docs/reference/database.md is made from this page: `doc` says what a column holds, `info` who writes.
+
+Conventions: a run is named by its `run_key` (dag.run.run_key), because dag_id, run_id and task_id together are longer than a key of
+MariaDB may be (3072 bytes); tables that the recorder writes have no foreign keys, because those take locks on the run's row, of
+which two recorders would make deadlocks; the state columns hold the values of states.py, and only this room and the recorder write
+them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+
+from rqflow.store.types import Id, JsonText, LongText, UtcDateTime
+
+#: For each table: transactions, every character, and room for keys of 3072 bytes on MariaDB and MySQL.
+OPTIONS: dict[str, Any] = {
+    "mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_row_format": "DYNAMIC",
+}
+#: Characters of a state, a sha256 in hex, a run key, a line of text.
+STATE, SHA, KEY, LINE = 32, 64, 16, 1000
+
+metadata = MetaData(naming_convention={
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
+})
+
+
+def _about(text: str, writer: str) -> dict[str, str]:
+    return {"doc": text, "writer": writer}
+
+
+dag = Table(
+    "dag", metadata,
+    Column("dag_id", Id(), primary_key=True, doc="Name of the DAG."),
+    Column("version", Id(SHA), doc="sha256 of the version that new runs take; NULL until one is saved."),
+    Column("file", LongText(), nullable=False, doc="The DAG file's path below the folder that was submitted."),
+    Column("description", LongText(), nullable=False, doc="One line for people."),
+    Column("owner", Id(), nullable=False, doc="Owner as the author wrote it."),
+    Column("tags", JsonText(), nullable=False, doc="List of tags."),
+    Column("schedule", LongText(), doc="The schedule as text (cron, @daily …); NULL: only started by hand."),
+    Column("timezone", Id(STATE * 2), nullable=False, doc="Time zone of the schedule."),
+    Column("is_active", Boolean(), nullable=False, doc="False once its file is gone: no new runs."),
+    Column("is_paused", Boolean(), nullable=False, doc="True: the scheduler starts no run."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
+    Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
+    Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"),
+    info=_about("One row a DAG.", "submit; pause and unpause; the scheduler when a file is gone"), **OPTIONS,
+)
+
+dag_version = Table(
+    "dag_version", metadata,
+    Column("version", Id(SHA), primary_key=True, doc="sha256 of the canonical JSON."),
+    Column("dag_id", Id(), ForeignKey(dag.c.dag_id, ondelete="CASCADE"), nullable=False, doc="Its DAG."),
+    Column("number", Integer(), nullable=False, doc="1, 2, 3 … in the order of their first submit."),
+    Column("json", LongText(), nullable=False, doc="The canonical JSON: tasks, edges, sources."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="First submit of this version."),
+    UniqueConstraint("dag_id", "number"),
+    info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
+)
+
+dag_run = Table(
+    "dag_run", metadata,
+    Column("run_key", Id(KEY), primary_key=True, doc="16 hex digits of sha256(dag_id, run_id)."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("run_id", Id(), nullable=False, doc="Name of the run, unique within the DAG."),
+    Column("run_type", Id(STATE), doc="manual, scheduled or backfill. NULL, like all that a trigger says, while only events told of this run."),
+    Column("version", Id(SHA), doc="sha256 of the version it runs."),
+    Column("logical_date", UtcDateTime(), doc="Start of the interval that it stands for."),
+    Column("tick", UtcDateTime(), doc="logical_date of a scheduled run, else NULL: makes scheduled runs unique by date."),
+    Column("data_interval_start", UtcDateTime(), doc="Start of what it covers."),
+    Column("data_interval_end", UtcDateTime(), doc="End of what it covers, exclusive."),
+    Column("conf", JsonText(), doc="What was given at the trigger."),
+    Column("params", JsonText(), doc="DAG params with the values given at the trigger laid over them."),
+    Column("priority", Integer(), nullable=False, doc="Added to the weight of each task."),
+    Column("note", LongText(), nullable=False, doc="A person's remark."),
+    Column("state", Id(STATE), nullable=False, doc="queued, running, success, failed or cancelled."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the event that gave the state, microseconds; 0: none yet."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="When the run was made; 1970-01-01 while only events told of it."),
+    Column("started_at", UtcDateTime(), doc="When its first task could start."),
+    Column("ended_at", UtcDateTime(), doc="When its last task ended."),
+    UniqueConstraint("dag_id", "run_id"), UniqueConstraint("dag_id", "tick"),
+    Index(None, "dag_id", "logical_date"), Index(None, "dag_id", "created_at"), Index(None, "dag_id", "state", "created_at"),
+    Index(None, "state", "created_at"), Index(None, "created_at"), Index(None, "run_id"),
+    info=_about("One row a DAG run.", "the start of a run; the recorder"), **OPTIONS,
+)
+
+task_instance = Table(
+    "task_instance", metadata,
+    Column("run_key", Id(KEY), primary_key=True, doc="Its run."),
+    Column("task_id", Id(), primary_key=True, doc="Its task."),
+    Column("task_index", Integer(), nullable=False, doc="Place of the task in the version's topological order."),
+    Column("state", Id(STATE), nullable=False, doc="State by the newest event. A task without a row is still pending."),
+    Column("try_number", Integer(), nullable=False, doc="Current or last try, from 1; 0: none yet."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the newest event, microseconds."),
+    Column("max_tries", Integer(), nullable=False, doc="Tries that it may have."),
+    Column("reason", String(LINE), nullable=False, doc="Why it is so, for people."),
+    Column("queue", Id(), nullable=False, doc="Queue of the task."),
+    Column("pool", Id(), nullable=False, doc="Pool of the task."),
+    Column("worker", Id(), nullable=False, doc="Worker of the current or last try."),
+    Column("execution_id", Id(), nullable=False, doc="Execution of the current or last try."),
+    Column("started_at", UtcDateTime(), doc="Start of the current or last try."),
+    Column("ended_at", UtcDateTime(), doc="End of the last try."),
+    Column("updated_at", UtcDateTime(), nullable=False, doc="Time of the newest event."),
+    Index(None, "state", "updated_at"),
+    info=_about("One row a task of a run, once something happened to it.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
+)
+
+task_try = Table(
+    "task_try", metadata,
+    Column("run_key", Id(KEY), primary_key=True, doc="Its run."),
+    Column("task_id", Id(), primary_key=True, doc="Its task."),
+    Column("try_number", Integer(), primary_key=True, autoincrement=False, doc="From 1."),
+    Column("state", Id(STATE), nullable=False, doc="running, or how it ended."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the event that gave the state, microseconds."),
+    Column("is_late", Boolean(), nullable=False, doc="True: its end came after the task instance had moved on; evidence only."),
+    Column("reason", String(LINE), nullable=False, doc="Why it ended so, for people."),
+    Column("execution_id", Id(), nullable=False, doc="Name of the execution."),
+    Column("queue", Id(), nullable=False, doc="Queue that it came from."),
+    Column("worker", Id(), nullable=False, doc="Worker that had it."),
+    Column("host", Id(), nullable=False, doc="Machine that it ran on."),
+    Column("pid", Integer(), doc="Process id there."),
+    Column("exit_code", Integer(), doc="Exit code of the process; NULL when a signal ended it or none was started."),
+    Column("signal", Integer(), doc="Signal that ended the process."),
+    Column("cpu_seconds", Double(), doc="CPU time of the process and its children, user and system."),
+    Column("max_rss_bytes", BigInteger(), doc="Most memory that one of its processes had."),
+    Column("log_bytes", BigInteger(), doc="Size of its log."),
+    Column("facts", JsonText(), doc="Whatever else the worker told, as a JSON object."),
+    Column("started_at", UtcDateTime(), doc="When the worker took it."),
+    Column("ended_at", UtcDateTime(), doc="When it ended."),
+    Index(None, "host", "started_at"), Index(None, "started_at"),
+    info=_about("One row a try that a worker began.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
+)
+
+xcom = Table(
+    "xcom", metadata,
+    Column("run_key", Id(KEY), primary_key=True, doc="Its run."),
+    Column("task_id", Id(), primary_key=True, doc="Task that pushed it."),
+    Column("key", Id(), primary_key=True, doc="Name of the value."),
+    Column("value", LongText(), doc="JSON text; NULL: it was deleted."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the event that brought it, microseconds."),
+    Column("updated_at", UtcDateTime(), nullable=False, doc="When it was pushed."),
+    info=_about("Small values passed between tasks.", "the recorder"), **OPTIONS,
+)
+
+event_log = Table(
+    "event_log", metadata,
+    Column("seq", BigInteger(), primary_key=True, autoincrement=False, doc="When it happened, microseconds since the epoch."),
+    Column("source", Id(KEY), primary_key=True, doc="What it happened to, hashed: an event that comes twice is kept once."),
+    Column("kind", Id(STATE), nullable=False, doc="ti, run or late (state changes), audit (what a person did), unreadable (kept as it came)."),
+    Column("event", Id(), nullable=False, doc="The new state, or what was done: paused, cleared …"),
+    Column("dag_id", Id(), nullable=False, doc="DAG, or empty."),
+    Column("run_key", Id(KEY), nullable=False, doc="Run, or empty."),
+    Column("task_id", Id(), nullable=False, doc="Task, or empty."),
+    Column("try_number", Integer(), doc="Try."),
+    Column("who", Id(), nullable=False, doc="Person or worker, or empty."),
+    Column("detail", LongText(), nullable=False, doc="Reason, or what was given, for people."),
+    Index(None, "dag_id", "seq"), Index(None, "run_key", "seq"),
+    info=_about("What happened, one row a state change or deed.", "the recorder; every action of a person"), sqlite_with_rowid=False, **OPTIONS,
+)
+
+sla_miss = Table(
+    "sla_miss", metadata,
+    Column("run_key", Id(KEY), primary_key=True, doc="Run that was late."),
+    Column("task_id", Id(), primary_key=True, doc="Task that was late."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("due_at", UtcDateTime(), nullable=False, doc="When it should have ended."),
+    Column("seen_at", UtcDateTime(), nullable=False, doc="When that was noticed."),
+    Column("is_notified", Boolean(), nullable=False, doc="True: people were told."),
+    Index(None, "dag_id", "seen_at"),
+    info=_about("Tasks that did not end in their sla.", "the scheduler"), **OPTIONS,
+)
+
+pool = Table(
+    "pool", metadata,
+    Column("name", Id(), primary_key=True, doc="Name of the pool."),
+    Column("slots", Integer(), nullable=False, doc="Slots that its running tasks share."),
+    Column("description", LongText(), nullable=False, doc="For people."),
+    info=_about("Caps on tasks that run together.", "pool set and delete"), **OPTIONS,
+)
+
+variable = Table(
+    "variable", metadata,
+    Column("key", Id(), primary_key=True, doc="Name of the variable."),
+    Column("value", LongText(), nullable=False, doc="Its value; encrypted when secret_key is set."),
+    Column("secret_key", Id(STATE), doc="Name of the key that value is encrypted with; NULL: plain."),
+    Column("description", LongText(), nullable=False, doc="For people."),
+    Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
+    info=_about("Values that templates read as var.value and var.json.", "var set and delete"), **OPTIONS,
+)
+
+connection = Table(
+    "connection", metadata,
+    Column("conn_id", Id(), primary_key=True, doc="Name of the connection."),
+    Column("conn_type", Id(), nullable=False, doc="mysql, ssh, http …"),
+    Column("host", LongText(), nullable=False, doc="Host."),
+    Column("schema", LongText(), nullable=False, doc="Schema or database."),
+    Column("login", LongText(), nullable=False, doc="User name."),
+    Column("password", LongText(), nullable=False, doc="Password; encrypted when secret_key is set."),
+    Column("port", Integer(), doc="Port."),
+    Column("extra", LongText(), nullable=False, doc="JSON text with more; encrypted when secret_key is set."),
+    Column("secret_key", Id(STATE), doc="Name of the key that password and extra are encrypted with; NULL: plain."),
+    Column("description", LongText(), nullable=False, doc="For people."),
+    Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
+    info=_about("Where other systems are, and how to log in there.", "conn set and delete"), **OPTIONS,
+)
+
+user = Table(
+    "user", metadata,
+    Column("username", Id(), primary_key=True, doc="Login name."),
+    Column("password_hash", LongText(), nullable=False, doc="argon2 hash; empty: may not log in with a password."),
+    Column("role", Id(STATE), nullable=False, doc="viewer, operator or admin."),
+    Column("email", LongText(), nullable=False, doc="Address for notices."),
+    Column("is_active", Boolean(), nullable=False, doc="False: may not log in."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="When it was added."),
+    info=_about("People who may use the page.", "user add, edit, passwd, disable"), **OPTIONS,
+)
+
+worker = Table(
+    "worker", metadata,
+    Column("name", Id(), primary_key=True, doc="RQ's name of the worker: host.work_dir.random."),
+    Column("host", Id(), nullable=False, doc="Its machine."),
+    Column("pid", Integer(), doc="Process id there."),
+    Column("queues", JsonText(), nullable=False, doc="List of queues that it serves."),
+    Column("labels", JsonText(), nullable=False, doc="List of its labels."),
+    Column("slots", Integer(), nullable=False, doc="Tasks that it runs at the same time."),
+    Column("rqflow_version", Id(), nullable=False, doc="Its version of rqflow."),
+    Column("started_at", UtcDateTime(), nullable=False, doc="Its start."),
+    Column("seen_at", UtcDateTime(), nullable=False, doc="Last sign of life."),
+    Column("ended_at", UtcDateTime(), doc="When it signed off; NULL: it has not."),
+    Index(None, "host", "seen_at"), Index(None, "seen_at"),
+    info=_about("Workers, also those that are gone.", "the scheduler"), **OPTIONS,
+)

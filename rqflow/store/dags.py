@@ -1,0 +1,170 @@
+"""DAGs and their versions."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, func, insert, select, update
+
+from rqflow import clock
+from rqflow.dag.version import Version
+from rqflow.exceptions import DagNotFound
+from rqflow.store.engine import Connection
+from rqflow.store.tables import dag, dag_version
+from rqflow.store.upsert import Rule, upsert
+
+_NEW = Rule(table=dag)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DagRecord:
+    """A DAG as the database knows it; the columns of table dag."""
+
+    dag_id: str
+    #: sha of the version that new runs take.
+    version: str | None
+    file: str
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+    schedule: str | None
+    timezone: str
+    is_active: bool
+    is_paused: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionRecord:
+    """One version of a DAG, without its text."""
+
+    version: str
+    dag_id: str
+    number: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What save_version did: the number of the version, whether it was unknown, and whether the DAG had another one before."""
+
+    number: int
+    is_new: bool
+    is_change: bool
+
+
+def save_version(connection: Connection, version: Version, *, paused: bool = False) -> Saved:
+    """Make `version` the one that new runs of its DAG take, and the DAG active; a DAG seen for the first time is `paused` or not.
+
+    The same version again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides.
+    """
+    now = clock.utcnow()
+    facts = {
+        "file": version.file, "description": version.description, "owner": version.owner, "tags": list(version.tags),
+        "schedule": version.schedule, "timezone": version.timezone, "is_active": True, "updated_at": now,
+    }
+    upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": paused, "created_at": now}])
+    # The lock on the DAG's row puts two that save at the same time in order.
+    before = connection.execute(select(dag.c.version).where(dag.c.dag_id == version.dag_id).with_for_update()).scalar_one()
+    number = connection.execute(select(dag_version.c.number).where(dag_version.c.version == version.sha)).scalar()
+    is_new = number is None
+    if number is None:
+        newest = select(func.max(dag_version.c.number)).where(dag_version.c.dag_id == version.dag_id)
+        number = (connection.execute(newest).scalar() or 0) + 1
+        row = {"version": version.sha, "dag_id": version.dag_id, "number": number, "json": version.json, "created_at": now}
+        connection.execute(insert(dag_version).values(row))
+    connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts))
+    return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha)
+
+
+def get(connection: Connection, dag_id: str) -> DagRecord | None:
+    """Return the DAG, or None."""
+    row = connection.execute(select(dag).where(dag.c.dag_id == dag_id)).mappings().first()
+    return _record(row) if row else None
+
+
+def find(connection: Connection, dag_id: str) -> DagRecord:
+    """Return the DAG; raises DagNotFound, with the nearest names, when there is none."""
+    record = get(connection, dag_id)
+    if record is None:
+        near = difflib.get_close_matches(dag_id, connection.execute(select(dag.c.dag_id)).scalars().all(), n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`rqflow dag list` shows those that were submitted."
+        raise DagNotFound(f"there is no DAG {dag_id}", hint=hint)
+    return record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DagFilter:
+    """Which DAGs to list; what is None does not matter."""
+
+    tags: Collection[str] = ()
+    owner: str | None = None
+    #: Part of the dag_id or the description, in any case.
+    text: str | None = None
+    is_active: bool | None = None
+    is_paused: bool | None = None
+
+
+def search(connection: Connection, wanted: DagFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[DagRecord]:
+    """Return the DAGs that pass, by dag_id; those with all of the tags, where tags are given."""
+    wanted = wanted or DagFilter()
+    query = select(dag).order_by(dag.c.dag_id).limit(limit).offset(offset or None)
+    for tag in wanted.tags:
+        # Looked for as the JSON text has it, by what is left when it is taken out: LIKE minds the case only on some databases.
+        query = query.where(func.length(func.replace(dag.c.tags, json.dumps(tag), "")) < func.length(dag.c.tags))
+    if wanted.owner is not None:
+        query = query.where(dag.c.owner == wanted.owner)
+    if wanted.text:
+        pattern = wanted.text.lower()
+        query = query.where(func.lower(dag.c.dag_id).contains(pattern, autoescape=True)
+                            | func.lower(dag.c.description).contains(pattern, autoescape=True))
+    for column, value in ((dag.c.is_active, wanted.is_active), (dag.c.is_paused, wanted.is_paused)):
+        if value is not None:
+            query = query.where(column == value)
+    return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def set_paused(connection: Connection, dag_id: str, paused: bool) -> None:
+    """Stop or resume the making of runs by schedule; raises DagNotFound."""
+    _change(connection, dag_id, is_paused=paused)
+
+
+def set_active(connection: Connection, dag_id: str, active: bool) -> None:
+    """Say whether the DAG is still in a file; raises DagNotFound."""
+    _change(connection, dag_id, is_active=active)
+
+
+def version(connection: Connection, sha: str) -> Version | None:
+    """Return the version of this sha, or None."""
+    text = connection.execute(select(dag_version.c.json).where(dag_version.c.version == sha)).scalar()
+    return None if text is None else Version.from_json(text)
+
+
+def latest_version(connection: Connection, dag_id: str) -> Version | None:
+    """Return the version that new runs of the DAG take, or None."""
+    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id)
+    text = connection.execute(query).scalar()
+    return None if text is None else Version.from_json(text)
+
+
+def versions(connection: Connection, dag_id: str) -> list[VersionRecord]:
+    """Return the versions of the DAG, newest number first, without their text."""
+    columns = [dag_version.c[f.name] for f in fields(VersionRecord)]
+    query = select(*columns).where(dag_version.c.dag_id == dag_id).order_by(dag_version.c.number.desc())
+    return [VersionRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def _change(connection: Connection, dag_id: str, **values: Any) -> None:
+    changed = connection.execute(update(dag).where(dag.c.dag_id == dag_id).values(updated_at=clock.utcnow(), **values))
+    if not changed.rowcount:
+        find(connection, dag_id)
+
+
+def _record(row: RowMapping) -> DagRecord:
+    return DagRecord(**{**row, "tags": tuple(row["tags"])})

@@ -1,0 +1,227 @@
+"""DAG runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rqflow import clock
+from rqflow.dag.run import SCHEDULED, RunInfo
+from rqflow.exceptions import RunNotFound, UsageError
+from rqflow.states import TERMINAL_RUN_STATES, RunState
+from rqflow.store.engine import Connection
+from rqflow.store.tables import dag_run, event_log, sla_miss, task_instance, task_try, xcom
+from rqflow.store.upsert import Rule, upsert
+
+#: A run event is newer by its seq; one that ends the run wins over the one that began it in the same step.
+_STATES = Rule(table=dag_run, order=("seq",), tie="ended_at", fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
+#: Sorts after every character that an id may have.
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """A run as the database knows it; the columns of table dag_run."""
+
+    run_key: str
+    dag_id: str
+    run_id: str
+    #: None, like version, dates and values below, while only events have told of this run.
+    run_type: str | None
+    version: str | None
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    conf: Mapping[str, Any]
+    params: Mapping[str, Any]
+    priority: int
+    note: str
+    state: RunState
+    seq: int
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in TERMINAL_RUN_STATES
+
+    @property
+    def info(self) -> RunInfo | None:
+        """The run as its trigger described it; None while only events have told of it."""
+        dates = (self.logical_date, self.data_interval_start, self.data_interval_end)
+        if self.run_type is None or self.version is None or None in dates:
+            return None
+        plain = {name: getattr(self, name) for name in RunInfo.__slots__}
+        return RunInfo(**plain)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFilter:
+    """Which runs to list; what is None does not matter."""
+
+    dag_id: str | None = None
+    states: Collection[RunState] | None = None
+    run_types: Collection[str] | None = None
+    #: Made at or after, and before.
+    since: datetime | None = None
+    until: datetime | None = None
+    logical_since: datetime | None = None
+    logical_until: datetime | None = None
+
+
+def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
+    """Write the row of a new run; False when the DAG has a run of this id, or, for a scheduled one, one of this logical date.
+
+    A run that only events have told of gets what `run` says; that is False too, because it exists already. Safe to repeat.
+    """
+    facts = {
+        "run_type": run.run_type, "version": run.version, "logical_date": run.logical_date,
+        "data_interval_start": run.data_interval_start, "data_interval_end": run.data_interval_end, "conf": dict(run.conf),
+        "params": dict(run.params), "priority": run.priority, "note": run.note, "created_at": run.created_at or clock.utcnow(),
+        "tick": run.logical_date if run.run_type == SCHEDULED else None,
+    }
+    row = {"run_key": run.key, "dag_id": run.dag_id, "run_id": run.run_id, **facts, "state": state.value, "seq": 0}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(dag_run).values(row))
+    except IntegrityError:
+        known = or_(dag_run.c.run_key == run.key, (dag_run.c.dag_id == run.dag_id) & (dag_run.c.tick == facts["tick"]))
+        if connection.execute(select(dag_run.c.run_key).where(known)).first() is None:
+            raise
+        connection.execute(update(dag_run).where(dag_run.c.run_key == run.key, dag_run.c.version.is_(None)).values(facts))
+        return False
+    return True
+
+
+def get(connection: Connection, dag_id: str, run_id: str) -> RunRecord | None:
+    """Return the run, or None."""
+    return _first(connection, select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.run_id == run_id))
+
+
+def by_key(connection: Connection, run_key: str) -> RunRecord | None:
+    """Return the run of this key (dag.run.run_key), or None."""
+    return _first(connection, select(dag_run).where(dag_run.c.run_key == run_key))
+
+
+def find(connection: Connection, text: str, *, dag_id: str | None = None) -> RunRecord:
+    """Return the run whose run_id, or run key, is `text`, else the only one whose run_id begins with it.
+
+    Raises RunNotFound, or UsageError naming some when there are several.
+    """
+    scope = select(dag_run) if dag_id is None else select(dag_run).where(dag_run.c.dag_id == dag_id)
+    exact = scope.where(or_(dag_run.c.run_id == text, dag_run.c.run_key == text))
+    begins = scope.where(dag_run.c.run_id >= text, dag_run.c.run_id < text + _LAST)
+    for query in (exact, begins):
+        rows = connection.execute(query.order_by(dag_run.c.created_at.desc()).limit(4)).mappings().all() if text else []
+        if len(rows) > 1:
+            names = ", ".join(f"{row['run_id']} of DAG {row['dag_id']}" for row in rows[:3])
+            raise UsageError(f"{text} is not one run: {names}{' …' if len(rows) > 3 else ''}", hint="Give the whole run id, or name the DAG too.")
+        if rows:
+            return _record(rows[0])
+    of_dag = f" of DAG {dag_id}" if dag_id is not None else ""
+    raise RunNotFound(f"there is no run {text}{of_dag}", hint="`rqflow run list` shows the runs.")
+
+
+def latest(connection: Connection, dag_id: str, *, states: Collection[RunState] | None = None) -> RunRecord | None:
+    """Return the run of the DAG that was made last, of those in `states` where they are given, or None."""
+    return next(iter(search(connection, RunFilter(dag_id=dag_id, states=states), limit=1)), None)
+
+
+def last_failed(connection: Connection, dag_id: str) -> RunRecord | None:
+    """Return the failed run of the DAG that was made last, or None."""
+    return latest(connection, dag_id, states={RunState.FAILED})
+
+
+def at(connection: Connection, dag_id: str, logical_date: datetime) -> RunRecord | None:
+    """Return the run of the DAG for this logical date, the one made last where there are several, or None."""
+    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date == logical_date)
+    return _first(connection, query.order_by(dag_run.c.created_at.desc()))
+
+
+def previous(connection: Connection, dag_id: str, before: datetime, *, states: Collection[RunState] | None = None) -> RunRecord | None:
+    """Return the run of the DAG with the latest logical date before `before`, of those in `states` where they are given, or None."""
+    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date < before)
+    if states is not None:
+        query = query.where(dag_run.c.state.in_([state.value for state in states]))
+    return _first(connection, query.order_by(dag_run.c.logical_date.desc(), dag_run.c.created_at.desc()))
+
+
+def search(connection: Connection, wanted: RunFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[RunRecord]:
+    """Return the runs that pass, the one made last first."""
+    wanted = wanted or RunFilter()
+    columns = dag_run.c
+    query = select(dag_run).order_by(columns.created_at.desc(), columns.run_key).limit(limit).offset(offset or None)
+    if wanted.dag_id is not None:
+        query = query.where(columns.dag_id == wanted.dag_id)
+    if wanted.states is not None:
+        query = query.where(columns.state.in_([state.value for state in wanted.states]))
+    if wanted.run_types is not None:
+        query = query.where(columns.run_type.in_(wanted.run_types))
+    for column, since, until in (
+        (columns.created_at, wanted.since, wanted.until), (columns.logical_date, wanted.logical_since, wanted.logical_until),
+    ):
+        query = query if since is None else query.where(column >= since)
+        query = query if until is None else query.where(column < until)
+    return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def unfinished(connection: Connection) -> list[RunRecord]:
+    """Return all runs that have not ended, the one made last first."""
+    return search(connection, RunFilter(states=set(RunState) - TERMINAL_RUN_STATES))
+
+
+def finish(connection: Connection, run_key: str, state: RunState, ended_at: datetime) -> bool:
+    """End a run of which no events will come, because it never reached Redis; False when it had ended already."""
+    unended = dag_run.c.state.not_in([state.value for state in TERMINAL_RUN_STATES])
+    values = {"state": state.value, "seq": clock.to_micros(ended_at), "ended_at": ended_at}
+    return bool(connection.execute(update(dag_run).where(dag_run.c.run_key == run_key, unended).values(values)).rowcount)
+
+
+def set_note(connection: Connection, run_key: str, note: str) -> None:
+    """Keep a person's remark on the run."""
+    connection.execute(update(dag_run).where(dag_run.c.run_key == run_key).values(note=note))
+
+
+def delete_all(connection: Connection, run_keys: Sequence[str]) -> None:
+    """Remove these runs with their tasks, tries, XComs, events and SLA misses."""
+    for table in (xcom, sla_miss, task_try, task_instance, event_log, dag_run):
+        connection.execute(delete(table).where(table.c.run_key.in_(run_keys)))
+
+
+def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write states as events tell them: run_key, dag_id, run_id, state, seq, started_at, ended_at. An older seq changes nothing.
+
+    A run without a row gets one with nothing but that; `create` fills it in.
+    """
+    upsert(connection, _STATES, [_as_row(row) for row in rows])
+
+
+def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> None:
+    """Write a row for each of `runs` ({run_key: (dag_id, run_id)}) that has none, so that what events tell of it is found."""
+    known = set(connection.execute(select(dag_run.c.run_key).where(dag_run.c.run_key.in_(list(runs)))).scalars())
+    running = {"state": RunState.RUNNING.value, "seq": 0, "started_at": None, "ended_at": None}
+    missing = [{"run_key": key, "dag_id": dag_id, "run_id": run_id, **running} for key, (dag_id, run_id) in runs.items() if key not in known]
+    record_states(connection, missing)
+
+
+def _as_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "priority": 0, "note": "", "created_at": clock.EPOCH}
+
+
+def _first(connection: Connection, query: Select[Any]) -> RunRecord | None:
+    row = connection.execute(query.limit(1)).mappings().first()
+    return _record(row) if row else None
+
+
+def _record(row: RowMapping) -> RunRecord:
+    plain = {name: row[name] for name in RunRecord.__slots__}
+    created_at = None if row["created_at"] == clock.EPOCH else row["created_at"]
+    read = {"state": RunState(row["state"]), "conf": row["conf"] or {}, "params": row["params"] or {}, "created_at": created_at}
+    return RunRecord(**{**plain, **read})

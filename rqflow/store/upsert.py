@@ -1,0 +1,86 @@
+"""Writing many rows at once in such a way that their order and repetition do not matter.
+
+One statement per table and database, built once and run with many rows: SQLite and PostgreSQL say ON CONFLICT, MariaDB and MySQL
+ON DUPLICATE KEY UPDATE. MySQL carries out assignments one after the other, so the columns that tell which row is newer come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Column, ColumnElement, Table, and_, case, func, or_
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql import Executable
+
+from rqflow.store.engine import Connection
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """How a row that comes in meets the one that is there."""
+
+    table: Table
+    #: Columns that tell which of two rows is newer, the weightiest first. Empty: the row that is there stays.
+    order: tuple[str, ...] = ()
+    #: A column that breaks ties: of two rows equal in `order` one that has a value here wins.
+    tie: str = ""
+    #: Columns that keep the largest value that ever came in, whichever row is newer.
+    largest: frozenset[str] = frozenset()
+    #: Columns that only the first row sets.
+    fixed: frozenset[str] = frozenset()
+
+
+def upsert(connection: Connection, rule: Rule, rows: Sequence[Row]) -> None:
+    """Write `rows`, which all have the same columns, by `rule`, sorted by key so that two writers meet them in one order."""
+    if rows:
+        keys = [column.name for column in rule.table.primary_key.columns]
+        columns = tuple(rows[0])
+        connection.execute(_statement(connection.dialect.name, rule, columns), sorted(rows, key=lambda row: tuple(row[key] for key in keys)))
+
+
+@cache
+def _statement(dialect: str, rule: Rule, columns: tuple[str, ...]) -> Executable:
+    """Return the statement; the values are bound when it runs."""
+    keys = [column.name for column in rule.table.primary_key.columns]
+    changed = [name for name in columns if name not in rule.fixed and name not in keys]
+    if dialect == "mysql":
+        # `VALUES(column)` is what MariaDB and MySQL both take, and what PyMySQL must see to send many rows as one statement.
+        incoming = {name: func.values(rule.table.c[name]) for name in columns}
+        unchanged = [(keys[0], rule.table.c[keys[0]])]
+        return mysql.insert(rule.table).on_duplicate_key_update(_assignments(rule, changed, incoming) or unchanged)
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(rule.table)
+    if not rule.order:
+        return cast(Executable, insert.on_conflict_do_nothing(index_elements=keys))
+    excluded = {name: insert.excluded[name] for name in columns}
+    return cast(Executable, insert.on_conflict_do_update(index_elements=keys, set_=dict(_assignments(rule, changed, excluded))))
+
+
+def _assignments(rule: Rule, changed: list[str], incoming: Mapping[str, ColumnElement[Any]]) -> list[tuple[str, ColumnElement[Any]]]:
+    """Return what each column becomes; those that the comparison reads come last, the weightiest at the very end."""
+    if not rule.order:
+        return []
+    newer = _newer(rule, incoming)
+    ordered = [name for name in changed if name not in rule.order] + list(reversed(rule.order))
+    return [(name, _merged(rule.table.c[name], incoming[name], newer, largest=name in rule.largest)) for name in ordered]
+
+
+def _merged(old: Column[Any], new: ColumnElement[Any], newer: ColumnElement[bool], *, largest: bool) -> ColumnElement[Any]:
+    better = or_(old.is_(None), new > old) if largest else newer
+    return case((better, new), else_=old)
+
+
+def _newer(rule: Rule, incoming: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
+    """Return the condition that the incoming row is the newer one."""
+    columns = rule.table.c
+    choices: list[ColumnElement[bool]] = []
+    for place, name in enumerate(rule.order):
+        equal = [incoming[before] == columns[before] for before in rule.order[:place]]
+        choices.append(and_(*equal, incoming[name] > columns[name]))
+    if rule.tie:
+        choices.append(and_(*(incoming[name] == columns[name] for name in rule.order), incoming[rule.tie].is_not(None)))
+    return or_(*choices)

@@ -118,3 +118,11 @@ class TaskFailed(RqflowError):
 
 class TemplateError(TaskFailed):
     """A template does not compile, uses an unknown variable, takes too long, or would splice an unsafe value."""
+
+
+class SkipTask(RqflowError):
+    """A task's own code says that the task is to be skipped."""
+
+
+class FailTask(TaskFailed):
+    """A task's own code says that it failed and that a further try would be in vain."""

@@ -106,12 +106,16 @@ class Version:
     max_active_tasks: int | None = None
     dagrun_timeout: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    #: {name: {"description": …, "schema": …, "required": True}} of the params that say more than a value.
+    param_specs: Mapping[str, Any] = field(default_factory=dict)
     #: What an unknown name in a template does: "error" or "empty".
     undefined: str = "error"
     render_native: bool = False
     template_searchpath: tuple[str, ...] = ()
     #: {group_id: {"tooltip": …, "parent": …}} of the task groups.
     groups: Mapping[str, Any] = field(default_factory=dict)
+    #: {task_id: {downstream task_id: text}} of the edges that have a label.
+    edge_labels: Mapping[str, Any] = field(default_factory=dict)
     default_args: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

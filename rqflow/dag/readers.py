@@ -1,0 +1,178 @@
+"""Readers of arguments: each takes what an author wrote and returns the value that the model keeps, or raises ValueError saying what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from dateutil import parser as date_parser
+
+from rqflow.dag.problems import nearest
+from rqflow.dag.trigger_rule import ALIASES, TriggerRule
+from rqflow.settings import parse_duration
+
+Reader = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: its default, and how its value is read."""
+
+    default: Any
+    read: Reader
+
+
+def anything(value: Any) -> Any:
+    """Return the value as it is."""
+    return value
+
+
+def optional(read: Reader) -> Reader:
+    """Return a reader that lets None pass."""
+    return lambda value: None if value is None else read(value)
+
+
+def default_for_none(default: Any, read: Reader) -> Reader:
+    """Return a reader that takes None as `default`."""
+    return lambda value: default if value is None else read(value)
+
+
+def whole(minimum: int | None = None) -> Reader:
+    """Return a reader of whole numbers, also written as text, of at least `minimum`."""
+
+    def read(value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("must be a whole number") from None
+        if isinstance(value, float) and value != number:
+            raise ValueError("must be a whole number")
+        if minimum is not None and number < minimum:
+            raise ValueError(f"must be at least {minimum}")
+        return number
+
+    return read
+
+
+def duration(value: Any) -> timedelta:
+    """Read a timedelta, a number of seconds, or text like `5m`; not negative."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise ValueError("is too long") from None
+    elif isinstance(value, str):
+        value = timedelta(-1) if value.startswith("-") else parse_duration(value)
+    if not isinstance(value, timedelta):
+        raise ValueError("must be a timedelta, a number of seconds, or text like 90s, 5m, 2h")
+    if value < timedelta(0):
+        raise ValueError("must not be negative")
+    return value
+
+
+def positive_duration(value: Any) -> timedelta:
+    """Read a duration that is longer than nothing."""
+    length = duration(value)
+    if not length:
+        raise ValueError("must be longer than 0 s")
+    return length
+
+
+def moment(value: Any) -> datetime:
+    """Read a datetime, a date, or text; what names no time zone is UTC."""
+    if isinstance(value, str):
+        value = _parsed(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time(0), UTC)
+    if not isinstance(value, datetime):
+        raise ValueError("must be a datetime, or text like 2024-01-31 or 2024-01-31T06:00")
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    try:
+        return date_parser.parse(text, default=datetime(1970, 1, 1, tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def flag(value: Any) -> bool:
+    """Read true or false."""
+    if isinstance(value, str) and value.strip().lower() in {"true", "false", "yes", "no", "0", "1", ""}:
+        return value.strip().lower() in {"true", "yes", "1"}
+    if not isinstance(value, bool | int | None):
+        raise ValueError("must be True or False")
+    return bool(value)
+
+
+def text(value: Any) -> str:
+    """Read text."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return str(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Read one text or a list of them."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
+        raise ValueError("must be text or a list of texts")
+    return tuple(str(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """Read names as a list, or as text with commas or semicolons between them."""
+    parts = value.replace(";", ",").split(",") if isinstance(value, str) else texts(value)
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def labels(value: Any) -> tuple[str, ...]:
+    """Read labels of workers: `gpu, disk=ssd`, a list of such, or a mapping."""
+    if isinstance(value, Mapping):
+        return tuple(name if given is True else f"{name}={given}" for name, given in value.items())
+    return words(value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Read a mapping."""
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a dictionary")
+    return dict(value)
+
+
+def one_of(*allowed: str) -> Reader:
+    """Return a reader of one of these words; members of an enum count by their value."""
+
+    def read(value: Any) -> str:
+        word = str(getattr(value, "value", value))
+        if word not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}{nearest(word, allowed)}")
+        return word
+
+    return read
+
+
+def trigger_rule(value: Any) -> TriggerRule:
+    """Read a trigger rule, given as a member of an enum or by its name."""
+    word = str(getattr(value, "value", value)).strip().lower()
+    if word in ALIASES:
+        return ALIASES[word]
+    valid = [rule.value for rule in TriggerRule]
+    if word not in valid:
+        raise ValueError(f"is no trigger rule; there are {', '.join(valid)}{nearest(word, [*valid, *ALIASES])}")
+    return TriggerRule(word)
+
+
+def umask(value: Any) -> str:
+    """Read a umask, given as octal text or as a number."""
+    digits = f"{value:03o}" if isinstance(value, int) else str(value).removeprefix("0o")
+    if not digits or set(digits) - set("01234567") or int(digits, 8) > 0o777:
+        raise ValueError("must be octal like '022'")
+    return digits

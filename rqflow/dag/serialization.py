@@ -1,0 +1,188 @@
+"""From a DAG object to the version that travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rqflow.dag.arguments import ABSENT
+from rqflow.dag.graph import find_cycle, topological_order
+from rqflow.dag.model import DAG
+from rqflow.dag.params import values_of
+from rqflow.dag.plain import plain
+from rqflow.dag.problems import Place, noting, report, warn
+from rqflow.dag.task import BaseOperator
+from rqflow.dag.timetable import UNSUPPORTED, schedule_text
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.weights import effective_weights
+from rqflow.exceptions import DagLoadError
+
+#: Arguments that a TaskSpec has under the same name and as the same value.
+_SAME = (
+    "owner", "pool", "pool_slots", "worker_labels", "retry_on_other_worker", "retries", "retry_exponential_backoff", "on_lost",
+    "depends_on_past", "wait_for_downstream", "env_file", "setup", "umask", "python", "outputs", "skip_if_outputs_exist", "email",
+    "email_on_failure", "email_on_retry",
+)
+#: The same for lengths of time, which a TaskSpec has in seconds.
+_LENGTHS = ("retry_delay", "max_retry_delay", "execution_timeout", "grace", "sla")
+_DOCS = ("doc_md", "doc", "doc_rst", "doc_json", "doc_yaml")
+
+
+def version_of(dag: DAG, *, file: str, generation: str, sources: Mapping[str, Any], default_queue: str = "default") -> Version:
+    """Return the version of `dag`, which `file` of this generation made, with the texts of `sources`.
+
+    Raises DagLoadError with every problem that is seen here: a cycle, a bad schedule, arguments that were spoilt after construction.
+    """
+    with noting() as notes:
+        version = _version(dag, file, generation, sources, default_queue)
+    for warning in notes.warnings:
+        warn(warning.message, Place(warning.file, warning.line))
+    if version is None or notes.problems:
+        raise DagLoadError([str(problem) for problem in notes.problems])
+    return version
+
+
+def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], default_queue: str) -> Version | None:
+    upstream = {task.task_id: list(task.upstream_ids) for task in dag.tasks}
+    if cycle := find_cycle(upstream):
+        report(f"DAG {dag.dag_id} has a cycle: {' -> '.join(cycle)}", dag.origin)
+        return None
+    if not dag.tasks:
+        warn(f"DAG {dag.dag_id} has no tasks", dag.origin)
+    start, end = dag.argument("start_date"), dag.argument("end_date")
+    if start and end and end < start:
+        report(f"DAG {dag.dag_id}: end_date {end} lies before start_date {start}", dag.origin)
+    frame = _Frame(dag, topological_order(upstream), generation, default_queue)
+    timeout = dag.argument("dagrun_timeout")
+    return Version(
+        dag_id=dag.dag_id, file=file, generation=generation, sources=dict(sources),
+        tasks=tuple(frame.spec(dag.task_dict[task_id]) for task_id in frame.order),
+        description=str(dag.description or ""), doc_md=str(dag.doc_md or ""), owner=_owner(dag), tags=dag.argument("tags"),
+        schedule=_schedule(dag, generation), timezone=dag.timezone, start_date=_iso(start), end_date=_iso(end),
+        catchup=dag.argument("catchup"), max_active_runs=dag.argument("max_active_runs"), max_active_tasks=dag.argument("max_active_tasks"),
+        dagrun_timeout=timeout.total_seconds() if timeout else None, params=_params(dag), param_specs=plain(dag.param_specs)[0],
+        undefined=_undefined(dag, generation), render_native=dag.argument("render_template_as_native_obj"),
+        template_searchpath=dag.argument("template_searchpath"), groups=_groups(dag), edge_labels=_labels(dag),
+        default_args=plain(dag.default_args)[0],
+    )  # fmt: skip
+
+
+class _Frame:
+    """What all tasks of a DAG share while their specs are made."""
+
+    def __init__(self, dag: DAG, order: list[str], generation: str, default_queue: str) -> None:
+        tasks = dag.task_dict
+        self.dag, self.order, self.generation, self.default_queue = dag, order, generation, default_queue
+        self.index = {task_id: number for number, task_id in enumerate(order)}
+        self.weights = effective_weights(
+            order,
+            downstream={task_id: tasks[task_id].downstream_ids for task_id in order},
+            upstream={task_id: tasks[task_id].upstream_ids for task_id in order},
+            own={task_id: tasks[task_id].argument("priority_weight") for task_id in order},
+            rules={task_id: tasks[task_id].argument("weight_rule") for task_id in order},
+        )
+        self.start, self.end = dag.argument("start_date"), dag.argument("end_date")
+        #: Templates of this DAG need what only its source has.
+        self.wants_source = bool(dag.user_defined_macros or dag.user_defined_filters or dag.jinja_environment_kwargs)
+
+    def spec(self, task: BaseOperator) -> TaskSpec:
+        """Return one task as plain data."""
+        fields, template_fields, exact = _fields(task)
+        params, params_exact = plain(values_of(task.argument("params") or {}))
+        hooked = bool({"pre_execute", "post_execute"} & task.__dict__.keys())
+        kind = _kind(task)
+        wanted = self.wants_source or task.is_authored or hooked or not (exact and params_exact)
+        return TaskSpec(
+            index=self.index[task.task_id], task_id=task.task_id, operator=kind, operator_name=type(task).__name__,
+            fields=fields, template_fields=template_fields,
+            upstream=tuple(sorted(self.index[other] for other in task.upstream_ids)),
+            downstream=tuple(sorted(self.index[other] for other in task.downstream_ids)),
+            trigger_rule=str(task.argument("trigger_rule")), group_id=task.task_group.group_id if task.task_group else "",
+            doc=next((str(text) for name in _DOCS if (text := task.__dict__.get(name))), ""),
+            queue=task.argument("queue") or self.default_queue, weight=self.weights[task.task_id],
+            max_active_per_dag=task.argument("max_active_tis_per_dag"), params=params,
+            start_date=_iso(max(filter(None, (task.argument("start_date"), self.start)), default=None)),
+            end_date=_iso(min(filter(None, (task.argument("end_date"), self.end)), default=None)),
+            do_xcom_push=self._pushes(task, kind), unsupported=task.unsupported,
+            needs_source=task.needs_source(wanted) if kind == task.kind else True,
+            **{name: task.argument(name) for name in _SAME},
+            **{name: _seconds(task.argument(name)) for name in _LENGTHS},
+        )  # fmt: skip
+
+    def _pushes(self, task: BaseOperator, kind: str) -> bool:
+        """In Airflow 1.x a bash task left an XCom only when it was told to."""
+        said = task.argument("do_xcom_push")
+        return said if said is not None else not (kind == "bash" and self.generation == "1")
+
+
+def _fields(task: BaseOperator) -> tuple[dict[str, Any], tuple[str, ...], bool]:
+    """Return the operator's arguments as JSON, the names of those to be rendered, and whether JSON holds all of them."""
+    rendered = task.template_names()
+    values = {name: getattr(task, name, None) for name in dict.fromkeys([*task.field_names, *rendered])}
+    own = {name: task.argument(name) for name in ("env", "outputs")}
+    values.update({name: value for name, value in own.items() if value and name not in values})
+    values.update(task.more_fields())
+    pairs = {name: plain(value) for name, value in values.items() if value is not None}
+    template_fields = tuple(name for name in pairs if name in rendered or name in own)
+    return {name: pair[0] for name, pair in pairs.items()}, template_fields, all(pair[1] for pair in pairs.values())
+
+
+def _kind(task: BaseOperator) -> str:
+    """Return the kind, which is that of a Python task where an author's class gave an empty task something to do."""
+    known: Any = next(cls for cls in type(task).__mro__ if "kind" in cls.__dict__)
+    return "python" if task.kind == "empty" and type(task).execute is not known.execute else task.kind
+
+
+def _schedule(dag: DAG, generation: str) -> str | None:
+    try:
+        text = schedule_text(dag.schedule, generation)
+    except ValueError as error:
+        report(f"DAG {dag.dag_id}: {error}", dag.origin)
+        return None
+    if text and text.startswith(UNSUPPORTED):
+        warn(f"DAG {dag.dag_id}: the schedule {text.removeprefix(UNSUPPORTED)} is not supported yet; only manual runs start", dag.origin)
+    return text
+
+
+def _params(dag: DAG) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, value in values_of(dag.params).items():
+        params[str(name)], exact = plain(value)
+        if not exact:
+            warn(f"DAG {dag.dag_id}: param {name} is no JSON value; templates see it as {params[str(name)]!r}", dag.origin)
+    return params
+
+
+def _undefined(dag: DAG, generation: str) -> str:
+    given = dag.__dict__["template_undefined"]
+    if given is ABSENT or given is None:
+        return "empty" if generation == "1" else "error"
+    return "error" if getattr(given, "__name__", "") == "StrictUndefined" else "empty"
+
+
+def _owner(dag: DAG) -> str:
+    owners = dict.fromkeys(task.argument("owner") for task in dag.tasks)
+    return str(dag.argument("owner")) or ", ".join(sorted(owner for owner in owners if owner))
+
+
+def _groups(dag: DAG) -> dict[str, Any]:
+    return {
+        group_id: {"tooltip": str(group.tooltip or ""), "parent": group.parent_group.group_id if group.parent_group else ""}
+        for group_id, group in dag.task_groups.items()
+    }
+
+
+def _labels(dag: DAG) -> dict[str, dict[str, str]]:
+    labels: dict[str, dict[str, str]] = {}
+    for (upstream, downstream), text in dag.edge_labels.items():
+        labels.setdefault(upstream, {})[downstream] = text
+    return labels
+
+
+def _seconds(length: timedelta | None) -> Any:
+    return None if length is None else length.total_seconds()
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()

@@ -1,0 +1,179 @@
+"""Schedules as text, and the logical dates and data intervals that follow from them. Pure: times are passed in.
+
+A schedule is None, "@once", "timedelta:SECONDS", "relativedelta:months=1,…", a cron expression of five fields, or six with the seconds
+last, one of PRESETS, or "unsupported: …" for what rqflow cannot read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, croniter
+from dateutil.relativedelta import relativedelta
+
+from rqflow.dag.arguments import ABSENT
+from rqflow.dag.problems import nearest
+from rqflow.dag.version import Version
+
+ONCE = "@once"
+UNSUPPORTED = "unsupported: "
+PRESETS = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}
+_FIELDS = (("minute", "0-59"), ("hour", "0-23"), ("day of month", "1-31"), ("month", "1-12"), ("day of week", "0-7"), ("second", "0-59"))
+_RELATIVE = ("years", "months", "days", "hours", "minutes", "seconds", "microseconds")
+_ABSOLUTE = ("year", "month", "day", "weekday", "hour", "minute", "second", "microsecond")
+#: Where the search for a date that a cron expression means begins when it is only asked whether there is one.
+_ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 (wall time, as croniter takes it)
+
+
+def schedule_text(schedule: Any, generation: str) -> str | None:
+    """Return the text for a schedule as an author gave it; ABSENT means daily until Airflow 2 and none later.
+
+    Raises ValueError, saying what is wrong, for a cron expression or a length of time that means nothing.
+    """
+    if schedule is ABSENT:
+        return "timedelta:86400" if generation in {"1", "2"} else None
+    if schedule is None:
+        return None
+    if isinstance(schedule, str):
+        return _cron_text(schedule.strip())
+    if isinstance(schedule, timedelta):
+        if schedule <= timedelta(0):
+            raise ValueError(f"the schedule {schedule} must be longer than 0 s")
+        seconds = schedule.total_seconds()
+        return f"timedelta:{int(seconds) if seconds.is_integer() else seconds}"
+    if isinstance(schedule, relativedelta) and all(getattr(schedule, name) is None for name in _ABSOLUTE):
+        parts = [f"{name}={getattr(schedule, name)}" for name in _RELATIVE if getattr(schedule, name)]
+        if not parts or _ANY_DAY + schedule <= _ANY_DAY:
+            raise ValueError(f"the schedule {schedule} must be longer than 0 s")
+        return "relativedelta:" + ",".join(parts)
+    if isinstance(schedule, list | tuple | set):
+        return UNSUPPORTED + ", ".join(sorted({type(item).__name__ for item in schedule}))
+    return UNSUPPORTED + type(schedule).__name__
+
+
+def _cron_text(text: str) -> str:
+    if text == ONCE or text in PRESETS:
+        return text
+    if text == "@continuous":
+        return UNSUPPORTED + text
+    if text.startswith("@"):
+        raise ValueError(f"there is no schedule {text!r}; there are {', '.join([ONCE, *PRESETS])}{nearest(text, [ONCE, *PRESETS])}")
+    fields = text.split()
+    if len(fields) not in (5, 6):
+        raise ValueError(f"the schedule {text!r} has {len(fields)} fields; a cron expression has 5, or 6 with the seconds last")
+    for number, (field, (name, allowed)) in enumerate(zip(fields, _FIELDS, strict=False)):
+        alone = ["*"] * len(fields)
+        alone[number] = field
+        if not croniter.is_valid(" ".join(alone)):
+            raise ValueError(f"the schedule {text!r} has {field!r} as its {name}; allowed are {allowed}, *, lists, ranges and steps")
+    try:
+        croniter(text, _ANY_DAY).get_next(datetime)
+    except CroniterBadDateError:
+        raise ValueError(f"the schedule {text!r} never comes: there is no such day") from None
+    except ValueError as error:
+        raise ValueError(f"the schedule {text!r} cannot be read: {error}") from None
+    return " ".join(fields)
+
+
+def zone_name(zone: tzinfo | None) -> str:
+    """Return the name of a time zone of any library, "+02:00" for one that is a mere offset, "UTC" for None."""
+    for attribute in ("key", "zone", "name"):
+        name = getattr(zone, attribute, None)
+        if isinstance(name, str) and name:
+            return "UTC" if name in {"UTC", "+00:00", "Etc/UTC"} else name
+    offset = zone.utcoffset(_ANY_DAY) if zone is not None else None
+    if not offset:
+        return "UTC"
+    minutes = int(offset.total_seconds() // 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def zone(name: str) -> tzinfo:
+    """Return the time zone of a name that zone_name gave; raises zoneinfo.ZoneInfoNotFoundError."""
+    if match := re.fullmatch(r"([+-])(\d\d):(\d\d)", name):
+        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+        return timezone(-offset if match[1] == "-" else offset)
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def of(version: Version) -> Timetable:
+    """Return the timetable of a DAG."""
+    return Timetable(schedule=version.schedule, timezone=version.timezone, generation=version.generation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timetable:
+    """Logical dates and data intervals of a schedule, in UTC."""
+
+    schedule: str | None
+    timezone: str = "UTC"
+    generation: str = "native"
+
+    @property
+    def is_cron(self) -> bool:
+        """Whether the dates are those of a cron expression."""
+        return bool(self.schedule) and self.schedule != ONCE and not re.match(r"timedelta:|relativedelta:|unsupported: ", self.schedule or "")
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first logical date after `moment`; None when there is no series of dates."""
+        return self._step(moment, 1)
+
+    def before(self, moment: datetime) -> datetime | None:
+        """Return the last logical date before `moment`; None when there is no series of dates."""
+        return self._step(moment, -1)
+
+    def scheduled_interval(self, logical_date: datetime) -> tuple[datetime, datetime]:
+        """Return the data interval of the run that stands for `logical_date`: until the next one; empty for Airflow 3's files."""
+        end = None if self.generation == "3" else self.after(logical_date)
+        return logical_date, end or logical_date
+
+    def manual_interval(self, moment: datetime) -> tuple[datetime, datetime]:
+        """Return the data interval of a run started by hand at `moment`: the last one that was complete then.
+
+        A schedule that is a length of time gives the interval that ends at `moment`; no schedule, and Airflow 3's files, an empty one.
+        """
+        start = None if self.generation == "3" else self.before(moment)
+        if start is None:
+            return moment, moment
+        if not self.is_cron or self.after(start) == moment:
+            return start, moment
+        return self.before(start) or start, start
+
+    def _step(self, moment: datetime, sign: int) -> datetime | None:
+        if not self.schedule or self.schedule == ONCE or self.schedule.startswith(UNSUPPORTED):
+            return None
+        kind, _, rest = self.schedule.partition(":")
+        if kind == "timedelta":
+            return moment.astimezone(UTC) + sign * timedelta(seconds=float(rest))
+        if kind == "relativedelta":
+            pairs = (part.partition("=") for part in rest.split(","))
+            length = relativedelta(**{name: int(number) for name, _, number in pairs})
+            moved: datetime = moment.astimezone(zone(self.timezone)) + sign * length
+            return moved.astimezone(UTC)
+        return _cron_step(PRESETS.get(self.schedule, self.schedule), moment, zone(self.timezone), sign)
+
+
+def _cron_step(expression: str, moment: datetime, local: tzinfo, sign: int) -> datetime:
+    """Return the nearest date of a cron expression after (or before) `moment`, by the wall clock of `local`.
+
+    Where every hour counts, the distance on the wall clock is taken as real time, so that the hour which a change of the clock repeats
+    or leaves out does not break the series. A wall time that a change leaves out is taken as if the clock had not yet been changed.
+    """
+    wall = moment.astimezone(local).replace(tzinfo=None)
+    series = croniter(expression, wall)
+    step: Callable[[type[datetime]], datetime] = series.get_next if sign > 0 else series.get_prev
+    hit = step(datetime)
+    if expression.split()[1].startswith("*"):
+        return moment.astimezone(UTC) + (hit - wall)
+    found = hit.replace(tzinfo=local).astimezone(UTC)
+    while (found - moment) * sign <= timedelta(0):
+        found = step(datetime).replace(tzinfo=local).astimezone(UTC)
+    return found

@@ -124,7 +124,7 @@ def python_child(job: TryJob, fields: Mapping[str, Any]) -> Launch:
 
 def child(job: TryJob, python: str, spec: Mapping[str, Any], fields: Mapping[str, Any]) -> Launch:
     """Return the start of the runner under the interpreter `python` with the operator's part `spec` of its instructions."""
-    argv = (str(Path(python).expanduser()), str(job.runner), str(job.folder / SPEC_FILE))
+    argv: tuple[str, ...] = (str(Path(python).expanduser()), str(job.runner), str(job.folder / SPEC_FILE))
     if job.task.setup:
         argv = ("bash", "-c", f'{setup_lines(job.task.setup)}exec "$@"', "bash", *argv)
     return Launch(argv=argv, env=strings(fields.get("env")), spec=spec)

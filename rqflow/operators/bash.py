@@ -1,0 +1,170 @@
+"""Bash commands, scripts beside the DAG file, and what their exit codes mean."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rqflow.dag import template_files
+from rqflow.dag.problems import report
+from rqflow.dag.task import BaseOperator
+from rqflow.dag.version import Version
+from rqflow.exceptions import SkipTask, TaskFailed
+from rqflow.operators.base import RETURN_VALUE, Ended, Launch, Outcome, TryJob, from_result, python_child, say_end, setup_lines, strings
+from rqflow.states import TaskState
+
+SKIP_EXIT_CODE = 99
+#: A longer command, in bytes, goes to a file: the kernel takes at most 128 KB for one argument.
+LONGEST_ARGUMENT = 100_000
+SCRIPT = "command.sh"
+_RUN_SCRIPT = 'exec bash "$1"'
+
+#: Keeps, for `env` without append_env inside a Python child, only what a task's environment always has.
+_ENV_ONLY = r"""
+kept=()
+while IFS= read -r -d '' pair; do
+  case $pair in PATH=*|HOME=*|LANG=*|TMPDIR=*|RQFLOW_*|AIRFLOW_CTX_*) kept+=("$pair") ;; esac
+done < <(env -0)
+exec env -i "${kept[@]}" "$@"
+"""
+
+
+class BashOperator(BaseOperator):
+    """Run a bash command: `bash_command`, a template, or `bash_file`, a script that is run as it is.
+
+    A `bash_command` that ends in .sh or .bash names a template file beside the DAG file or in template_searchpath, unless a blank
+    follows it or it is the absolute path of a file that is no such template. The last line of its output becomes the XCom.
+    `env` replaces the environment of tasks made for Airflow unless append_env is set; in rqflow's own files it is added to it.
+    """
+
+    kind: ClassVar[str] = "bash"
+    template_fields = ("bash_command", "env", "cwd")
+    template_ext = (".sh", ".bash")
+    field_names: ClassVar[Sequence[str]] = ("bash_command", "bash_file", "env", "append_env", "cwd", "skip_exit_code", "pipefail")
+
+    def __init__(
+        self,
+        *,
+        bash_command: Any = None,
+        bash_file: str | None = None,
+        env: Any = None,
+        append_env: bool | None = None,
+        cwd: Any = None,
+        output_encoding: str = "utf-8",
+        skip_exit_code: int | None = SKIP_EXIT_CODE,
+        skip_on_exit_code: int | Collection[int] | None = SKIP_EXIT_CODE,
+        pipefail: bool | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Make the task; `skip_exit_code`, or the list `skip_on_exit_code`, says which exit codes mean skipped."""
+        super().__init__(**kwargs)
+        self.bash_command, self.bash_file = bash_command, bash_file
+        self.env, self.append_env, self.cwd = env, append_env, cwd
+        self.output_encoding, self.pipefail = output_encoding, pipefail
+        self.skip_exit_code = _codes(skip_exit_code if skip_on_exit_code == SKIP_EXIT_CODE else skip_on_exit_code)
+        if (bash_command is None) == (bash_file is None):
+            report(f"task {self.task_id}: BashOperator needs either bash_command or bash_file", self.origin)
+        elif isinstance(bash_command, str) and "\0" in bash_command:
+            report(f"task {self.task_id}: bash_command holds a NUL character, which no command may", self.origin)
+
+    def source_files(self) -> tuple[str, ...]:
+        """Return `files` and the script, unless that is to be found on the worker."""
+        script = (self.bash_file,) if self.bash_file and not Path(self.bash_file).is_absolute() else ()
+        return (*super().source_files(), *script)
+
+    def needs_source(self, wanted: bool) -> bool:
+        """Tell whether the templates need the DAG's source."""
+        return wanted
+
+    @classmethod
+    def launch(cls, fields: Mapping[str, Any], job: TryJob) -> Launch:
+        """Return the start of bash with the rendered command, the setup line before it."""
+        if job.task.needs_source:
+            return python_child(job, {})
+        pipefail = job.pipefail if fields.get("pipefail") is None else bool(fields["pipefail"])
+        lines = setup_lines(job.task.setup) + ("set -o pipefail\n" if pipefail else "")
+        append = fields.get("append_env")
+        env = strings(fields.get("env"))
+        argv, files = _command(lines, fields, job)
+        return Launch(
+            argv=argv, files=files, env=env, cwd=fields.get("cwd") or None,
+            inherit_env=bool(append) if append is not None else not env or job.version.generation == "native",
+        )  # fmt: skip
+
+    @classmethod
+    def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:
+        """Return success for exit code 0 with the last line as XCom, skipped for a skip code, else failed."""
+        if ended.result is not None:
+            return from_result(ended, job)
+        if ended.exit_code is not None and ended.exit_code in fields.get("skip_exit_code", [SKIP_EXIT_CODE]):
+            return Outcome(state=TaskState.SKIPPED, reason=f"exit code {ended.exit_code}")
+        if ended.exit_code != 0:
+            return Outcome(state=TaskState.FAILED, reason=say_end(ended))
+        xcoms = {RETURN_VALUE: json.dumps(ended.last_line, ensure_ascii=False)} if job.task.do_xcom_push else {}
+        return Outcome(state=TaskState.SUCCESS, xcoms=xcoms)
+
+    def execute(self, context: Mapping[str, Any]) -> str:  # noqa: ARG002 (every operator takes the same)
+        """Run the command from within a Python child, where the attributes are rendered already; return its last line of output.
+
+        Raises SkipTask for a skip code, TaskFailed otherwise when it fails.
+        """
+        lines = setup_lines(self.argument("setup")) + ("set -o pipefail\n" if self.pipefail else "")
+        argv = ["bash", "-c", lines + (_RUN_SCRIPT if self.bash_file else str(self.bash_command)), "bash", *self._script()]
+        env = [f"{name}={value}" for name, value in strings(self.env).items()]
+        if env and not self.append_env:
+            argv = ["bash", "-c", _ENV_ONLY, "bash", *env, *argv]
+        last = b""
+        with subprocess.Popen(["env", *env, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.cwd or None) as process:
+            for line in process.stdout or ():
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+                last = line if line.strip() else last
+        code = process.returncode
+        if code in self.skip_exit_code:
+            raise SkipTask(f"exit code {code}")
+        if code:
+            raise TaskFailed(say_end(Ended(exit_code=code) if code > 0 else Ended(signal=-code)))
+        return last.decode(errors="replace").rstrip("\r\n")
+
+
+    def _script(self) -> list[str]:
+        """Return the path of bash_file as a list, empty when there is none."""
+        if not self.bash_file:
+            return []
+        folders = [Path(self.dag.folder), *map(Path, self.dag.template_searchpath)]
+        found = (folder / self.bash_file for folder in folders if (folder / self.bash_file).is_file())
+        return [str(next(found, self.bash_file))]
+
+
+def _codes(given: Any) -> list[int]:
+    if given is None:
+        return []
+    return [int(code) for code in given] if isinstance(given, Collection) else [int(given)]
+
+
+def _command(lines: str, fields: Mapping[str, Any], job: TryJob) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return argv and files: the command as an argument of bash, or in a file when it is long or a script."""
+    path = fields.get("bash_file")
+    text = str(fields.get("bash_command") or "")
+    if path and not Path(path).is_absolute():
+        text = lines + script_of(job.version, path)
+        return ("bash", str(job.folder / SCRIPT)), {SCRIPT: text}
+    if path:
+        return ("bash", "-c", lines + _RUN_SCRIPT, "bash", path), {}
+    if "\0" in text:
+        raise TaskFailed(f"bash_command of {job.task.task_id} holds a NUL character, which no command may")
+    if len((lines + text).encode(errors="replace")) > LONGEST_ARGUMENT:
+        return ("bash", str(job.folder / SCRIPT)), {SCRIPT: lines + text}
+    return ("bash", "-c", lines + text), {}
+
+
+def script_of(version: Version, path: str) -> str:
+    """Return the text of a script that travels with the version; raises TaskFailed when there is none."""
+    key = template_files.find(path, version.file, len(version.template_searchpath), version.sources)
+    if key is None:
+        raise TaskFailed(f"the script {path!r} is not beside the DAG file {version.file} nor in template_searchpath")
+    return template_files.text_of(version.sources[key])

@@ -1,0 +1,48 @@
+"""A Python callable that chooses which of the tasks directly downstream of it run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from rqflow.dag.graph import branch_skips
+from rqflow.exceptions import TaskFailed
+from rqflow.operators.base import Ended, Outcome, TryJob, from_result, returned
+from rqflow.operators.python import PythonOperator
+from rqflow.states import TaskState
+
+
+class BranchPythonOperator(PythonOperator):
+    """Call `python_callable`, which returns the id of a task or group directly downstream, a list of them, or None for none.
+
+    The other direct downstream tasks are skipped, unless they can be reached from a chosen one.
+    """
+
+    kind: ClassVar[str] = "branch_python"
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Call the function; raises TaskFailed when it returns no ids."""
+        return ids_of(super().execute(context))
+
+    @classmethod
+    def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:  # noqa: ARG003 (every operator takes the same)
+        """Return what the child says, with what the choice skips; failed for an id that is not directly downstream."""
+        outcome = from_result(ended, job)
+        if outcome.state is not TaskState.SUCCESS:
+            return outcome
+        try:
+            chosen = ids_of(returned(ended))
+            skip = branch_skips(job.version, job.task.index, [chosen] if isinstance(chosen, str) else chosen or [])
+        except TaskFailed as error:
+            return Outcome(state=TaskState.FAILED, reason=str(error))
+        return replace(outcome, skip=skip)
+
+
+def ids_of(value: Any) -> str | list[str] | None:
+    """Return what a branch function returned, a set or tuple as list; raises TaskFailed for anything but ids."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
+        return sorted(value) if isinstance(value, set | frozenset) else list(value)
+    raise TaskFailed(f"a branch must return a task id, a list of task ids or None, not {value!r}")

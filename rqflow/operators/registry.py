@@ -1,0 +1,44 @@
+"""All operators by their kind, which is what a version names them by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from rqflow.exceptions import TaskFailed
+from rqflow.operators.base import Ended, Launch, Outcome, TryJob
+from rqflow.operators.bash import BashOperator
+from rqflow.operators.branch_python import BranchPythonOperator
+from rqflow.operators.empty import EmptyOperator
+from rqflow.operators.python import PythonOperator
+from rqflow.operators.short_circuit import ShortCircuitOperator
+
+
+class Operator(Protocol):
+    """What a worker uses of an operator class."""
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def launch(cls, fields: Mapping[str, Any], job: TryJob) -> Launch:
+        """Return how to start a try whose rendered fields these are; raises TaskFailed when that cannot be."""
+
+    @classmethod
+    def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:
+        """Return what the end of a try means."""
+
+
+OPERATORS: dict[str, type[Operator]] = {
+    "bash": BashOperator,
+    "python": PythonOperator,
+    "branch_python": BranchPythonOperator,
+    "short_circuit": ShortCircuitOperator,
+    "empty": EmptyOperator,
+}
+
+
+def by_kind(kind: str) -> type[Operator]:
+    """Return the operator class of a kind; raises TaskFailed for one that this rqflow does not have."""
+    if kind not in OPERATORS:
+        raise TaskFailed(f"this rqflow has no operator {kind!r}: it is older than the one that submitted the DAG")
+    return OPERATORS[kind]

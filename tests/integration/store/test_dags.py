@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rqflow.exceptions import DagNotFound
+from rqflow.store import dags
+from rqflow.store.dags import DagFilter
+from rqflow.store.engine import Engine, reading, run_in_transaction, transaction
+from tests.unit.builders import a_task, a_version
+
+
+def save(engine: Engine, dag_id: str, **changes: object) -> dags.Saved:
+    return run_in_transaction(engine, lambda connection: dags.save_version(connection, a_version(dag_id=dag_id, **changes)))
+
+
+def found(engine: Engine, **wanted: object) -> list[str]:
+    with reading(engine) as connection:
+        return [record.dag_id for record in dags.search(connection, DagFilter(**wanted))]
+
+
+def test_versions_are_numbered_and_the_newest_is_the_latest(engine: Engine) -> None:
+    first = save(engine, "d", description="one")
+    second = save(engine, "d", description="two")
+    assert (first.number, first.is_new, first.is_change) == (1, True, False)
+    assert (second.number, second.is_new, second.is_change) == (2, True, True)
+    with reading(engine) as connection:
+        assert dags.latest_version(connection, "d") == a_version(dag_id="d", description="two")
+        assert [record.number for record in dags.versions(connection, "d")] == [2, 1]
+        assert dags.find(connection, "d").description == "two"
+
+
+def test_same_version_again_is_not_new(engine: Engine) -> None:
+    save(engine, "d")
+    assert save(engine, "d") == dags.Saved(number=1, is_new=False, is_change=False)
+
+
+def test_earlier_version_may_come_back_under_its_number(engine: Engine) -> None:
+    save(engine, "d", description="one")
+    save(engine, "d", description="two")
+    assert save(engine, "d", description="one") == dags.Saved(number=1, is_new=False, is_change=True)
+    with reading(engine) as connection:
+        assert dags.latest_version(connection, "d") == a_version(dag_id="d", description="one")
+
+
+def test_version_of_ten_megabytes_comes_back_whole(engine: Engine) -> None:
+    version = a_version(dag_id="d", sources={"big.txt": "aé𝄞\n" * 1_300_000})
+    with transaction(engine) as connection:
+        dags.save_version(connection, version)
+        assert dags.version(connection, version.sha) == version
+
+
+def test_two_that_save_at_once_get_different_numbers(engine: Engine) -> None:
+    save(engine, "d")
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(lambda n: save(engine, "d", description=str(n)).number, range(8)))
+    assert sorted(numbers) == list(range(2, 10))
+
+
+def test_names_that_differ_only_in_case_or_spaces_are_different_dags(engine: Engine) -> None:
+    names = ["A", "a", "a ", " a", "å", "a\u0301", "é" * 250, "🧬"]
+    for name in names:
+        save(engine, name)
+    assert found(engine) == sorted(names)
+    with reading(engine) as connection:
+        assert all(dags.find(connection, name).dag_id == name for name in names)
+
+
+def test_pause_outlives_a_submit_and_removal_does_not(engine: Engine) -> None:
+    save(engine, "d")
+    with transaction(engine) as connection:
+        dags.set_paused(connection, "d", True)
+        dags.set_active(connection, "d", False)
+    save(engine, "d", description="new")
+    with reading(engine) as connection:
+        record = dags.find(connection, "d")
+    assert (record.is_paused, record.is_active) == (True, True)
+
+
+def test_new_dag_may_begin_paused(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        dags.save_version(connection, a_version(dag_id="d"), paused=True)
+        assert dags.find(connection, "d").is_paused
+
+
+def test_search_by_tag_owner_text_and_flags(engine: Engine) -> None:
+    save(engine, "align", tags=("qc", "rna"), owner="ada", description="Aligns READS")
+    save(engine, "report", tags=("qc",), owner="bob", description='100% "done"')
+    assert found(engine, tags=["qc"]) == ["align", "report"]
+    assert found(engine, tags=["qc", "rna"]) == ["align"]
+    assert found(engine, tags=["q"]) == found(engine, tags=["QC"]) == []
+    assert found(engine, owner="bob") == ["report"]
+    assert found(engine, text="reads") == ["align"]
+    assert found(engine, text="100% ") == ["report"]
+    assert found(engine, text="%") == ["report"]
+    assert found(engine, is_paused=True) == []
+    assert found(engine, is_active=True) == ["align", "report"]
+
+
+def test_unknown_dag_is_not_found_with_the_nearest_name(engine: Engine) -> None:
+    save(engine, "align")
+    with reading(engine) as connection:
+        assert dags.get(connection, "aling") is None
+        assert dags.latest_version(connection, "aling") is None
+        with pytest.raises(DagNotFound, match=r"there is no DAG aling\nDid you mean align"):
+            dags.find(connection, "aling")
+    with pytest.raises(DagNotFound), transaction(engine) as connection:
+        dags.set_paused(connection, "aling", True)
+
+
+def test_task_ids_and_commands_of_any_characters_survive(engine: Engine) -> None:
+    version = a_version(dag_id="d", specs=[a_task("t", "printf '\\0'; echo 'naïve' \"𝄞\" \x00\x1b[1m")])
+    with transaction(engine) as connection:
+        dags.save_version(connection, version)
+        assert dags.latest_version(connection, "d") == version

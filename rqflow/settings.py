@@ -221,6 +221,15 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
     return Settings(home=home, file=source if source.is_file() else None, origins=origins, **built)
 
 
+def given(name: str, *, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return what RQFLOW_`name`, else AIRFLOW_`name`, holds; None when neither is set.
+
+    This is how people give Variables (VAR_X), Connections (CONN_X) and Airflow's own settings (_SECTION__KEY) to DAG files.
+    """
+    environ = os.environ if environ is None else environ
+    return environ.get(f"RQFLOW_{name}", environ.get(f"AIRFLOW_{name}"))
+
+
 def _from_file(path: Path, *, required: bool) -> dict[str, tuple[str, str]]:
     """Return {"section.key": (text, "file")} of the configuration file; an absent one is empty unless `required`."""
     if not path.exists() and not required:

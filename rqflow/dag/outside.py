@@ -1,0 +1,128 @@
+"""Variables and Connections: what DAG files and templates take from outside of the DAG.
+
+Each is looked for in the environment first (RQFLOW_VAR_NAME, AIRFLOW_VAR_NAME, …_CONN_NAME), then in what rqflow was told with
+`provide`, which is how a task's child gets those that are stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from rqflow import settings
+
+_CONNECTION_FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
+
+
+class Stored(Mapping[str, Any]):
+    """Variables or Connections by name: those of the environment laid over those that are stored."""
+
+    def __init__(self, kind: str, stored: Mapping[str, Any] | None = None) -> None:
+        """Look for the `kind` VAR or CONN, and in `stored`."""
+        self._kind = kind
+        self._stored = dict(stored or {})
+
+    def __getitem__(self, name: str) -> Any:
+        """Return what is given under `name`; raises KeyError."""
+        given = settings.given(f"{self._kind}_{name.upper()}")
+        return self._stored[name] if given is None else given
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names that are stored; the environment can only be asked by name."""
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        """Return how many are stored."""
+        return len(self._stored)
+
+
+#: Of this process: set once by whoever loads a DAG file, read by the airflow shim.
+_given = {"VAR": Stored("VAR"), "CONN": Stored("CONN")}
+
+
+def provide(*, variables: Mapping[str, Any] | None = None, connections: Mapping[str, Any] | None = None) -> None:
+    """Tell the stored Variables {name: text} and Connections {name: URI, JSON or fields} to this process."""
+    _given["VAR"], _given["CONN"] = Stored("VAR", variables), Stored("CONN", connections)
+
+
+def variables() -> Mapping[str, Any]:
+    """Return the Variables that this process knows."""
+    return _given["VAR"]
+
+
+def connections() -> Mapping[str, Any]:
+    """Return the Connections that this process knows."""
+    return _given["CONN"]
+
+
+class Connection:
+    """How to reach something: host, login and so on, under an id; Airflow's class of this name."""
+
+    def __init__(
+        self, conn_id: str = "", conn_type: str | None = None, *, uri: str | None = None, extra: Any = None, port: Any = None, **fields: Any
+    ) -> None:
+        """Take the fields (description, host, login, password, schema), or a `uri` that tells them."""
+        self.conn_id = conn_id
+        self.conn_type = conn_type
+        self.port = int(port) if port else None
+        self.extra = json.dumps(extra) if isinstance(extra, dict | list) else extra
+        self.description: str | None = fields.get("description")
+        self.host: str | None = fields.get("host")
+        self.login: str | None = fields.get("login")
+        self.password: str | None = fields.get("password")
+        self.schema: str | None = fields.get("schema")
+        if uri is not None:
+            self._read_uri(uri)
+
+    @classmethod
+    def read(cls, conn_id: str, given: Any) -> Connection:
+        """Return the Connection written as a URI, as JSON, or as a mapping of fields; raises ValueError for anything else."""
+        if isinstance(given, str) and not given.lstrip().startswith("{"):
+            return cls(conn_id, uri=given)
+        fields = json.loads(given) if isinstance(given, str) else given
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"the Connection {conn_id} must be a URI or a JSON object")
+        return cls(conn_id, **{name: fields[name] for name in _CONNECTION_FIELDS if name in fields})
+
+    @property
+    def extra_dejson(self) -> dict[str, Any]:
+        """The field `extra`, parsed; empty when it is no JSON object."""
+        try:
+            value = json.loads(self.extra) if self.extra else {}
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def get_password(self) -> str | None:
+        """Return the password."""
+        return self.password
+
+    def get_extra_dejson(self) -> dict[str, Any]:
+        """Return `extra`, parsed."""
+        return self.extra_dejson
+
+    def get_uri(self) -> str:
+        """Return all of it as a URI."""
+        login = quote(self.login or "", safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+        place = quote(self.host or "", safe="") + (f":{self.port}" if self.port else "")
+        query = f"?{urlencode(self.extra_dejson)}" if self.extra_dejson else ""
+        kind = (self.conn_type or "").replace("_", "-")
+        return f"{kind}://{login + '@' if login else ''}{place}/{quote(self.schema or '', safe='')}{query}"
+
+    def __repr__(self) -> str:
+        """Return the id; never what is secret."""
+        return str(self.conn_id)
+
+    def _read_uri(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        kind = parts.scheme.replace("-", "_")
+        self.conn_type = "postgres" if kind == "postgresql" else kind
+        self.host = unquote(parts.hostname or "") or None
+        self.login = unquote(parts.username) if parts.username else None
+        self.password = unquote(parts.password) if parts.password else None
+        self.schema = unquote(parts.path.removeprefix("/")) or None
+        self.port = parts.port
+        extra = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.extra = extra.pop("__extra__", None) or (json.dumps(extra) if extra else None)

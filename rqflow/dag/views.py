@@ -1,0 +1,408 @@
+"""What templates and callables see of the run, the task and what is outside of the DAG, under Airflow's names.
+
+The views are made from a version and a run, so they need no DAG object. Those that hold values from outside hand them out marked
+(taint.py), and tell them by `outside_values`, when they are made for rendering.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import quote
+
+from rqflow import settings
+from rqflow.dag.moments import moment
+from rqflow.dag.outside import Connection, connections, variables
+from rqflow.dag.run import MANUAL, RunInfo
+from rqflow.dag.taint import join, taint
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.xcom_view import RETURN_VALUE, XComs
+
+_ABSENT: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousRun:
+    """The last run of the same DAG before this one that ended in success."""
+
+    logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Everything that the variables of one try are made from."""
+
+    version: Version
+    task: TaskSpec
+    run: RunInfo
+    try_number: int = 1
+    xcoms: XComs = field(default_factory=XComs)
+    previous: PreviousRun | None = None
+    variables: Mapping[str, Any] = field(default_factory=variables)
+    connections: Mapping[str, Any] = field(default_factory=connections)
+    #: Whether values from outside are marked: for rendering, not for callables.
+    marked: bool = True
+    #: The real objects, where the DAG's source is loaded.
+    dag: Any = None
+    operator: Any = None
+    hostname: str = ""
+    test_mode: bool = False
+    started_at: datetime | None = None
+
+    def outside(self, value: Any, origin: str) -> Any:
+        """Return a value from outside, marked when that is wished."""
+        return taint(value, origin) if self.marked else value
+
+    def date(self, value: datetime | str | None) -> datetime | None:
+        """Return a date as authors of this generation see dates."""
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return None if at is None else moment(at, self.version.generation)
+
+
+def params(frame: Frame) -> dict[str, Any]:
+    """Return the params: the DAG's, the task's, what was given at the trigger, and (from Airflow 2 on) conf, the later over the earlier."""
+    known = {**frame.version.params, **frame.task.params}
+    given = {name: value for name, value in frame.run.params.items() if name not in frame.version.params or frame.version.params[name] != value}
+    if frame.version.generation != "1":
+        given.update(frame.run.conf)
+    return {**known, **{name: frame.outside(value, f"params.{name}") for name, value in given.items()}}
+
+
+class DagRunView:
+    """The run: `dag_run`."""
+
+    def __init__(self, frame: Frame) -> None:
+        """Show the run of `frame`."""
+        run = frame.run
+        self.dag_id = run.dag_id
+        self.run_id = frame.outside(run.run_id, "run_id")
+        self.run_type = run.run_type
+        self.conf = frame.outside(dict(run.conf), "dag_run.conf")
+        self.note = frame.outside(run.note, "dag_run.note")
+        self.id = int(run.key[:12], 16)
+        self.logical_date = self.execution_date = frame.date(run.logical_date)
+        self.data_interval_start = frame.date(run.data_interval_start)
+        self.data_interval_end = frame.date(run.data_interval_end)
+        self.start_date = self.queued_at = frame.date(run.created_at)
+        self.run_after = frame.date(run.data_interval_end)
+        self.end_date = None
+        self.state = "running"
+        self.external_trigger = run.run_type == MANUAL
+        self.dag_hash = run.version
+        self.is_backfill = run.run_type == "backfill"
+
+    def outside_values(self) -> tuple[Any, ...]:
+        """Give what comes from outside."""
+        return self.run_id, self.conf, self.note
+
+    def __str__(self) -> str:
+        """Return it as Airflow prints a run."""
+        return join([f"<DagRun {self.dag_id} @ {self.logical_date}: ", self.run_id, f", state:{self.state}>"])
+
+    __repr__ = __str__
+
+
+class DagView:
+    """The DAG as its version has it: `dag`."""
+
+    def __init__(self, frame: Frame) -> None:
+        """Show the version of `frame`."""
+        version = frame.version
+        self.dag_id = self.dag_display_name = version.dag_id
+        self.description, self.doc_md, self.owner, self.tags = version.description, version.doc_md, version.owner, list(version.tags)
+        self.schedule_interval = self.schedule = version.schedule
+        self.timezone = version.timezone
+        self.start_date, self.end_date = frame.date(version.start_date), frame.date(version.end_date)
+        self.catchup, self.max_active_runs, self.max_active_tasks = version.catchup, version.max_active_runs, version.max_active_tasks
+        self.params, self.default_args = version.params, version.default_args
+        self.fileloc = self.filepath = self.full_filepath = version.file
+        self.folder = version.file.rpartition("/")[0] or "."
+        self.task_ids = [task.task_id for task in version.tasks]
+        self.task_count = len(version.tasks)
+        self._frame = frame
+
+    @property
+    def tasks(self) -> list[TaskView]:
+        """All tasks."""
+        return [TaskView(self._frame, spec) for spec in self._frame.version.tasks]
+
+    def get_task(self, task_id: str) -> TaskView:
+        """Return a task; raises KeyError."""
+        return TaskView(self._frame, self._frame.version.by_id[task_id])
+
+    def has_task(self, task_id: str) -> bool:
+        """Tell whether there is a task of this id."""
+        return task_id in self._frame.version.by_id
+
+    def __str__(self) -> str:
+        """Return it as Airflow prints a DAG."""
+        return f"<DAG: {self.dag_id}>"
+
+    __repr__ = __str__
+
+
+class TaskView:
+    """A task as its version has it: `task`. Arguments of the operator are attributes."""
+
+    def __init__(self, frame: Frame, spec: TaskSpec) -> None:
+        """Show `spec`."""
+        self._frame, self._spec = frame, spec
+        self.task_id = self.label = self.task_display_name = spec.task_id
+        self.dag_id = frame.version.dag_id
+        self.owner, self.queue, self.pool, self.pool_slots = spec.owner, spec.queue, spec.pool, spec.pool_slots
+        self.task_type = self.operator_name = spec.operator_name
+        self.retries, self.retry_delay = spec.retries, timedelta(seconds=spec.retry_delay)
+        self.execution_timeout = None if spec.execution_timeout is None else timedelta(seconds=spec.execution_timeout)
+        self.trigger_rule, self.priority_weight, self.weight_rule = spec.trigger_rule, spec.weight, "absolute"
+        self.depends_on_past, self.wait_for_downstream = spec.depends_on_past, spec.wait_for_downstream
+        self.email, self.params, self.doc_md = list(spec.email), spec.params, spec.doc
+        self.start_date, self.end_date = frame.date(spec.start_date), frame.date(spec.end_date)
+        names = [task.task_id for task in frame.version.tasks]
+        self.upstream_task_ids = {names[index] for index in spec.upstream}
+        self.downstream_task_ids = {names[index] for index in spec.downstream}
+
+    @property
+    def dag(self) -> DagView:
+        """The DAG."""
+        return DagView(self._frame)
+
+    @property
+    def upstream_list(self) -> list[TaskView]:
+        """The direct upstream tasks."""
+        return [TaskView(self._frame, self._frame.version.tasks[index]) for index in self._spec.upstream]
+
+    @property
+    def downstream_list(self) -> list[TaskView]:
+        """The direct downstream tasks."""
+        return [TaskView(self._frame, self._frame.version.tasks[index]) for index in self._spec.downstream]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an argument of the operator, as written."""
+        if name.startswith("_") or name not in self._spec.fields:
+            raise AttributeError(f"task {self.task_id!r} has no {name}")
+        return self._spec.fields[name]
+
+    def __str__(self) -> str:
+        """Return it as Airflow prints a task."""
+        return f"<Task({self.task_type}): {self.task_id}>"
+
+    __repr__ = __str__
+
+
+class TaskInstanceView:
+    """The task in this run: `ti`, `task_instance`."""
+
+    def __init__(self, frame: Frame, dag_run: DagRunView, task: Any) -> None:
+        """Show the try of `frame`."""
+        run, spec = frame.run, frame.task
+        self._frame = frame
+        self.dag_run, self.task = dag_run, task
+        self.dag_id, self.task_id, self.run_id = run.dag_id, spec.task_id, dag_run.run_id
+        self.execution_date = self.logical_date = dag_run.logical_date
+        self.try_number = frame.try_number
+        self.prev_attempted_tries = frame.try_number - 1
+        self.max_tries = spec.retries
+        self.map_index = -1
+        self.hostname, self.unixname = frame.hostname, ""
+        self.queue, self.pool, self.pool_slots, self.priority_weight = spec.queue, spec.pool, spec.pool_slots, spec.weight
+        self.operator = spec.operator_name
+        self.state = "running"
+        self.start_date = frame.date(frame.started_at)
+        self.end_date = self.duration = self.pid = self.job_id = None
+        self.test_mode = frame.test_mode
+        self.rendered_task_instance_fields: dict[str, Any] = {}
+        self.log = None if frame.marked else logging.getLogger("airflow.task")
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What names this try: DAG, task, run, try."""
+        return self.dag_id, self.task_id, self.run_id, self.try_number
+
+    @property
+    def log_url(self) -> str:
+        """Where the page shows the log of this task."""
+        base = ConfView().get("webserver", "base_url", fallback="http://localhost:8080")
+        date = quote(self._frame.run.logical_date.isoformat())
+        return f"{base}/log?execution_date={date}&task_id={quote(self.task_id)}&dag_id={quote(self.dag_id)}"
+
+    def xcom_pull(
+        self,
+        task_ids: str | Iterable[str] | None = None,
+        dag_id: str | None = None,
+        key: str = RETURN_VALUE,
+        *_: Any,
+        default: Any = None,
+        **_more: Any,
+    ) -> Any:
+        """Return what a task of this run pushed under `key`; a list for several tasks, the latest of any task for none.
+
+        Raises NotImplementedError for another DAG's.
+        """
+        if dag_id not in (None, self.dag_id):
+            raise NotImplementedError(f"xcom_pull of another DAG ({dag_id}) is not supported yet")
+        xcoms = self._frame.xcoms
+        if task_ids is None:
+            return self._frame.outside(xcoms.pull_any(key, default), "xcom_pull()")
+        if isinstance(task_ids, str):
+            return self._frame.outside(xcoms.pull(str(task_ids), key, default), f"xcom_pull({str(task_ids)!r})")
+        return [self._frame.outside(xcoms.pull(str(one), key, default), f"xcom_pull({str(one)!r})") for one in task_ids]
+
+    def xcom_push(self, key: str, value: Any, *_: Any, **_more: Any) -> None:
+        """Leave `value` under `key` for later tasks; kept when the try ends."""
+        self._frame.xcoms.pushed[str(key)] = value
+
+    def get_dagrun(self, *_: Any) -> DagRunView:
+        """Return the run."""
+        return self.dag_run
+
+    def outside_values(self) -> tuple[Any, ...]:
+        """Give what comes from outside."""
+        return self.dag_run.outside_values()
+
+    def __str__(self) -> str:
+        """Return it as Airflow prints a task instance."""
+        return join([f"<TaskInstance: {self.dag_id}.{self.task_id} ", self.run_id, f" [{self.state}]>"])
+
+    __repr__ = __str__
+
+
+class VariablesView:
+    """Variables by attribute, by `get` with a default: `var.value`, `var.json`."""
+
+    def __init__(self, frame: Frame, kind: str, read: Callable[[Any], Any]) -> None:
+        """Show the Variables of `frame` through `read`."""
+        self._frame, self._kind, self._read = frame, kind, read
+
+    def get(self, name: str, default: Any = _ABSENT) -> Any:
+        """Return a Variable, else `default`; raises KeyError without one."""
+        try:
+            text = self._frame.variables[name]
+        except KeyError:
+            if default is not _ABSENT:
+                return default
+            raise KeyError(f"Variable {name} does not exist; set AIRFLOW_VAR_{name.upper()} or give a default") from None
+        return self._frame.outside(self._read(text), f"var.{self._kind}.{name}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a Variable; raises KeyError, as Airflow does, so that no `default` filter hides a missing one."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.get(name)
+
+    def outside_values(self) -> tuple[Any, ...]:
+        """Give nothing: the view itself prints nothing of its Variables."""
+        return ()
+
+    def __repr__(self) -> str:
+        """Return what it is."""
+        return f"<Variables as {self._kind}>"
+
+
+def variables_view(frame: Frame) -> SimpleNamespace:
+    """Return `var`."""
+    as_json = VariablesView(frame, "json", lambda text: json.loads(text) if isinstance(text, str) else text)
+    as_text = VariablesView(frame, "value", lambda text: text if isinstance(text, str) else json.dumps(text))
+    return SimpleNamespace(value=as_text, json=as_json)
+
+
+class ConnectionsView:
+    """Connections by attribute, by `get` with a default: `conn`."""
+
+    def __init__(self, frame: Frame) -> None:
+        """Show the Connections of `frame`."""
+        self._frame = frame
+
+    def get(self, name: str, default: Any = _ABSENT) -> Any:
+        """Return a Connection, else `default`; raises KeyError without one."""
+        try:
+            given = self._frame.connections[name]
+        except KeyError:
+            if default is not _ABSENT:
+                return default
+            raise KeyError(f"Connection {name} does not exist; set AIRFLOW_CONN_{name.upper()}") from None
+        return ConnectionView(self._frame, Connection.read(str(name), given))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a Connection; raises KeyError."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.get(name)
+
+    def outside_values(self) -> tuple[Any, ...]:
+        """Give nothing: the view itself prints nothing of its Connections."""
+        return ()
+
+
+class ConnectionView:
+    """One Connection with its values marked."""
+
+    def __init__(self, frame: Frame, connection: Connection) -> None:
+        """Show `connection`."""
+        self._frame, self._connection = frame, connection
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a field, or what a method returns, marked."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        origin = f"conn.{self._connection.conn_id}.{name}"
+        value = getattr(self._connection, name)
+        return (lambda: self._frame.outside(value(), origin)) if callable(value) else self._frame.outside(value, origin)
+
+    def outside_values(self) -> tuple[Any, ...]:
+        """Give nothing: the view itself prints only the id."""
+        return ()
+
+    def __str__(self) -> str:
+        """Return the id."""
+        return self._connection.conn_id
+
+    __repr__ = __str__
+
+
+class ConfView:
+    """Airflow's settings as far as DAG files ask for them: `conf.get(section, key)`, from AIRFLOW__SECTION__KEY or a default of Airflow's."""
+
+    _DEFAULTS = {  # noqa: RUF012 (never changed)
+        ("core", "dags_folder"): "dags", ("core", "executor"): "LocalExecutor", ("core", "default_timezone"): "utc",
+        ("core", "parallelism"): "32", ("core", "load_examples"): "False", ("webserver", "base_url"): "http://localhost:8080",
+        ("email", "email_backend"): "airflow.utils.email.send_email_smtp", ("smtp", "smtp_host"): "localhost", ("smtp", "smtp_port"): "25",
+        ("smtp", "smtp_mail_from"): "airflow@example.com", ("logging", "base_log_folder"): "logs", ("kubernetes", "namespace"): "default",
+    }  # fmt: skip
+
+    def get(self, section: str, key: str, fallback: Any = _ABSENT, **_: Any) -> Any:
+        """Return a setting as text; raises KeyError for one that is neither given nor known, without a `fallback`."""
+        value = settings.given(f"_{section.upper()}__{key.upper()}")
+        if value is None:
+            value = self._DEFAULTS.get((section.lower(), key.lower()))
+        if value is None and fallback is _ABSENT:
+            raise KeyError(f"section/key [{section}/{key}] is not set; set AIRFLOW__{section.upper()}__{key.upper()}")
+        return fallback if value is None else value
+
+    def getint(self, section: str, key: str, **options: Any) -> int:
+        """Return a setting as a whole number."""
+        return int(self.get(section, key, **options))
+
+    def getfloat(self, section: str, key: str, **options: Any) -> float:
+        """Return a setting as a number."""
+        return float(self.get(section, key, **options))
+
+    def getboolean(self, section: str, key: str, **options: Any) -> bool:
+        """Return a setting as true or false."""
+        return str(self.get(section, key, **options)).strip().lower() in {"true", "t", "1", "yes", "on"}
+
+    def has_option(self, section: str, key: str) -> bool:
+        """Tell whether a setting is given or known."""
+        return self.get(section, key, fallback=None) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the known sections."""
+        return iter(dict.fromkeys(section for section, _ in self._DEFAULTS))

@@ -1,0 +1,67 @@
+"""XComs of a run as a task sees them: pulled when asked for, pushed ones kept until the try ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+RETURN_VALUE = "return_value"
+
+#: Gives {task_id: {key: JSON text}} of some tasks of the run, or of all.
+Fetch = Callable[[Collection[str] | None], Mapping[str, Mapping[str, str]]]
+
+
+def _nothing(_task_ids: Collection[str] | None) -> Mapping[str, Mapping[str, str]]:
+    return {}
+
+
+class XComs:
+    """The XComs of one run; each task's are fetched once."""
+
+    def __init__(self, fetch: Fetch = _nothing) -> None:
+        """Fetch by `fetch`."""
+        self._fetch = fetch
+        self._known: dict[str, dict[str, Any]] = {}
+        self._all = False
+        #: What this try pushed: {key: value}.
+        self.pushed: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, texts: Mapping[str, Mapping[str, str]]) -> XComs:
+        """Return the XComs {task_id: {key: JSON text}}."""
+        return cls(lambda _task_ids: texts)
+
+    def pull(self, task_id: str, key: str = RETURN_VALUE, default: Any = None) -> Any:
+        """Return the value that a task pushed under `key`, else `default`."""
+        if task_id not in self._known and not self._all:
+            self._learn(self._fetch([task_id]))
+            self._known.setdefault(task_id, {})
+        return self._known.get(task_id, {}).get(key, default)
+
+    def pull_any(self, key: str = RETURN_VALUE, default: Any = None) -> Any:
+        """Return the value that some task pushed under `key`, the last one's when there are several, else `default`."""
+        if not self._all:
+            self._learn(self._fetch(None))
+            self._all = True
+        found = [values[key] for values in self._known.values() if key in values]
+        return found[-1] if found else default
+
+    def _learn(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        for task_id, values in texts.items():
+            self._known[task_id] = {key: json.loads(text) for key, text in values.items()}
+
+
+def to_text(value: Any) -> str:
+    """Return `value` as the JSON text of an XCom: dates as ISO 8601, tuples as lists, sets sorted. Raises TypeError for what JSON has not."""
+    return json.dumps(value, default=_encode, ensure_ascii=False)
+
+
+def _encode(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON value")

@@ -182,6 +182,7 @@ class Broker:
         named = {execution: f"{run_key}:{index}" for execution, (run_key, index) in executions.items()}
         answered = self._turns if self._unanswered is None else self._turns - 1
         reply = self.steps.send(self.steps.request("beat", {"executions": named, "number": answered, "lease": self._lease()}))
+        self.advance_all(items(reply["unfinished"]))
         return Beat(cancel=tuple(items(reply["cancel"])), unknown=tuple(items(reply["unknown"])))
 
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:

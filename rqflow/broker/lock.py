@@ -36,3 +36,8 @@ class Lock:
 def leader(connection: redis.Redis, *, ttl: timedelta) -> Lock:
     """Return the lock that the leading scheduler holds."""
     return Lock(connection, keys.LEADER, ttl=ttl)
+
+
+def has_leader(connection: redis.Redis) -> bool:
+    """Tell whether a scheduler leads. Raises redis' own errors."""
+    return bool(connection.exists(keys.LEADER))

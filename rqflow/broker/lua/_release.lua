@@ -14,7 +14,9 @@ local function decide(rule, total, c)
   local s, f, u, k, x = c.s or 0, c.f or 0, c.u or 0, c.k or 0, c.x or 0
   local n, bad = total - (c.r or 0), f + u + x
   local all = s + bad + k >= n
-  local failed = (f + u == 0 and x > 0) and 'cancelled' or 'upstream_failed'
+  -- Only cancelled ones so far: another may still fail, and the outcome must not depend on the order.
+  local failed = 'upstream_failed'
+  if f + u == 0 and x > 0 then failed = all and 'cancelled' or nil end
   if n == 0 or rule == 'always' then return 'run' end
   if rule == 'all_success' then
     if bad > 0 then return failed end
@@ -150,8 +152,8 @@ function DO.d(run, index, from)
     if call.budget <= 0 then return {'d', index, at} end
     call.budget = call.budget - 1
     local below = get_task(run, list[at])
-    -- A task cleared meanwhile has nothing to deliver; whoever cleared it counts the others anew.
-    if class then
+    -- A task cleared meanwhile has nothing to deliver; one that is to be counted anew must not be judged by its old counts.
+    if class and not call.evaluate[below.ref] then
       below.c[class] = (below.c[class] or 0) + 1
       touch(below)
       judge(below)

@@ -65,6 +65,24 @@ local function best_ready(queue)
   end
 end
 
+-- Whether skips, cancels and re-judgements that earlier steps left over have reached all of this run; does them now if not. A task
+-- that one of them is about to take back must not start before.
+local function is_settled(run)
+  if run.settled == nil then
+    local waiting = redis.call('EXISTS', K.RUN .. run.key .. ':v') == 1
+    for _, item in ipairs(redis.call('LRANGE', K.RUN .. run.key .. ':f', 0, -1)) do
+      local kind = string.sub(item, 1, 1)
+      waiting = waiting or kind == 'k' or kind == 'r' or kind == 'x'
+    end
+    if waiting then
+      push_work(run, nil)
+      do_work()
+    end
+    run.settled = not (waiting and call.unfinished[run.key])
+  end
+  return run.settled
+end
+
 -- Claim up to `wanted` tasks from the queues, in their order; looks at no more than 64 that are held back.
 local function claim(request)
   local claims, held_back, labels, passed = {}, 0, {}, {}
@@ -75,19 +93,27 @@ local function claim(request)
       local task, score = best_ready(queue)
       local other, other_score = best_labelled(queue, labels, passed)
       if other and (not task or other_score < score or other_score == score and other.q < task.q) then task = other end
-      if not task then break end
+      if not task or not is_settled(task.run) then break end
       local row, member = get_row(task.run, task.index), task.q
-      if refused(task, row) then
+      if task.s ~= 'queued' and task.s ~= 'parked' then
+        held_back = held_back + 1
+      elseif refused(task, row) then
         held_back = held_back + 1
         passed[member] = true
-        -- What its run's cancel has not reached yet would otherwise stay the head for ever.
-        if task.s == 'queued' then redis.call('ZREM', K.READY .. queue, member) end
+        -- Nothing may stay the head for ever: what is not parked now belongs to a cancelled run.
+        if task.s == 'queued' then
+          leave_waiting(task, row)
+          free_slots(task, row)
+          task.z = 'the run was cancelled'
+          settle(task, 'cancelled')
+        end
       else
         claims[#claims + 1] = start(task, row, request.caller, request.executions[#claims + 1], request.number, request.lease)
       end
     end
     call.touched[queue] = call.touched[queue] or 'ready'
   end
+  do_work()
   return claims
 end
 
@@ -136,7 +162,7 @@ local function finish(caller, tell)
     if (tell.retry_in or 0) <= 0 then queue_again(task, state == 'up_for_retry') end
     return 'ok'
   end
-  if tell.skip and #tell.skip > 0 then
+  if state == 'success' and tell.skip then
     task.k = tell.skip
     push_work(run, {'k', task.index, 1})
   end

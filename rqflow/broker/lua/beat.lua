@@ -1,7 +1,7 @@
 -- A worker lives, and names every execution that it runs.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, executions {id: "run:index"}, number (of the last turn whose reply it has), lease (µs)
--- Returns JSON {cancel: [ids], unknown: [ids]}. What Redis holds for this worker since a turn that it has the reply of, and that it
+-- Returns JSON {cancel: [ids], unknown: [ids], unfinished: […]}. What Redis holds for this worker since a turn that it has the reply of, and that it
 -- does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller .. ':beat', ARGV[1])
@@ -30,9 +30,18 @@ for at = 1, #held, 2 do
       let_go(task)
       free_slots(task, get_row(task.run, task.index))
       task.z = nil
-      queue_again(task, false)
+      if task.mk then
+        local state = task.mk
+        task.mk = nil
+        settle(task, state)
+      elseif task.y or task.run.cancel then
+        task.z = 'cancelled before it started'
+        settle(task, 'cancelled')
+      else
+        queue_again(task, false)
+      end
     end
   end
 end
-hand_over_all()
-return finish_call(request.caller .. ':beat', ARGV[1], {cancel = cancel, unknown = unknown})
+do_work()
+return finish_call(request.caller .. ':beat', ARGV[1], {cancel = cancel, unknown = unknown, unfinished = unfinished_runs()})

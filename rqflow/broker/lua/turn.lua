@@ -14,5 +14,4 @@ for at, tell in ipairs(request.ends) do accepted[at] = finish(request.caller, te
 do_work()
 local claims = {}
 if request.wanted > 0 then claims = claim(request) end
-hand_over_all()
 return finish_call(request.caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})

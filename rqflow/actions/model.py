@@ -21,8 +21,8 @@ class Try:
     try_number: int
     state: TaskState
     reason: str = ""
-    #: True: its end came after the task instance had moved on; evidence only.
-    is_late: bool = False
+    #: What an end said that came after the task instance had moved on: evidence only.
+    late: Mapping[str, Any] | None = None
     execution_id: str = ""
     queue: str = ""
     worker: str = ""

@@ -122,7 +122,7 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
 
 def _try(record: TryRecord) -> Try:
     return Try(
-        try_number=record.try_number, state=record.state, reason=record.reason, is_late=record.is_late, execution_id=record.execution_id,
+        try_number=record.try_number, state=record.state, reason=record.reason, late=record.late, execution_id=record.execution_id,
         queue=record.queue, worker=record.worker, host=record.host, pid=record.pid, started_at=record.started_at, ended_at=record.ended_at,
         duration=seconds_between(record.started_at, record.ended_at), exit_code=record.exit_code, signal=record.signal,
         cpu_seconds=record.cpu_seconds, max_rss_bytes=record.max_rss_bytes, log_bytes=record.log_bytes)
@@ -135,12 +135,6 @@ def _current_try(recorded: Try | None, live: TaskStatus) -> Try:
     return replace(begun, state=live.state, reason=live.reason or begun.reason, worker=live.worker or begun.worker,
                    execution_id=live.execution_id or begun.execution_id, started_at=live.started_at, ended_at=ended_at,
                    duration=seconds_between(live.started_at, ended_at))
-
-
-def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
-    """Return the run of a DAG that was made last, or None."""
-    with reading(engine) as connection:
-        return runs.latest(connection, dag_id)
 
 
 def states_of(run: Run) -> Mapping[str, TaskState]:

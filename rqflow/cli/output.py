@@ -77,6 +77,10 @@ class Printer:
             else:
                 self._table(plain, columns)
 
+    def blank(self) -> None:
+        """Print an empty line between two tables."""
+        click.echo("")
+
     def _chosen(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.fields:
             return row
@@ -147,8 +151,9 @@ def listing(function: Callable[..., Any]) -> Callable[..., Any]:
         return ctx.invoke(function, *args, printer=printer, **kwargs)
 
     update_wrapper(command, function)
+    formats = click.Choice(FORMATS)
     with_fields = click.option("--fields", default="", metavar="A,B,C", help="Only these fields.")(command)
-    return click.option("-o", "--output", type=click.Choice(FORMATS), default="table", envvar="RQFLOW_OUTPUT", help="Format of the output.")(with_fields)
+    return click.option("-o", "--output", type=formats, default="table", envvar="RQFLOW_OUTPUT", help="Format of the output.")(with_fields)
 
 
 def note(text: str) -> None:

@@ -27,8 +27,9 @@ class Services:
 
     settings: Settings
     state: Path
-    #: True when Redis is the private one of this home.
+    #: True when Redis is the private one of this home; `users` is then the file whose shared flock keeps it running.
     is_embedded: bool
+    users: Path | None
     connection: redis.Redis
     broker: Broker
     engine: Engine
@@ -91,14 +92,15 @@ def open_services(settings: Settings, *, client_name: str = "") -> Iterator[Serv
         machine = statedir.this_machine()
         state = statedir.prepare(settings, machine)
         is_embedded = not settings.redis.url
+        place = embedded.place(state, machine)
         if is_embedded:
-            stack.enter_context(embedded.running(settings, embedded.place(state, machine), machine))
+            stack.enter_context(embedded.running(settings, place, machine))
         found = resolved(settings, state, machine)
         connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
         engine = stack.enter_context(_database(found, is_ours=not settings.database.url))
         logger.debug("services open", extra=logs.context("services_open", state=str(state)))
-        yield Services(settings=found, state=state, is_embedded=is_embedded, connection=connection,
-                       broker=Broker(connection, found), engine=engine)
+        yield Services(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None,
+                       connection=connection, broker=Broker(connection, found), engine=engine)
 
 
 def another_broker(services: Services, *, client_name: str = "") -> Broker:

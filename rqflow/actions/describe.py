@@ -1,0 +1,76 @@
+"""DAGs and tasks described for people and programs: as written, and as rendered for a date. No service is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rqflow.dag import context, timetable
+from rqflow.dag import params as dag_params
+from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
+from rqflow.dag.template import Renderer
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.exceptions import TemplateError
+
+
+def run_at(version: Version, moment: datetime, *, params: Mapping[str, Any] | None = None) -> RunInfo:
+    """Return the run that would stand for `moment` as its logical date; it is not started."""
+    table = timetable.of(version)
+    is_scheduled = table.after(moment) is not None
+    start, end = table.scheduled_interval(moment) if is_scheduled else (moment, moment)
+    kind = SCHEDULED if is_scheduled else MANUAL
+    values = {**version.params, **dag_params.with_given({}, {}, params or {})}
+    return RunInfo(dag_id=version.dag_id, run_id=f"{kind}__{moment.isoformat()}", run_type=kind, version=version.sha, logical_date=moment,
+                   data_interval_start=start, data_interval_end=end, params=values)
+
+
+def rendered(version: Version, task: TaskSpec, run: RunInfo, *, unsafe: bool = False) -> dict[str, Any]:
+    """Return {template field: rendered value} of a task; raises TemplateError naming field and line."""
+    values = Renderer(version, unsafe=unsafe).fields(task, context.build(version, task, run))
+    return {name: values[name] for name in task.template_fields if name in values}
+
+
+def dag(version: Version, at: datetime | None = None) -> dict[str, Any]:
+    """Return a DAG with its tasks, edges and groups; with `at` the template fields are rendered for that logical date too."""
+    run = None if at is None else run_at(version, at)
+    renderer = Renderer(version)
+    return {
+        "dag_id": version.dag_id, "version": version.sha, "file": version.file, "generation": version.generation,
+        "description": version.description, "owner": version.owner, "tags": list(version.tags), "schedule": version.schedule,
+        "timezone": version.timezone, "start_date": version.start_date, "end_date": version.end_date, "catchup": version.catchup,
+        "max_active_runs": version.max_active_runs, "max_active_tasks": version.max_active_tasks, "dagrun_timeout": version.dagrun_timeout,
+        "params": dict(version.params), "default_args": dict(version.default_args), "groups": dict(version.groups), "doc_md": version.doc_md,
+        "tasks": [_task(version, task, run, renderer) for task in version.tasks],
+        "edges": [[task.task_id, version.tasks[other].task_id] for task in version.tasks for other in task.downstream],
+        "sources": sorted(version.sources),
+    }
+
+
+def _task(version: Version, task: TaskSpec, run: RunInfo | None, renderer: Renderer) -> dict[str, Any]:
+    plain = task_fields(version, task)
+    if run is not None:
+        plain |= _rendered_or_error(version, task, run, renderer)
+    return plain
+
+
+def _rendered_or_error(version: Version, task: TaskSpec, run: RunInfo, renderer: Renderer) -> dict[str, Any]:
+    """Return the rendered template fields, or why they cannot be rendered here."""
+    try:
+        values = renderer.fields(task, context.build(version, task, run))
+    except TemplateError as error:
+        return {"rendered": None, "error": error.message}
+    return {"rendered": {name: values[name] for name in task.template_fields if name in values}, "error": None}
+
+
+def task_fields(version: Version, task: TaskSpec) -> dict[str, Any]:
+    """Return one task as it is written."""
+    names = [other.task_id for other in version.tasks]
+    return {
+        "task_id": task.task_id, "operator": task.operator_name, "group": task.group_id, "trigger_rule": task.trigger_rule,
+        "upstream": [names[other] for other in task.upstream], "downstream": [names[other] for other in task.downstream],
+        "queue": task.queue, "pool": task.pool, "pool_slots": task.pool_slots, "weight": task.weight, "retries": task.retries,
+        "retry_delay": task.retry_delay, "execution_timeout": task.execution_timeout, "worker_labels": list(task.worker_labels),
+        "outputs": list(task.outputs), "owner": task.owner, "unsupported": task.unsupported,
+        "fields": {name: value for name, value in task.fields.items() if name in task.template_fields},
+    }

@@ -1,0 +1,74 @@
+"""Pools: how many slots they have (SQL) and how they are used (Redis)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import PoolNotFound, UsageError
+from rqflow.store import pools
+from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+
+DEFAULT_POOL = "default_pool"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """A pool and its use now."""
+
+    name: str
+    slots: int
+    used: int
+    #: Task instances that wait for a slot.
+    parked: int
+    description: str
+
+
+def list_all(broker: Broker, engine: Engine) -> list[Pool]:
+    """Return all pools by name."""
+    live = broker.pools()
+    with reading(engine) as connection:
+        records = pools.list_all(connection)
+    return [Pool(name=one.name, slots=one.slots, description=one.description, used=live[one.name].used if one.name in live else 0,
+                 parked=live[one.name].parked if one.name in live else 0) for one in records]
+
+
+def get(broker: Broker, engine: Engine, name: str) -> Pool:
+    """Return a pool; raises PoolNotFound."""
+    found = [one for one in list_all(broker, engine) if one.name == name]
+    if not found:
+        raise PoolNotFound(f"there is no pool {name}", hint="`rqflow pool list` shows them.")
+    return found[0]
+
+
+def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: str | None = None) -> bool:
+    """Make a pool or change it, in SQL first; True when it is new. Raises UsageError for a number of slots below 0."""
+    if slots < 0 or not name.strip():
+        raise UsageError(f"a pool has a name and 0 or more slots, not {name!r} and {slots}")
+
+    def write(connection: Connection) -> bool:
+        return pools.put(connection, name, slots, description=description)
+
+    is_new = run_in_transaction(engine, write)
+    broker.set_pool(name, slots)
+    return is_new
+
+
+def remove(broker: Broker, engine: Engine, name: str) -> None:
+    """Delete a pool; raises PoolNotFound, or UsageError for the default pool."""
+    if name == DEFAULT_POOL:
+        raise UsageError(f"{DEFAULT_POOL} cannot be deleted: tasks that name no pool use it", hint="Give it other slots with `rqflow pool set`.")
+
+    def write(connection: Connection) -> None:
+        pools.remove(connection, name)
+
+    run_in_transaction(engine, write)
+    broker.set_pool(name, None)
+
+
+def send(broker: Broker, engine: Engine) -> None:
+    """Give Redis the pools as SQL has them, in case it has lost them."""
+    live = broker.pools()
+    for pool in list_all(broker, engine):
+        if pool.name not in live or live[pool.name].slots != pool.slots:
+            broker.set_pool(pool.name, pool.slots)

@@ -1,0 +1,151 @@
+"""Submit: DAG files are loaded, checked against this installation, and registered; and what happens next is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rqflow.actions import pools
+from rqflow.broker.broker import Broker
+from rqflow.dag import loader, timetable
+from rqflow.dag.loader import Loaded
+from rqflow.dag.version import Version
+from rqflow.exceptions import DagLoadError, UsageError
+from rqflow.settings import Settings
+from rqflow.store import dags, runs
+from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Read:
+    """All that was loaded from the files that a person named."""
+
+    versions: tuple[Version, ...]
+    warnings: tuple[str, ...]
+    unsupported: tuple[str, ...]
+
+
+def files(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Return (file, folder it was found in) of the DAG files that `paths` name; of folders, the Python files that may hold a DAG.
+
+    Raises UsageError for a path that does not exist, or a folder without any.
+    """
+    found: list[tuple[Path, Path]] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*.py") if not _is_hidden(file, path) and _may_hold_a_dag(file))
+            if not inside:
+                raise DagLoadError([f"{path}: no file in this folder holds a DAG"])
+            found += [(file, path) for file in inside]
+        elif path.is_file():
+            found.append((path, path.parent))
+        else:
+            raise UsageError(f"{path}: there is no such file")
+    return found
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
+
+
+def _may_hold_a_dag(file: Path) -> bool:
+    """Tell whether a file speaks of DAGs at all, as Airflow looks at a folder of DAGs."""
+    text = file.read_bytes().lower()
+    return b"dag" in text and (b"rqflow" in text or b"airflow" in text)
+
+
+def read(paths: Sequence[Path], settings: Settings) -> Read:
+    """Load all DAG files that `paths` name; raises DagLoadError with the problems of all of them."""
+    loaded: list[Loaded] = []
+    problems: list[str] = []
+    for file, folder in files(paths):
+        try:
+            loaded.append(loader.load(file, settings, root=folder))
+        except DagLoadError as error:
+            problems += error.problems
+    versions = tuple(version for one in loaded for version in one.versions)
+    problems += _twice(versions)
+    if problems:
+        raise DagLoadError(problems)
+    return Read(versions=versions, warnings=tuple(str(w) for one in loaded for w in one.warnings),
+                unsupported=tuple(str(u) for one in loaded for u in one.unsupported))
+
+
+def _twice(versions: Iterable[Version]) -> list[str]:
+    """Return a problem for each DAG id that two files have."""
+    seen: dict[str, str] = {}
+    problems = []
+    for version in versions:
+        if version.dag_id in seen and seen[version.dag_id] != version.file:
+            problems.append(f"{version.file}:1: the DAG {version.dag_id} is in {seen[version.dag_id]} too")
+        seen[version.dag_id] = version.file
+    return problems
+
+
+def check_pools(broker: Broker, engine: Engine, versions: Iterable[Version]) -> None:
+    """Raise DagLoadError for tasks with an unknown pool, or with more slots than their pool has."""
+    slots = {pool.name: pool.slots for pool in pools.list_all(broker, engine)}
+    problems = [problem for version in versions for problem in pool_problems(version, slots)]
+    if problems:
+        raise DagLoadError(problems, hint="`rqflow pool list` shows the pools, `rqflow pool set NAME SLOTS` makes one.")
+
+
+def pool_problems(version: Version, slots: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with the pools of a DAG's tasks, where {pool: slots} exist. The default pool always does."""
+    problems = []
+    for task in version.tasks:
+        place = f"{version.file}: task {task.task_id} of DAG {version.dag_id}"
+        if task.pool not in slots and task.pool != pools.DEFAULT_POOL:
+            problems.append(f"{place}: there is no pool {task.pool}")
+        elif task.pool in slots and task.pool_slots > slots[task.pool]:
+            problems.append(f"{place} takes {task.pool_slots} slots of pool {task.pool}, which has {slots[task.pool]}")
+    return problems
+
+
+def tasks_by_queue(version: Version) -> dict[str, list[str]]:
+    """Return {queue: ids of the tasks that workers take from it}."""
+    found: dict[str, list[str]] = {}
+    for task in version.tasks:
+        if task.operator != "empty":
+            found.setdefault(task.queue, []).append(task.task_id)
+    return found
+
+
+def register(broker: Broker, engine: Engine, versions: Sequence[Version]) -> list[dags.Saved]:
+    """Save the versions as those that new runs take, and give Redis the pools that they use."""
+
+    def write(connection: Connection) -> list[dags.Saved]:
+        return [dags.save_version(connection, version) for version in versions]
+
+    saved = run_in_transaction(engine, write)
+    pools.send(broker, engine)
+    return saved
+
+
+def is_once(version: Version) -> bool:
+    """Tell whether the DAG's schedule asks for exactly one run."""
+    return version.schedule == timetable.ONCE
+
+
+def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
+    """Return the run of a DAG that was made last, or None."""
+    with reading(engine) as connection:
+        return runs.latest(connection, dag_id)
+
+
+def what_next(engine: Engine, version: Version) -> str:
+    """Return what happens next with a DAG of which no run was started."""
+    last = last_run(engine, version.dag_id)
+    if is_once(version) and last is not None:
+        when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
+        return f"@once has run ({last.state.value}{when}): --run for another"
+    return "nothing starts by itself: add --run"
+
+
+def describe(version: Version, saved: dags.Saved) -> str:
+    """Return one line about a registered DAG."""
+    tasks = f"{len(version.tasks)} task{'s' if len(version.tasks) != 1 else ''}"
+    news = "unchanged" if not saved.is_new else f"version {saved.number}"
+    return f"{version.dag_id}: {tasks}, schedule {version.schedule or 'none'}, {news}"

@@ -1,0 +1,127 @@
+"""Starting a run: what was given becomes a RunInfo, a row in SQL, then the live run in Redis. Every part is safe to repeat."""
+
+from __future__ import annotations
+
+import json
+import logging
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rqflow import clock, logs
+from rqflow.broker.broker import Broker
+from rqflow.dag import params as dag_params
+from rqflow.dag import timetable
+from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
+from rqflow.dag.version import Version
+from rqflow.exceptions import Conflict, UsageError
+from rqflow.store import dags, runs
+from rqflow.store.engine import Connection, Engine, run_in_transaction
+
+logger = logging.getLogger(__name__)
+
+MAX_RUN_ID = 250
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What a person gave when starting a run by hand."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    logical_date: datetime | None = None
+    run_id: str | None = None
+    note: str = ""
+    priority: int = 0
+
+
+def read_params(pairs: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {name: value} of `name=value` texts; a value is read as JSON where the default is no text. Raises UsageError."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p {pair}: write it as name=value")
+        values[name] = text if isinstance(defaults.get(name, ""), str) else _json_or_text(text)
+    return values
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def read_conf(text: str) -> dict[str, Any]:
+    """Return the JSON object that `text` is, or that the file named by `@file` holds. Raises UsageError."""
+    try:
+        source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+        conf = json.loads(source)
+    except OSError as error:
+        raise UsageError(f"--conf {text}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--conf is no JSON: {error}", hint="""Write it like --conf '{"sample": "A"}' or --conf @file.json.""") from error
+    if not isinstance(conf, dict):
+        raise UsageError("--conf must be a JSON object, like {\"sample\": \"A\"}")
+    return conf
+
+
+def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
+    """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit."""
+    moment = given.logical_date or now
+    start, end = timetable.of(version).manual_interval(moment)
+    run_id = given.run_id if given.run_id is not None else f"{MANUAL}__{moment.isoformat()}"
+    _check_run_id(run_id)
+    known = {name: value for name, value in given.conf.items() if name in version.params}
+    values = dag_params.with_given(version.params, version.param_specs, {**known, **given.params})
+    return RunInfo(
+        dag_id=version.dag_id, run_id=run_id, run_type=MANUAL, version=version.sha, logical_date=moment, data_interval_start=start,
+        data_interval_end=end, conf=dict(given.conf), params=values, created_at=now, note=given.note, priority=given.priority)
+
+
+def once(version: Version, now: datetime) -> RunInfo:
+    """Return the one run of a DAG whose schedule is @once: for its start date, else for `now`."""
+    moment = datetime.fromisoformat(version.start_date) if version.start_date else now
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=clock.UTC)
+    return RunInfo(
+        dag_id=version.dag_id, run_id=f"{SCHEDULED}__{moment.isoformat()}", run_type=SCHEDULED, version=version.sha, logical_date=moment,
+        data_interval_start=moment, data_interval_end=moment, params=dag_params.with_given(version.params, version.param_specs, {}),
+        created_at=now)
+
+
+def _check_run_id(run_id: str) -> None:
+    if not run_id or run_id != run_id.strip() or len(run_id) > MAX_RUN_ID:
+        raise UsageError(f"the run id {run_id[:30]!r} must have 1 to {MAX_RUN_ID} characters and no blank at either end")
+    if any(unicodedata.category(character).startswith("C") for character in run_id):
+        raise UsageError(f"the run id {run_id!r} has control characters in it")
+
+
+def start(broker: Broker, engine: Engine, run: RunInfo, version: Version) -> bool:
+    """Save the version, write the run's row, then the live run; False when the run had been started before.
+
+    Broken off anywhere, it can be called again. Raises Conflict when a run of this id has ended or was started from another version.
+    """
+
+    def write(connection: Connection) -> bool:
+        dags.save_version(connection, version)
+        return runs.create(connection, run)
+
+    if not run_in_transaction(engine, write) and not _is_half_started(broker, engine, run):
+        raise Conflict(f"{run.dag_id} has a run {run.run_id} already", hint="Give another --run-id, or another logical date with --at.")
+    begun = broker.create_run(run, version)
+    logger.info("run %s of %s started", run.run_id, run.dag_id, extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
+    return begun
+
+
+def _is_half_started(broker: Broker, engine: Engine, run: RunInfo) -> bool:
+    """Tell whether an earlier start of this very run was broken off between SQL and Redis."""
+
+    def read(connection: Connection) -> runs.RunRecord | None:
+        return runs.by_key(connection, run.key)
+
+    record = run_in_transaction(engine, read)
+    return record is not None and record.seq == 0 and record.version == run.version and not broker.run_exists(run.key)

@@ -1,0 +1,125 @@
+"""Following the runs that `submit` has started: the table, who is missing, the summary, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rqflow import clock
+from rqflow.actions import follow, logs, query
+from rqflow.actions import submit as action
+from rqflow.actions.follow import Snapshot
+from rqflow.actions.model import Run, TaskInstance, plain
+from rqflow.broker.lock import has_leader
+from rqflow.cli import live, show
+from rqflow.cli.output import Printer, duration, note
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.deploy import background
+from rqflow.deploy.background import Started
+from rqflow.deploy.services import Services
+from rqflow.exceptions import NotFinished
+from rqflow.states import FAILURE_STATES
+
+#: Seconds for which a run may wait on queues that nobody serves before following it ends.
+STALL_PATIENCE = 5.0
+#: Failed tasks whose log is shown in the summary, and bytes of each.
+TAILS, TAIL_BYTES = 3, 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Follower:
+    """Watches runs for one person."""
+
+    services: Services
+    printer: Printer
+    started: Sequence[Started]
+    timeout: timedelta | None
+
+    def announce(self, runs: Sequence[tuple[RunInfo, Version]]) -> int:
+        """Say that the runs have started, and what they wait for; return the exit code."""
+        for run, version in runs:
+            if self.printer.format != "table":
+                self.printer.record({"dag_id": run.dag_id, "run_id": run.run_id, "logical_date": run.logical_date}, name="run_id")
+            self._missing(version)
+            note(f"run {run.run_id} of {run.dag_id} started")
+        return 0
+
+    def follow(self, runs: Sequence[tuple[RunInfo, Version]]) -> int:
+        """Watch the runs one after the other; return 0 when all were a success, 1 when not, 130 after Ctrl-C."""
+        code = 0
+        for run, version in runs:
+            self._missing(version)
+            note(f"run {run.run_id} of {run.dag_id} started")
+            try:
+                code = max(code, self._one(run, version))
+            except KeyboardInterrupt:
+                note(f"\nNo longer watching; the run goes on.\n  wait for it:  rqflow run wait {run.run_id}\n"
+                     f"  cancel it:    rqflow run cancel {run.run_id}")
+                return 130
+        return code
+
+    def _one(self, run: RunInfo, version: Version) -> int:
+        services = self.services
+        record = query.show(services.broker, services.engine, run.key)
+
+        def last_line(task: TaskInstance) -> str:
+            return logs.last_line(services.settings, record, task.task_id, task.try_number) if task.try_number else ""
+
+        snapshots = follow.snapshots(services.broker, services.engine, run.key, version, timeout=self.timeout)
+        live.watch(self._unless_stalled(run, snapshots), self.printer, run.run_id, last_line)
+        ended = follow.recorded(services.broker, services.engine, run.key)
+        self._summary(ended)
+        return show.exit_code(ended.state)
+
+    def _summary(self, ended: Run) -> None:
+        """Print the result; of the first tasks that failed the end of their logs too."""
+        if self.printer.format == "table" and not self.printer.fields:
+            self.printer.records([show.task_row(task) for task in ended.tasks], show.TASK_COLUMNS)
+        else:
+            self.printer.record(plain(ended), name="run_id")
+        failed = [task for task in ended.tasks if task.state in FAILURE_STATES and task.tries]
+        for task in failed[:TAILS]:
+            self._tail(ended, task)
+        note(f"run {ended.run_id} of {ended.dag_id}: {ended.state.value} in {duration(ended.duration)}")
+
+    def _tail(self, ended: Run, task: TaskInstance) -> None:
+        file = logs.path(self.services.settings, ended, task.task_id, task.try_number)
+        if file.is_file() and self.printer.format == "table":
+            note(f"==> end of the log of {task.task_id}, try {task.try_number} ({file}) <==")
+            start = max(file.stat().st_size - TAIL_BYTES, 0)
+            note(b"".join(logs.read(self.services.settings, ended, task.task_id, task.try_number, start=start)).decode("utf-8", "replace"))
+
+    def _unless_stalled(self, run: RunInfo, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
+        """Pass the snapshots on; raise NotFinished when the run has waited for a while on queues that nobody serves."""
+        since: float | None = None
+        for snapshot in snapshots:
+            yield snapshot
+            stuck = follow.stall(snapshot, self._is_served)
+            since = (since or clock.monotonic()) if stuck else None
+            if since is not None and clock.monotonic() - since > STALL_PATIENCE:
+                queue = stuck[0].queue
+                raise NotFinished(f"run {run.run_id} waits: no worker serves the queue {queue}; it goes on when one does",
+                                  hint=self._failures() or f"Start one with `rqflow worker -Q {queue}`.")
+
+    def _is_served(self, queue: str) -> bool:
+        """Tell whether a worker serves the queue, or one that does is on its way."""
+        return queue in self._served()
+
+    def _served(self) -> set[str]:
+        coming = any(one.name == background.WORKER and one.process.poll() is None for one in self.started)
+        own = {queue.strip() for queue in self.services.settings.worker.queues.split(",")} if coming else set()
+        return own | {queue for worker in background.live_workers(self.services) for queue in worker.queues}
+
+    def _missing(self, version: Version) -> None:
+        """Say which queues nobody serves, and whether no scheduler runs."""
+        served = self._served()
+        for queue, tasks in action.tasks_by_queue(version).items():
+            if queue not in served:
+                note(f"warning: no worker serves the queue {queue} of {', '.join(tasks[:5])}: start one with `rqflow worker -Q {queue}`")
+        if not self.services.is_embedded and not has_leader(self.services.connection):
+            note("warning: no scheduler is running here: rqflow scheduler")
+
+    def _failures(self) -> str:
+        return "\n".join(f"the {one.name} that was started here has ended: {failure}" for one in self.started if (failure := one.failure()))

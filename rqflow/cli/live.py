@@ -1,0 +1,87 @@
+"""A run as it goes on: a live table on a terminal, a line a change elsewhere. Both on stderr; stdout is for the result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rqflow import clock
+from rqflow.actions.follow import Snapshot
+from rqflow.actions.model import TaskInstance
+from rqflow.cli.output import STYLES, Printer, duration, note
+from rqflow.states import TERMINAL_STATES, TaskState
+
+#: Which tasks are shown when not all fit.
+_FIRST = {TaskState.RUNNING: 0, TaskState.FAILED: 1, TaskState.LOST: 1, TaskState.UP_FOR_RETRY: 2, TaskState.QUEUED: 3, TaskState.PARKED: 3}
+#: Asks for the last line of a task's log.
+LastLine = Callable[[TaskInstance], str]
+
+
+def watch(snapshots: Iterable[Snapshot], printer: Printer, name: str, last_line: LastLine) -> Snapshot | None:
+    """Show `snapshots` until they end; return the last. On a terminal as a table that is drawn again and again."""
+    console = printer.console(stderr=True)
+    if not console.is_terminal:
+        return _lines(snapshots)
+    last = None
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        for snapshot in snapshots:
+            last = snapshot
+            live.update(table(snapshot, name, last_line, height=console.height), refresh=True)
+    return last
+
+
+def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
+    last = None
+    told: dict[str, tuple[TaskState, int]] = {}
+    for snapshot in snapshots:
+        last = snapshot
+        for task in snapshot.tasks if snapshot.is_new else ():
+            now = (task.state, task.try_number)
+            if told.get(task.task_id, (TaskState.PENDING, 0)) != now:
+                told[task.task_id] = now
+                note(change(task))
+    return last
+
+
+def change(task: TaskInstance) -> str:
+    """Return one line about what a task has come to."""
+    tries = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 else ""
+    took = f" after {duration(task.duration)}" if task.duration is not None else ""
+    why = f": {task.reason}" if task.reason else ""
+    return f"{task.task_id} {task.state.value}{tries}{took}{why}"
+
+
+def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) -> Table:
+    """Return the table of a run: its tasks as far as they fit, and a line of totals."""
+    room = max(height - 4, 5)
+    tasks = list(snapshot.tasks)
+    if len(tasks) > room:
+        tasks = sorted(tasks, key=lambda task: _FIRST.get(task.state, 9))[:room - 1]
+    shown = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption=totals(snapshot, name))
+    for title in ("TASK", "STATE", "TRY", "DURATION", "LAST LINE"):
+        shown.add_column(title, no_wrap=True, overflow="ellipsis")
+    for task in tasks:
+        shown.add_row(*_row(task, last_line))
+    if len(tasks) < len(snapshot.tasks):
+        shown.add_row(Text(f"… and {len(snapshot.tasks) - len(tasks)} more", style="dim"))
+    return shown
+
+
+def _row(task: TaskInstance, last_line: LastLine) -> list[Any]:
+    tries = f"{task.try_number}/{task.max_tries}" if task.try_number else ""
+    took = task.duration
+    if task.state is TaskState.RUNNING and task.started_at:
+        took = max((clock.utcnow() - task.started_at).total_seconds(), 0.0)
+    said = task.reason or (last_line(task) if task.state is TaskState.RUNNING or task.state in TERMINAL_STATES else "")
+    return [Text(task.task_id), Text(task.state.value, style=STYLES.get(task.state.value, "")), tries, duration(took), Text(said, style="dim")]
+
+
+def totals(snapshot: Snapshot, name: str) -> str:
+    """Return one line: the run, its state, how many tasks are in each state."""
+    counts = Counter(task.state.value for task in snapshot.tasks)
+    return f"{name}: {snapshot.state.value}; " + ", ".join(f"{number} {state}" for state, number in counts.most_common())

@@ -1,0 +1,62 @@
+"""rqflow pool: limits on tasks that run at the same time, across DAGs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from rqflow.actions import pools
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.deploy.services import open_services
+
+COLUMNS = [Column("name", "POOL"), Column("slots", "SLOTS"), Column("used", "USED"), Column("parked", "PARKED"),
+           Column("description", "DESCRIPTION", wide=True)]
+
+
+@click.group()
+def pool() -> None:
+    """List and change pools: limits on tasks that run at the same time, across DAGs."""
+
+
+@pool.command("list")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer) -> None:
+    """List the pools with the slots in use and the tasks that wait for one."""
+    with open_services(app.settings) as services:
+        printer.records(map(asdict, pools.list_all(services.broker, services.engine)), COLUMNS)
+
+
+@pool.command()
+@click.argument("name")
+@output.listing
+@pass_app
+def get(app: App, printer: Printer, name: str) -> None:
+    """Show one pool."""
+    with open_services(app.settings) as services:
+        printer.record(asdict(pools.get(services.broker, services.engine, name)), name="name")
+
+
+@pool.command("set")
+@click.argument("name")
+@click.argument("slots", type=int)
+@click.option("--description", help="What the pool stands for.")
+@pass_app
+def set_(app: App, name: str, slots: int, description: str | None) -> None:
+    """Make a pool, or change its slots; tasks that run go on."""
+    with open_services(app.settings) as services:
+        is_new = pools.put(services.broker, services.engine, name, slots, description=description)
+    output.note(f"pool {name} {'made' if is_new else 'changed'}: {slots} slots")
+
+
+@pool.command()
+@click.argument("name")
+@pass_app
+def delete(app: App, name: str) -> None:
+    """Delete a pool; tasks that name it wait until it exists again."""
+    with open_services(app.settings) as services:
+        pools.remove(services.broker, services.engine, name)
+    output.note(f"pool {name} deleted")

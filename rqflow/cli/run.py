@@ -1,0 +1,105 @@
+"""rqflow run: what ran, what runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from getpass import getuser
+
+import click
+
+from rqflow.actions import cancel as cancelling
+from rqflow.actions import follow, logs, query
+from rqflow.cli import output, show
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Printer
+from rqflow.cli.types import DURATION, MOMENT
+from rqflow.deploy.services import open_services
+from rqflow.exceptions import NotFinished
+from rqflow.states import RunState
+from rqflow.store.runs import RunFilter
+
+
+@click.group()
+def run() -> None:
+    """List, show, wait for and cancel runs; read their logs.
+
+    RUN is a run id, the unique beginning of one, DAG@latest, DAG@last-failed or DAG@2026-11-23T00:00.
+    """
+
+
+@run.command("list")
+@click.option("--dag", "dag_id", help="Only runs of this DAG.")
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in RunState]), help="Only runs in this state; repeatable.")
+@click.option("--since", type=MOMENT, help="Only runs made at or after this time.")
+@click.option("--until", type=MOMENT, help="Only runs made before this time.")
+@click.option("-L", "--limit", default=25, show_default=True, help="At most so many.")
+@click.option("--all", "unlimited", is_flag=True, help="All of them.")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], since: datetime | None, until: datetime | None,
+          limit: int, unlimited: bool) -> None:
+    """List runs, the newest first."""
+    wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, since=since, until=until)
+    with open_services(app.settings) as services:
+        found = query.list_runs(services.broker, services.engine, wanted, limit=None if unlimited else limit)
+    printer.records([show.run_row(one) for one in found], show.RUN_COLUMNS)
+
+
+@run.command("show")
+@click.argument("name", metavar="RUN")
+@click.option("--exit-status", is_flag=True, help="Exit 0 for success, 1 for failed or cancelled, 8 when it has not ended.")
+@output.listing
+@pass_app
+def show_(app: App, printer: Printer, name: str, exit_status: bool) -> None:
+    """Show a run with its tasks and all their tries."""
+    with open_services(app.settings) as services:
+        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
+    show.run(printer, found)
+    if exit_status and not found.is_finished:
+        raise NotFinished(f"run {found.run_id} is {found.state.value}")
+    if exit_status:
+        click.get_current_context().exit(show.exit_code(found.state))
+
+
+@run.command("logs")
+@click.argument("name", metavar="RUN")
+@click.option("--task", "selector", default="*", metavar="TASK", help="Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.")
+@click.option("--failed", is_flag=True, help="Only tasks that failed.")
+@pass_app
+def logs_(app: App, name: str, selector: str, failed: bool) -> None:
+    """Print the logs of a run's tasks, the last try of each, one after the other."""
+    with open_services(app.settings) as services:
+        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
+        version = query.version_of(services.broker, services.engine, query.find_run(services.engine, found.run_key))
+        for task in logs.chosen(found, version, "state:failed" if failed else selector):
+            output.note(f"==> {task.task_id}, try {task.try_number}: {task.state.value} <==")
+            for chunk in logs.read(services.settings, found, task.task_id, task.try_number):
+                output.raw(chunk)
+
+
+@run.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.option("--timeout", type=DURATION, help="Exit 124 when they have not ended by then.")
+@click.option("--any", "until_any", is_flag=True, help="Until one of them has ended.")
+@pass_app
+def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any: bool) -> None:
+    """Wait until runs have ended; exit 0 when all were a success."""
+    with open_services(app.settings) as services:
+        found = {query.find_run(services.engine, name).run_key: name for name in names}
+        ended = follow.wait(services.broker, services.engine, list(found), timeout=timeout, until_any=until_any)
+    for run_key, state in ended.items():
+        output.line(f"{found[run_key]} {state.value}")
+    click.get_current_context().exit(max(show.exit_code(state) for state in ended.values()))
+
+
+@run.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@pass_app
+def cancel(app: App, names: tuple[str, ...]) -> None:
+    """Cancel all tasks of runs that have not ended; running ones get TERM, later KILL."""
+    with open_services(app.settings) as services:
+        for name in names:
+            found = query.find_run(services.engine, name)
+            state = cancelling.cancel_run(services.broker, services.engine, found, by=getuser())
+            said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
+            output.note(f"run {found.run_id} of {found.dag_id}: {said}")

@@ -1,0 +1,26 @@
+"""rqflow scheduler: the hub's processes in one."""
+
+from __future__ import annotations
+
+import click
+
+from rqflow.cli.app import App, pass_app
+from rqflow.deploy import background, hub
+from rqflow.deploy.services import open_services
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Move what is due now, then end.")
+@click.option("--idle-exit", is_flag=True, hidden=True, help="End after scheduler.idle_exit without work; `submit` starts hubs so.")
+@pass_app
+def scheduler(app: App, once: bool, idle_exit: bool) -> None:
+    """Run the hub in the foreground: delayed retries, history, log archive.
+
+    Any number may run, on any machine that reaches Redis and the database; one leads, the others stand by.
+    """
+    with open_services(app.settings, client_name="rqflow-scheduler") as services:
+        if once:
+            hub.scheduler(services).run(burst=True)
+        else:
+            with background.alive(services.state, background.HUB):
+                hub.build(services, idle_exit=idle_exit).run()

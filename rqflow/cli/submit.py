@@ -1,0 +1,114 @@
+"""rqflow submit: the main job. Loads, checks and registers DAG files; starts runs and follows them. It never owns a task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rqflow import clock
+from rqflow.actions import submit as action
+from rqflow.actions import trigger
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.following import Follower
+from rqflow.cli.output import Printer
+from rqflow.cli.types import DURATION, MOMENT
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.deploy import background
+from rqflow.deploy.background import Started
+from rqflow.deploy.services import Services, open_services
+from rqflow.exceptions import DagLoadError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What a person asked for."""
+
+    start: bool
+    params: tuple[str, ...]
+    conf: str | None
+    at: datetime | None
+    run_id: str | None
+    note: str
+    follow: bool | None
+    timeout: timedelta | None
+    strict: bool
+    allow_unsupported: bool
+
+
+@click.command()
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--run", "start", is_flag=True, help="Start a run of each DAG now.")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param for this run; repeatable.")
+@click.option("--conf", metavar="JSON|@FILE", help="dag_run.conf of this run: a JSON object.")
+@click.option("--at", type=MOMENT, help="Logical date of this run; now when not given.")
+@click.option("--run-id", metavar="ID", help="Name of this run; manual__LOGICAL_DATE when not given.")
+@click.option("--note", default="", help="A remark about this run.")
+@click.option("--follow/--no-follow", default=None, help="Watch the run until its end; the default on a terminal.")
+@click.option("--timeout", type=DURATION, help="Stop watching after this time and exit 124; the run goes on.")
+@click.option("--strict", is_flag=True, help="Refuse DAGs with warnings.")
+@click.option("--allow-unsupported", is_flag=True, help="Accept operators that rqflow does not know; their tasks fail.")
+@output.listing
+@pass_app
+def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: Any) -> None:
+    """Check and register the DAGs of files; start a run with --run, or where the schedule is @once.
+
+    On the embedded default the run is carried out here, by processes that outlive this command and end when idle. With --follow the
+    exit code is the run's result; Ctrl-C only stops watching.
+    """
+    wish = Wish(**options)
+    found = _load(app, paths, wish)
+    with open_services(app.settings, client_name="rqflow-submit") as services:
+        runs, started = _register(app, services, found.versions, wish)
+        if not runs:
+            return
+        follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
+        follow = wish.follow if wish.follow is not None else sys.stderr.isatty()
+        code = follower.follow(runs) if follow else follower.announce(runs)
+    click.get_current_context().exit(code)
+
+
+def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
+    """Load the files before any service is asked for, and refuse what must be refused."""
+    found = action.read(paths, app.settings)
+    for warning in found.warnings:
+        output.note(f"warning: {warning}")
+    if found.unsupported and not wish.allow_unsupported:
+        raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")
+    if found.warnings and wish.strict:
+        raise DagLoadError(list(found.warnings), hint="--strict refuses DAGs with warnings.")
+    return found
+
+
+def _register(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
+    """Register the DAGs and start the runs that were asked for; say what happens next with those of which none starts."""
+    action.check_pools(services.broker, services.engine, versions)
+    planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
+    started = background.ensure(services, app.file) if planned and services.is_embedded else []
+    for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
+        output.note(action.describe(version, saved))
+    for run, version in planned:
+        trigger.start(services.broker, services.engine, run, version)
+    running = {run.dag_id for run, _ in planned}
+    for version in versions:
+        if version.dag_id not in running:
+            output.note(action.what_next(services.engine, version))
+    return planned, started
+
+
+def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:
+    """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
+    if wish.start:
+        given = trigger.Given(params=trigger.read_params(wish.params, version.params), logical_date=wish.at, run_id=wish.run_id, note=wish.note,
+                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {})
+        return trigger.by_hand(version, given, clock.utcnow())
+    if action.is_once(version) and action.last_run(services.engine, version.dag_id) is None:
+        return trigger.once(version, clock.utcnow())
+    return None

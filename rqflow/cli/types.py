@@ -1,0 +1,57 @@
+"""Parameter types of the command line: durations and times."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from rqflow.clock import UTC, utcnow
+from rqflow.settings import parse_duration
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time: 90s, 15m, 2h, 7d, 1h30m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the length; fails as a usage error."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType[datetime]):
+    """A time: ISO 8601 (UTC unless it says otherwise), now, yesterday, or a length of time before now: -2h, 7d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the aware time; fails as a usage error."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return moment(value, utcnow())
+        except ValueError:
+            self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d", param, ctx)
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Return the time that `text` names, seen from `now`; raises ValueError."""
+    if text == "now":
+        return now
+    if text == "yesterday":
+        return now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return now - parse_duration(text.removeprefix("-"))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+DURATION, MOMENT = Duration(), Moment()

@@ -1,0 +1,178 @@
+"""One task process in the shepherd's care: its start, its kill in stages, its end.
+
+A process that ends by itself with success may leave others running, as under Airflow; they are named. When it fails, what is left of its
+process group is ended first, so that the next try never runs beside it; processes that made a session of their own are left alone. When
+it is killed (timeout, cancel, stop), everything that belongs to it is ended, and its end is told only when nothing is left, or when
+KILL did not help for a while.
+
+Only the standard library and rqflow's base are imported here: the shepherd uses this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rqflow import clock
+from rqflow.worker import outputs, processes
+from rqflow.worker.journal import Started
+from rqflow.worker.processes import Process
+from rqflow.worker.shepherd_protocol import LEFTOVER, TIMEOUT, Ended, Start
+
+#: Seconds between two looks at what a kill has left, and after KILL until a survivor is given up and named.
+_LOOK_AGAIN, _GIVE_UP = 0.1, 5.0
+#: Signals that a task must have at their defaults, because this process, or its Python, ignores them.
+_DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1]
+#: Where programs were found, by (name, PATH).
+_found: dict[tuple[str, str], str] = {}
+
+
+@dataclass(slots=True)
+class Kill:
+    """A kill that is under way; all times are monotonic."""
+
+    why: str
+    kill_at: float
+    give_up_at: float
+    killed: bool = False
+    look_at: float = 0.0
+
+
+class Execution:
+    """A task process, from its start until its end may be told."""
+
+    __slots__ = ("_grace", "_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
+
+    def __init__(self, entry: Started, *, oom_before: int | None = None) -> None:
+        self.entry = entry
+        self.timeout_at = None if entry.timeout is None else clock.monotonic() + entry.timeout - (clock.boottime() - entry.started)
+        self._grace = entry.grace
+        self._kill: Kill | None = None
+        #: Processes seen at an earlier look, which may have lost their parent since.
+        self._known: set[tuple[int, int]] = set()
+        self._leader: Ended | None = None
+        self._oom_before = oom_before
+
+    def leader_ended(self, *, status: int | None, cpu: float = 0.0, rss: int = 0, oom_now: int | None = None, reused: bool = False) -> None:
+        """Note how the process itself ended.
+
+        `status` None says that nobody knows; `reused` that its pid, and so its group's number, may be another's by now.
+        """
+        by_itself = self._kill is None
+        oom = by_itself and was_sigkill(status) and None not in {oom_now, self._oom_before} and oom_now != self._oom_before
+        self._leader = Ended(
+            id=self.entry.id, pid=self.entry.pid, status=status, cpu=cpu, rss=rss, oom=oom, lost=status is None,
+            started=self.entry.started, ended=clock.boottime(), at=clock.timestamp(), boot=self.entry.boot,
+            log=self.entry.log, memo=self.entry.memo, killed=self._kill.why if self._kill else "",
+        )
+        if by_itself and status != 0 and not reused and processes.group_is_alive(self.entry.pid):
+            self.kill(LEFTOVER, self._grace)
+        elif self._kill:
+            self._kill.look_at = 0.0
+
+    def kill(self, why: str, grace: float) -> None:
+        """Begin to end it: TERM now, KILL after `grace` seconds. A second call can only make it sooner."""
+        now = clock.monotonic()
+        if self._kill is None:
+            self._kill = Kill(why, now + grace, now + grace + _GIVE_UP)
+            if grace > 0:
+                self._signal(self._members(), signal.SIGTERM)
+        self._kill.kill_at = min(self._kill.kill_at, now + grace)
+        self._kill.give_up_at = min(self._kill.give_up_at, now + grace + _GIVE_UP)
+        self._kill.look_at = min(self._kill.kill_at, now + _LOOK_AGAIN)
+
+    def step(self) -> Ended | None:
+        """Do what is due; return the end when it may be told."""
+        now = clock.monotonic()
+        if self._kill is None:
+            if self._leader is None:
+                if self.timeout_at is not None and now >= self.timeout_at:
+                    self.kill(TIMEOUT, self._grace)
+                return None
+            return self._end(self._leader)
+        if now < self._kill.look_at:
+            return None
+        left = self._members()
+        if self._leader and (not left or now >= self._kill.give_up_at):
+            return self._end(self._leader, survivors=left)
+        if now >= self._kill.kill_at and now < self._kill.give_up_at:
+            self._kill.killed = True
+            self._signal(left, signal.SIGKILL)
+        self._kill.look_at = now + _LOOK_AGAIN if self._kill.killed else min(self._kill.kill_at, now + _LOOK_AGAIN)
+        return None
+
+    def next_step(self) -> float | None:
+        """Return when, by the monotonic clock, `step` must be called again; None: only when the process ends."""
+        return self._kill.look_at if self._kill else self.timeout_at
+
+    def _members(self) -> list[Process]:
+        if self._kill and self._kill.why == LEFTOVER:
+            return processes.of_session(self.entry.pid, since=self.entry.earliest)
+        found = processes.belonging(self.entry.pid, marker=self.entry.id, since=self.entry.earliest, known=self._known)
+        self._known.update((process.pid, process.started) for process in found)
+        return found
+
+    def _signal(self, members: list[Process], number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._leader is None or any(member.group == self.entry.pid for member in members):
+                os.killpg(self.entry.pid, number)
+        processes.send([member for member in members if member.group != self.entry.pid], number)
+
+    def _end(self, leader: Ended, *, survivors: list[Process] | None = None) -> Ended:
+        left: list[Process] = []
+        if leader.status == 0 and not leader.killed and processes.group_is_alive(self.entry.pid):
+            left = processes.of_session(self.entry.pid, since=self.entry.earliest)
+        partial: list[str] = []
+        if self.entry.outputs and (leader.status != 0 or leader.killed):
+            with contextlib.suppress(OSError):
+                partial = outputs.mark_partial(self.entry.outputs, self.entry.try_number)
+        if not (left or survivors or partial):
+            return leader
+        return replace(leader, left=_names(left), survivors=_names(survivors or []), partial=tuple(partial))
+
+
+def spawn(request: Start, base: Mapping[str, str], umask: int, null: int) -> int:
+    """Start a process in a session of its own, input from `null`, output and errors to the log; return its pid.
+
+    Raises OSError with the reason when the log cannot be written, the folder or the program is not there, or it is too large.
+    """
+    log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    old = os.umask(int(request.umask, 8) if request.umask else umask)
+    try:
+        os.chdir(request.cwd)
+        environment = {**base, **request.env} if request.inherit else dict(request.env)
+        environment[processes.MARKER] = request.id
+        dup = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (log, 1), (log, 2))]
+        program = _find(request.argv[0], environment.get("PATH", os.defpath))
+        return os.posix_spawn(program, request.argv, environment, file_actions=dup, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS)
+    finally:
+        os.chdir("/")
+        os.umask(old)
+        os.close(log)
+
+
+def was_sigkill(status: int | None) -> bool:
+    """Tell whether the wait status names SIGKILL, or the exit code by which a shell tells that its command died of it."""
+    if status is None:
+        return False
+    return os.WTERMSIG(status) == signal.SIGKILL if os.WIFSIGNALED(status) else os.WEXITSTATUS(status) == 128 + signal.SIGKILL
+
+
+def _find(program: str, path: str) -> str:
+    """Return where `program` is on the task's own PATH; posix_spawnp would look on the shepherd's."""
+    if "/" in program:
+        return program
+    found = _found.get((program, path), "")
+    if not found or not os.access(found, os.X_OK):
+        names = (f"{folder or '.'}/{program}" for folder in path.split(":"))
+        found = next((name for name in names if os.access(name, os.X_OK)), "")
+        if found.startswith("/"):
+            _found[program, path] = found
+    return found or program
+
+
+def _names(members: list[Process]) -> tuple[str, ...]:
+    return tuple(str(member) for member in members)

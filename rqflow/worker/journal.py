@@ -1,0 +1,163 @@
+"""The shepherd's journal: which processes it started and how they ended, kept until the worker has no more use for it.
+
+An append-only file of JSON lines, each with a format number. A shepherd that starts reads what its predecessor left: processes that may
+still run, and ends that no worker has asked for. It is not synced to disk: after a power cut there is nothing left to watch.
+
+Only the standard library and rqflow's base are imported here: the shepherd uses this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from rqflow.worker.shepherd_protocol import Ended, encode, from_plain, line, to_plain
+
+FORMAT = 1
+#: A journal longer than this is written anew with what is still open; an empty one is cut off much earlier.
+_REWRITE_SIZE, _EMPTY_SIZE = 4 << 20, 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """A process as the journal remembers it; `started` is CLOCK_BOOTTIME.
+
+    `earliest` and `latest` enclose its start time as /proc/PID/stat has it, in ticks. That file itself is not read: the kernel lets the
+    reader wait until the new process has loaded its program.
+    """
+
+    id: str
+    pid: int
+    earliest: int
+    latest: int
+    boot: str
+    started: float
+    timeout: float | None = None
+    grace: float = 10.0
+    outputs: tuple[str, ...] = ()
+    try_number: int = 1
+    log: str = ""
+    memo: str = ""
+
+
+class Journal:
+    """What is open: `running` and `ended`, by execution id, on disk and in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what `path` holds, if it exists."""
+        self.running: dict[str, Started] = {}
+        self.ended: dict[str, Ended] = {}
+        self._accepted: set[str] = set()
+        self._path = path
+        self._pending: list[bytes] = []
+        self._descriptor = self._open()
+        data = path.read_bytes()
+        for text in data.splitlines():
+            self._replay(text)
+        if data and not data.endswith(b"\n"):
+            os.write(self._descriptor, b"\n")
+
+    def start(self, entry: Started) -> None:
+        """Note that a process runs."""
+        self.running[entry.id] = entry
+        self._pending.append(_start_line(entry))
+
+    def end(self, entry: Ended, body: bytes) -> None:
+        """Note how a process ended; `body` is the entry as JSON."""
+        self.running.pop(entry.id, None)
+        self.ended[entry.id] = entry
+        self._pending.append(_end_line(body))
+
+    def accept(self, ids: Iterable[str]) -> None:
+        """Note that the broker has taken the ends `ids`."""
+        known = [name for name in ids if name in self.ended]
+        self._accepted.update(known)
+        if known:
+            self._pending.append(_ids_line("accepted", known))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop the ends `ids`."""
+        known = [name for name in ids if self.ended.pop(name, None) is not None]
+        self._accepted.difference_update(known)
+        if known:
+            self._pending.append(_ids_line("forgotten", known))
+
+    def open_ends(self) -> list[Ended]:
+        """Return the ends that are not forgotten, those that were accepted marked so."""
+        return [replace(entry, accepted=True) if name in self._accepted else entry for name, entry in self.ended.items()]
+
+    def flush(self) -> None:
+        """Write what was noted, in one call; raises OSError when the disk is full, and keeps it for the next time."""
+        if not self._pending:
+            return
+        data = b"".join(self._pending)
+        written = os.write(self._descriptor, data)
+        if written < len(data):
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(f"{self._path}: only a part of the entry could be written")
+        self._pending.clear()
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if size > _REWRITE_SIZE or (size > _EMPTY_SIZE and not self.running and not self.ended):
+            self._rewrite()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _rewrite(self) -> None:
+        """Replace the file by one with the open entries only."""
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.writelines(_start_line(entry) for entry in self.running.values())
+            stream.writelines(_end_line(encode(to_plain(entry))) for entry in self.ended.values())
+            stream.write(_ids_line("accepted", self._accepted))
+        fresh.replace(self._path)
+        os.close(self._descriptor)
+        self._descriptor = self._open()
+
+    def _replay(self, text: bytes) -> None:
+        """Apply one line; a torn or foreign one, which only a crash or another release leaves, is passed over."""
+        try:
+            plain = json.loads(text.decode("utf-8", "surrogateescape"))
+        except ValueError:
+            return
+        if plain.pop("format", None) != FORMAT:
+            return
+        what = plain.pop("what")
+        if what == "start":
+            arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items() if k in Started.__slots__}
+            self.running[plain["id"]] = Started(**arguments)
+        elif what == "end":
+            self.running.pop(plain["id"], None)
+            self.ended[plain["id"]] = from_plain(Ended, plain)
+        elif what == "accepted":
+            self._accepted.update(name for name in plain["ids"] if name in self.ended)
+        elif what == "forgotten":
+            self._accepted.difference_update(plain["ids"])
+            for name in plain["ids"]:
+                self.ended.pop(name, None)
+
+
+def _start_line(entry: Started) -> bytes:
+    return line({"format": FORMAT, "what": "start"}, encode(dict(zip(_FIELDS, _values(entry), strict=True))))
+
+
+def _end_line(body: bytes) -> bytes:
+    return line({"format": FORMAT, "what": "end"}, body)
+
+
+def _ids_line(what: str, ids: Iterable[str]) -> bytes:
+    return line({"format": FORMAT, "what": what, "ids": list(ids)}, b"{}")
+
+
+_FIELDS = tuple(Started.__slots__)
+_values = attrgetter(*_FIELDS)

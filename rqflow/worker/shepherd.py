@@ -1,0 +1,358 @@
+"""The shepherd: a small process of its own session, one a work_dir, that is the parent of all task processes.
+
+It outlives the worker. It starts processes on request, waits for them with wait4, ends them in stages when asked or when their time is
+over, and keeps a journal of starts and ends until the worker has no more use for them. It ends some seconds after its last task and its
+last client are gone. `python -m rqflow.worker.shepherd WORK_DIR LINGER_SECONDS`
+
+Only the standard library and rqflow's base are imported here, and all of it at the start: an upgrade may replace the files of a
+shepherd that runs on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rqflow import clock
+from rqflow.worker import processes
+from rqflow.worker.execution import Execution, spawn
+from rqflow.worker.journal import Journal, Started
+from rqflow.worker.memory import OomCounter
+from rqflow.worker.shepherd_protocol import (
+    JOURNAL,
+    LOCK,
+    PROTOCOL,
+    SOCKET,
+    Ended,
+    Lines,
+    Running,
+    Start,
+    encode,
+    from_plain,
+    line,
+    meeting_place,
+    pack,
+    to_plain,
+)
+
+logger = logging.getLogger(__name__)
+
+#: The longest sleep; shorter ones come from deadlines.
+_LONGEST_SLEEP = 60.0
+#: For how long it waits for its first client, however short its linger is.
+_FIRST_CLIENT_SECONDS = 5.0
+
+
+class Client:
+    """One connection: what it sent in pieces, and what could not be sent to it yet."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.lines = Lines()
+        self.out = bytearray()
+        self.is_worker = False
+
+
+class Shepherd:
+    """The loop. Everything happens in one thread."""
+
+    def __init__(self, folder: Path, linger: float) -> None:
+        self._linger = linger
+        self._idle_since = clock.monotonic() + max(_FIRST_CLIENT_SECONDS - linger, 0.0)
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[int, Client] = {}
+        self._executions: dict[str, Execution] = {}
+        self._by_pid: dict[int, Execution] = {}
+        self._touched: list[Execution] = []
+        self._journal = Journal(folder / JOURNAL)
+        self._memory = OomCounter()
+        self._boot = processes.boot_id()
+        self._base: dict[str, str] = {}
+        self._umask = os.umask(0o077)
+        self._null = os.open(os.devnull, os.O_RDWR)
+        self._held: dict[str, int] = {}
+        self._stopping = False
+        self._operations: dict[str, Callable[[Client, dict[str, Any]], None]] = {
+            "hello": self._hello, "environment": self._environment, "hold": self._hold, "start": self._start,
+            "kill": self._kill, "accepted": self._accepted, "forget": self._forget,
+        }
+        self._listen(folder)
+        self._catch_signals()
+        self._adopt()
+
+    def run(self) -> None:
+        """Serve until there is nothing left to do."""
+        while not self._is_over():
+            try:
+                for key, mask in self._selector.select(self._sleep()):
+                    key.data(mask)
+                self._reap()
+                self._step()
+                self._flush()
+            except Exception:
+                logger.exception("a bug in the shepherd; it goes on for the sake of its tasks")
+                clock.sleep(0.2)
+
+    # -- waiting --
+
+    def _is_over(self) -> bool:
+        busy = bool(self._executions) or (bool(self._clients) and not self._stopping)
+        if busy:
+            self._idle_since = clock.monotonic()
+        return not busy and (self._stopping or clock.monotonic() - self._idle_since >= self._linger)
+
+    def _sleep(self) -> float:
+        if self._touched:
+            return 0.0
+        now = clock.monotonic()
+        due = [at for execution in self._executions.values() if (at := execution.next_step()) is not None]
+        if not self._executions and not self._clients:
+            due.append(self._idle_since + self._linger)
+        return min(max(min(due, default=now + _LONGEST_SLEEP) - now, 0.0), _LONGEST_SLEEP)
+
+    def _catch_signals(self) -> None:
+        """Turn SIGCHLD and SIGTERM into readable bytes; what a terminal sends is none of our business."""
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._terminate)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+        def drain(_: int) -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, 4096)
+
+        self._selector.register(reader, selectors.EVENT_READ, drain)
+
+    def _terminate(self, *_: object) -> None:
+        """Leave as soon as no task runs; tasks are never abandoned."""
+        self._stopping = True
+
+    # -- tasks --
+
+    def _reap(self) -> None:
+        """Collect all children that have ended: tasks, and orphans of tasks."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            execution = self._by_pid.pop(pid, None)
+            if execution:
+                cpu, rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+                execution.leader_ended(status=status, cpu=round(cpu, 6), rss=rss, oom_now=self._memory.read() if status else None)
+                self._touched.append(execution)
+
+    def _step(self) -> None:
+        """Advance what has ended or is due; tell the ends."""
+        now = clock.monotonic()
+        due = [e for e in self._executions.values() if (at := e.next_step()) is not None and at <= now]
+        for execution in {id(e): e for e in [*self._touched, *due]}.values():
+            ended = execution.step()
+            if ended:
+                del self._executions[ended.id]
+                self._tell(ended)
+        self._touched.clear()
+
+    def _tell(self, ended: Ended) -> None:
+        body = encode(to_plain(ended))
+        self._journal.end(ended, body)
+        for client in self._clients.values():
+            if client.is_worker:
+                client.out += line({"op": "ended"}, body)
+
+    def _adopt(self) -> None:
+        """Take over what a shepherd before us started: watch what lives; what has gone is lost, for nobody saw how it ended."""
+        for entry in list(self._journal.running.values()):
+            execution = Execution(entry)
+            self._executions[entry.id] = execution
+            try:
+                descriptor = os.pidfd_open(entry.pid) if entry.boot == self._boot else -1
+            except ProcessLookupError:
+                descriptor = -1
+            if descriptor >= 0 and processes.is_same(entry.pid, entry.earliest, entry.latest):
+                self._selector.register(descriptor, selectors.EVENT_READ, lambda _, e=execution, d=descriptor: self._vanished(e, d))
+                continue
+            execution.leader_ended(status=None, reused=descriptor >= 0 or entry.boot != self._boot)
+            self._touched.append(execution)
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _vanished(self, execution: Execution, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        execution.leader_ended(status=None)
+        self._touched.append(execution)
+
+    # -- clients --
+
+    def _listen(self, folder: Path) -> None:
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        (folder / SOCKET).unlink(missing_ok=True)
+        with meeting_place(folder) as address:
+            server.bind(address)
+        server.listen(16)
+        self._selector.register(server, selectors.EVENT_READ, lambda _: self._welcome(server))
+
+    def _welcome(self, server: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            connection, _ = server.accept()
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            if struct.unpack("3i", credentials)[1] not in {os.getuid(), 0}:
+                connection.close()
+                return
+            connection.setblocking(False)
+            client = Client(connection)
+            self._clients[connection.fileno()] = client
+            self._selector.register(connection, selectors.EVENT_READ, lambda mask: self._serve(client, mask))
+
+    def _serve(self, client: Client, mask: int) -> None:
+        if not mask & selectors.EVENT_READ:
+            return
+        try:
+            data = client.connection.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._dismiss(client)
+            return
+        try:
+            for message in client.lines.feed(data):
+                operation = self._operations.get(message.get("op", ""))
+                if operation:
+                    operation(client, message)
+        except (ValueError, TypeError, KeyError):
+            logger.exception("a client sent what is no message; it is disconnected")
+            self._dismiss(client)
+
+    def _dismiss(self, client: Client) -> None:
+        if self._clients.pop(client.connection.fileno(), None):
+            self._selector.unregister(client.connection)
+            client.connection.close()
+
+    def _flush(self) -> None:
+        """Write the journal, then send what is to be sent; a client that does not read gets the rest when it does."""
+        try:
+            self._journal.flush()
+        except OSError:
+            logger.exception("the journal cannot be written; its entries are kept in memory")
+        for client in list(self._clients.values()):
+            if client.out:
+                try:
+                    del client.out[: client.connection.send(client.out)]
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    self._dismiss(client)
+                    continue
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.out else 0)
+            key = self._selector.get_key(client.connection)
+            if key.events != wanted:
+                self._selector.modify(client.connection, wanted, key.data)
+
+    # -- operations --
+
+    def _hello(self, client: Client, message: dict[str, Any]) -> None:
+        client.is_worker = message.get("role") == "worker"
+        entries = self._journal.running.values()
+        running = [to_plain(Running(id=e.id, pid=e.pid, started=e.started, log=e.log, memo=e.memo)) for e in entries]
+        ended = [to_plain(entry) for entry in self._journal.open_ends()]
+        client.out += pack("hello", protocol=PROTOCOL, pid=os.getpid(), running=running, ended=ended)
+
+    def _environment(self, _: Client, message: dict[str, Any]) -> None:
+        self._base = message["env"]
+        self._umask = int(message.get("umask", "022"), 8)
+
+    def _hold(self, _: Client, message: dict[str, Any]) -> None:
+        path = message["path"]
+        if path in self._held:
+            return
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            logger.exception("cannot hold %s", path)
+            return
+        self._held[path] = descriptor
+
+    def _start(self, _: Client, message: dict[str, Any]) -> None:
+        request = from_plain(Start, message)
+        if request.id in self._executions or request.id in self._journal.ended:
+            return
+        before = self._memory.read()
+        started = clock.boottime()
+        try:
+            pid = spawn(request, self._base, self._umask, self._null)
+        except (OSError, ValueError) as error:
+            moment: dict[str, Any] = {"started": started, "ended": clock.boottime(), "at": clock.timestamp(), "boot": self._boot}
+            self._tell(Ended(id=request.id, error=_reason(error, request), log=request.log, memo=request.memo, **moment))
+            return
+        entry = Started(
+            id=request.id, pid=pid, boot=self._boot, started=started, timeout=request.timeout, grace=request.grace,
+            earliest=int(started * processes.TICKS), latest=int(clock.boottime() * processes.TICKS) + 1,
+            outputs=request.outputs, try_number=request.try_number, log=request.log, memo=request.memo,
+        )
+        self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=before)
+        self._journal.start(entry)
+
+    def _kill(self, _: Client, message: dict[str, Any]) -> None:
+        execution = self._executions.get(message["id"])
+        if execution:
+            execution.kill(message.get("reason", "killed"), float(message.get("grace", 10.0)))
+
+    def _accepted(self, _: Client, message: dict[str, Any]) -> None:
+        self._journal.accept(message["ids"])
+
+    def _forget(self, _: Client, message: dict[str, Any]) -> None:
+        self._journal.forget(message["ids"])
+
+
+def _reason(error: OSError | ValueError, request: Start) -> str:
+    """Say why a process could not be started."""
+    if isinstance(error, OSError) and error.errno == errno.E2BIG:
+        return "its command and its environment are too large for the kernel; put the command into a file"
+    if isinstance(error, OSError) and error.errno == errno.ENOENT and not Path(request.cwd).is_dir():
+        return f"its folder {request.cwd} does not exist"
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename or request.argv[0]}"
+    return str(error)
+
+
+def main() -> int:
+    """Run the shepherd of the work_dir argv[1] in the background; nothing happens when another one is there already."""
+    folder, linger = Path(sys.argv[1]), float(sys.argv[2])
+    if os.fork():
+        # Nobody's child: the worker that started it shall neither wait for it nor leave a zombie.
+        os._exit(0)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    os.chdir("/")
+    processes.adopt_orphans()
+    processes.set_name("rqflow-shepherd")
+    Shepherd(folder, linger).run()
+    (folder / SOCKET).unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

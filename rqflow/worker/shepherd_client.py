@@ -1,0 +1,149 @@
+"""The worker's side of the shepherd: finds or starts the one of a work_dir, sends it requests, hands back ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rqflow import clock, logs
+from rqflow.exceptions import RqflowError
+from rqflow.worker.shepherd_protocol import LOG, PROTOCOL, Ended, Lines, Running, Start, connect, from_plain, pack
+
+logger = logging.getLogger(__name__)
+
+_START_SECONDS = 20.0
+_LAUNCH_AGAIN_SECONDS = 1.0
+_ANSWER_SECONDS = 10.0
+
+
+class ShepherdGone(RqflowError):
+    """The shepherd does not answer any more; connecting again starts another one, which watches the old one's tasks."""
+
+
+class ShepherdClient:
+    """A connection to the shepherd of one work_dir. Requests are gathered and sent by `flush`, once a loop turn."""
+
+    def __init__(self, folder: Path, *, env: Mapping[str, str], linger: float, role: str = "worker") -> None:
+        """Keep where it is; `env` and `linger` are for a shepherd started here.
+
+        `env` is its own environment; `linger` for how many seconds it outlives its last task and client.
+        """
+        self._folder = folder
+        self._env = env
+        self._linger = linger
+        self._role = role
+        self._socket: socket.socket | None = None
+        self._lines = Lines()
+        self._out = bytearray()
+        self.pid = 0
+
+    def connect(self) -> tuple[list[Running], list[Ended]]:
+        """Meet the shepherd, starting one when there is none; return what runs and what ended and is not forgotten.
+
+        Raises ShepherdGone when none can be started.
+        """
+        self.close()
+        deadline, launch_at = clock.monotonic() + _START_SECONDS, clock.monotonic()
+        while True:
+            try:
+                self._socket = connect(self._folder, _ANSWER_SECONDS)
+                if self._socket:
+                    return self._greet()
+            except (ConnectionError, TimeoutError, ShepherdGone):
+                self.close()
+                logger.debug("the shepherd hung up; trying again", extra=logs.context("shepherd_retry"))
+            if clock.monotonic() >= launch_at:
+                # Again after a while: the one before may have met the lock of a shepherd that was just ending.
+                self._launch()
+                launch_at = clock.monotonic() + _LAUNCH_AGAIN_SECONDS
+            if clock.monotonic() > deadline:
+                raise ShepherdGone(f"the shepherd of {self._folder} does not start", hint=f"Its log is {self._folder / LOG}.")
+            clock.sleep(0.01)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when there are ends."""
+        return self._socket.fileno() if self._socket else -1
+
+    def environment(self, env: Mapping[str, str], umask: int) -> None:
+        """Set what every task inherits from now on."""
+        self._out += pack("environment", env=dict(env), umask=f"{umask:03o}")
+
+    def hold(self, path: Path) -> None:
+        """Let the shepherd keep a shared lock on `path` as long as it lives."""
+        self._out += pack("hold", path=str(path))
+
+    def start(self, request: Start) -> None:
+        """Ask for a process."""
+        self._out += pack("start", request)
+
+    def kill(self, execution_id: str, reason: str, grace: float) -> None:
+        """Ask for the end of a process and all that belongs to it."""
+        self._out += pack("kill", id=execution_id, reason=reason, grace=grace)
+
+    def accepted(self, ids: Iterable[str]) -> None:
+        """Tell that the broker has taken these ends."""
+        self._out += pack("accepted", ids=list(ids))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Tell that nothing more is to be done for these executions."""
+        self._out += pack("forget", ids=list(ids))
+
+    def flush(self) -> None:
+        """Send what was asked for; raises ShepherdGone when it cannot be sent."""
+        if not self._out:
+            return
+        try:
+            self._connected().sendall(self._out)
+        except OSError as error:
+            raise ShepherdGone(f"the shepherd of {self._folder} is gone: {error}") from error
+        self._out.clear()
+
+    def receive(self) -> list[Ended]:
+        """Return the ends that have arrived, without waiting for more than there is; raises ShepherdGone."""
+        try:
+            data = self._connected().recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise ShepherdGone(f"the shepherd of {self._folder} is gone: {error}") from error
+        if not data:
+            raise ShepherdGone(f"the shepherd of {self._folder} is gone")
+        return [from_plain(Ended, message) for message in self._lines.feed(data) if message.get("op") == "ended"]
+
+    def close(self) -> None:
+        """Hang up; tasks go on."""
+        if self._socket:
+            self._socket.close()
+        self._socket, self._lines, self._out = None, Lines(), bytearray()
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise ShepherdGone(f"the shepherd of {self._folder} is not connected")
+        return self._socket
+
+    def _greet(self) -> tuple[list[Running], list[Ended]]:
+        connection = self._connected()
+        connection.sendall(pack("hello", protocol=PROTOCOL, role=self._role))
+        while True:
+            data = connection.recv(1 << 20)
+            if not data:
+                raise ShepherdGone("the shepherd hung up")
+            for message in self._lines.feed(data):
+                if message.get("op") == "hello":
+                    self.pid = message["pid"]
+                    running = [from_plain(Running, plain) for plain in message["running"]]
+                    return running, [from_plain(Ended, plain) for plain in message["ended"]]
+
+    def _launch(self) -> None:
+        """Start a shepherd in a session of its own; what it says goes to a file in the work_dir."""
+        root = str(Path(__file__).parents[2])
+        environment = {**self._env, "PYTHONPATH": os.pathsep.join(filter(None, (root, self._env.get("PYTHONPATH"))))}
+        command = [sys.executable, "-P", "-X", "utf8", "-m", "rqflow.worker.shepherd", str(self._folder), str(self._linger)]
+        logger.info("starting a shepherd for %s", self._folder, extra=logs.context("shepherd_started"))
+        with (self._folder / LOG).open("ab") as log:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd="/", start_new_session=True, check=False)

@@ -46,7 +46,8 @@ class Model:
             self.derived.add(index)
             return
         ups = [self.state[up] for up in task.upstream]
-        counts = Counts(total=len(ups), **{name: ups.count(name) for name in ("success", "failed", "upstream_failed", "skipped", "cancelled", "removed")})
+        outcomes = ("success", "failed", "upstream_failed", "skipped", "cancelled", "removed")
+        counts = Counts(total=len(ups), **{name: ups.count(name) for name in outcomes})
         decision = decide(TriggerRule(task.trigger_rule), counts)
         if decision is Decision.RUN:
             self.state[index] = "cancelled" if self.cancelled else "success" if task.operator == "empty" else READY

@@ -1,0 +1,306 @@
+"""A run in Redis from its creation to its end: chaining, retries, repeated and stale requests, and what RQ shows of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from rq.job import Job
+from rq.queue import Queue
+from rq.registry import DeferredJobRegistry, FinishedJobRegistry, StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from rqflow.broker import keys, steps
+from rqflow.broker.broker import Broker
+from rqflow.broker.events import EventStream
+from rqflow.broker.rows import job_id
+from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
+from rqflow.states import RunState, TaskState
+from tests.integration.broker.playing import claim, end, play, states, tell
+from tests.unit.builders import a_run, a_task, a_version, an_empty_task
+
+DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+
+
+def test_a_diamond_runs_in_order(broker: Broker) -> None:
+    version = a_version(DIAMOND)
+    run = a_run(version)
+    broker.create_run(run, version)
+    assert play(broker) in (["a", "b", "c", "d"], ["a", "c", "b", "d"])
+    assert broker.run_status(run.key).state is RunState.SUCCESS
+    assert broker.live_runs() == []
+
+
+def test_the_lua_trigger_rules_are_those_of_python(db: redis.Redis) -> None:
+    shared = steps.source("turn").split("-- One turn of a worker")[0]
+    script = db.register_script(f"{shared}\nreturn decide(ARGV[1], tonumber(ARGV[2]), cjson.decode(ARGV[3])) or 'wait'")
+    names = {**{decision: decision.value for decision in Decision}, Decision.SKIP: "skipped", Decision.CANCEL: "cancelled"}
+    classes = {"s": "success", "f": "failed", "u": "upstream_failed", "k": "skipped", "x": "cancelled", "r": "removed"}
+    for rule in TriggerRule:
+        for total in range(4):
+            for numbers in itertools.product(range(total + 1), repeat=6):
+                if sum(numbers) <= total:
+                    counts = Counts(total=total, **dict(zip(classes.values(), numbers, strict=True)))
+                    lua = script(args=[rule.value, total, json.dumps(dict(zip(classes, numbers, strict=True)))]).decode()
+                    assert lua == names[decide(rule, counts)], (rule, counts)
+
+
+def test_a_failed_task_makes_what_needs_it_upstream_failed_and_the_run_failed(broker: Broker) -> None:
+    version = a_version({"a": [], "b": ["a"], "c": ["b"], "other": []})
+    run = a_run(version)
+    broker.create_run(run, version)
+    play(broker, {"a": TaskState.FAILED})
+    assert states(broker, run.key) == {"a": "failed", "b": "upstream_failed", "c": "upstream_failed", "other": "success"}
+    assert broker.run_status(run.key).state is RunState.FAILED
+
+
+def test_a_child_never_runs_when_rqs_keys_of_its_failed_parent_are_gone(broker: Broker, db: redis.Redis) -> None:
+    version = a_version(DIAMOND)
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, *(end(c) for c in claim(broker)))
+    b, c = sorted(claim(broker), key=lambda each: each.task_id)
+    tell(broker, end(b, TaskState.FAILED))
+    db.delete(keys.RQ_JOB + b.job_id, keys.RQ_FAILED + "default")
+    tell(broker, end(c))
+    assert claim(broker) == []
+    assert states(broker, run.key)["d"] == "upstream_failed"
+
+
+def test_both_parents_ending_at_once_release_the_child_once(new_broker: Callable[[str], Broker], db: redis.Redis) -> None:
+    one, two = new_broker("w1"), new_broker("w2")
+    version = a_version(DIAMOND)
+    for number in range(50):
+        one.create_run(a_run(version, run_id=f"r{number}"), version)
+        tell(one, end(claim(one)[0]))
+        first, second = claim(one, 1)[0], claim(two, 1)[0]
+        tell(one, end(first))
+        tell(two, end(second))
+        assert db.llen(keys.RQ_QUEUE + "default") == 1
+        assert [c.task_id for c in claim(two)] == ["d"]
+        assert claim(one) == []
+
+
+def test_all_skipped_upstream_skips_and_the_run_ends(broker: Broker) -> None:
+    version = a_version({"a": [], "b": [], "c": ["a", "b"], "d": ["c"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    play(broker, {"a": TaskState.SKIPPED, "b": TaskState.SKIPPED})
+    assert states(broker, run.key) == {"a": "skipped", "b": "skipped", "c": "skipped", "d": "skipped"}
+    assert broker.run_status(run.key).state is RunState.SUCCESS
+
+
+def test_cancelling_a_parent_cancels_its_children(broker: Broker) -> None:
+    version = a_version({"a": [], "b": ["a"], "c": ["b"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    assert broker.cancel_task(run.key, "a", "me") == "cancelled"
+    assert states(broker, run.key) == {"a": "cancelled", "b": "cancelled", "c": "cancelled"}
+    assert broker.run_status(run.key).state is RunState.CANCELLED
+
+
+def test_a_cancelled_run_waits_for_what_runs(broker: Broker) -> None:
+    version = a_version({"a": [], "b": ["a"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    running = claim(broker)[0]
+    assert broker.cancel_run(run.key, "me") == "running"
+    assert states(broker, run.key) == {"a": "running", "b": "cancelled"}
+    assert broker.beat({running.execution_id: (running.run_key, running.index)}).cancel == (running.execution_id,)
+    tell(broker, end(running, TaskState.FAILED, reason="killed by signal 15 (TERM)"))
+    assert states(broker, run.key) == {"a": "cancelled", "b": "cancelled"}
+    assert broker.run_status(run.key).state is RunState.CANCELLED
+
+
+def test_a_retry_waits_its_delay_and_counts_its_tries(broker: Broker, db: redis.Redis) -> None:
+    version = a_version(["a"], each={"retries": 2})
+    run = a_run(version)
+    broker.create_run(run, version)
+    first = claim(broker)[0]
+    assert first.max_tries == 3
+    tell(broker, end(first, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    assert claim(broker) == []
+    moved, seconds = broker.move_due()
+    assert moved == 0
+    assert 59 < seconds <= 60
+    db.zadd(keys.RQ_SCHEDULED_JOBS, {first.job_id: time.time() - 1})
+    assert broker.move_due() == (1, None)
+    second = claim(broker)[0]
+    assert (second.try_number, second.job_id) == (2, first.job_id)
+    tell(broker, end(second, TaskState.UP_FOR_RETRY))
+    third = claim(broker)[0]
+    tell(broker, end(third, TaskState.UP_FOR_RETRY))
+    assert broker.task_statuses(run.key)[0].state is TaskState.FAILED
+
+
+def test_entries_of_other_users_of_rq_scheduler_are_left_alone(broker: Broker, db: redis.Redis) -> None:
+    db.zadd(keys.RQ_SCHEDULED_JOBS, {"somebody-elses": 1.0})
+    assert broker.move_due()[0] == 0
+    assert db.zscore(keys.RQ_SCHEDULED_JOBS, "somebody-elses") == 1.0
+
+
+def test_a_stale_end_changes_nothing_and_is_kept_as_evidence(broker: Broker, db: redis.Redis) -> None:
+    version = a_version(["a"], each={"retries": 1})
+    run = a_run(version)
+    broker.create_run(run, version)
+    first = claim(broker)[0]
+    tell(broker, end(first, TaskState.UP_FOR_RETRY))
+    second = claim(broker)[0]
+    assert tell(broker, end(first, TaskState.SUCCESS)) == ("stale",)
+    assert broker.task_statuses(run.key)[0].state is TaskState.RUNNING
+    late = [event for _, events in EventStream(db).read("test") for event in events if event["kind"] == "late"]
+    assert [(event["try"], event["state"], event["task"]) for event in late] == [(1, "success", "a")]
+    assert tell(broker, end(second)) == ("ok",)
+
+
+def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version(DIAMOND)
+    run = a_run(version)
+    with monkeypatch.context() as broken:
+        broken.setattr(Broker, "_write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
+        with pytest.raises(redis.exceptions.ConnectionError):
+            broker.create_run(run, version)
+    assert claim(broker) == []
+    assert not broker.run_exists(run.key)
+    assert broker.create_run(run, version)
+    assert not broker.create_run(run, version)
+    assert play(broker)[0] == "a"
+
+
+def test_tasks_whose_start_date_is_later_are_removed_and_count_for_nothing(broker: Broker) -> None:
+    version = a_version({"a": [], "b": ["a"], "c": ["b"]}, specs=[a_task("a", start_date="2030-01-01T00:00:00+00:00")])
+    run = a_run(version, logical_date=datetime(2024, 1, 1, tzinfo=UTC))
+    broker.create_run(run, version)
+    assert play(broker) == ["b", "c"]
+    assert states(broker, run.key) == {"a": "removed", "b": "success", "c": "success"}
+    assert broker.recount(run.key) == []
+
+
+def test_empty_tasks_pass_without_a_worker(broker: Broker) -> None:
+    version = a_version({"start": [], "end": ["start"]}, specs=[an_empty_task("start"), an_empty_task("end")])
+    run = a_run(version)
+    broker.create_run(run, version)
+    assert broker.run_status(run.key).state is RunState.SUCCESS
+
+
+def test_xcoms_last_until_the_next_try(broker: Broker) -> None:
+    version = a_version({"a": []}, each={"retries": 1})
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0], TaskState.UP_FOR_RETRY, xcoms={"return_value": '"one"', "k": "[1]"}))
+    assert broker.xcoms(run.key) == {"a": {"return_value": '"one"', "k": "[1]"}}
+    second = claim(broker)[0]
+    assert broker.xcoms(run.key) == {}
+    broker.push_xcom(run.key, "a", "early", "1")
+    tell(broker, end(second, xcoms={"late": "2"}))
+    assert broker.xcoms(run.key, ["a"]) == {"a": {"early": "1", "late": "2"}}
+
+
+def test_events_tell_every_change_in_order(broker: Broker, db: redis.Redis) -> None:
+    version = a_version({"a": []})
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0], duration=2.0, ended_ago=1.0, facts={"exit_code": 0, "host": "h"}))
+    stream = EventStream(db)
+    entries = stream.read("r1")
+    events = [event for _, part in entries for event in part]
+    assert [event["state"] for event in events] == ["running", "queued", "running", "success", "success"]
+    last = events[3]
+    assert int(last["ended_at"]) - int(last["started_at"]) == 2_000_000
+    assert last["facts"] == {"exit_code": 0, "host": "h"}
+    seqs = [int(event["seq"]) for event in events if event["kind"] == "ti"]
+    assert seqs == sorted(set(seqs))
+    assert stream.pending("r1") == entries
+    assert stream.take_over("r2", idle_ms=0) == entries
+    stream.acknowledge([entry for entry, _ in entries])
+    assert stream.backlog() == 0
+    assert broker.expired_runs() == []
+
+
+def test_claims_close_when_too_much_is_unrecorded(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version({"a": []})
+    broker.create_run(a_run(version), version)
+    object.__setattr__(broker.settings.broker, "max_unrecorded", 0)
+    assert claim(broker) == []
+    object.__setattr__(broker.settings.broker, "max_unrecorded", 10)
+    assert len(claim(broker)) == 1
+
+
+def test_nothing_of_a_forgotten_run_stays(broker: Broker, db: redis.Redis) -> None:
+    version = a_version({**DIAMOND, "e": []}, each={"retries": 1})
+    run = a_run(version)
+    broker.create_run(run, version)
+    broker.forget_run(run.key)
+    assert broker.run_exists(run.key), "a live run is not forgotten"
+    play(broker, {"b": TaskState.FAILED})
+    broker.forget_run(run.key)
+    left = {key.decode() for key in db.scan_iter("*")}
+    assert left <= {keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.USED}
+
+
+def rq_info(url: str) -> str:
+    return subprocess.run([sys.executable, "-m", "rq.cli", "info", "--url", url, "--raw"], capture_output=True, text=True, check=True).stdout
+
+
+def dump(db: redis.Redis) -> dict[bytes, bytes]:
+    return {key: db.dump(key) for key in sorted(db.scan_iter("*"))}
+
+
+def test_rq_info_tells_the_truth_and_changes_nothing(broker: Broker, db: redis.Redis, redis_url: str) -> None:
+    version = a_version(DIAMOND)
+    broker.create_run(a_run(version), version)
+    tell(broker, end(claim(broker)[0]))
+    claim(broker, 1)
+    before = dump(db)
+    assert "queue default 1, 1 executing, 1 finished, 0 failed" in rq_info(redis_url)
+    assert dump(db) == before
+
+
+def test_jobs_are_genuine_rq_jobs(broker: Broker, db: redis.Redis) -> None:
+    dag_id, task_id, run_id = "my.dag-v1", "a.b", "manual__2026-11-23T00:00:00.123456+00:00"
+    version = a_version({task_id: [], "after": [task_id]}, dag_id=dag_id)
+    run = a_run(version, run_id=run_id)
+    broker.create_run(run, version)
+    first = Job.fetch(job_id(dag_id, run_id, task_id), connection=db, serializer=JSONSerializer)
+    second = Job.fetch(job_id(dag_id, run_id, "after"), connection=db, serializer=JSONSerializer)
+    assert (first.func_name, list(first.args)) == ("rqflow.jobs.run_task", [run.key, task_id])
+    assert (first.timeout, first.result_ttl, first.failure_ttl) == (-1, -1, -1)
+    assert first.description.startswith("my.dag-v1.a.b 2024-01-01T00:00")
+    assert second._dependency_ids == [first.id]
+    queue = Queue("default", connection=db, serializer=JSONSerializer)
+    assert queue.job_ids == [first.id]
+    assert DeferredJobRegistry(queue=queue).get_job_ids() == [second.id]
+    claimed = claim(broker)[0]
+    assert StartedJobRegistry(queue=queue).get_job_ids() == [first.id]
+    fetched = Job.fetch(first.id, connection=db, serializer=JSONSerializer)
+    assert fetched.get_status() == "started"
+    assert fetched.worker_name == "w1"
+    assert abs((fetched.started_at - datetime.now(UTC)).total_seconds()) < 5
+    assert [execution.id for execution in fetched.get_executions()] == [claimed.execution_id]
+    tell(broker, end(claimed))
+    assert FinishedJobRegistry(queue=queue).get_job_ids() == [first.id]
+
+
+@pytest.mark.timeout(120)
+def test_ten_thousand_tasks_stay_cheap_and_no_step_is_long(broker: Broker, db: redis.Redis) -> None:
+    middle = [f"m{number}" for number in range(10_000)]
+    version = a_version({"a": [], **{name: ["a"] for name in middle}, "z": middle})
+    run = a_run(version)
+    db.config_set("slowlog-log-slower-than", 200_000)
+    db.slowlog_reset()
+    db.config_set("hash-max-listpack-value", 512)
+    empty = db.info("memory")["used_memory"]
+    broker.create_run(run, version)
+    assert (db.info("memory")["used_memory"] - empty) / len(version.tasks) < 2048
+    tell(broker, end(claim(broker)[0]))
+    broker.cancel_run(run.key, "me")
+    assert broker.run_status(run.key).counts == {TaskState.SUCCESS: 1, TaskState.CANCELLED: 10_001}
+    assert [entry["command"][:60] for entry in db.slowlog_get() if entry["command"].startswith(b"EVALSHA")] == []
+    broker.forget_run(run.key)

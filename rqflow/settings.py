@@ -121,6 +121,7 @@ class WorkerSettings:
     lease: timedelta = key(timedelta(seconds=60), "A worker not heard of for this long is unreachable.")
     gap: timedelta = key(timedelta(seconds=5), "With a finite grace: how long before its end a task must be dead.")
     kill_grace: timedelta = key(timedelta(seconds=10), "Time between TERM and KILL.")
+    shepherd_linger: timedelta = key(timedelta(seconds=10), "The shepherd, which holds the tasks, ends this long after its last task and worker.")
     pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
     max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")
 
@@ -228,6 +229,11 @@ def given(name: str, *, environ: Mapping[str, str] | None = None) -> str | None:
     """
     environ = os.environ if environ is None else environ
     return environ.get(f"RQFLOW_{name}", environ.get(f"AIRFLOW_{name}"))
+
+
+def environment() -> dict[str, str]:
+    """Return the whole environment of this process, for processes that are started from it."""
+    return dict(os.environ)
 
 
 def _from_file(path: Path, *, required: bool) -> dict[str, tuple[str, str]]:

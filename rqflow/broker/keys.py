@@ -64,6 +64,8 @@ EVENTS = f"{FLOW}events"
 LOGS = f"{FLOW}logs"
 LOGS_ACKED = f"{FLOW}logs:acked"
 REQUESTS = f"{FLOW}requests"
+#: List with the answer to a request.
+ANSWER = f"{FLOW}answer:"
 #: Lock of the leading scheduler, with its owner's token.
 LEADER = f"{FLOW}leader"
 #: Pub/sub channel that hints a worker to look at its marks now.

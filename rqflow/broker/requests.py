@@ -1,0 +1,75 @@
+"""Asking the hub: what needs the history is an entry in one stream, answered by the leading scheduler.
+
+A request is answered once, but may be carried out twice when the leader dies in between: what is asked for must be safe to repeat.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis
+
+from rqflow.broker import keys
+from rqflow.broker.steps import text
+from rqflow.exceptions import BrokerError, RqflowError
+
+logger = logging.getLogger(__name__)
+
+#: An answer that nobody fetched is dropped after this many seconds.
+KEEP = 600
+#: Requests waiting longer than this are dropped unanswered: whoever asked has given up.
+MAX_WAITING = 10_000
+
+Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> dict[str, Any]:
+    """Ask the hub and wait up to `timeout` seconds; raises BrokerError when no leader answers, RqflowError with the hub's own words."""
+    name = uuid.uuid4().hex
+    connection.xadd(keys.REQUESTS, {"id": name, "kind": kind, "payload": json.dumps(payload)}, maxlen=MAX_WAITING, approximate=True)
+    answer: Any = connection.blpop([keys.ANSWER + name], timeout=timeout)
+    if answer is None:
+        raise BrokerError(f"the hub did not answer within {timeout:g} s", hint="Is `rqflow scheduler` running there?")
+    reply: dict[str, Any] = json.loads(answer[1])
+    if "error" in reply:
+        raise RqflowError(reply["error"], hint=reply.get("hint", ""))
+    return dict(reply["answer"])
+
+
+class RequestDesk:
+    """The leader's side: takes requests in their order and answers them through the handlers of their kinds."""
+
+    def __init__(self, connection: redis.Redis, handlers: Mapping[str, Handler]) -> None:
+        """Take the connection and {kind: what carries it out}."""
+        self.connection = connection
+        self.handlers = handlers
+
+    def step(self, *, block_ms: int = 500, count: int = 50) -> int:
+        """Answer the requests that wait, up to `count`, waiting `block_ms` for the first; returns how many."""
+        answer: Any = self.connection.xread({keys.REQUESTS: "0"}, count=count, block=block_ms)
+        entries = [entry for _, part in answer or [] for entry in part]
+        for entry_id, fields in entries:
+            reply = self._reply(text(fields[b"kind"]), json.loads(fields[b"payload"]))
+            with self.connection.pipeline() as pipe:
+                box = keys.ANSWER + text(fields[b"id"])
+                pipe.rpush(box, json.dumps(reply))
+                pipe.expire(box, KEEP)
+                pipe.xdel(keys.REQUESTS, entry_id)
+                pipe.execute()
+        return len(entries)
+
+    def _reply(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        if kind not in self.handlers:
+            return {"error": f"the hub does not know requests of kind {kind}", "hint": "Does an older release run there?"}
+        try:
+            return {"answer": self.handlers[kind](payload)}
+        except RqflowError as error:
+            return {"error": error.message, "hint": error.hint}
+        except Exception:
+            # One bad request must not keep the others waiting for ever.
+            logger.exception("request of kind %s failed", kind)
+            return {"error": f"the hub failed at a request of kind {kind}", "hint": "Its log says more."}

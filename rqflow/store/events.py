@@ -60,7 +60,7 @@ class EventFilter:
 
 def add(connection: Connection, event: str, *, who: str, dag_id: str = "", run_key: str = "", task_id: str = "", **given: Any) -> None:
     """Write down what a person did (`event`: paused, cleared, triggered …), and what was `given` for it, as JSON."""
-    detail = json.dumps(given, default=str, sort_keys=True) if given else ""
+    detail = as_text(given) if given else ""
     _write(connection, {
         "seq": clock.to_micros(clock.utcnow()), "source": secrets.token_hex(KEY // 2), "kind": AUDIT, "event": event, "who": who,
         "dag_id": dag_id, "run_key": run_key, "task_id": task_id, "try_number": None, "detail": detail,
@@ -69,7 +69,7 @@ def add(connection: Connection, event: str, *, who: str, dag_id: str = "", run_k
 
 def keep_unreadable(connection: Connection, event: Any, problem: str) -> None:
     """Keep an event that could not be applied, as it came, so that nothing is lost and nothing is held up by it."""
-    text = json.dumps({"problem": problem, "event": event}, default=str)
+    text = as_text({"problem": problem, "event": event})
     _write(connection, {
         "seq": _seq_of(event), "source": source_of(text), "kind": UNREADABLE, "event": "kept", "who": "", "dag_id": "", "run_key": "",
         "task_id": "", "try_number": None, "detail": text,
@@ -99,6 +99,11 @@ def search(
     if after is not None:
         query = query.where(tuple_(columns.seq, columns.source) < (after.seq, after.source))
     return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def as_text(given: Any) -> str:
+    """Return what a detail column holds of `given`: JSON, the same for equal values."""
+    return json.dumps(given, default=str, sort_keys=True)
 
 
 def source_of(*parts: object) -> str:

@@ -114,7 +114,6 @@ task_try = Table(
     Column("try_number", Integer(), primary_key=True, autoincrement=False, doc="From 1."),
     Column("state", Id(STATE), nullable=False, doc="running, or how it ended."),
     Column("seq", BigInteger(), nullable=False, doc="Order of the event that gave the state, microseconds."),
-    Column("is_late", Boolean(), nullable=False, doc="True: its end came after the task instance had moved on; evidence only."),
     Column("reason", String(LINE), nullable=False, doc="Why it ended so, for people."),
     Column("execution_id", Id(), nullable=False, doc="Name of the execution."),
     Column("queue", Id(), nullable=False, doc="Queue that it came from."),
@@ -129,6 +128,8 @@ task_try = Table(
     Column("facts", JsonText(), doc="Whatever else the worker told, as a JSON object."),
     Column("started_at", UtcDateTime(), doc="When the worker took it."),
     Column("ended_at", UtcDateTime(), doc="When it ended."),
+    Column("late", JsonText(), doc="An end that came after the task instance had moved on, as a JSON object: evidence, changes nothing."),
+    Column("late_seq", BigInteger(), doc="Order of that late end, microseconds."),
     Index(None, "host", "started_at"), Index(None, "started_at"),
     info=_about("One row a try that a worker began.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, bindparam, func, or_, select, update
 
 from rqflow.states import TaskState
 from rqflow.store.engine import Connection
@@ -15,8 +15,8 @@ from rqflow.store.tables import task_instance, task_try
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=task_instance, order=("try_number", "seq"))
-#: The start is the latest that any event told: a try that went back to its queue begins anew, and a late end may not know it.
-_TRIES = Rule(table=task_try, order=("seq",), largest=frozenset({"started_at"}))
+_TRIES = Rule(table=task_try, order=("seq",))
+_UNKNOWN_TRIES = Rule(table=task_try)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +49,6 @@ class TryRecord:
     try_number: int
     state: TaskState
     seq: int
-    #: Its end came after the task instance had moved on.
-    is_late: bool
     reason: str
     execution_id: str
     queue: str
@@ -65,6 +63,8 @@ class TryRecord:
     facts: Mapping[str, Any]
     started_at: datetime | None
     ended_at: datetime | None
+    #: What an end told that came after the task instance had moved on: state, reason, execution, worker, started_at, ended_at, facts.
+    late: Mapping[str, Any] | None
 
 
 def of_run(connection: Connection, run_key: str, *, states: Collection[TaskState] | None = None) -> list[TaskRecord]:
@@ -134,8 +134,25 @@ def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def record_tries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write tries as events tell them, all columns; a row that is not newer by seq changes nothing but a start that was unknown."""
+    """Write tries as events tell them, all columns but late and late_seq; a row that is not newer by seq changes nothing."""
     upsert(connection, _TRIES, rows)
+
+
+def record_late(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep ends that came too late with their tries: run_key, task_id, try_number, late (an object), late_seq; the newest stays.
+
+    A try of which nothing else is known gets a row in the state lost.
+    """
+    if not rows:
+        return
+    nothing = dict.fromkeys(("reason", "execution_id", "queue", "worker", "host"), "")
+    keys = ("run_key", "task_id", "try_number")
+    upsert(connection, _UNKNOWN_TRIES, [{**{key: row[key] for key in keys}, "state": TaskState.LOST.value, "seq": 0, **nothing} for row in rows])
+    columns = task_try.c
+    is_newer = or_(columns.late_seq.is_(None), columns.late_seq < bindparam("new_seq"))
+    change = update(task_try).where(*(columns[key] == bindparam(f"its_{key}") for key in keys), is_newer)
+    values = [{**{f"its_{key}": row[key] for key in keys}, "new_seq": row["late_seq"], "new_late": row["late"]} for row in rows]
+    connection.execute(change.values(late=bindparam("new_late"), late_seq=bindparam("new_seq")), values)
 
 
 def _task(row: RowMapping) -> TaskRecord:
@@ -145,6 +162,9 @@ def _task(row: RowMapping) -> TaskRecord:
 def _try(row: RowMapping) -> TryRecord:
     plain = {name: row[name] for name in TryRecord.__slots__}
     record = TryRecord(**{**plain, "state": TaskState(row["state"]), "facts": row["facts"] or {}})
+    if record.late and record.ended_at and record.state is not TaskState.LOST and record.late.get("execution") == record.execution_id:
+        # The same end told twice, as a worker does that was not sure to be heard.
+        record = replace(record, late=None)
     if record.state is TaskState.RUNNING and row["ti_try"] == record.try_number:
         return replace(record, state=TaskState(row["ti_state"]))
     return record

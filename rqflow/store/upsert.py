@@ -6,12 +6,13 @@ ON DUPLICATE KEY UPDATE. MySQL carries out assignments one after the other, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import Column, ColumnElement, Table, and_, case, func, or_
+from sqlalchemy import ColumnElement, Table, and_, case, func, or_
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import Executable
 
@@ -29,18 +30,30 @@ class Rule:
     order: tuple[str, ...] = ()
     #: A column that breaks ties: of two rows equal in `order` one that has a value here wins.
     tie: str = ""
-    #: Columns that keep the largest value that ever came in, whichever row is newer.
-    largest: frozenset[str] = frozenset()
     #: Columns that only the first row sets.
     fixed: frozenset[str] = frozenset()
 
 
-def upsert(connection: Connection, rule: Rule, rows: Sequence[Row]) -> None:
-    """Write `rows`, which all have the same columns, by `rule`, sorted by key so that two writers meet them in one order."""
-    if rows:
-        keys = [column.name for column in rule.table.primary_key.columns]
-        columns = tuple(rows[0])
-        connection.execute(_statement(connection.dialect.name, rule, columns), sorted(rows, key=lambda row: tuple(row[key] for key in keys)))
+def upsert(connection: Connection, rule: Rule, rows: Iterable[Row]) -> None:
+    """Write `rows`, which all have the same columns, by `rule`; sorted by key, so that two writers meet them in one order."""
+    kept = _newest(rule, rows)
+    if kept:
+        connection.execute(_statement(connection.dialect.name, rule, tuple(kept[0])), kept)
+
+
+def _newest(rule: Rule, rows: Iterable[Row]) -> list[Row]:
+    """Return one row a key, sorted by key: the one that the statement would leave."""
+    keys = itemgetter(*(column.name for column in rule.table.primary_key.columns))
+    kept: dict[Any, Row] = {}
+    for row in rows:
+        before = kept.setdefault(keys(row), row)
+        if rule.order and _rank(rule, row) > _rank(rule, before):
+            kept[keys(row)] = row
+    return [kept[key] for key in sorted(kept)]
+
+
+def _rank(rule: Rule, row: Row) -> tuple[Any, ...]:
+    return (*(row[name] for name in rule.order), bool(rule.tie) and row[rule.tie] is not None)
 
 
 @cache
@@ -66,12 +79,7 @@ def _assignments(rule: Rule, changed: list[str], incoming: Mapping[str, ColumnEl
         return []
     newer = _newer(rule, incoming)
     ordered = [name for name in changed if name not in rule.order] + list(reversed(rule.order))
-    return [(name, _merged(rule.table.c[name], incoming[name], newer, largest=name in rule.largest)) for name in ordered]
-
-
-def _merged(old: Column[Any], new: ColumnElement[Any], newer: ColumnElement[bool], *, largest: bool) -> ColumnElement[Any]:
-    better = or_(old.is_(None), new > old) if largest else newer
-    return case((better, new), else_=old)
+    return [(name, case((newer, incoming[name]), else_=rule.table.c[name])) for name in ordered]
 
 
 def _newer(rule: Rule, incoming: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:

@@ -119,7 +119,6 @@ def _create_tasks() -> None:
         sa.Column("try_number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", Id(32), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("is_late", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.String(1000), nullable=False),
         sa.Column("execution_id", Id(), nullable=False),
         sa.Column("queue", Id(), nullable=False),
@@ -134,6 +133,8 @@ def _create_tasks() -> None:
         sa.Column("facts", JsonText()),
         sa.Column("started_at", UtcDateTime()),
         sa.Column("ended_at", UtcDateTime()),
+        sa.Column("late", JsonText()),
+        sa.Column("late_seq", sa.BigInteger()),
         sa.PrimaryKeyConstraint("run_key", "task_id", "try_number", name=op.f("pk_task_try")),
         sqlite_with_rowid=False, **OPTIONS,
     )

@@ -1,0 +1,222 @@
+"""The archive of task logs on the hub: writes what the log stream brings, and gives it to readers while it grows.
+
+The file is its own record: its size is how far the log is archived, so a new archive goes on where the one before it ended. A log
+that is whole is made read-only (0440); until then the file has 0640.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from rqflow import clock, logs
+from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.exceptions import UsageError
+from rqflow.recorder.logpath import checked
+from rqflow.recorder.loop import keep_running
+
+logger = logging.getLogger(__name__)
+
+GROWING, WHOLE, FOLDER = 0o640, 0o440, 0o750
+#: Bytes of pieces that came before their turn which the archive keeps; what is beyond, their senders send again.
+WAITING_BYTES = 16 << 20
+#: Executions whose beginning in their file is kept in mind; of others it is asked again.
+MOST_BASES = 10_000
+#: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
+_HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
+#: Seconds between two looks at a growing log, and for which a reader waits for the rest of one whose try has ended.
+EVERY, PATIENCE = 0.1, 10.0
+
+
+class LogArchive:
+    """The one writer of the logs below `folder`; the leading hub runs it."""
+
+    def __init__(self, stream: LogStream, folder: Path) -> None:
+        """Archive what `stream` brings."""
+        self.stream = stream
+        self.folder = folder
+        #: Bytes written since the start, for metrics.
+        self.archived = 0
+        self._bases: dict[str, int] = {}
+        self._waiting: dict[str, dict[int, LogChunk]] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Archive until `stop` is set; what is not written by then stays in the stream."""
+        keep_running(self.step, stop, name="log archive")
+
+    def step(self, block_ms: int = 1000) -> int:
+        """Write what has come, waiting up to `block_ms` for it; return the number of pieces.
+
+        Raises OSError when the disk is full or refuses: nothing is acknowledged, and the senders wait.
+        """
+        entries = self.stream.read(block_ms=block_ms)
+        if not entries:
+            return 0
+        by_path: dict[str, list[LogChunk]] = {}
+        for _, chunk in entries:
+            by_path.setdefault(chunk.path, []).append(chunk)
+        archived: dict[str, int] = {}
+        whole: set[str] = set()
+        for path, chunks in by_path.items():
+            self._write(path, chunks, archived, whole)
+        self.stream.acknowledge(archived, entries[-1][0], whole=whole)
+        for execution_id in whole:
+            self._bases.pop(execution_id, None)
+        return len(entries)
+
+    def _write(self, path: str, chunks: Sequence[LogChunk], archived: dict[str, int], whole: set[str]) -> None:
+        """Write the pieces of one file; note how far each execution got, and which are complete."""
+        try:
+            target = self.folder / checked(path)
+            descriptor = _open(target)
+        except (UsageError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _HOPELESS:
+                raise
+            logger.error("a log is dropped: %s", error, extra=logs.context("log_dropped", path=path))
+            archived.update({chunk.execution_id: chunk.offset + len(chunk.data) for chunk in chunks})
+            return
+        try:
+            for chunk in chunks:
+                self._place(descriptor, chunk, archived, whole)
+        finally:
+            os.close(descriptor)
+
+    def _place(self, descriptor: int, chunk: LogChunk, archived: dict[str, int], whole: set[str]) -> None:
+        """Write what the file lacks of a piece, and then the pieces that waited for it; one beyond the file's end waits."""
+        base = self._base(descriptor, chunk)
+        size = os.fstat(descriptor).st_size
+        next_one: LogChunk | None = chunk
+        while next_one and base + next_one.offset <= size:
+            end = base + next_one.offset + len(next_one.data)
+            if end > size:
+                _append(descriptor, next_one.data[size - end:], size)
+                self.archived += end - size
+                size = end
+            if next_one.last and size == end:
+                os.fchmod(descriptor, WHOLE)
+                whole.add(chunk.execution_id)
+            next_one = self._next_waiting(chunk.execution_id, size - base)
+        if next_one:
+            self._wait(next_one)
+        archived[chunk.execution_id] = size - base
+
+    def _base(self, descriptor: int, chunk: LogChunk) -> int:
+        """Return where in the file this execution's log begins.
+
+        A try has a second execution when it gave its slot back (reschedule) or went back to its queue: its log follows the first.
+        """
+        known = self._bases.get(chunk.execution_id)
+        if known is not None:
+            return known
+        size = os.fstat(descriptor).st_size
+        base = 0
+        if size:
+            remembered = self.stream.bases([chunk.execution_id]).get(chunk.execution_id)
+            if remembered is not None:
+                base = remembered
+            elif chunk.offset == 0 and not (chunk.data and os.pread(descriptor, len(chunk.data), 0) == chunk.data[:size]):
+                base = self.stream.keep_base(chunk.execution_id, size)
+        self._bases[chunk.execution_id] = base
+        if len(self._bases) > MOST_BASES:
+            del self._bases[next(iter(self._bases))]
+        return base
+
+    def _wait(self, chunk: LogChunk) -> None:
+        """Keep a piece until the one before it comes; when there are too many, those of the execution that waits longest go."""
+        self._waiting.setdefault(chunk.execution_id, {})[chunk.offset] = chunk
+        while sum(len(piece.data) for pieces in self._waiting.values() for piece in pieces.values()) > WAITING_BYTES:
+            del self._waiting[next(iter(self._waiting))]
+
+    def _next_waiting(self, execution_id: str, offset: int) -> LogChunk | None:
+        """Take the first waiting piece of an execution that reaches beyond `offset`, or ends the log; drop those before it."""
+        pieces = self._waiting.get(execution_id, {})
+        for start in sorted(pieces):
+            piece = pieces.pop(start)
+            if start + len(piece.data) > offset or piece.last:
+                return piece
+        self._waiting.pop(execution_id, None)
+        return None
+
+
+class LogReader:
+    """Reads logs below the archive's folder, whole or while they grow; knows nothing of Redis."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read below `folder`."""
+        self.folder = folder
+
+    def size(self, path: PurePosixPath) -> int:
+        """Return how many bytes of the log are archived; 0 when it has not begun."""
+        try:
+            return (self.folder / path).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def is_whole(self, path: PurePosixPath) -> bool:
+        """Tell whether the end of the log is archived too."""
+        try:
+            return not stat.S_IMODE((self.folder / path).stat().st_mode) & stat.S_IWUSR
+        except FileNotFoundError:
+            return False
+
+    def read(self, path: PurePosixPath, offset: int = 0, limit: int = 1 << 16) -> bytes:
+        """Return up to `limit` bytes from `offset` on; a negative offset counts from the end. Empty when there are none."""
+        try:
+            with (self.folder / path).open("rb") as file:
+                file.seek(max(self.size(path) + offset, 0) if offset < 0 else offset)
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def follow(self, path: PurePosixPath, is_finished: Callable[[], bool], *, offset: int = 0, patience: float = PATIENCE) -> Iterator[bytes]:
+        """Yield the log from `offset` on as it grows, until the try `is_finished` and all of its log is archived.
+
+        The end of a log may never come, when its machine is gone: then it ends `patience` seconds after the last byte.
+        """
+        quiet_since, is_over = clock.monotonic(), False
+        while True:
+            data = self.read(path, offset)
+            if data:
+                offset += len(data)
+                quiet_since, is_over = clock.monotonic(), False
+                yield data
+            elif is_over:
+                return
+            else:
+                # Asked before the last look at the file: what came in between is still read.
+                is_over = is_finished() and (self.is_whole(path) or clock.monotonic() - quiet_since > patience)
+                if not is_over:
+                    clock.sleep(EVERY)
+
+
+def _open(target: Path) -> int:
+    """Open the log for reading and writing; make it, and its folders, where they are not. A whole one becomes growing again."""
+    try:
+        return _opened(target)
+    except FileNotFoundError:
+        for folder in reversed(target.parents):
+            if not folder.is_dir():
+                folder.mkdir(FOLDER, exist_ok=True)
+        return _opened(target)
+    except PermissionError:
+        target.chmod(GROWING)
+        return _opened(target)
+
+
+def _opened(target: Path) -> int:
+    return os.open(target, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, GROWING)
+
+
+def _append(descriptor: int, data: bytes, size: int) -> None:
+    """Write `data` behind the `size` bytes that the file has."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != GROWING:
+        os.fchmod(descriptor, GROWING)
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, size)
+        view, size = view[written:], size + written

@@ -1,0 +1,39 @@
+"""The loop that recorder and log archive share: go on whatever happens, wait longer after each failure in a row."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+from tenacity import RetryCallState, RetryError, Retrying, sleep_using_event, stop_when_event_set, wait_random_exponential
+
+from rqflow import logs
+from rqflow.exceptions import RqflowError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of the first wait after a failure, and of the longest.
+FIRST_WAIT, LONGEST_WAIT = 0.2, 15.0
+
+
+def keep_running(step: Callable[[], int], stop: threading.Event, *, name: str) -> None:
+    """Call `step` until `stop` is set. `step` blocks for a moment when there is nothing to do; its errors are logged and it is tried again."""
+    def log_trouble(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        extra = logs.context("loop_failed", loop=name, failures=state.attempt_number)
+        if isinstance(error, RqflowError | RedisError | OSError):
+            logger.warning("%s waits: %s", name, error, extra=extra)
+        else:
+            logger.error("%s failed and goes on", name, exc_info=error, extra=extra)
+
+    retrying = Retrying(
+        sleep=sleep_using_event(stop), stop=stop_when_event_set(stop), wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+        before_sleep=log_trouble,
+    )
+    while not stop.is_set():
+        try:
+            retrying(step)
+        except RetryError:
+            return

@@ -1,0 +1,209 @@
+"""Events as the broker's steps write them, read into rows of the history. Pure: nothing is written here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rqflow import clock
+from rqflow.states import TERMINAL_STATES, RunState, TaskState
+from rqflow.store import events as event_log
+from rqflow.store.tables import KEY, LINE
+from rqflow.store.types import ID_LENGTH, clean
+
+Event = Mapping[str, Any]
+Row = dict[str, Any]
+
+#: Facts of a try that have a column, with the largest value that fits there.
+_INTEGERS = {"pid": 1 << 31, "exit_code": 1 << 31, "signal": 1 << 31, "max_rss_bytes": 1 << 63, "log_bytes": 1 << 63}
+_ENDS = TERMINAL_STATES | {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}
+
+
+@dataclass(slots=True)
+class Batch:
+    """What some events change, as rows of the tables; several of one key may be there, store/ keeps the newest."""
+
+    #: {run_key: (dag_id, run_id)} of every run that was spoken of.
+    runs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    run_states: list[Row] = field(default_factory=list)
+    task_states: list[Row] = field(default_factory=list)
+    tries: list[Row] = field(default_factory=list)
+    #: Ends that came too late, and those of them that name their task by its index only: {(run_key, index): rows}.
+    late: list[Row] = field(default_factory=list)
+    late_by_index: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
+    xcoms: list[Row] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
+    #: Events that cannot be read, with the reason.
+    unreadable: list[tuple[Event, str]] = field(default_factory=list)
+
+
+def read(events: Iterable[Event]) -> Batch:
+    """Return what `events` change. One that cannot be read is kept as such and disturbs no other."""
+    batch = Batch()
+    for event in events:
+        try:
+            reader = _READERS.get(event["kind"])
+            if reader is None:
+                raise ValueError(f"unknown kind {event['kind']!r}")
+            reader(batch, event)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            batch.unreadable.append((event, f"{type(error).__name__}: {error}"))
+    return batch
+
+
+def _read_run(batch: Batch, event: Event) -> None:
+    state, seq = RunState(event["state"]), _seq(event)
+    row = {
+        "run_key": _id(event, "run", KEY), "dag_id": _id(event, "dag"), "run_id": _id(event, "run_id"), "state": state.value, "seq": seq,
+        "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"),
+    }
+    log = _log_row(event, event_log.RUN, seq)
+    _know_run(batch, event)
+    batch.run_states.append(row)
+    batch.log.append(log)
+
+
+def _read_task(batch: Batch, event: Event) -> None:
+    state, seq = TaskState(event["state"]), _seq(event)
+    row = {
+        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "task_index": _small(event, "index"), "state": state.value,
+        "try_number": _small(event, "try"), "seq": seq, "max_tries": _small(event, "max_tries") if event.get("max_tries") else 1,
+        "queue": _text(event, "queue"), "pool": _text(event, "pool"), "worker": _text(event, "worker"), "execution_id": _text(event, "execution"),
+        "reason": _reason(event), "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"), "updated_at": _at(event, seq),
+    }
+    log = _log_row(event, event_log.TASK, seq)
+    _know_run(batch, event)
+    batch.task_states.append(row)
+    if _is_of_try(event, state):
+        batch.tries.append(_try_row(event, row))
+    batch.log.append(log)
+
+
+def _read_late(batch: Batch, event: Event) -> None:
+    seq, key = _seq(event), _id(event, "run", KEY)
+    told = {name: event[name] for name in ("state", "execution", "worker", "reason", "started_at", "ended_at") if event.get(name)}
+    row = {"run_key": key, "try_number": _small(event, "try"), "late": {**told, "facts": _facts(event)}, "late_seq": seq}
+    log = _log_row(event, event_log.LATE, seq)
+    if event.get("dag") and event.get("run_id"):
+        _know_run(batch, event)
+    if event.get("task"):
+        batch.late.append({**row, "task_id": _id(event, "task")})
+    else:
+        batch.late_by_index.setdefault((key, _small(event, "index")), []).append(row)
+    batch.log.append(log)
+
+
+def _read_xcom(batch: Batch, event: Event) -> None:
+    seq, value = _seq(event), event["value"]
+    text = value if value is None or isinstance(value, str) else json.dumps(value)
+    row = {
+        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text if text is None else clean(text),
+        "seq": seq, "updated_at": _at(event, seq),
+    }
+    _know_run(batch, event)
+    batch.xcoms.append(row)
+
+
+_READERS = {"run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom}
+
+
+def _know_run(batch: Batch, event: Event) -> None:
+    batch.runs[_id(event, "run", KEY)] = (_id(event, "dag"), _id(event, "run_id"))
+
+
+def _is_of_try(event: Event, state: TaskState) -> bool:
+    """Tell whether the event begins or ends a try. Marks, skips and the like tell of a task instance, but no worker had it."""
+    return state in {TaskState.RUNNING, TaskState.LOST} or (state in _ENDS and "facts" in event)
+
+
+def _try_row(event: Event, row: Row) -> Row:
+    facts = _facts(event)
+    known: Row = {name: _integer(facts, name, limit) for name, limit in _INTEGERS.items()}
+    known["cpu_seconds"] = _number(facts, "cpu_seconds")
+    known["host"] = clean(str(facts.pop("host", "")), ID_LENGTH)
+    facts.pop("worker", None)
+    shared = ("run_key", "task_id", "try_number", "state", "seq", "reason", "execution_id", "queue", "worker", "started_at", "ended_at")
+    return {**{name: row[name] for name in shared}, **known, "facts": facts or None}
+
+
+def _log_row(event: Event, kind: str, seq: int) -> Row:
+    number = None if event.get("try") is None else _small(event, "try")
+    what = (event["run"], event.get("task"), event.get("index"), number, event["state"], event.get("execution"))
+    return {
+        "seq": seq, "source": event_log.source_of(kind, *what), "kind": kind, "event": _text(event, "state"), "dag_id": _text(event, "dag"),
+        "run_key": _id(event, "run", KEY), "task_id": _text(event, "task"), "try_number": number, "who": _text(event, "worker"),
+        "detail": _reason(event),
+    }
+
+
+def _reason(event: Event) -> str:
+    return clean(str(event.get("reason") or ""), LINE)
+
+
+def _small(event: Event, name: str) -> int:
+    """Return a number of tries or tasks."""
+    number = int(event[name])
+    if not 0 <= number < 1 << 31:
+        raise ValueError(f"{name} is out of range: {number}")
+    return number
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """Return the facts; Lua writes an empty table as a list."""
+    facts = event.get("facts")
+    return dict(facts) if isinstance(facts, Mapping) else {}
+
+
+def _integer(facts: dict[str, Any], name: str, limit: int) -> int | None:
+    """Take a fact out when it is a whole number that its column holds; what is not stays among the others."""
+    try:
+        value = int(facts[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if abs(value) >= limit:
+        return None
+    del facts[name]
+    return value
+
+
+def _number(facts: dict[str, Any], name: str) -> float | None:
+    try:
+        value = float(facts[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not math.isfinite(value):
+        return None
+    del facts[name]
+    return value
+
+
+def _id(event: Event, name: str, limit: int = ID_LENGTH) -> str:
+    """Return the id as it is: a shortened one would name something else."""
+    value = event[name]
+    if not isinstance(value, str) or not value or len(value) > limit or clean(value) != value:
+        raise ValueError(f"{name} is no id: {value!r}")
+    return value
+
+
+def _text(event: Event, name: str) -> str:
+    return clean(str(event.get(name) or ""), ID_LENGTH)
+
+
+def _seq(event: Event) -> int:
+    seq = int(event["seq"])
+    if not 0 <= seq < 1 << 63:
+        raise ValueError(f"seq is out of range: {seq}")
+    return seq
+
+
+def _time(event: Event, name: str) -> datetime | None:
+    value = event.get(name)
+    return clock.from_micros(value) if value else None
+
+
+def _at(event: Event, seq: int) -> datetime:
+    return _time(event, "at") or clock.from_micros(seq)

@@ -1,0 +1,105 @@
+"""The recorder: takes events off the stream, writes them into the history, and acknowledges them after the commit.
+
+Any number of recorders may run at the same time, in the hub and in workers that have a database URL: they share the events, and one
+takes over what another was given and did not acknowledge. On SQLite, which has one writer at a time, only the leading hub records.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rqflow import clock, logs
+from rqflow.broker.events import Entry, EventStream
+from rqflow.exceptions import RqflowError
+from rqflow.recorder.apply import apply, keep
+from rqflow.recorder.loop import keep_running
+from rqflow.recorder.reading import Event
+from rqflow.store.engine import Engine, run_in_transaction
+
+logger = logging.getLogger(__name__)
+
+#: Stream entries that are taken at once, and events that are written in one transaction.
+ENTRIES, EVENTS = 200, 200
+#: Seconds between two trims of the stream.
+TRIM_SECONDS = 1.0
+
+
+class Recorder:
+    """One consumer of the event stream, under a name that no other process uses."""
+
+    def __init__(self, stream: EventStream, engine: Engine, consumer: str, *, take_over_after: timedelta = timedelta(seconds=15)) -> None:
+        """Record from `stream` into `engine`; what another consumer holds for longer than `take_over_after` is taken over."""
+        self.stream = stream
+        self.engine = engine
+        self.consumer = consumer
+        #: Events written since the start, and entries taken over from others: for metrics.
+        self.recorded = 0
+        self.taken_over = 0
+        self._idle_ms = int(take_over_after / timedelta(milliseconds=1))
+        self._look_every = take_over_after.total_seconds() / 3
+        self._next_look = 0.0
+        self._next_trim = 0.0
+        # After a start under the same name, and after a failure, entries are ours that the stream does not give again by itself.
+        self._behind = True
+
+    def run(self, stop: threading.Event) -> None:
+        """Record until `stop` is set; what is not committed by then stays in the stream."""
+        keep_running(self.step, stop, name="recorder")
+
+    def step(self, block_ms: int = 1000) -> int:
+        """Record what there is, waiting up to `block_ms` for it; return the number of events.
+
+        Raises StoreError or Conflict when the database cannot be used now: nothing is lost, the next step begins with the same events.
+        """
+        entries = self._take(block_ms)
+        was_behind, self._behind = self._behind, True
+        events = [event for _, found in entries for event in found]
+        for at in range(0, len(events), EVENTS):
+            self._record(events[at:at + EVENTS])
+        self.stream.acknowledge([entry_id for entry_id, _ in entries])
+        self._behind = was_behind
+        self._trim()
+        return len(events)
+
+    def _take(self, block_ms: int) -> list[Entry]:
+        """Return our own leftovers, else those of a recorder that died, else what is new."""
+        if self._behind:
+            entries = self.stream.pending(self.consumer, ENTRIES)
+            if entries:
+                return entries
+            self._behind = False
+        now = clock.monotonic()
+        if now >= self._next_look:
+            entries = self.stream.take_over(self.consumer, self._idle_ms, ENTRIES)
+            if entries:
+                self.taken_over += len(entries)
+                logger.info("%d entries of another recorder taken over", len(entries), extra=logs.context("events_taken_over", count=len(entries)))
+                return entries
+            self._next_look = now + self._look_every
+        return self.stream.read(self.consumer, ENTRIES, block_ms)
+
+    def _record(self, events: Sequence[Event]) -> None:
+        """Write events in one transaction. If one of them upsets the database, that one alone is kept aside, as evidence."""
+        try:
+            run_in_transaction(self.engine, lambda connection: apply(connection, events))
+        except RqflowError:
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                half = len(events) // 2
+                self._record(events[:half])
+                self._record(events[half:])
+                return
+            logger.exception("an event upsets the database", extra=logs.context("event_refused"))
+            problem = f"{type(error).__name__}: {error}"
+            run_in_transaction(self.engine, lambda connection: keep(connection, events[0], problem))
+        self.recorded += len(events)
+
+    def _trim(self) -> None:
+        now = clock.monotonic()
+        if now >= self._next_trim:
+            self.stream.trim()
+            self._next_trim = now + TRIM_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 from rqflow.dag.arguments import ABSENT
 from rqflow.dag.graph import find_cycle, topological_order
@@ -13,7 +14,7 @@ from rqflow.dag.params import values_of
 from rqflow.dag.plain import plain
 from rqflow.dag.problems import Place, noting, report, warn
 from rqflow.dag.task import BaseOperator
-from rqflow.dag.timetable import UNSUPPORTED, schedule_text
+from rqflow.dag.timetable import UNSUPPORTED, schedule_text, zone
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.weights import effective_weights
 from rqflow.exceptions import DagLoadError
@@ -53,6 +54,10 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
     start, end = dag.argument("start_date"), dag.argument("end_date")
     if start and end and end < start:
         report(f"DAG {dag.dag_id}: end_date {end} lies before start_date {start}", dag.origin)
+    try:
+        zone(dag.timezone)
+    except (ValueError, ZoneInfoNotFoundError):
+        report(f"DAG {dag.dag_id}: the time zone {dag.timezone!r} of its start_date is not known here", dag.origin)
     frame = _Frame(dag, topological_order(upstream), generation, default_queue)
     timeout = dag.argument("dagrun_timeout")
     return Version(

@@ -68,6 +68,8 @@ class BashOperator(BaseOperator):
         self.skip_exit_code = _codes(skip_exit_code if skip_on_exit_code == SKIP_EXIT_CODE else skip_on_exit_code)
         if (bash_command is None) == (bash_file is None):
             report(f"task {self.task_id}: BashOperator needs either bash_command or bash_file", self.origin)
+        elif isinstance(bash_command, list | tuple | dict | bytes):
+            report(f"task {self.task_id}: bash_command must be text, not {bash_command!r}", self.origin)
         elif isinstance(bash_command, str) and "\0" in bash_command:
             report(f"task {self.task_id}: bash_command holds a NUL character, which no command may", self.origin)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,3 +74,25 @@ def task_fields(version: Version, task: TaskSpec) -> dict[str, Any]:
         "outputs": list(task.outputs), "owner": task.owner, "unsupported": task.unsupported,
         "fields": {name: value for name, value in task.fields.items() if name in task.template_fields},
     }
+
+
+def environment(version: Version, task: TaskSpec, run: RunInfo | None) -> dict[str, str]:
+    """Return the variables that the task itself sets, rendered when its run is known."""
+    fields = dict(task.fields) if run is None else rendered(version, task, run)
+    own = fields.get("env") or {}
+    return {str(name): str(value) for name, value in own.items()}
+
+
+def indented(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tasks of a DAG below the first one that each follows, with `shown`: the id, indented by its depth."""
+    by_id = {row["task_id"]: row for row in rows}
+    children: dict[str, list[str]] = {}
+    for row in rows:
+        children.setdefault(row["upstream"][-1] if row["upstream"] else "", []).append(row["task_id"])
+    ordered: list[dict[str, Any]] = []
+    rest = [(name, 0) for name in reversed(children.get("", []))]
+    while rest:
+        name, depth = rest.pop()
+        ordered.append(by_id[name] | {"shown": "  " * depth + name})
+        rest += [(child, depth + 1) for child in reversed(children.get(name, []))]
+    return ordered

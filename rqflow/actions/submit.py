@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rqflow.actions import pools
 from rqflow.broker.broker import Broker
 from rqflow.dag import loader, timetable
-from rqflow.dag.loader import Loaded
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError, UsageError
 from rqflow.settings import Settings
 from rqflow.store import dags, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What came of loading one file: its DAGs, or the problems that it has, each as `file:line: message`."""
+
+    file: Path
+    versions: tuple[Version, ...] = ()
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,31 +66,41 @@ def _may_hold_a_dag(file: Path) -> bool:
     return b"dag" in text and (b"rqflow" in text or b"airflow" in text)
 
 
-def read(paths: Sequence[Path], settings: Settings) -> Read:
-    """Load all DAG files that `paths` name; raises DagLoadError with the problems of all of them."""
-    loaded: list[Loaded] = []
-    problems: list[str] = []
+def survey(paths: Sequence[Path], settings: Settings) -> list[Report]:
+    """Load all DAG files that `paths` name and report on each; raises UsageError for a path that does not exist."""
+    reports = []
     for file, folder in files(paths):
         try:
-            loaded.append(loader.load(file, settings, root=folder))
+            loaded = loader.load(file, settings, root=folder)
         except DagLoadError as error:
-            problems += error.problems
-    versions = tuple(version for one in loaded for version in one.versions)
-    problems += _twice(versions)
+            reports.append(Report(file=file, errors=tuple(error.problems)))
+        else:
+            reports.append(Report(file=file, versions=loaded.versions, warnings=tuple(map(str, loaded.warnings)),
+                                  unsupported=tuple(map(str, loaded.unsupported))))
+    doubled = _twice(reports)
+    return [replace(report, errors=(*report.errors, *doubled[report.file])) if report.file in doubled else report for report in reports]
+
+
+def read(paths: Sequence[Path], settings: Settings) -> Read:
+    """Load all DAG files that `paths` name; raises DagLoadError with the problems of all of them."""
+    reports = survey(paths, settings)
+    problems = [problem for report in reports for problem in report.errors]
     if problems:
         raise DagLoadError(problems)
-    return Read(versions=versions, warnings=tuple(str(w) for one in loaded for w in one.warnings),
-                unsupported=tuple(str(u) for one in loaded for u in one.unsupported))
+    return Read(versions=tuple(version for report in reports for version in report.versions),
+                warnings=tuple(warning for report in reports for warning in report.warnings),
+                unsupported=tuple(name for report in reports for name in report.unsupported))
 
 
-def _twice(versions: Iterable[Version]) -> list[str]:
-    """Return a problem for each DAG id that two files have."""
-    seen: dict[str, str] = {}
-    problems = []
-    for version in versions:
-        if version.dag_id in seen and seen[version.dag_id] != version.file:
-            problems.append(f"{version.file}:1: the DAG {version.dag_id} is in {seen[version.dag_id]} too")
-        seen[version.dag_id] = version.file
+def _twice(reports: Iterable[Report]) -> dict[Path, list[str]]:
+    """Return {file: problems} of the files with a DAG id that a file before it has too."""
+    seen: dict[str, Path] = {}
+    problems: dict[Path, list[str]] = {}
+    for report in reports:
+        for version in report.versions:
+            first = seen.setdefault(version.dag_id, report.file)
+            if first != report.file:
+                problems.setdefault(report.file, []).append(f"{report.file}:1: the DAG {version.dag_id} is in {first} too")
     return problems
 
 

@@ -85,11 +85,9 @@ class Follower:
         note(f"run {ended.run_id} of {ended.dag_id}: {ended.state.value} in {duration(ended.duration)}")
 
     def _tail(self, ended: Run, task: TaskInstance) -> None:
-        file = logs.path(self.services.settings, ended, task.task_id, task.try_number)
-        if file.is_file() and self.printer.format == "table":
-            note(f"==> end of the log of {task.task_id}, try {task.try_number} ({file}) <==")
-            start = max(file.stat().st_size - TAIL_BYTES, 0)
-            note(b"".join(logs.read(self.services.settings, ended, task.task_id, task.try_number, start=start)).decode("utf-8", "replace"))
+        tail = logs.tail(self.services.settings, ended, task, TAIL_BYTES) if self.printer.format == "table" else b""
+        if tail:
+            note(f"==> end of the log of {task.task_id}, try {task.try_number} <==\n{tail.decode('utf-8', 'replace')}")
 
     def _unless_stalled(self, run: RunInfo, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
         """Pass the snapshots on; raise NotFinished when the run has waited for a while on queues that nobody serves."""

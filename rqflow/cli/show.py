@@ -18,6 +18,12 @@ TASK_COLUMNS = [
     Column("reason", "REASON"), Column("operator", "OPERATOR", wide=True), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
     Column("worker", "WORKER", wide=True), Column("started_at", "STARTED", wide=True), Column("ended_at", "ENDED", wide=True),
 ]
+TRY_COLUMNS = [
+    Column("try_number", "TRY"), Column("state", "STATE"), Column("duration", "DURATION", show=duration), Column("exit_code", "EXIT"),
+    Column("signal", "SIGNAL"), Column("host", "HOST"), Column("started_at", "STARTED"), Column("reason", "REASON"),
+    Column("cpu_seconds", "CPU S", wide=True), Column("max_rss_bytes", "MAX RSS", wide=True), Column("log_bytes", "LOG", wide=True),
+    Column("worker", "WORKER", wide=True), Column("pid", "PID", wide=True),
+]
 _TIMES = ("logical_date", "data_interval_start", "data_interval_end", "created_at", "started_at", "ended_at")
 
 

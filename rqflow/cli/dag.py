@@ -1,0 +1,140 @@
+"""rqflow dag: definitions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from rqflow.actions import describe, query
+from rqflow.actions import submit as action
+from rqflow.actions.submit import Report
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import MOMENT
+from rqflow.dag.version import Version
+from rqflow.deploy.services import open_database
+from rqflow.exceptions import UsageError
+from rqflow.store import dags
+from rqflow.store.dags import DagFilter
+from rqflow.store.engine import reading
+
+LIST_COLUMNS = [
+    Column("dag_id", "DAG"), Column("schedule", "SCHEDULE"), Column("owner", "OWNER"), Column("tags", "TAGS"), Column("file", "FILE"),
+    Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True),
+]
+TASK_COLUMNS = [
+    Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
+    Column("upstream", "UPSTREAM", show=", ".join), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
+    Column("retries", "RETRIES", wide=True),
+]
+
+
+@click.group()
+def dag() -> None:
+    """Validate, list, show and test DAGs."""
+
+
+@dag.command()
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", help="How problems are written.")
+@pass_app
+def validate(app: App, paths: tuple[Path, ...], strict: bool, style: str) -> None:
+    """Load DAG files and report every problem as file:line: message. Needs no service; exit 6 when there are problems."""
+    reports = action.survey(paths, app.settings)
+    if style == "json":
+        output.line(json.dumps([_plain(report) for report in reports], indent=2, ensure_ascii=False))
+    else:
+        for report in reports:
+            _tell(report, is_github=style == "github")
+    bad = any(report.errors or report.unsupported or (strict and report.warnings) for report in reports)
+    click.get_current_context().exit(6 if bad else 0)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    return {"file": str(report.file), "dags": [version.dag_id for version in report.versions], "errors": list(report.errors),
+            "warnings": list(report.warnings), "unsupported": list(report.unsupported)}
+
+
+def _tell(report: Report, *, is_github: bool) -> None:
+    for kind, lines in (("error", (*report.errors, *report.unsupported)), ("warning", report.warnings)):
+        for line in lines:
+            if is_github:
+                file, _, rest = line.partition(":")
+                number, _, message = rest.partition(": ")
+                output.line(f"::{kind} file={file},line={number}::{message}")
+            else:
+                output.line(f"{line}" if kind == "error" else f"warning: {line}")
+    if not is_github:
+        for version in report.versions:
+            output.line(f"{report.file}: DAG {version.dag_id} with {len(version.tasks)} tasks")
+
+
+@dag.command("list")
+@click.option("--tag", "tags", multiple=True, help="Only DAGs with this tag; repeatable.")
+@click.option("--owner", help="Only DAGs of this owner.")
+@click.option("--search", "text", help="Only DAGs with this in their name or description.")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer, tags: tuple[str, ...], owner: str | None, text: str | None) -> None:
+    """List the DAGs that were submitted."""
+    with open_database(app.settings) as engine, reading(engine) as connection:
+        found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text))
+    printer.records(map(asdict, found), LIST_COLUMNS)
+
+
+@dag.command()
+@click.argument("name", metavar="DAG|FILE")
+@click.option("--at", type=MOMENT, help="Render the template fields for this logical date too.")
+@output.listing
+@pass_app
+def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
+    """Show a submitted DAG, or every DAG of a file without any service: schedule, tasks, edges, groups, template fields."""
+    if not is_file(name):
+        with open_database(app.settings) as engine:
+            _print(printer, [describe.dag(query.find_version(engine, name), at)])
+        return
+    reports = action.survey([Path(name)], app.settings)
+    shown = [describe.dag(version, at) for report in reports for version in report.versions]
+    errors = [problem for report in reports for problem in report.errors]
+    notes = {"errors": errors + [problem for report in reports for problem in report.unsupported],
+             "warnings": [warning for report in reports for warning in report.warnings]}
+    if printer.format == "json":
+        printer.record({"file": name, "dags": shown, **notes}, name="file")
+    else:
+        _print(printer, shown)
+        for problem in (*notes["errors"], *notes["warnings"]):
+            output.note(problem)
+    click.get_current_context().exit(6 if errors else 0)
+
+
+def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
+    for one in shown:
+        printer.record(one, name="dag_id")
+        if printer.format in {"table", "wide"}:
+            printer.blank()
+            tasks = one["tasks"]
+            printer.records(tasks if isinstance(tasks, list) else [], TASK_COLUMNS)
+
+
+def is_file(name: str) -> bool:
+    """Tell whether a DAG|FILE argument means a file: it exists, or looks like a path."""
+    return Path(name).exists() or name.endswith(".py") or "/" in name
+
+
+def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
+    """Return the version that a DAG|FILE argument names: of a file the only DAG in it, or the one that `dag_id` names."""
+    if not is_file(name):
+        with open_database(app.settings) as engine:
+            return query.find_version(engine, name)
+    found = action.read([Path(name)], app.settings).versions
+    chosen = [version for version in found if dag_id in {None, version.dag_id}]
+    if len(chosen) != 1:
+        raise UsageError(f"{name} has {len(chosen)} DAGs: {', '.join(version.dag_id for version in chosen)}", hint="Name one with --dag.")
+    return chosen[0]

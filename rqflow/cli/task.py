@@ -1,0 +1,116 @@
+"""rqflow task: tasks of DAGs and of runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from rqflow import clock
+from rqflow.actions import describe, logs, query, select
+from rqflow.actions.model import plain
+from rqflow.cli import output, show
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
+from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import MOMENT
+from rqflow.dag.version import Version
+from rqflow.deploy.services import open_services
+from rqflow.exceptions import DagNotFound, UsageError
+
+
+@click.group()
+def task() -> None:
+    """List, show, render and test tasks; read their logs.
+
+    RUN is a run id, the unique beginning of one, DAG@latest, DAG@last-failed or DAG@2026-11-23T00:00.
+    """
+
+
+@task.command("list")
+@click.argument("name", metavar="DAG|FILE|RUN")
+@click.option("--tree", is_flag=True, help="Indent each task below one that it follows.")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer, name: str, tree: bool) -> None:
+    """List the tasks of a DAG, of a file, or of a run with their states."""
+    version = _definition(app, name)
+    if version is not None:
+        rows = [describe.task_fields(version, spec) for spec in version.tasks]
+        columns = [*TASK_COLUMNS] if not tree else [Column("shown", "TASK"), *TASK_COLUMNS[1:]]
+        printer.records(describe.indented(rows) if tree else rows, columns)
+        return
+    with open_services(app.settings) as services:
+        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
+    printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
+
+
+def _definition(app: App, name: str) -> Version | None:
+    """Return the version of a DAG or FILE; None when `name` must be a run."""
+    if "@" in name and not is_file(name):
+        return None
+    try:
+        return version_named(app, name)
+    except DagNotFound:
+        return None
+
+
+@task.command("show")
+@click.argument("run_name", metavar="RUN")
+@click.argument("task_id", metavar="TASK")
+@click.option("--env", is_flag=True, help="Show the environment variables that rqflow adds for its tries.")
+@output.listing
+@pass_app
+def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) -> None:
+    """Show a task of a run with all its tries."""
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        found = logs.task_of(query.show(services.broker, services.engine, record.run_key), task_id)
+        version = query.version_of(services.broker, services.engine, record) if env else None
+    if version is not None:
+        variables = describe.environment(version, version.by_id[task_id], record.info)
+        printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
+        return
+    printer.record(plain(found), name="task_id")
+    if printer.format in {"table", "wide"}:
+        printer.blank()
+        printer.records([plain(one) for one in found.tries], show.TRY_COLUMNS)
+
+
+@task.command("logs")
+@click.argument("run_name", metavar="RUN")
+@click.argument("task_id", metavar="TASK")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the try has ended.")
+@click.option("--try", "number", type=int, help="Which try; the last one when not given.")
+@pass_app
+def logs_(app: App, run_name: str, task_id: str, follow: bool, number: int | None) -> None:
+    """Print the log of a try as it is, colours and all."""
+    with open_services(app.settings) as services:
+        found = query.show(services.broker, services.engine, query.find_run(services.engine, run_name).run_key)
+        number = number or max(logs.task_of(found, task_id).try_number, 1)
+        chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
+                  else logs.read(services.settings, found, task_id, number))
+        for chunk in chunks:
+            output.raw(chunk)
+
+
+@task.command()
+@click.argument("name", metavar="DAG|FILE|RUN")
+@click.argument("task_id", metavar="TASK")
+@click.argument("date", type=MOMENT, required=False)
+@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
+@output.listing
+@pass_app
+def render(app: App, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None) -> None:
+    """Show the template fields of a task as they are rendered for a logical date (now when none is given), or for a run."""
+    version = _definition(app, name) if dag_id is None else version_named(app, name, dag_id)
+    run = None
+    if version is None:
+        with open_services(app.settings) as services:
+            record = query.find_run(services.engine, name)
+            version, run = query.version_of(services.broker, services.engine, record), record.info
+        if run is None:
+            raise UsageError(f"of run {record.run_id} too little is known to render anything")
+    run = run or describe.run_at(version, date or clock.utcnow())
+    values = describe.rendered(version, version.tasks[select.one_task(version, task_id)], run, unsafe=app.settings.core.unsafe_templates)
+    printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])

@@ -2,16 +2,125 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
+from rqflow import exceptions
+from rqflow.cli.main import SUMMARIES, cli
 from rqflow.deploy import home
+from rqflow.exceptions import RqflowError
+from rqflow.settings import SECTIONS, keys, show
+from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
 
 ROOT = Path(__file__).parents[1]
+MADE = "<!-- Made from the code by scripts/docs: change the code, then run it. -->\n"
+
+
+def settings_page() -> str:
+    """Return the reference of the settings."""
+    lines = [MADE, "# Settings\n", "Read from `HOME/rqflow.cfg` (or `-c FILE`, `RQFLOW_CONFIG`), then from variables `RQFLOW__SECTION__KEY`, which win.",
+             "`RQFLOW__SECTION__KEY_FILE` names a file that holds the value. An unknown key is an error. `rqflow config list` shows what is in force.\n",
+             "Durations: `90s` `15m` `2h` `7d` `1h30m`. Sizes: `512` `48K` `16M` `1G`."]
+    section = ""
+    for name, field, _ in keys():
+        if name != section:
+            section = name
+            lines += [f"\n## [{name}]\n", f"{inspect.cleandoc(SECTIONS[name].__doc__ or '')}\n", "| key | default | meaning |", "|---|---|---|"]
+        default = f"`{show(field.default)}`" if show(field.default) else "(empty)"
+        lines.append(f"| `{field.name}` | {default} | {field.metadata['help'].replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """Return the reference of the commands."""
+    lines = [MADE, "# Commands\n", "Options before the command hold for all of them. Data goes to stdout, messages to stderr; `-o json` is on every list and show.\n"]
+    context = click.Context(cli, info_name="rqflow")
+    lines += ["## rqflow\n", *_options(cli, context)]
+    for name in SUMMARIES:
+        command = cli.get_command(context, name)
+        assert command
+        lines += _command(command, click.Context(command, parent=context, info_name=name))
+    lines += ["\n## Names of Airflow 1.7\n", "Accepted, hidden from `--help`; each says its new name on stderr.\n", "| old | new |", "|---|---|"]
+    lines += [f"| `rqflow {old}` | `rqflow {' '.join(new)}` |" for old, new in cli.aliases.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield f"\n## {context.command_path}\n"
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"`{context.command_path} {usage}`\n"
+    yield inspect.cleandoc(command.help or "").replace("\f", "") + "\n"
+    yield from _options(command, context)
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            if not child.hidden:
+                yield from _command(child, click.Context(child, parent=context, info_name=name))
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    rows = [record for parameter in command.params if (record := parameter.get_help_record(context))]
+    if rows:
+        yield "| option | meaning |\n|---|---|"
+        yield from (f"| `{_escaped(option)}` | {_escaped(' '.join(text.split()))} |" for option, text in rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def exit_codes_page() -> str:
+    """Return the reference of the exit codes."""
+    classes = [cls for _, cls in inspect.getmembers(exceptions, inspect.isclass) if issubclass(cls, RqflowError)]
+    rows = {
+        0: "Done; for commands that wait for a run: it ended in success.", 1: "The work failed: the run or task failed; or an unexpected error.",
+        130: "Stopped by Ctrl-C; what runs goes on.", 143: "Stopped by SIGTERM.",
+    }
+    for cls in sorted(classes, key=lambda c: len(c.__mro__)):
+        if cls.exit_code not in rows:
+            rows[cls.exit_code] = inspect.cleandoc(cls.__doc__ or "").split("\n")[0]
+    lines = [MADE, "# Exit codes\n", "| code | meaning | errors |", "|---|---|---|"]
+    for code, meaning in sorted(rows.items()):
+        names = ", ".join(f"`{cls.__name__}`" for cls in classes if cls.exit_code == code)
+        lines.append(f"| {code} | {meaning} | {names} |")
+    return "\n".join(lines) + "\n\n`rqflow task test --exit-code` ends with the exit code of the task itself.\n"
+
+
+def states_page() -> str:
+    """Return the explanation of the states, with the diagram of the table."""
+    source = inspect.getsource(TaskState)
+    lines = [MADE, "# States\n", "## Task instances\n", "| state | meaning | status of the RQ job |", "|---|---|---|"]
+    for state, meaning in _documented(source):
+        lines.append(f"| `{state}` | {meaning} | {RQ_STATUS.get(TaskState(state), 'deleted')} |")
+    lines += ["\nWhat may follow what; a state that has ended is left only by clear and by mark (dotted in words, not drawn):\n", "```mermaid", "stateDiagram-v2",
+              f"    [*] --> {TaskState.PENDING.value}"]
+    lines += [f"    {old.value} --> {new.value}" for old, news in TRANSITIONS.items() if old not in TERMINAL_STATES for new in sorted(news)]
+    lines += ["```\n", "After the end:\n", "| state | clear and mark make of it |", "|---|---|"]
+    lines += [f"| `{old.value}` | {', '.join(f'`{new.value}`' for new in sorted(news)) or 'nothing'} |" for old, news in TRANSITIONS.items()
+              if old in TERMINAL_STATES]
+    lines += ["\n## Runs\n", "| state | meaning |", "|---|---|"]
+    lines += [f"| `{state}` | {meaning} |" for state, meaning in _documented(inspect.getsource(RunState))]
+    return "\n".join(lines) + "\n"
+
+
+def _documented(source: str) -> list[tuple[str, str]]:
+    """Return (value, meaning) of the members of an enum, whose meaning is the `#:` line above each."""
+    return [(value, " ".join(meaning.replace("#:", "").split())) for meaning, value in re.findall(r'((?:    #:[^\n]*\n)+)    \w+ = "(\w+)"', source)]
 
 
 def pages() -> dict[Path, str]:
     """Return {path: text} of every generated file."""
-    return {ROOT / "conf" / "rqflow.cfg": home.sample()}
+    docs = ROOT / "docs"
+    return {
+        ROOT / "conf" / "rqflow.cfg": home.sample(),
+        docs / "reference" / "settings.md": settings_page(),
+        docs / "reference" / "commands.md": commands_page(),
+        docs / "reference" / "exit-codes.md": exit_codes_page(),
+        docs / "explanation" / "states.md": states_page(),
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url, text
+
+from rqflow.store.engine import parse_url
+from tests.e2e.lab import Lab
+from tests.services import redis_server
+
+
+@pytest.fixture
+def lab_redis(tmp_path: Path) -> Iterator[str]:
+    """A Redis of this test's own."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with redis_server(folder, "--appendonly", "yes") as url:
+        yield url
+
+
+@pytest.fixture
+def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    """Make labs; all are closed at the end."""
+    labs: list[Lab] = []
+
+    def make(**options: str) -> Lab:
+        labs.append(Lab(tmp_path / f"lab{len(labs)}", **options))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+@pytest.fixture
+def mariadb_database(mariadb_url: str) -> Iterator[str]:
+    """The URL of a new, empty database on the private MariaDB."""
+    url = make_url(mariadb_url)
+    name = f"e2e_{secrets.token_hex(4)}"
+    server = create_engine(parse_url(mariadb_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}"))
+    server.dispose()
+
+
+@pytest.fixture
+def lab(new_lab: Callable[..., Lab], lab_redis: str) -> Lab:
+    """A lab on a Redis of its own and SQLite, with a hub and one worker of four slots."""
+    made = new_lab(redis_url=lab_redis)
+    made.hub()
+    made.worker("-n", "4")
+    return made

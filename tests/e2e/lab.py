@@ -1,0 +1,171 @@
+"""A lab: one home with real processes of rqflow, started as a person would start them, and ended by pid."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+
+from tests import profile
+from tests.waiting import until
+
+COMMAND = [sys.executable, "-m", "rqflow.cli.main"]
+
+
+def base_environ() -> dict[str, str]:
+    """The environment of this test process without anything of rqflow's or Airflow's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RQFLOW", "AIRFLOW"))}
+
+
+class Lab:
+    """One RQFLOW_HOME, its servers, and the processes that belong to it."""
+
+    def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.redis_url = redis_url
+        self.environ = {**base_environ(), **profile.ENVIRON, "RQFLOW_HOME": str(self.home), "COLUMNS": "200", **(environ or {})}
+        if redis_url:
+            self.environ["RQFLOW__REDIS__URL"] = redis_url
+        if database_url:
+            self.environ["RQFLOW__DATABASE__URL"] = database_url
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    # -------------------------------------------------------------- commands
+
+    def run(self, *arguments: str | Path, code: int | None = 0, timeout: float = 60, stdin: str | None = None,
+            environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code; `code` None takes any."""
+        done = subprocess.run([*COMMAND, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder, text=True,
+                              capture_output=True, timeout=timeout, input=stdin if stdin is not None else "")
+        assert code is None or done.returncode == code, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def json(self, *arguments: str | Path) -> Any:
+        """Run a command with -o json and return what it printed."""
+        return json.loads(self.run(*arguments, "-o", "json").stdout)
+
+    def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None, name: str = "") -> subprocess.Popen[bytes]:
+        """Start a command that stays; its output goes to a file in the lab's folder."""
+        log = self.folder / f"{name or arguments[0]}-{len(self.processes)}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen([*COMMAND, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder,
+                                       stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        self.processes.append(process)
+        return process
+
+    def hub(self) -> subprocess.Popen[bytes]:
+        """Start the scheduler with its recorder and log archive."""
+        return self.start("scheduler")
+
+    def worker(self, *arguments: str, work_dir: str = "", environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker, and wait until RQ lists one more; `work_dir` names one below the lab's folder."""
+        before = len(self.workers())
+        if work_dir:
+            environ = {**(environ or {}), "RQFLOW__WORKER__WORK_DIR": str(self.folder / work_dir)}
+        process = self.start("worker", *arguments, environ=environ)
+        until(lambda: len(self.workers()) > before or process.poll() is not None, what="the worker to register")
+        assert process.poll() is None, self.logs()
+        return process
+
+    def stock_worker(self, *queues: str) -> subprocess.Popen[bytes]:
+        """Start RQ's own worker with the JSON serializer."""
+        before = len(self.workers())
+        command = [sys.executable, "-m", "rq.cli", "worker", "--serializer", "json", "--url", self.redis_url, *queues]
+        with (self.folder / f"stock-{len(self.processes)}.log").open("wb") as stream:
+            process = subprocess.Popen(command, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        self.processes.append(process)
+        until(lambda: len(self.workers()) > before, what="the stock worker to register")
+        return process
+
+    def workers(self) -> set[bytes]:
+        with redis.Redis.from_url(self.redis_url) as connection:
+            return connection.smembers("rq:workers")
+
+    # -------------------------------------------------------------- DAGs and runs
+
+    def dag(self, source: str, name: str = "dag.py") -> Path:
+        """Write a DAG file."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    def submit(self, file: Path, *arguments: str) -> str:
+        """Submit a file with --run and return the run id of its only DAG."""
+        self.run("submit", file, "--run", "--no-follow", *arguments)
+        return str(self.json("run", "list", "-L", "1")[0]["run_id"])
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        return dict(self.json("run", "show", run_id))
+
+    def finish(self, run_id: str, *, patience: float = 60) -> dict[str, Any]:
+        """Wait for the end of a run and of its recording; returns what `run show` says."""
+        self.run("run", "wait", run_id, "--timeout", f"{patience}s", code=None, timeout=patience + 30)
+        return dict(until(lambda: self._finished(run_id), what=f"run {run_id} to end"))
+
+    def _finished(self, run_id: str) -> dict[str, Any] | None:
+        found = self.show(run_id)
+        return found if found["state"] in {"success", "failed", "cancelled"} else None
+
+    def outcome(self, file: Path, *arguments: str) -> dict[str, Any]:
+        """Submit, wait, and return what `run show` says."""
+        return self.finish(self.submit(file, *arguments))
+
+    def task_log(self, run_id: str, task_id: str, *arguments: str) -> str:
+        return self.run("task", "logs", run_id, task_id, *arguments).stdout
+
+    # -------------------------------------------------------------- ending
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+    def belongings(self) -> list[psutil.Process]:
+        """Every process that has this lab's home in its environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("RQFLOW_HOME") == str(self.home) or process.environ().get("LAB") == str(self.folder):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def close(self) -> None:
+        """End everything that belongs to the lab, by pid."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        left = [*self.belongings(), *(psutil.Process(p.pid) for p in self.processes if p.poll() is None)]
+        _, alive = psutil.wait_procs(left, timeout=2)
+        for process in alive:
+            process.kill()
+        psutil.wait_procs(alive, timeout=5)
+        for child in self.processes:
+            child.wait()
+
+
+def tasks(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the tasks of a run as `run show` gives it, by id."""
+    return {task["task_id"]: task for task in run["tasks"]}
+
+
+def states(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return {task id: state} of a run as `run show` gives it."""
+    return {task["task_id"]: task["state"] for task in run["tasks"]}
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Return those of `pids` that are processes and no zombies."""
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]

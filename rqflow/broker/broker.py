@@ -16,7 +16,7 @@ from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
-from rqflow.clock import from_micros, utcnow
+from rqflow.clock import from_micros, to_micros, utcnow
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
@@ -62,6 +62,18 @@ class Broker:
         reply = self.steps.call("commit", {"run": run.key, "n": counts})
         self.advance_all(items(reply["unfinished"]))
         return bool(reply["state"] == "running")
+
+    def finish_preparing(self, older_than: float = 30.0) -> int:
+        """Complete runs whose creator vanished more than `older_than` seconds ago while writing them; returns how many."""
+        upto = to_micros(self.now()) / 1_000_000 - older_than
+        left = self.connection.zrangebyscore(keys.PREPARING, "-inf", upto)
+        for run_key in map(text, left):
+            run = self.run_info(run_key)
+            version = self.version(run.version) if run else None
+            if run and version:
+                self.create_run(run, version)
+            self.connection.zrem(keys.PREPARING, run_key)
+        return len(left)
 
     def _write_jobs(self, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
         """Write task instances and RQ jobs, CHUNK at a time; on no list, so repeating it harms nothing."""

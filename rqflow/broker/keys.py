@@ -37,7 +37,8 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 RUN = f"{FLOW}run:"
 #: Hash of a version: json, dag, roots, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). + ":runs" set.
 VERSION = f"{FLOW}version:"
-#: Sorted sets of run keys: unfinished ones by creation, finished ones by end (seconds).
+#: Sorted sets of run keys (seconds): being written since, unfinished ones by creation, finished ones by end.
+PREPARING = f"{FLOW}preparing"
 LIVE = f"{FLOW}live"
 DONE = f"{FLOW}done"
 #: Sorted set per queue: ready task instances, best first, and those that ask for labels.

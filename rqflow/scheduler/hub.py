@@ -116,6 +116,7 @@ def tidying(broker: Broker, *, every: float = TIDY_EVERY) -> Chore:
 
 def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
+    broker.finish_preparing()
     for run_key in broker.live_runs():
         while broker.advance(run_key):
             pass

@@ -14,4 +14,5 @@ end
 redis.call('SADD', version .. ':runs', ARGV[1])
 redis.call('HSET', K.RUN .. ARGV[1], 'info', ARGV[2], 'dag', ARGV[3], 'run_id', ARGV[4], 'version', ARGV[5], 'total', ARGV[6], 'left', ARGV[7],
   'priority', ARGV[8], 'leaf_failed', 0, 'leaf_cancelled', 0, 'preparing', digits(call.now), 'created', digits(call.now))
+redis.call('ZADD', K.PREPARING, 'NX', math.floor(call.now / 1000000), ARGV[1])
 return 'prepare'

@@ -11,6 +11,7 @@ local seen = redis.call('HMGET', key, 'state', 'preparing')
 if seen[1] then return finish_call(request.caller, ARGV[1], {state = 'exists', unfinished = {}}) end
 if not seen[2] then return finish_call(request.caller, ARGV[1], {state = 'gone', unfinished = {}}) end
 redis.call('HDEL', key, 'preparing')
+redis.call('ZREM', K.PREPARING, request.run)
 redis.call('HSET', key, 'state', 'running', 'n', cjson.encode(request.n), 'started', digits(call.now))
 redis.call('ZADD', K.LIVE, math.floor(call.now / 1000000), request.run)
 local run = get_run(request.run)

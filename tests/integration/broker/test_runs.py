@@ -174,6 +174,19 @@ def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Brok
     assert play(broker)[0] == "a"
 
 
+def test_a_run_whose_creator_vanished_is_completed(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version(DIAMOND)
+    run = a_run(version)
+    with monkeypatch.context() as broken:
+        broken.setattr(Broker, "_write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
+        with pytest.raises(redis.exceptions.ConnectionError):
+            broker.create_run(run, version)
+    assert broker.finish_preparing() == 0
+    assert broker.finish_preparing(older_than=-2) == 1
+    assert play(broker)[0] == "a"
+    assert broker.finish_preparing(older_than=-2) == 0
+
+
 def test_tasks_whose_start_date_is_later_are_removed_and_count_for_nothing(broker: Broker) -> None:
     version = a_version({"a": [], "b": ["a"], "c": ["b"]}, specs=[a_task("a", start_date="2030-01-01T00:00:00+00:00")])
     run = a_run(version, logical_date=datetime(2024, 1, 1, tzinfo=UTC))

@@ -23,10 +23,10 @@ def plain(value: Any) -> tuple[Any, bool]:
     Tuples and sets become lists, paths text; a callable becomes {"callable": its name}, anything else its repr: those two only show
     what was there.
     """
-    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, bool | int | float | str | None):
         return _scalar(value)
-    if isinstance(value, float):
-        return (value, True) if math.isfinite(value) else (repr(value), False)
     if isinstance(value, Mapping):
         pairs = {str(key): plain(item) for key, item in value.items()}
         exact = all(isinstance(key, str) for key in value) and all(pair[1] for pair in pairs.values())
@@ -40,8 +40,12 @@ def plain(value: Any) -> tuple[Any, bool]:
 
 
 def _scalar(value: Any) -> tuple[Any, bool]:
-    if not isinstance(value, str):
-        return (bool(value) if isinstance(value, bool) else None if value is None else int(value)), True
+    if value is None or isinstance(value, bool):
+        return value, True
+    if isinstance(value, int):
+        return int(value), True
+    if isinstance(value, float):
+        return (float(value), True) if math.isfinite(value) else (repr(value), False)
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -50,8 +54,6 @@ def _scalar(value: Any) -> tuple[Any, bool]:
 
 
 def _thing(value: Any) -> tuple[Any, bool]:
-    if isinstance(value, Enum):
-        return plain(value.value)
     if isinstance(value, XComArg | PurePath):
         return str(value), True
     if isinstance(value, Param):

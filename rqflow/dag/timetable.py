@@ -44,19 +44,20 @@ def schedule_text(schedule: Any, generation: str) -> str | None:
         return None
     if isinstance(schedule, str):
         return _cron_text(schedule.strip())
-    if isinstance(schedule, timedelta):
-        if schedule <= timedelta(0):
-            raise ValueError(f"the schedule {schedule} must be longer than 0 s")
-        seconds = schedule.total_seconds()
-        return f"timedelta:{int(seconds) if seconds.is_integer() else seconds}"
-    if isinstance(schedule, relativedelta) and all(getattr(schedule, name) is None for name in _ABSOLUTE):
-        parts = [f"{name}={getattr(schedule, name)}" for name in _RELATIVE if getattr(schedule, name)]
-        if not parts or _ANY_DAY + schedule <= _ANY_DAY:
-            raise ValueError(f"the schedule {schedule} must be longer than 0 s")
-        return "relativedelta:" + ",".join(parts)
+    if isinstance(schedule, timedelta) or (isinstance(schedule, relativedelta) and all(getattr(schedule, name) is None for name in _ABSOLUTE)):
+        return _length_text(schedule)
     if isinstance(schedule, list | tuple | set):
         return UNSUPPORTED + ", ".join(sorted({type(item).__name__ for item in schedule}))
     return UNSUPPORTED + type(schedule).__name__
+
+
+def _length_text(length: Any) -> str:
+    if _ANY_DAY + length <= _ANY_DAY:
+        raise ValueError(f"the schedule {length} must be longer than 0 s")
+    if isinstance(length, timedelta):
+        seconds = length.total_seconds()
+        return f"timedelta:{int(seconds) if seconds.is_integer() else seconds}"
+    return "relativedelta:" + ",".join(f"{name}={getattr(length, name)}" for name in _RELATIVE if getattr(length, name))
 
 
 def _cron_text(text: str) -> str:

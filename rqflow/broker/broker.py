@@ -76,19 +76,17 @@ class Broker:
         return len(left)
 
     def _write_jobs(self, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
-        """Write task instances and RQ jobs, CHUNK at a time; on no list, so repeating it harms nothing."""
+        """Write task instances and RQ jobs, CHUNK at a time; on no list, so repeating it harms nothing until the run is committed."""
         created_at = run.created_at or utcnow()
         self.connection.sadd(keys.RQ_QUEUES, *{keys.RQ_QUEUE + task.queue for task in version.tasks})
+        write = self.steps.script("write_jobs")
         for start in range(0, len(version.tasks), CHUNK):
-            part = version.tasks[start:start + CHUNK]
-            with self.connection.pipeline(transaction=False) as pipe:
-                pipe.hset(keys.task_key(run.key), mapping={task.index: rows.task_instance(run, task, removed) for task in part})
-                for task in part:
-                    if task.index not in removed:
-                        name = rows.job_id(run.dag_id, run.run_id, task.task_id)
-                        fields: Mapping[Any, Any] = rows.job_hash(run, version, task, created_at)
-                        pipe.hset(keys.RQ_JOB + name, mapping=fields)
-                pipe.execute()
+            args: list[str | int] = [run.key]
+            for task in version.tasks[start:start + CHUNK]:
+                name = "" if task.index in removed else rows.job_id(run.dag_id, run.run_id, task.task_id)
+                fields = [part for pair in rows.job_hash(run, version, task, created_at).items() for part in pair] if name else []
+                args += [task.index, rows.task_instance(run, task, removed), name, len(fields), *fields]
+            write(args=args)
 
     def advance(self, run_key: str) -> bool:
         """Continue what earlier steps of a run left over; True while there is more."""

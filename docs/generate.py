@@ -5,25 +5,34 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from rqflow import exceptions
 from rqflow.cli.main import SUMMARIES, cli
+from rqflow.dag.trigger_rule import ALIASES, TriggerRule
+from rqflow.dag.version import TaskSpec
 from rqflow.deploy import home
 from rqflow.exceptions import RqflowError
+from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
+from rqflow.store.tables import metadata
 
 ROOT = Path(__file__).parents[1]
+#: Fields of a task that a version holds and an author does not write under that name.
+_NO_ARGUMENTS = {"index", "operator", "operator_name", "fields", "template_fields", "upstream", "downstream", "group_id", "doc", "weight",
+                 "max_active_per_dag", "needs_source", "unsupported"}
 MADE = "<!-- Made from the code by scripts/docs: change the code, then run it. -->\n"
 
 
 def settings_page() -> str:
     """Return the reference of the settings."""
-    lines = [MADE, "# Settings\n", "Read from `HOME/rqflow.cfg` (or `-c FILE`, `RQFLOW_CONFIG`), then from variables `RQFLOW__SECTION__KEY`, which win.",
-             "`RQFLOW__SECTION__KEY_FILE` names a file that holds the value. An unknown key is an error. `rqflow config list` shows what is in force.\n",
+    lines = [MADE, "# Settings\n", "Read from `HOME/rqflow.cfg` (or `-c FILE`, `RQFLOW_CONFIG`), then from variables `RQFLOW__SECTION__KEY`,",
+             "which win. `RQFLOW__SECTION__KEY_FILE` names a file that holds the value. An unknown key is an error.",
+             "`rqflow config list` shows what is in force.\n",
              "Durations: `90s` `15m` `2h` `7d` `1h30m`. Sizes: `512` `48K` `16M` `1G`."]
     section = ""
     for name, field, _ in keys():
@@ -37,7 +46,8 @@ def settings_page() -> str:
 
 def commands_page() -> str:
     """Return the reference of the commands."""
-    lines = [MADE, "# Commands\n", "Options before the command hold for all of them. Data goes to stdout, messages to stderr; `-o json` is on every list and show.\n"]
+    lines = [MADE, "# Commands\n", "Options before the command hold for all of them. Data goes to stdout, messages to stderr.",
+             "`-o json` is on every list and show.\n"]
     context = click.Context(cli, info_name="rqflow")
     lines += ["## rqflow\n", *_options(cli, context)]
     for name in SUMMARIES:
@@ -95,10 +105,9 @@ def states_page() -> str:
     lines = [MADE, "# States\n", "## Task instances\n", "| state | meaning | status of the RQ job |", "|---|---|---|"]
     for state, meaning in _documented(source):
         lines.append(f"| `{state}` | {meaning} | {RQ_STATUS.get(TaskState(state), 'deleted')} |")
-    lines += ["\nWhat may follow what; a state that has ended is left only by clear and by mark (dotted in words, not drawn):\n", "```mermaid", "stateDiagram-v2",
-              f"    [*] --> {TaskState.PENDING.value}"]
+    lines += ["\nWhat may follow what, until the end:\n", "```mermaid", "stateDiagram-v2", f"    [*] --> {TaskState.PENDING.value}"]
     lines += [f"    {old.value} --> {new.value}" for old, news in TRANSITIONS.items() if old not in TERMINAL_STATES for new in sorted(news)]
-    lines += ["```\n", "After the end:\n", "| state | clear and mark make of it |", "|---|---|"]
+    lines += ["```\n", "After the end, which only clear, mark and (for `lost`) the task's `on_lost` undo:\n", "| state | may become |", "|---|---|"]
     lines += [f"| `{old.value}` | {', '.join(f'`{new.value}`' for new in sorted(news)) or 'nothing'} |" for old, news in TRANSITIONS.items()
               if old in TERMINAL_STATES]
     lines += ["\n## Runs\n", "| state | meaning |", "|---|---|"]
@@ -111,6 +120,41 @@ def _documented(source: str) -> list[tuple[str, str]]:
     return [(value, " ".join(meaning.replace("#:", "").split())) for meaning, value in re.findall(r'((?:    #:[^\n]*\n)+)    \w+ = "(\w+)"', source)]
 
 
+def operators_page() -> str:
+    """Return the reference of operators and trigger rules."""
+    lines = [MADE, "# Operators and trigger rules\n", "## Operators\n", "| kind | class | what it does |", "|---|---|---|"]
+    for kind, operator in registry.OPERATORS.items():
+        lines.append(f"| `{kind}` | `{operator.__name__}` | {_escaped(_first_paragraph(operator))} |")
+    lines += ["\nArguments of each, beyond those of every task:\n"]
+    for operator in registry.OPERATORS.values():
+        own = [name for name in inspect.signature(operator.__init__).parameters if name not in {"self", "task_id", "kwargs", "args"}]
+        lines.append(f"- `{operator.__name__}`: {', '.join(f'`{name}`' for name in own) or 'none'}")
+    lines += ["\nArguments of every task: " + ", ".join(f"`{name}`" for name in _task_arguments()) + ".\n"]
+    lines += ["## Trigger rules\n", "When the states of its upstream tasks let a task run. `lost` and `cancelled` count as failed.\n"]
+    lines += ["| rule | it runs when |", "|---|---|"]
+    lines += [f"| `{rule}` | {meaning} |" for rule, meaning in _documented(inspect.getsource(TriggerRule))]
+    lines += ["\nOlder names: " + ", ".join(f"`{old}` for `{rule.value}`" for old, rule in ALIASES.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _first_paragraph(cls: type) -> str:
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+
+
+def _task_arguments() -> list[str]:
+    return sorted(field.name for field in fields(TaskSpec) if field.name not in _NO_ARGUMENTS)
+
+
+def database_page() -> str:
+    """Return the reference of the tables."""
+    lines = [MADE, "# The database\n", "Names are those of MariaDB, PostgreSQL and SQLite alike. Times are UTC.\n"]
+    for table in metadata.sorted_tables:
+        lines += [f"## {table.name}\n", f"{table.info['doc']} Written by: {table.info['writer']}.\n", "| column | meaning |", "|---|---|"]
+        lines += [f"| `{column.name}` | {_escaped(column.doc or '')} |" for column in table.columns]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     """Return {path: text} of every generated file."""
     docs = ROOT / "docs"
@@ -119,6 +163,8 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "settings.md": settings_page(),
         docs / "reference" / "commands.md": commands_page(),
         docs / "reference" / "exit-codes.md": exit_codes_page(),
+        docs / "reference" / "operators.md": operators_page(),
+        docs / "reference" / "database.md": database_page(),
         docs / "explanation" / "states.md": states_page(),
     }
 

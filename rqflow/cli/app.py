@@ -26,8 +26,14 @@ class App:
     @cached_property
     def settings(self) -> Settings:
         """The settings of this call. Raises ConfigError."""
-        logs.setup(self.verbosity)
+        logs.setup(self.verbosity - 1)
         return settings.load(home=self.home, file=self.file)
+
+    def service_settings(self) -> Settings:
+        """The same for a command that serves in the foreground, whose log tells every change of a state."""
+        found = self.settings
+        logs.setup(self.verbosity)
+        return found
 
 
 #: Hands the App to a command as its first argument.

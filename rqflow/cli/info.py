@@ -25,6 +25,6 @@ def version() -> None:
 @pass_app
 def info(app: App, printer: Printer) -> None:
     """Show versions, paths and back ends; holds no secret, so it can go into a bug report."""
-    libraries = {name: installed(name) for name in ("redis", "rq", "rq-scheduler", "SQLAlchemy")}
-    head = {"rqflow": installed("rqflow"), "python": platform.python_version(), "executable": sys.executable, "platform": platform.platform()}
-    printer.record(head | libraries | describe.places(app.settings), name="rqflow")
+    libraries = ", ".join(f"{name} {installed(name)}" for name in ("redis", "rq", "rq-scheduler", "SQLAlchemy"))
+    head = {"rqflow": installed("rqflow"), "python": platform.python_version(), "executable": sys.executable, "libraries": libraries}
+    printer.record(head | {"platform": platform.platform()} | describe.places(app.settings), name="rqflow")

@@ -67,7 +67,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.group(cls=LazyGroup, commands=COMMANDS, summaries=SUMMARIES, aliases=ALIASES, context_settings={
     "help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RQFLOW_CLI", "max_content_width": 120,
 })
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of configuration and DAGs (RQFLOW_HOME; ~/rqflow).")
+@click.option("--home", type=click.Path(path_type=Path), help="Folder of configuration and DAGs (RQFLOW_HOME; ~/rqflow).")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (RQFLOW_CONFIG; HOME/rqflow.cfg).")
 @click.option("-v", "--verbose", count=True, help="Say more; with it a bug shows its traceback.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")

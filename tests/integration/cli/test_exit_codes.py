@@ -1,0 +1,188 @@
+"""Commands times kinds of error: the exit code, a message that says what to do, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from rqflow.store import schema
+from rqflow.store.engine import open_engine, transaction
+from tests.integration.cli.conftest import Rqflow
+from tests.services import redis_server
+
+HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\n"
+GOOD = HEAD + 'with DAG("good", schedule=None):\n    BashOperator(task_id="a", bash_command="true")\n'
+
+
+def dag_with(line: str) -> str:
+    """A DAG file whose DAG has one sound task and `line`."""
+    return f'{HEAD}with DAG("d", schedule=None) as dag:\n    a = BashOperator(task_id="a", bash_command="true")\n    {line}\n'
+
+
+#: kind of error -> text of the file, exit code of submit and validate, part of the message.
+FILES: dict[str, tuple[str, int, str]] = {
+    "syntax error": ("with DAG(:\n", 6, "d.py:1: "),
+    "unknown name": (HEAD + "datatime.now()\n", 6, "d.py:3: NameError: name 'datatime' is not defined"),
+    "exception": (HEAD + "1 / 0\n", 6, "d.py:3: ZeroDivisionError"),
+    "sys.exit": ("import sys\nsys.exit(3)\n", 6, "d.py:2: "),
+    "endless": (HEAD + "while True:\n    pass\n", 6, "d.py:"),
+    "no DAG": ("x = 1\n", 6, "no DAG"),
+    "empty file": ("", 6, "no DAG"),
+    "duplicate task id": (dag_with('BashOperator(task_id="a", bash_command="true")'), 6, "d.py:5: "),
+    "cycle": (dag_with('b = BashOperator(task_id="b", bash_command="true"); a >> b >> a'), 6, "a -> b -> a"),
+    "trigger rule": (dag_with('BashOperator(task_id="b", bash_command="true", trigger_rule="all_sucess")'), 6, "all_sucess"),
+    "retries": (dag_with('BashOperator(task_id="b", bash_command="true", retries="x")'), 6, "retries"),
+    "retry_delay": (dag_with('BashOperator(task_id="b", bash_command="true", retry_delay=timedelta(seconds=-1))'), 6, "retry_delay"),
+    "template": (dag_with('BashOperator(task_id="b", bash_command="echo {{ ds")'), 6, "d.py:5: "),
+    "template variable": (dag_with('BashOperator(task_id="b", bash_command="echo {{ dss }}")'), 6, "dss"),
+    "template file": (dag_with('BashOperator(task_id="b", bash_command="absent.sh")'), 6, "absent.sh"),
+    "id with a blank": (dag_with('BashOperator(task_id="b b", bash_command="true")'), 6, "b b"),
+    "id with an emoji": (dag_with('BashOperator(task_id="b😀", bash_command="true")'), 6, "d.py:5: "),
+    "id of 300": (dag_with('BashOperator(task_id="b" * 300, bash_command="true")'), 6, "300"),
+    "schedule": (HEAD + 'with DAG("d", schedule="every day"):\n    BashOperator(task_id="a", bash_command="true")\n', 6, "every day"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("command", [("submit",), ("submit", "--run"), ("dag", "validate"), ("dag", "show")], ids=" ".join)
+def test_a_bad_file_is_refused_before_anything_is_written(
+    command: tuple[str, ...], kind: str, rqflow: Rqflow, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text, code, message = FILES[kind]
+    if kind == "endless":
+        monkeypatch.setenv("RQFLOW__CORE__LOAD_TIMEOUT", "1s")
+    (tmp_path / "d.py").write_text(text)
+    result = rqflow(*command, tmp_path / "d.py")
+    assert (result.code, "Traceback" in result.err) == (code, False)
+    assert message in result.out + result.err
+    assert list(home.iterdir()) == []
+
+
+#: what is asked for -> exit code, part of the message. FILE, DIR are replaced by paths.
+ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
+    ("submit", "/absent.py"): (2, "/absent.py: there is no such file"),
+    ("dag", "validate", "/absent.py"): (2, "/absent.py: there is no such file"),
+    ("dag", "show", "/absent.py"): (2, "/absent.py: there is no such file"),
+    ("dag", "test", "/absent.py"): (2, "/absent.py: there is no such file"),
+    ("task", "render", "/absent.py", "a"): (2, "/absent.py: there is no such file"),
+    ("submit", "DIR"): (6, "no file in this folder holds a DAG"),
+    ("submit",): (2, "Missing argument"),
+    ("submit", "FILE", "--run", "--conf", "{x"): (2, "--conf is no JSON"),
+    ("submit", "FILE", "--run", "--conf", "[]"): (2, "must be a JSON object"),
+    ("submit", "FILE", "--run", "-p", "x"): (2, "write it as name=value"),
+    ("submit", "FILE", "--run", "--at", "soon"): (2, "is no time"),
+    ("submit", "FILE", "--run", "--run-id", " x"): (2, "run id"),
+    ("submit", "FILE", "--timeout", "x"): (2, "is no duration"),
+    ("task", "render", "FILE", "b"): (3, "good has no task b"),
+    ("task", "test", "FILE", "b"): (3, "good has no task b"),
+    ("dag", "show", "nope"): (3, "there is no DAG nope"),
+    ("dag", "test", "nope"): (3, "there is no DAG nope"),
+    ("run", "show", "nope"): (3, "there is no run nope"),
+    ("run", "show", "nope@latest"): (3, "there is no DAG nope"),
+    ("run", "logs", "nope"): (3, "there is no run nope"),
+    ("run", "wait", "nope"): (3, "there is no run nope"),
+    ("run", "cancel", "nope"): (3, "there is no run nope"),
+    ("task", "show", "nope", "a"): (3, "there is no run nope"),
+    ("task", "logs", "nope", "a"): (3, "there is no run nope"),
+    ("task", "list", "nope"): (3, "there is no run nope"),
+    ("pool", "get", "nope"): (3, "there is no pool nope"),
+    ("pool", "delete", "nope"): (3, "there is no pool nope"),
+    ("pool", "set", "p", "x"): (2, "is not a valid integer"),
+    ("pool", "set", "p", "--", "-1"): (2, "0 or more slots"),
+    ("pool", "delete", "default_pool"): (2, "cannot be deleted"),
+    ("db", "reset"): (2, "--yes"),
+    ("config", "get", "x.y"): (3, "there is no setting x.y"),
+    ("--tz", "Mars", "run", "list"): (2, "no time zone"),
+    ("run", "list", "--fields", "nope"): (0, ""),
+    ("run", "list", "-o", "xml"): (2, "Invalid value"),
+    ("nope",): (2, "No such command"),
+    ("run", "nope"): (2, "No such command"),
+    ("python", "/absent.py"): (2, "/absent.py: there is no such file"),
+}
+
+
+@pytest.mark.parametrize("words", ARGUMENTS, ids=" ".join)
+def test_a_bad_argument_has_its_exit_code(words: tuple[str, ...], rqflow: Rqflow, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "good.py").write_text(GOOD)
+    places = {"FILE": str(tmp_path / "good.py"), "DIR": str(tmp_path / "folder")}
+    code, message = ARGUMENTS[words]
+    result = rqflow(*(places.get(word, word) for word in words))
+    assert (result.code, message in result.out + result.err, "Traceback" in result.err) == (code, True, False), result
+
+
+#: commands that need services.
+SERVED: list[tuple[str, ...]] = [
+    ("submit", "FILE"), ("submit", "FILE", "--run", "--no-follow"), ("run", "list"), ("run", "show", "x"), ("run", "wait", "x"),
+    ("run", "cancel", "x"),
+    ("task", "show", "x", "a"), ("task", "logs", "x", "a"), ("pool", "list"), ("pool", "set", "p", "3"), ("scheduler", "--once"), ("worker", "--burst"),
+]
+
+
+@contextmanager
+def broken(kind: str, home: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], int, str]]:
+    """A world in which one thing is wrong: (environment, exit code, part of the message)."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    if kind == "redis down":
+        yield {"RQFLOW__REDIS__URL": f"unix://{tmp_path}/absent.sock"}, 7, "Redis does not answer"
+    elif kind == "redis refuses":
+        yield {"RQFLOW__REDIS__URL": "redis://127.0.0.1:1/0"}, 7, "Redis does not answer"
+    elif kind == "wrong password":
+        with redis_server(folder) as url, redis.Redis.from_url(url) as connection:
+            connection.config_set("requirepass", "right")
+            yield {"RQFLOW__REDIS__URL": url.replace("unix://", "unix://:wrong@")}, 7, "Redis refuses the password"
+    elif kind == "redis evicts":
+        with redis_server(folder, "--maxmemory-policy", "allkeys-lru") as url:
+            yield {"RQFLOW__REDIS__URL": url}, 7, "maxmemory-policy"
+    elif kind == "no redis url":
+        yield {"RQFLOW__REDIS__URL": "http://x"}, 6, "redis.url"
+    elif kind == "database down":
+        yield {"RQFLOW__DATABASE__URL": "mysql://u:p@127.0.0.1:1/rqflow"}, 7, "127.0.0.1"
+    elif kind == "no database url":
+        yield {"RQFLOW__DATABASE__URL": "oracle://x/y"}, 6, "rqflow cannot use oracle"
+    elif kind == "database without tables":
+        yield {"RQFLOW__DATABASE__URL": f"sqlite:///{tmp_path}/other.db"}, 5, "rqflow db upgrade"
+    elif kind == "newer database":
+        url = f"sqlite:///{tmp_path}/newer.db"
+        engine = open_engine(url)
+        schema.upgrade(engine)
+        with transaction(engine) as connection:
+            connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
+        engine.dispose()
+        yield {"RQFLOW__DATABASE__URL": url}, 5, "newer"
+    elif kind == "home is no folder":
+        home.rmdir()
+        home.touch()
+        yield {}, 6, "cannot be written"
+    elif kind == "bad setting":
+        yield {"RQFLOW__WORKER__SLOTZ": "3"}, 6, "Did you mean worker.slots?"
+
+
+KINDS = ["redis down", "redis refuses", "wrong password", "redis evicts", "no redis url", "database down", "no database url",
+         "database without tables", "newer database", "home is no folder", "bad setting"]
+#: Every kind for the main commands, the quick kinds for all.
+CASES = [(words, kind) for words in SERVED for kind in KINDS if words in SERVED[1:3] or kind in {"redis down", "bad setting"}]
+
+
+@pytest.mark.parametrize(("words", "kind"), CASES, ids=[f"{' '.join(words)}: {kind}" for words, kind in CASES])
+def test_a_service_that_fails_has_its_exit_code(words: tuple[str, ...], kind: str, rqflow: Rqflow, home: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    with broken(kind, home, tmp_path) as (environ, code, message):
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        result = rqflow(*(str(tmp_path / "good.py") if word == "FILE" else word for word in words))
+    assert (result.code, message in result.err, "Traceback" in result.err) == (code, True, False), result
+
+
+@pytest.mark.parametrize("words", [("run", "list"), ("init",), ("db", "upgrade"), ("dag", "list"), ("scheduler", "--once")], ids=" ".join)
+def test_a_home_that_cannot_be_made_is_named_with_the_remedy(words: tuple[str, ...], rqflow: Rqflow) -> None:
+    result = rqflow("--home", "/proc/rqflow", *words)
+    assert result.code == 6
+    assert "/proc/rqflow cannot be written" in result.err
+    assert "--home DIR" in result.err

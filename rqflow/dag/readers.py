@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import PurePath
 from typing import Any
 
 from dateutil import parser as date_parser
@@ -120,8 +121,8 @@ def text(value: Any) -> str:
 
 def texts(value: Any) -> tuple[str, ...]:
     """Read one text or a list of them."""
-    if isinstance(value, str):
-        return (value,)
+    if isinstance(value, str | PurePath):
+        return (str(value),)
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise ValueError("must be text or a list of texts")
     return tuple(str(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))

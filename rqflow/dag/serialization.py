@@ -125,11 +125,11 @@ def _fields(task: BaseOperator) -> tuple[dict[str, Any], tuple[str, ...], bool]:
     """Return the operator's arguments as JSON, the names of those to be rendered, and whether JSON holds all of them."""
     rendered = task.template_names()
     values = {name: getattr(task, name, None) for name in dict.fromkeys([*task.field_names, *rendered])}
-    own = {name: task.argument(name) for name in ("env", "outputs")}
-    values.update({name: value for name, value in own.items() if value and name not in values})
+    if "env" not in values and task.argument("env"):
+        values["env"] = task.argument("env")
     values.update(task.more_fields())
     pairs = {name: plain(value) for name, value in values.items() if value is not None}
-    template_fields = tuple(name for name in pairs if name in rendered or name in own)
+    template_fields = tuple(name for name in pairs if name in rendered or name == "env")
     return {name: pair[0] for name, pair in pairs.items()}, template_fields, all(pair[1] for pair in pairs.values())
 
 

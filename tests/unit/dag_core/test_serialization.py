@@ -88,8 +88,8 @@ def test_a_whole_task_becomes_plain_data() -> None:
         worker_labels=["gpu"], task_concurrency=3, trigger_rule="all_done", params={"x": 1}, email="a@x, b@x", queue="q", priority_weight=7,
     )  # fmt: skip
     assert spec == TaskSpec(
-        index=0, task_id="a", operator="bash", operator_name="BashOperator", template_fields=("bash_command", "env", "cwd", "outputs"),
-        fields={"bash_command": "echo", "env": {"A": "{{ ds }}"}, "cwd": "/tmp", "skip_exit_code": [99], "outputs": ["o"]},
+        index=0, task_id="a", operator="bash", operator_name="BashOperator", template_fields=("bash_command", "env", "cwd"),
+        fields={"bash_command": "echo", "env": {"A": "{{ ds }}"}, "cwd": "/tmp", "skip_exit_code": [99]},
         outputs=("o",), setup="conda activate x", umask="022", env_file="e", grace=3600.0, retries=2, retry_delay=60.0, max_retry_delay=600.0,
         execution_timeout=3600.0, sla=60.0, pool="p", pool_slots=2, worker_labels=("gpu",), max_active_per_dag=3, trigger_rule="all_done",
         params={"x": 1}, email=("a@x", "b@x"), queue="q", weight=7, doc="# doc",

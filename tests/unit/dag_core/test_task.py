@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Any
 
 import pendulum
@@ -72,6 +73,8 @@ def problems(found: Collected) -> list[str]:
         ("email", "a@x.org; b@x.org,c@x.org", ("a@x.org", "b@x.org", "c@x.org")),
         ("email", ["a@x.org", "b@x.org"], ("a@x.org", "b@x.org")),
         ("outputs", "a.bam", ("a.bam",)),
+        ("outputs", PurePosixPath("/a.bam"), ("/a.bam",)),
+        ("outputs", {"b", "a"}, ("a", "b")),
         ("worker_labels", {"gpu": True, "disk": "ssd"}, ("gpu", "disk=ssd")),
         ("worker_labels", "gpu, disk=ssd", ("gpu", "disk=ssd")),
         ("umask", 0o022, "022"),

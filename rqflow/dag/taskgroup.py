@@ -38,16 +38,16 @@ class TaskGroup(Linkable):
         self.children: dict[str, BaseOperator | TaskGroup] = {}
         self.label = group_id
         dag = dag or (parent_group.dag if parent_group is not None else scope.current_dag())
-        self.parent_group = parent_group or scope.current_group(dag)
+        self.parent_group = parent = parent_group or scope.current_group(dag)
         self.dag: DAG | None = dag
-        self.group_id = self.parent_group.child_id(group_id) if self.parent_group is not None else group_id
+        self.group_id = parent.child_id(group_id) if parent is not None else group_id
         suffixed = bool(kwargs.pop("add_suffix_on_collision", False))
         for name in kwargs.keys() - _DECORATION:
             warn(f"TaskGroup takes no argument {name}; it is ignored", self.origin)
-        if dag is None:
+        if dag is None or parent is None:
             report(f"task group {group_id!r} is outside of any DAG", self.origin)
-        elif self.parent_group is not None:
-            self._register(dag, suffixed)
+        else:
+            self._register(dag, parent, suffixed)
 
     @classmethod
     def root(cls, dag: DAG) -> TaskGroup:
@@ -57,7 +57,7 @@ class TaskGroup(Linkable):
         group.children, group.label, group.group_id, group.parent_group, group.dag = {}, "", "", None, dag
         return group
 
-    def _register(self, dag: DAG, suffixed: bool) -> None:
+    def _register(self, dag: DAG, parent: TaskGroup, suffixed: bool) -> None:
         """Find a free id and enter the group into its parent and its DAG."""
         if suffixed:
             wished, number = self.group_id, 0
@@ -68,9 +68,7 @@ class TaskGroup(Linkable):
         if self.group_id in dag.task_groups or dag.has_task(self.group_id):
             report(f"DAG {dag.dag_id} has {self.group_id!r} twice: the id of a group must not be that of a group or task", self.origin)
             return
-        dag.task_groups[self.group_id] = self
-        if self.parent_group is not None:
-            self.parent_group.children[self.group_id] = self
+        dag.task_groups[self.group_id] = parent.children[self.group_id] = self
 
     def child_id(self, label: str) -> str:
         """Return the id that a task or group named `label` has in this group."""

@@ -79,8 +79,6 @@ def _cron_text(text: str) -> str:
         croniter(text, _ANY_DAY).get_next(datetime)
     except CroniterBadDateError:
         raise ValueError(f"the schedule {text!r} never comes: there is no such day") from None
-    except ValueError as error:
-        raise ValueError(f"the schedule {text!r} cannot be read: {error}") from None
     return " ".join(fields)
 
 

@@ -80,6 +80,10 @@ def test_labels_are_kept_with_their_edges(dag: DAG) -> None:
     assert edges(dag) == {"ab", "ac", "ad", "ed", "fd", "bf"}
 
 
+def test_a_label_alone_has_no_tasks() -> None:
+    assert list(Label("x").heads()) == list(Label("x").tails()) == []
+
+
 def test_labels_between_groups() -> None:
     with DAG("d") as dag:
         with TaskGroup("g", prefix_group_id=False) as g:

@@ -18,6 +18,10 @@ def messages(found: Collected) -> list[str]:
     return [problem.message for problem in found.notes.problems]
 
 
+def test_what_was_not_given_says_so_and_is_false() -> None:
+    assert (repr(ABSENT), bool(ABSENT)) == ("<not given>", False)
+
+
 def test_dag_takes_the_arguments_of_all_generations(loading: Collected) -> None:
     dag = DAG(
         "d", "what it does", timedelta(days=1), DAY, concurrency=4, max_active_runs=1, catchup=False, tags=["x"], dagrun_timeout=timedelta(hours=1),
@@ -152,6 +156,14 @@ def test_a_block_left_open_does_not_reach_the_next_file() -> None:
         DAG("d").__enter__()
         TaskGroup("g").__enter__()
     assert not EmptyOperator(task_id="a").has_dag()
+
+
+def test_end_of_a_block_ends_what_was_left_open_in_it() -> None:
+    with DAG("outer") as outer:
+        with DAG("inner"):
+            TaskGroup("g").__enter__()
+        EmptyOperator(task_id="a")
+    assert outer.task_ids == ["a"]
 
 
 def test_blocks_nest() -> None:

@@ -60,3 +60,4 @@ def test_param_resolves_as_in_airflow() -> None:
     with pytest.raises(ValueError, match="no value"):
         Param().resolve()
     assert Param().resolve(suppress_exception=True) is None
+    assert repr(Param().value) == "<no default>"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rqflow.dag import problems
 from rqflow.dag.problems import Place, Problem, author_place, check_id, noting, report, warn
 from rqflow.exceptions import DagLoadError
 
@@ -31,6 +32,11 @@ def test_author_place_is_the_callers_line() -> None:
     place = author_place()
     assert place.file == __file__
     assert place.line == test_author_place_is_the_callers_line.__code__.co_firstlineno + 1
+
+
+def test_place_is_unknown_where_no_author_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems.inspect, "currentframe", lambda: None)
+    assert author_place() == Place("<unknown>", 0)
 
 
 @pytest.mark.parametrize("name", ["a", "A-b.c_1", "x" * 200, "x" * 250, "größe"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import pendulum
@@ -210,8 +211,13 @@ def test_task_without_dag_gets_that_of_its_neighbour() -> None:
     assert other.dag is dag
     third = EmptyOperator(task_id="third")
     third.dag = dag
+    third.dag = dag
     third >> one
-    assert dag.task_ids == ["one", "other", "third"]
+    fourth = EmptyOperator(task_id="fourth", pre_execute=None)
+    third << fourth
+    fifth = EmptyOperator(task_id="fifth")
+    fifth >> third
+    assert dag.task_ids == ["one", "other", "third", "fourth", "fifth"]
 
 
 def test_output_is_a_template_and_a_dependency() -> None:
@@ -243,3 +249,7 @@ def test_authors_classes_have_what_airflow_gives_them() -> None:
     task.on_kill()
     with pytest.raises(NotImplementedError):
         task.execute({})
+    pushed: dict[str, Any] = {}
+    context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), xcom_pull=lambda task_ids: pushed[task_ids])}
+    task.xcom_push(context, "k", 5)
+    assert task.xcom_pull(context, task_ids="k") == 5

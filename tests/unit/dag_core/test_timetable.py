@@ -154,6 +154,7 @@ def test_night_hour_that_spring_leaves_out_comes_once_and_that_of_autumn_once() 
     assert table.after(at("2024-03-31T01:30")) == at("2024-04-01T00:30")
     assert table.after(at("2024-10-26T12:00")) == at("2024-10-27T00:30")
     assert table.after(at("2024-10-27T00:30")) == at("2024-10-28T01:30")
+    assert table.after(at("2024-10-27T01:00")) == at("2024-10-28T01:30")
 
 
 def test_every_hour_is_every_hour_when_the_clock_changes() -> None:

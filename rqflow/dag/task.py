@@ -142,8 +142,7 @@ class BaseOperator(Node, metaclass=OperatorMeta):
 
     def share_dag(self, other: Node) -> bool:
         """Bring both tasks into one DAG; reports two tasks of two DAGs, or of none."""
-        if not isinstance(other, BaseOperator):
-            return True
+        assert isinstance(other, BaseOperator)
         mine, others = self._dag, (other.dag if other.has_dag() else None)
         if mine is not None and others is None:
             mine.add_task(other)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
-from rqflow.actions import describe, query
+from rqflow.actions import describe, query, select
 from rqflow.actions import submit as action
 from rqflow.actions.submit import Report
-from rqflow.cli import output
+from rqflow.cli import output, trying
+from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
@@ -121,6 +122,30 @@ def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
             printer.blank()
             tasks = one["tasks"]
             printer.records(tasks if isinstance(tasks, list) else [], TASK_COLUMNS)
+
+
+@dag.command()
+@click.argument("name", metavar="DAG|FILE")
+@click.argument("date", type=MOMENT, required=False)
+@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param; repeatable.")
+@click.option("--task", "selector", metavar="TASK", help="Only these tasks, whatever the others are: an id, a pattern, x+, +x, group:G.")
+@click.option("--keep-workdir", is_flag=True, help="Keep the folders in which the tasks ran.")
+@output.listing
+@pass_app
+def test(app: App, /, printer: Printer, name: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...], selector: str | None,
+         keep_workdir: bool) -> None:
+    """Run a DAG here and now, one task after the other: nothing is recorded, no Redis, no waiting between tries."""
+    version = version_named(app, name, dag_id)
+    only = select.tasks(version, selector) if selector else None
+    with trying.trial(app, version, date=date, pairs=params, keep=keep_workdir, echo=output.raw_note) as run:
+        rows = []
+        for result in run.all_tasks(only):
+            output.note(f"==> {result.task_id}: {result.state.value} <==")
+            rows.append(trying.row(result))
+        state = run.state()
+    printer.records(rows, trying.COLUMNS)
+    click.get_current_context().exit(show_parts.exit_code(state))
 
 
 def is_file(name: str) -> bool:

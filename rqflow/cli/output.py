@@ -173,6 +173,13 @@ def raw(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def raw_note(data: bytes) -> None:
+    """Pass bytes of a log on to stderr."""
+    sys.stderr.flush()
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()
+
+
 def duration(seconds: float | None) -> str:
     """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m."""
     if seconds is None:

@@ -9,7 +9,7 @@ import click
 from rqflow import clock
 from rqflow.actions import describe, logs, query, select
 from rqflow.actions.model import plain
-from rqflow.cli import output, show
+from rqflow.cli import output, show, trying
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
@@ -17,6 +17,7 @@ from rqflow.cli.types import MOMENT
 from rqflow.dag.version import Version
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import DagNotFound, UsageError
+from rqflow.states import TaskState
 
 
 @click.group()
@@ -114,3 +115,22 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
     run = run or describe.run_at(version, date or clock.utcnow())
     values = describe.rendered(version, version.tasks[select.one_task(version, task_id)], run, unsafe=app.settings.core.unsafe_templates)
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])
+
+
+@task.command()
+@click.argument("name", metavar="DAG|FILE")
+@click.argument("task_id", metavar="TASK")
+@click.argument("date", type=MOMENT, required=False)
+@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param; repeatable.")
+@click.option("--exit-code", "own_code", is_flag=True, help="End with the exit code of the task itself.")
+@pass_app
+def test(app: App, /, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...], own_code: bool) -> None:
+    """Run one try of a task here and now, whatever it depends on; its log goes to stdout, nothing is recorded."""
+    version = version_named(app, name, dag_id)
+    spec = version.tasks[select.one_task(version, task_id)]
+    with trying.trial(app, version, date=date, pairs=params, keep=False, echo=output.raw) as run:
+        result = run.one_try(spec)
+    output.note(f"{task_id}: {result.state.value}{f', {result.reason}' if result.reason else ''}")
+    good = result.state in {TaskState.SUCCESS, TaskState.SKIPPED}
+    click.get_current_context().exit(result.exit_code if own_code and result.exit_code is not None else int(not good))

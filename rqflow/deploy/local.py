@@ -1,0 +1,235 @@
+"""Runs of DAGs and tasks in one go, for trying them out: one task after the other, nothing recorded, no Redis.
+
+What a try is, is not told anew here: the worker's own parts prepare it, a shepherd in a folder of its own runs it, and the worker's own
+parts say what its end means. Delays of retries are not waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from rqflow import clock, settings
+from rqflow.broker.broker import Broker
+from rqflow.broker.messages import Claim
+from rqflow.dag.run import RunInfo
+from rqflow.dag.trigger_rule import Counts, Decision, decide
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.exceptions import TaskFailed
+from rqflow.operators.base import Outcome
+from rqflow.operators.registry import by_kind
+from rqflow.settings import Settings
+from rqflow.states import FAILURE_STATES, RunState, TaskState
+from rqflow.worker import outcome as outcomes
+from rqflow.worker import outputs
+from rqflow.worker.logfile import add_lines, last_line
+from rqflow.worker.prepare import OutputsExist, Preparer
+from rqflow.worker.shepherd_client import ShepherdClient
+from rqflow.worker.shepherd_protocol import Ended
+from rqflow.worker.tries import Try
+from rqflow.worker.workdir import WorkDir
+
+#: Seconds between two looks at a growing log.
+EVERY = 0.05
+_DECIDED = {Decision.SKIP: TaskState.SKIPPED, Decision.UPSTREAM_FAILED: TaskState.UPSTREAM_FAILED, Decision.CANCEL: TaskState.CANCELLED}
+#: Takes pieces of the log of the task that runs.
+Echo = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What became of one task."""
+
+    task_id: str
+    state: TaskState
+    try_number: int = 0
+    max_tries: int = 1
+    reason: str = ""
+    duration: float | None = None
+    exit_code: int | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Memory:
+    """Stands for the live state: one run, and what its tasks have handed over. Has the three methods of Broker that a Preparer uses."""
+
+    run: RunInfo
+    its_version: Version
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def run_info(self, run_key: str) -> RunInfo | None:
+        """Return the run."""
+        return self.run if run_key == self.run.key else None
+
+    def version(self, sha: str) -> Version | None:
+        """Return the version."""
+        return self.its_version if sha == self.its_version.sha else None
+
+    def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+        """Return the XComs, all of them or those of `task_ids`."""
+        wanted = None if task_ids is None or run_key != self.run.key else set(task_ids)
+        return {task_id: dict(values) for task_id, values in self.values.items() if wanted is None or task_id in wanted}
+
+
+class LocalRun:
+    """One run in this process and one shepherd."""
+
+    def __init__(self, run: RunInfo, version: Version, preparer: Preparer, memory: Memory, shepherd: ShepherdClient, echo: Echo) -> None:
+        """Put the parts together; `opened` makes them."""
+        self.run = run
+        self.version = version
+        self.states: dict[int, TaskState] = {}
+        self._preparer, self._memory, self._shepherd, self._echo = preparer, memory, shepherd, echo
+        self._told_to_skip: set[int] = set()
+
+    def all_tasks(self, only: Iterable[int] | None = None) -> Iterator[Result]:
+        """Run the tasks in topological order, or those of `only` whatever the others are; yield the result of each."""
+        chosen = None if only is None else set(only)
+        for task in self.version.tasks:
+            if chosen is not None:
+                if task.index in chosen:
+                    yield self._tries(task)
+                continue
+            decided = self._decide(task)
+            if decided is Decision.RUN:
+                yield self._tries(task)
+            else:
+                self.states[task.index] = _DECIDED.get(decided, TaskState.SKIPPED)
+                yield Result(task_id=task.task_id, state=self.states[task.index])
+
+    def state(self) -> RunState:
+        """Return how the run ended: failed when a leaf did."""
+        leaves = [self.states[task.index] for task in self.version.tasks if task.index in self.states and not task.downstream]
+        failed = any(state in FAILURE_STATES for state in leaves or self.states.values())
+        return RunState.FAILED if failed else RunState.SUCCESS
+
+    def one_try(self, task: TaskSpec, try_number: int = 1) -> Result:
+        """Run one try of a task; raises KeyboardInterrupt after its processes are gone."""
+        claim = Claim(run_key=self.run.key, index=task.index, task_id=task.task_id, try_number=try_number, execution_id=uuid4().hex,
+                      job_id=task.task_id, queue=task.queue, version=self.version.sha, started_at=0, max_tries=task.retries + 1)
+        began = clock.monotonic()
+        held = self._preparer.begin(claim)
+        outcome, ended = self._outcome(held)
+        told = outcomes.end(claim, task, outcome, ended, outcomes.Facts())
+        self._memory.values.setdefault(task.task_id, {}).update(told.xcoms)
+        self._told_to_skip.update(told.skip)
+        return Result(task_id=task.task_id, state=told.state, try_number=try_number, max_tries=claim.max_tries, reason=told.reason,
+                      duration=clock.monotonic() - began, exit_code=told.facts.get("exit_code"))
+
+    def _decide(self, task: TaskSpec) -> Decision:
+        if task.index in self._told_to_skip:
+            return Decision.SKIP
+        ended = Counter(self.states[index] for index in task.upstream)
+        return decide(task.trigger_rule, Counts(
+            total=len(task.upstream), success=ended[TaskState.SUCCESS], failed=ended[TaskState.FAILED] + ended[TaskState.LOST],
+            upstream_failed=ended[TaskState.UPSTREAM_FAILED], skipped=ended[TaskState.SKIPPED], cancelled=ended[TaskState.CANCELLED]))
+
+    def _tries(self, task: TaskSpec) -> Result:
+        """Run a task until it succeeds or has no try left."""
+        if task.operator == "empty" and not task.needs_source:
+            self.states[task.index] = TaskState.SUCCESS
+            return Result(task_id=task.task_id, state=TaskState.SUCCESS)
+        number = 1
+        result = self.one_try(task, number)
+        while result.state is TaskState.UP_FOR_RETRY:
+            number += 1
+            result = self.one_try(task, number)
+        self.states[task.index] = result.state
+        return result
+
+    def _outcome(self, held: Try) -> tuple[Outcome, Ended]:
+        """Run a try and return what its end means."""
+        assert held.job is not None
+        try:
+            request = self._preparer.request(held)
+        except OutputsExist as error:
+            return Outcome(state=TaskState.SUCCESS, reason=error.message), Ended(id=held.id, status=0)
+        except (TaskFailed, OSError) as error:
+            self._echo(f"{error}\n".encode())
+            return Outcome(state=TaskState.FAILED, reason=str(error)), Ended(id=held.id)
+        self._shepherd.start(request)
+        self._shepherd.flush()
+        ended = self._wait(held)
+        seen = replace(outcomes.seen_by_operator(ended), last_line=last_line(held.log), folder=held.folder, result=_result(held.result))
+        outcome = by_kind(held.job.task.operator).outcome(held.fields, seen, held.job)
+        missing = outputs.missing(held.outputs)
+        outcome = outcomes.overrule(outcome, ended, stop=None, timeout=held.timeout, missing=missing)
+        lines = outcomes.closing_lines(outcome, ended)
+        add_lines(held.log, lines)
+        self._echo("".join(f"{line}\n" for line in lines).encode())
+        return outcome, ended
+
+    def _wait(self, held: Try) -> Ended:
+        """Hand on the log as it grows until the try has ended; Ctrl-C ends the try first."""
+        at, interrupted = 0, False
+        while True:
+            try:
+                ready, _, _ = select.select([self._shepherd], [], [], EVERY)
+                ends = [end for end in (self._shepherd.receive() if ready else []) if end.id == held.id]
+                at += self._hand_on(held.log, at)
+            except KeyboardInterrupt:
+                interrupted, ends = True, []
+                self._shepherd.kill(held.id, "cancelled", 2.0)
+                self._shepherd.flush()
+            if ends:
+                self._shepherd.accepted([held.id])
+                self._shepherd.forget([held.id])
+                self._shepherd.flush()
+                self._hand_on(held.log, at)
+                if interrupted:
+                    raise KeyboardInterrupt
+                return ends[0]
+
+    def _hand_on(self, log: str, at: int) -> int:
+        try:
+            with Path(log).open("rb") as stream:
+                stream.seek(at)
+                data = stream.read()
+        except FileNotFoundError:
+            return 0
+        if data:
+            self._echo(data)
+        return len(data)
+
+
+@contextmanager
+def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, echo: Echo) -> Iterator[LocalRun]:
+    """Give a run that works in `folder`, whose tasks inherit this process' environment. Raises Conflict when `folder` is in use."""
+    memory = Memory(run=run, its_version=version)
+    work_dir = WorkDir(folder)
+    work_dir.hold()
+    environ = settings.environment()
+    # The three methods that a Preparer calls are all that Memory has of a Broker.
+    preparer = Preparer(cast(Broker, memory), given, work_dir, environ)
+    shepherd = ShepherdClient(work_dir.path, env=environ, linger=0.0)
+    try:
+        shepherd.connect()
+        shepherd.environment(preparer.inherited, _umask())
+        yield LocalRun(run, version, preparer, memory, shepherd, echo)
+    finally:
+        shepherd.close()
+        work_dir.release()
+
+
+def _umask() -> int:
+    """Return this process' umask, which can only be read by setting it."""
+    old = os.umask(0o077)
+    os.umask(old)
+    return old
+
+
+def _result(path: Path) -> Mapping[str, Any] | None:
+    """Return what a Python child left, None when that is nothing or no JSON object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from rqflow import clock
+from rqflow.dag.run import run_key
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
 from rqflow.store import events as event_log
 from rqflow.store.tables import KEY, LINE
@@ -18,6 +19,8 @@ from rqflow.store.types import ID_LENGTH, clean
 Event = Mapping[str, Any]
 Row = dict[str, Any]
 
+#: Characters of an XCom. The broker takes far less; more than MariaDB takes in one statement would hold up all events.
+MOST_XCOM = 1 << 20
 #: Facts of a try that have a column, with the largest value that fits there.
 _INTEGERS = {"pid": 1 << 31, "exit_code": 1 << 31, "signal": 1 << 31, "max_rss_bytes": 1 << 63, "log_bytes": 1 << 63}
 _ENDS = TERMINAL_STATES | {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}
@@ -100,6 +103,8 @@ def _read_late(batch: Batch, event: Event) -> None:
 def _read_xcom(batch: Batch, event: Event) -> None:
     seq, value = _seq(event), event["value"]
     text = value if value is None or isinstance(value, str) else json.dumps(value)
+    if text is not None and len(text) > MOST_XCOM:
+        raise ValueError(f"an XCom of {len(text)} characters")
     row = {
         "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text if text is None else clean(text),
         "seq": seq, "updated_at": _at(event, seq),
@@ -112,7 +117,11 @@ _READERS = {"run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _rea
 
 
 def _know_run(batch: Batch, event: Event) -> None:
-    batch.runs[_id(event, "run", KEY)] = (_id(event, "dag"), _id(event, "run_id"))
+    key, dag_id, run_id = _id(event, "run", KEY), _id(event, "dag"), _id(event, "run_id")
+    if batch.runs.get(key) != (dag_id, run_id):
+        if run_key(dag_id, run_id) != key:
+            raise ValueError(f"{key} is not the key of run {run_id} of DAG {dag_id}")
+        batch.runs[key] = (dag_id, run_id)
 
 
 def _is_of_try(event: Event, state: TaskState) -> bool:

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from rqflow import clock, logs
 from rqflow.broker.events import Entry, EventStream
-from rqflow.exceptions import RqflowError
+from rqflow.exceptions import Conflict, StoreError
 from rqflow.recorder.apply import apply, keep
 from rqflow.recorder.loop import keep_running
 from rqflow.recorder.reading import Event
@@ -85,7 +85,7 @@ class Recorder:
         """Write events in one transaction. If one of them upsets the database, that one alone is kept aside, as evidence."""
         try:
             run_in_transaction(self.engine, lambda connection: apply(connection, events))
-        except RqflowError:
+        except (StoreError, Conflict):
             raise
         except Exception as error:
             if len(events) > 1:

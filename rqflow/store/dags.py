@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import json
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -19,6 +21,8 @@ from rqflow.store.tables import dag, dag_version
 from rqflow.store.upsert import Rule, upsert
 
 _NEW = Rule(table=dag)
+#: From this many characters on, the JSON of a version is compressed, which its beginning tells.
+PACKED_FROM, PACKED = 1 << 20, "zlib:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +81,7 @@ def save_version(connection: Connection, version: Version, *, paused: bool = Fal
     if number is None:
         newest = select(func.max(dag_version.c.number)).where(dag_version.c.dag_id == version.dag_id)
         number = (connection.execute(newest).scalar() or 0) + 1
-        row = {"version": version.sha, "dag_id": version.dag_id, "number": number, "json": version.json, "created_at": now}
+        row = {"version": version.sha, "dag_id": version.dag_id, "number": number, "json": _packed(version.json), "created_at": now}
         connection.execute(insert(dag_version).values(row))
     connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts))
     return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha)
@@ -143,14 +147,14 @@ def set_active(connection: Connection, dag_id: str, active: bool) -> None:
 def version(connection: Connection, sha: str) -> Version | None:
     """Return the version of this sha, or None."""
     text = connection.execute(select(dag_version.c.json).where(dag_version.c.version == sha)).scalar()
-    return None if text is None else Version.from_json(text)
+    return None if text is None else Version.from_json(_unpacked(text))
 
 
 def latest_version(connection: Connection, dag_id: str) -> Version | None:
     """Return the version that new runs of the DAG take, or None."""
     query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id)
     text = connection.execute(query).scalar()
-    return None if text is None else Version.from_json(text)
+    return None if text is None else Version.from_json(_unpacked(text))
 
 
 def versions(connection: Connection, dag_id: str) -> list[VersionRecord]:
@@ -158,6 +162,17 @@ def versions(connection: Connection, dag_id: str) -> list[VersionRecord]:
     columns = [dag_version.c[f.name] for f in fields(VersionRecord)]
     query = select(*columns).where(dag_version.c.dag_id == dag_id).order_by(dag_version.c.number.desc())
     return [VersionRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def _packed(text: str) -> str:
+    """Return the JSON of a version as it is kept: a large one compressed, so that escaped it fits MariaDB's max_allowed_packet of 16 MB."""
+    if len(text) < PACKED_FROM:
+        return text
+    return PACKED + base64.b64encode(zlib.compress(text.encode())).decode("ascii")
+
+
+def _unpacked(text: str) -> str:
+    return zlib.decompress(base64.b64decode(text.removeprefix(PACKED))).decode() if text.startswith(PACKED) else text
 
 
 def _change(connection: Connection, dag_id: str, **values: Any) -> None:

@@ -20,6 +20,8 @@ from rqflow.store.upsert import Rule, upsert
 
 #: Kinds of events: of a task instance, of a run, the end of a try that came too late, a deed of a person, one that nobody could read.
 TASK, RUN, LATE, AUDIT, UNREADABLE = "ti", "run", "late", "audit", "unreadable"
+#: Characters of an unreadable event that are kept: its size may be what is wrong with it.
+MOST_KEPT = 1_000_000
 _ONCE = Rule(table=event_log)
 
 
@@ -68,8 +70,8 @@ def add(connection: Connection, event: str, *, who: str, dag_id: str = "", run_k
 
 
 def keep_unreadable(connection: Connection, event: Any, problem: str) -> None:
-    """Keep an event that could not be applied, as it came, so that nothing is lost and nothing is held up by it."""
-    text = as_text({"problem": problem, "event": event})
+    """Keep an event that could not be applied as it came (but no more than MOST_KEPT of it), so that nothing is lost and nothing is held up by it."""
+    text = as_text({"problem": problem, "event": event})[:MOST_KEPT]
     _write(connection, {
         "seq": _seq_of(event), "source": source_of(text), "kind": UNREADABLE, "event": "kept", "who": "", "dag_id": "", "run_key": "",
         "task_id": "", "try_number": None, "detail": text,

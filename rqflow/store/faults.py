@@ -79,7 +79,9 @@ def fault_of(error: BaseException) -> Fault:
         return fault
     if error.connection_invalidated:
         return Fault.LOST
-    return _of_text(str(origin)) if isinstance(error, OperationalError | InterfaceError) else Fault.OTHER
+    if isinstance(error, OperationalError | InterfaceError):
+        return _of_text(str(origin), Fault.DOWN if isinstance(error, OperationalError) else Fault.OTHER)
+    return Fault.OTHER
 
 
 def explain(error: DBAPIError, url: URL) -> RqflowError | None:
@@ -89,6 +91,8 @@ def explain(error: DBAPIError, url: URL) -> RqflowError | None:
         return None
     where = url.render_as_string(hide_password=True)
     said = " ".join(str(error.orig).split())
+    if fault is Fault.TOO_LARGE:
+        return RqflowError(f"the database {where} refuses a value for its size: {said}", hint=_HINTS[fault])
     if fault is Fault.NO_TABLE:
         return Conflict(f"the database {where} lacks a table or column of this release: {said}", hint="Run `rqflow db upgrade`.")
     return StoreError(f"the database {where} cannot be used: {said}", hint=_HINTS[fault])
@@ -113,13 +117,11 @@ def _of_number(origin: BaseException) -> Fault | None:
     return _MYSQL.get(number) if isinstance(number, int) else None
 
 
-def _of_text(text: str) -> Fault:
+def _of_text(text: str, unknown: Fault) -> Fault:
     """Sort an error without a number: psycopg gives none when it could not connect or lost the link."""
     signs = {
         "authentication failed": Fault.REFUSED, "no pg_hba.conf entry": Fault.REFUSED, "no password supplied": Fault.REFUSED,
-        'role "': Fault.REFUSED, "permission denied": Fault.REFUSED, 'database "': Fault.NO_DATABASE,
-        "connection failed": Fault.DOWN, "timeout expired": Fault.DOWN, "timed out": Fault.DOWN, "could not translate": Fault.DOWN,
-        "closed the connection": Fault.LOST, "connection is closed": Fault.LOST, "connection is lost": Fault.LOST,
-        "consuming input failed": Fault.LOST, "starting up": Fault.DOWN, "shutting down": Fault.DOWN,
+        'role "': Fault.REFUSED, "permission denied": Fault.REFUSED, 'database "': Fault.NO_DATABASE, "closed the connection": Fault.LOST,
+        "connection is closed": Fault.LOST, "connection is lost": Fault.LOST, "consuming input failed": Fault.LOST,
     }
-    return next((fault for sign, fault in signs.items() if sign in text), Fault.OTHER)
+    return next((fault for sign, fault in signs.items() if sign in text), unknown)

@@ -54,7 +54,7 @@ dag_version = Table(
     Column("version", Id(SHA), primary_key=True, doc="sha256 of the canonical JSON."),
     Column("dag_id", Id(), ForeignKey(dag.c.dag_id, ondelete="CASCADE"), nullable=False, doc="Its DAG."),
     Column("number", Integer(), nullable=False, doc="1, 2, 3 … in the order of their first submit."),
-    Column("json", LongText(), nullable=False, doc="The canonical JSON: tasks, edges, sources."),
+    Column("json", LongText(), nullable=False, doc="The canonical JSON: tasks, edges, sources; from 1 MB on `zlib:` and it compressed, in base64."),
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit of this version."),
     UniqueConstraint("dag_id", "number"),
     info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,

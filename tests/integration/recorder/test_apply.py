@@ -189,6 +189,7 @@ def test_xcoms_are_replaced_and_deleted(engine: Engine) -> None:
 
 @pytest.mark.parametrize("broken", [
     {}, {"kind": "what"}, {**a_task_event("running", 1), "state": "dancing"}, {**a_task_event("running", 1), "run": ""},
+    {**a_task_event("running", 1), "run": "0" * 16}, an_xcom("x" * 2_000_000, 1),
     {**a_task_event("running", 1), "task": "x" * 251}, {**a_task_event("running", 1), "seq": "-1"}, {**a_task_event("running", 1), "seq": "9" * 40},
     {**a_task_event("running", 1), "try": 1 << 40}, {**a_run_event("running", 1), "dag": "nul\0"}, an_xcom("1", 1, task="\ud800"), "no object",
     {**an_end("success", 1), "ended_at": "9" * 18}, {**a_task_event("running", 1), "started_at": "soon"},
@@ -198,7 +199,8 @@ def test_event_that_cannot_be_read_is_kept_and_disturbs_no_other(engine: Engine,
     record(engine, broken)
     with reading(engine) as connection:
         assert [task.task_id for task in tasks.of_run(connection, KEY)] == ["after", "before"]
-    assert json.loads(the_log(engine, "unreadable")[0].detail)["event"] == broken
+    kept = the_log(engine, "unreadable")[0].detail
+    assert len(kept) == event_log.MOST_KEPT or json.loads(kept)["event"] == broken
 
 
 def test_odd_text_and_facts_are_written_as_far_as_the_columns_go(engine: Engine) -> None:

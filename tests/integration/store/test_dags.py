@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -44,8 +46,9 @@ def test_earlier_version_may_come_back_under_its_number(engine: Engine) -> None:
         assert dags.latest_version(connection, "d") == a_version(dag_id="d", description="one")
 
 
-def test_version_of_ten_megabytes_comes_back_whole(engine: Engine) -> None:
-    version = a_version(dag_id="d", sources={"big.txt": "aé𝄞\n" * 1_300_000})
+def test_version_with_ten_megabytes_of_files_comes_back_whole(engine: Engine) -> None:
+    noise = base64.b64encode(random.Random(1).randbytes(10 << 20)).decode()
+    version = a_version(dag_id="d", sources={"text.txt": "aé𝄞\"\\\n" * 1_000_000, "noise": {"base64": noise}})
     with transaction(engine) as connection:
         dags.save_version(connection, version)
         assert dags.version(connection, version.sha) == version

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import random
+import resource
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pytest
+import redis
+
+from rqflow.broker import keys
+from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.recorder.archive import LogArchive, LogReader
+from tests.waiting import until
+
+PATH = "d/t/2026-11-23T00-00-00/1.log"
+
+
+def a_chunk(data: bytes, offset: int = 0, execution: str = "e1", path: str = PATH, *, last: bool = False) -> LogChunk:
+    return LogChunk(execution_id=execution, path=path, offset=offset, data=data, last=last)
+
+
+def pieces(data: bytes, size: int, execution: str = "e1") -> list[LogChunk]:
+    """`data` cut into chunks, the last one marked."""
+    return [a_chunk(data[at:at + size], at, execution, last=at + size >= len(data)) for at in range(0, len(data), size)]
+
+
+@pytest.fixture
+def stream(db: redis.Redis) -> LogStream:
+    return LogStream(db)
+
+
+@pytest.fixture
+def archive(stream: LogStream, tmp_path: Path) -> LogArchive:
+    return LogArchive(stream, tmp_path / "logs")
+
+
+def content(archive: LogArchive, path: str = PATH) -> bytes:
+    return (archive.folder / path).read_bytes()
+
+
+def mode(archive: LogArchive) -> int:
+    return stat.S_IMODE((archive.folder / PATH).stat().st_mode)
+
+
+def test_log_is_archived_acknowledged_and_trimmed(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"one\n"), a_chunk(b"two\n", 4)])
+    assert archive.step() == 2
+    assert archive.step(block_ms=1) == 0
+    assert content(archive) == b"one\ntwo\n"
+    assert stream.acknowledged(["e1", "e2"]) == {"e1": 8}
+    assert db.xlen(keys.LOGS) == 0
+    assert archive.archived == 8
+    assert mode(archive) == 0o640
+    stream.append([a_chunk(b"", 8, last=True)])
+    archive.step()
+    assert mode(archive) == 0o440
+    assert stat.S_IMODE((archive.folder / "d").stat().st_mode) & 0o007 == 0
+
+
+def test_all_bytes_survive(stream: LogStream, archive: LogArchive) -> None:
+    data = bytes(range(256)) * 100 + b"\xff\xfe\0\0\x1b[31mred\x1b[0m\r\n" + "é𝄞".encode()[:-1]
+    stream.append(pieces(data, 1000))
+    archive.step()
+    assert content(archive) == data
+
+
+def test_repeated_and_overlapping_pieces_change_nothing(stream: LogStream, archive: LogArchive) -> None:
+    data = b"0123456789" * 10
+    stream.append([a_chunk(data[:50]), a_chunk(data[:50]), a_chunk(data[20:70], 20), a_chunk(data[:10]), a_chunk(data[60:], 60, last=True)])
+    archive.step()
+    stream.append([a_chunk(data[:50]), a_chunk(data[60:], 60, last=True)])
+    archive.step()
+    assert content(archive) == data
+    assert mode(archive) == 0o440
+
+
+def test_gap_waits_until_it_is_filled(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"a"), a_chunk(b"ccc", 4), a_chunk(b"d", 7, last=True)])
+    archive.step()
+    assert content(archive) == b"a"
+    assert stream.acknowledged(["e1"]) == {"e1": 1}
+    stream.append([a_chunk(b"bbb", 1)])
+    archive.step()
+    assert content(archive) == b"abbbcccd"
+    assert stream.acknowledged(["e1"]) == {"e1": 8}
+    assert mode(archive) == 0o440
+
+
+def test_pieces_in_any_order_and_number_make_the_same_file(stream: LogStream, archive: LogArchive) -> None:
+    chance = random.Random(7)
+    for n in range(20):
+        data = chance.randbytes(500)
+        sent = pieces(data, chance.randint(1, 90), f"e{n}")
+        sent += chance.sample(sent, len(sent) // 2)
+        chance.shuffle(sent)
+        path = f"d/t/{n}/1.log"
+        stream.append([LogChunk(execution_id=chunk.execution_id, path=path, offset=chunk.offset, data=chunk.data, last=chunk.last) for chunk in sent])
+        until(lambda: archive.step(block_ms=1) == 0)
+        assert content(archive, path) == data
+
+
+def test_restarted_archive_goes_on_where_the_file_ends(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"one ")])
+    archive.step()
+    second = LogArchive(stream, archive.folder)
+    stream.append([a_chunk(b"one "), a_chunk(b"two ", 4)])
+    second.step()
+    db.flushall()
+    third = LogArchive(stream, archive.folder)
+    stream.append([a_chunk(b"one two th"), a_chunk(b"ree", 10)])
+    third.step()
+    assert content(archive) == b"one two three"
+
+
+def test_archive_that_died_before_its_answer_does_it_again(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append(pieces(b"all of it", 2))
+    archive.step()
+    db.delete(f"{keys.LOGS_ACKED}:e1")
+    stream.append(pieces(b"all of it", 2))
+    assert LogArchive(stream, archive.folder).step() == 5
+    assert content(archive) == b"all of it"
+    assert stream.acknowledged(["e1"]) == {"e1": 9}
+
+
+def test_two_archives_of_one_folder_do_no_harm(stream: LogStream, archive: LogArchive, redis_url: str) -> None:
+    stop = threading.Event()
+    data = random.Random(3).randbytes(300_000)
+    with redis.Redis.from_url(redis_url) as one, redis.Redis.from_url(redis_url) as two:
+        threads = [threading.Thread(target=LogArchive(LogStream(link), archive.folder).run, args=(stop,)) for link in (one, two)]
+        for thread in threads:
+            thread.start()
+        for chunk in pieces(data, 500):
+            stream.append([chunk])
+        until(lambda: stream.acknowledged(["e1"]) == {"e1": len(data)}, what="the log to be archived")
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert content(archive) == data
+
+
+def test_second_execution_of_a_try_is_appended(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"poke\nno\n", last=True)])
+    archive.step()
+    stream.append([a_chunk(b"poke\n", execution="e2")])
+    archive.step()
+    assert content(archive) == b"poke\nno\n"
+    second = LogArchive(stream, archive.folder)
+    stream.append([a_chunk(b"poke\nyes\n", execution="e3"), a_chunk(b"done\n", 9, "e3", last=True)])
+    second.step()
+    assert content(archive) == b"poke\nno\npoke\nyes\ndone\n"
+    assert stream.acknowledged(["e3"]) == {"e3": 14}
+    stream.append([a_chunk(b"poke\nyes\n", execution="e3")])
+    LogArchive(stream, archive.folder).step()
+    assert content(archive) == b"poke\nno\npoke\nyes\ndone\n"
+
+
+@pytest.mark.parametrize("path", ["../outside.log", "/tmp/outside.log", "a/../../outside.log", "a/x\0.log", "a/b.txt"])
+def test_path_out_of_the_archive_is_dropped_and_acknowledged(stream: LogStream, archive: LogArchive, tmp_path: Path, path: str) -> None:
+    stream.append([a_chunk(b"evil", path=path, execution="bad"), a_chunk(b"good")])
+    archive.step()
+    assert content(archive) == b"good"
+    assert stream.acknowledged(["bad", "e1"]) == {"bad": 4, "e1": 4}
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["1.log"]
+
+
+def test_log_is_not_written_through_a_link(stream: LogStream, archive: LogArchive, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (archive.folder / PATH).parent.mkdir(parents=True)
+    (archive.folder / PATH).symlink_to(tmp_path / "victim")
+    stream.append([a_chunk(b"evil"), a_chunk(b"good", path="d/t/x/2.log", execution="e2")])
+    archive.step()
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert content(archive, "d/t/x/2.log") == b"good"
+
+
+def test_entry_that_cannot_be_read_is_dropped(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    db.xadd(keys.LOGS, {"what": "is this"})
+    stream.append([a_chunk(b"good")])
+    archive.step()
+    assert content(archive) == b"good"
+    assert db.xlen(keys.LOGS) == 0
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let files of this process grow to `size` bytes only, as a quota does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_loses_nothing(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"one "), a_chunk(b"two", 4)])
+    with room_for(6), pytest.raises(OSError, match="File too large"):
+        archive.step()
+    assert content(archive) == b"one tw"
+    assert db.xlen(keys.LOGS) == 2
+    archive.step()
+    assert content(archive) == b"one two"
+
+
+def test_redis_forgets_how_far_a_log_is_soon_after_its_end(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"x"), a_chunk(b"y", execution="e2", path="d/t/y/1.log", last=True)])
+    archive.step()
+    growing, whole = (db.ttl(f"{keys.LOGS_ACKED}:{name}") for name in ("e1", "e2"))
+    assert 600 < growing <= 86_400
+    assert 0 < whole <= 600
+
+
+def test_hundred_megabytes_stream_through_without_growth(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    line = random.Random(1).randbytes(1 << 16)
+    total, sent, most = 100 << 20, 0, 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    while sent < total:
+        while sent < total and sent - stream.acknowledged(["e1"]).get("e1", 0) < 1 << 20:
+            stream.append([a_chunk(line, sent, last=sent + len(line) >= total)])
+            sent += len(line)
+        most = max(most, db.memory_usage(keys.LOGS) or 0)
+        archive.step(block_ms=1)
+    assert (archive.folder / PATH).stat().st_size == total
+    assert most < 2 << 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+    with (archive.folder / PATH).open("rb") as file:
+        assert all(piece == line for piece in iter(lambda: file.read(len(line)), b""))
+
+
+# -- reading
+
+@pytest.fixture
+def reader(archive: LogArchive) -> LogReader:
+    return LogReader(archive.folder)
+
+
+def test_reader_reads_parts(stream: LogStream, archive: LogArchive, reader: LogReader) -> None:
+    path = PurePosixPath(PATH)
+    assert (reader.read(path), reader.size(path), reader.is_whole(path)) == (b"", 0, False)
+    stream.append([a_chunk(b"0123456789", last=True)])
+    archive.step()
+    assert (reader.read(path, 2, 3), reader.read(path, -4), reader.read(path, -99), reader.read(path, 99)) == (b"234", b"6789", b"0123456789", b"")
+    assert (reader.size(path), reader.is_whole(path)) == (10, True)
+
+
+def follow(reader: LogReader, is_finished: list[bool], patience: float = 10.0) -> Iterator[bytes]:
+    return reader.follow(PurePosixPath(PATH), lambda: is_finished[0], patience=patience)
+
+
+def test_follow_yields_what_comes_until_the_log_is_whole(stream: LogStream, archive: LogArchive, reader: LogReader) -> None:
+    got: list[bytes] = []
+    finished = [False]
+    thread = threading.Thread(target=lambda: got.extend(follow(reader, finished)))
+    thread.start()
+    stream.append([a_chunk(b"one ")])
+    archive.step()
+    until(lambda: got == [b"one "], what="the first bytes")
+    finished[0] = True
+    stream.append([a_chunk(b"two ", 4)])
+    archive.step()
+    until(lambda: b"".join(got) == b"one two ", what="bytes that come after the end of the try")
+    assert thread.is_alive()
+    stream.append([a_chunk(b"three", 8, last=True)])
+    archive.step()
+    thread.join()
+    assert b"".join(got) == b"one two three"
+
+
+def test_follow_does_not_wait_for_ever_for_a_log_that_was_lost(stream: LogStream, archive: LogArchive, reader: LogReader) -> None:
+    stream.append([a_chunk(b"half")])
+    archive.step()
+    assert list(follow(reader, [True], patience=0.2)) == [b"half"]

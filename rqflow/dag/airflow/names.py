@@ -1,0 +1,103 @@
+"""What DAG files may import of airflow, of all generations, and what of rqflow it is.
+
+Targets are "module:name" and looked up when a file asks for them. They are text, because operators/ is a room that dag/ may not import:
+which operators there are is the table's business, not this room's.
+"""
+
+from __future__ import annotations
+
+_SDK = "airflow.sdk airflow.providers.common.compat.sdk"
+_STANDARD = "airflow.providers.standard"
+_SHIM = "rqflow.dag.airflow"
+
+#: (target, modules of airflow in which it has the same name).
+_ROWS: tuple[tuple[str, str], ...] = (
+    ("rqflow.dag.model:DAG", f"airflow airflow.models airflow.models.dag {_SDK} airflow.sdk.definitions.dag"),
+    ("rqflow.dag.task:BaseOperator", f"airflow.models airflow.models.baseoperator airflow.models.operator {_SDK} airflow.sdk.bases.operator"),
+    ("rqflow.dag.links:chain", f"airflow.models.baseoperator airflow.utils.helpers {_SDK} airflow.sdk.bases.operator"),
+    ("rqflow.dag.links:cross_downstream", f"airflow.models.baseoperator airflow.utils.helpers {_SDK} airflow.sdk.bases.operator"),
+    ("rqflow.dag.links:Label", f"airflow.utils.edgemodifier {_SDK} airflow.sdk.definitions.edges"),
+    ("rqflow.dag.taskgroup:TaskGroup", f"airflow.utils.task_group {_SDK} airflow.sdk.definitions.taskgroup"),
+    ("rqflow.dag.trigger_rule:TriggerRule", f"airflow.utils.trigger_rule {_SDK} airflow.task.trigger_rule"),
+    ("rqflow.dag.params:Param", f"airflow.models airflow.models.param {_SDK} airflow.sdk.definitions.param"),
+    ("rqflow.dag.xcomarg:XComArg", f"airflow.models airflow.models.xcom_arg {_SDK} airflow.sdk.definitions.xcom_arg"),
+    ("rqflow.dag.construction:apply_defaults", "airflow.utils airflow.utils.decorators"),
+    ("rqflow.dag.outside:Connection", f"airflow.models airflow.models.connection {_SDK}"),
+    ("rqflow.dag.views:DagRunView", "airflow.models:DagRun airflow.models.dagrun:DagRun airflow.sdk:DagRun"),
+    ("rqflow.dag.views:TaskInstanceView", "airflow.models:TaskInstance airflow.models.taskinstance:TaskInstance airflow.sdk:TaskInstance"),
+    ("rqflow.operators.bash:BashOperator", f"airflow.operators airflow.operators.bash airflow.operators.bash_operator {_STANDARD}.operators.bash"),
+    ("rqflow.operators.empty:EmptyOperator", f"airflow.operators airflow.operators.empty {_STANDARD}.operators.empty"),
+    ("rqflow.operators.empty:DummyOperator", "airflow.operators airflow.operators.dummy airflow.operators.dummy_operator"),
+    *(
+        (target, f"airflow.operators airflow.operators.python airflow.operators.python_operator {_STANDARD}.operators.python")
+        for target in (
+            "rqflow.operators.python:PythonOperator",
+            "rqflow.operators.branch_python:BranchPythonOperator",
+            "rqflow.operators.short_circuit:ShortCircuitOperator",
+        )
+    ),
+    (f"{_SHIM}.variable:Variable", f"airflow airflow.models airflow.models.variable {_SDK}"),
+    (f"{_SHIM}.hook:BaseHook", f"airflow.hooks.base airflow.hooks.base_hook {_SDK} airflow.sdk.bases.hook"),
+    (f"{_SHIM}.decorators:dag", f"airflow.decorators airflow.models.dag {_SDK}"),
+    (f"{_SHIM}.decorators:task", "airflow.decorators"),
+    (f"{_SHIM}.decorators:sdk_task", "airflow.sdk:task airflow.providers.common.compat.sdk:task"),
+    (f"{_SHIM}.decorators:task_group", f"airflow.decorators airflow.decorators.task_group {_SDK}"),
+    (
+        f"{_SHIM}.running:get_current_context",
+        f"airflow.operators.python airflow.operators.python_operator airflow.task.context {_STANDARD}.operators.python {_SDK}",
+    ),
+    (f"{_SHIM}.running:Context", f"airflow.utils.context {_SDK} airflow.sdk.definitions.context"),
+    *((f"{_SHIM}.dates:{name}", "airflow.utils.dates") for name in ("days_ago", "cron_presets")),
+    *(
+        (f"{_SHIM}.dates:{name}", "airflow.utils.timezone airflow.sdk.timezone")
+        for name in (
+            "coerce_datetime", "convert_to_utc", "datetime", "is_localized", "is_naive", "make_aware", "make_naive", "parse", "utc", "utcnow",
+        )
+    ),
+    (f"{_SHIM}.constants:State", "airflow.utils.state"),
+    (f"{_SHIM}.constants:TaskInstanceState", f"airflow.utils.state {_SDK}"),
+    (f"{_SHIM}.constants:DagRunState", f"airflow.utils.state {_SDK}"),
+    (f"{_SHIM}.constants:DagRunType", "airflow.utils.types"),
+    (f"{_SHIM}.constants:WeightRule", f"airflow.utils.weight_rule {_SDK}"),
+    (f"{_SHIM}.constants:LoggingMixin", "airflow.utils.log.logging_mixin"),
+    (f"{_SHIM}.constants:AirflowPlugin", "airflow.plugins_manager"),
+    (f"{_SHIM}.constants:provide_session", "airflow.utils.session airflow.utils.db"),
+    (f"{_SHIM}.constants:version", "airflow:__version__ airflow.version"),
+    (f"{_SHIM}.configuration:conf", "airflow.configuration"),
+    *((f"{_SHIM}.configuration:{name}", "airflow.configuration") for name in ("get", "getboolean", "getint", "getfloat", "has_option")),
+    (f"{_SHIM}.configuration:AIRFLOW_HOME", "airflow.configuration airflow.settings"),
+    (f"{_SHIM}.configuration:get_airflow_home", "airflow.configuration"),
+    (f"{_SHIM}.configuration:DAGS_FOLDER", "airflow.settings"),
+    (f"{_SHIM}.configuration:TIMEZONE", "airflow.settings"),
+    *(
+        (f"rqflow.dag.macros:{name}", "airflow.macros airflow.sdk.macros")
+        for name in ("ds_add", "ds_format", "datetime_diff_for_humans", "datetime", "timedelta", "dateutil", "time", "uuid", "random")
+    ),
+    *(
+        (f"{_SHIM}.exceptions:{name}", "airflow.exceptions airflow.sdk.exceptions")
+        for name in (
+            "AirflowBadRequest", "AirflowConfigException", "AirflowFailException", "AirflowNotFoundException", "AirflowRescheduleException",
+            "AirflowSensorTimeout", "AirflowTaskTimeout", "DagNotFound", "TaskNotFound",
+        )
+    ),
+    (f"{_SHIM}.exceptions:AirflowException", f"airflow airflow.exceptions airflow.sdk.exceptions {_SDK}"),
+    (f"{_SHIM}.exceptions:AirflowSkipException", f"airflow.exceptions airflow.sdk.exceptions {_SDK}"),
+    (f"{_SHIM}.exceptions:AirflowFailException", _SDK),
+)  # fmt: skip
+
+
+def _table() -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for target, modules in _ROWS:
+        for module in modules.split():
+            path, _, alias = module.partition(":")
+            table.setdefault(path, {})[alias or target.rpartition(":")[2]] = target
+    return table
+
+
+#: {module of airflow: {name: target}}.
+NAMES: dict[str, dict[str, str]] = _table()
+#: All modules of airflow that have a name above, and the packages around them.
+MODULES: frozenset[str] = frozenset(
+    ".".join(parts[:depth]) for parts in (module.split(".") for module in NAMES) for depth in range(1, len(parts) + 1)
+)

@@ -1,0 +1,115 @@
+"""The process that loads one DAG file: sets its own limits, loads, and writes what came of it to a pipe.
+
+Started by loader.py, with what to do as JSON in argv. The file's own output goes elsewhere, so it cannot disturb the answer.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import math
+import os
+import resource
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rqflow.dag import loading
+from rqflow.dag.explain import Paths, place_in
+from rqflow.dag.loading import Result
+from rqflow.dag.problems import Problem
+
+#: Seconds after the time limit at which Python is stopped where it does not listen.
+LATE = 0.5
+
+
+class Opened:
+    """The files that the author's code opened for reading, heard by an audit hook."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Listen from now on."""
+        self._paths = paths
+        self.files: dict[str, None] = {}
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(args[0], str) or (args[1] and set(str(args[1])) & set("wax+")):
+            return
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 (there is no other way to learn who opens)
+        while frame is not None and self._is_library(frame.f_code.co_filename):
+            frame = frame.f_back
+        if frame is not None and self._paths.is_authors(frame.f_code.co_filename):
+            self.files[str(Path(args[0]).absolute())] = None
+
+    @staticmethod
+    def _is_library(file: str) -> bool:
+        """Tell whether `file` is Python's own, through which an author opens a file."""
+        return file.startswith("<frozen") or (file.startswith(os.path.dirname(os.__file__)) and "-packages/" not in file)  # noqa: PTH120
+
+
+def main() -> None:
+    """Do what argv says; answer on the file descriptor that it names."""
+    job = json.loads(sys.argv[1])
+    answer = os.fdopen(job["answer"], "w", encoding="utf-8")
+    os.set_inheritable(job["answer"], False)
+    paths = Paths(Path(job["file"]), Path(job["root"]), job["shown"])
+    _limit(job["timeout"], job["memory"])
+    _watch(job["timeout"], paths, answer)
+    opened = Opened(paths)
+    result = loading.load_here(paths, default_queue=job["default_queue"], opened=_Late(opened))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    faulthandler.cancel_dump_traceback_later()
+    _answer(result, answer)
+
+
+class _Late:
+    """The opened files, asked for after the file was executed."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def __iter__(self) -> Any:
+        return iter(list(self._opened.files))
+
+
+def _limit(timeout: float, memory: int) -> None:
+    """Set the limits of CPU time and memory, and keep libraries from starting a thread for each core, which takes memory."""
+    seconds = math.ceil(timeout) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.putenv(name, "1")
+
+
+def _watch(timeout: float, paths: Paths, answer: Any) -> None:
+    """Answer with the author's line when the time is over; where Python does not listen, let a thread write where it hangs and end it."""
+
+    def ring(_signal: int, frame: FrameType | None) -> None:
+        place = place_in(frame, paths)
+        late = Problem(place.file, place.line, f"loading takes longer than {timeout:g} s (core.load_timeout); it was at this line")
+        _answer(Result(problems=[late]), answer)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, timeout)
+    faulthandler.dump_traceback_later(timeout + LATE, exit=True, file=answer)
+
+
+def _answer(result: Result, answer: Any) -> None:
+    """Write the result as one line of JSON, sources only once, and end this process whatever the file has left running."""
+    sources = {key: source for version in result.versions for key, source in version.sources.items()}
+    versions = [{"version": replace(version, sources={}).json, "sources": list(version.sources)} for version in result.versions]
+    problems = {name: [[p.file, p.line, p.message] for p in getattr(result, name)] for name in ("problems", "warnings", "unsupported")}
+    json.dump({"sources": sources, "versions": versions, "no_dag": result.no_dag, **problems}, answer)
+    answer.write("\n")
+    answer.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Loading DAG files, each in a child process with limits of time and memory, so that no file can harm or hang who loads it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rqflow import clock
+from rqflow.dag.execution import execute
+from rqflow.dag.explain import Paths
+from rqflow.dag.model import DAG, authored, collecting
+from rqflow.dag.problems import Place, Problem
+from rqflow.dag.version import Version
+from rqflow.exceptions import DagLoadError
+from rqflow.settings import Settings
+
+__all__ = ["Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source"]
+
+#: Seconds that the child may overstay its own time limit before it is killed.
+_PATIENCE = 2.0
+_MAX_OUTPUT = 64_000
+_SHOWN_LINES = 5
+_CHUNK = 1 << 20
+_START = "import sys; sys.path.append(sys.argv.pop(2)); from rqflow.dag.load_child import main; main()"
+_HANGS = re.compile(r'File "([^"]+)", line (\d+)')
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
+
+
+class NoDag(DagLoadError):
+    """A file without anything wrong in it that holds no DAG; in a folder of DAG files that is no error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """What a DAG file holds. `unsupported` are uses of names of airflow that rqflow does not have: their tasks fail when they are run."""
+
+    versions: tuple[Version, ...]
+    warnings: tuple[Problem, ...] = ()
+    unsupported: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the child wrote: its answer, and what the file printed."""
+
+    answer: bytes = b""
+    output: bytes = b""
+    in_time: bool = True
+    returncode: int = 0
+
+
+def load(path: Path, settings: Settings, *, root: Path | None = None) -> Loaded:
+    """Load the DAG file `path` of the folder `root`, by default its own.
+
+    Raises DagLoadError with a `file:line: message` for each problem; NoDag when the only one is that there is no DAG.
+    """
+    file = path.absolute()
+    if not file.is_file():
+        raise DagLoadError([f"{path}: there is no such file"])
+    file = Path(os.path.realpath(file.parent)) / file.name
+    folder = Path(os.path.realpath(root)) if root else file.parent
+    if not file.is_relative_to(folder):
+        raise DagLoadError([f"{path}: the file is not below {root}"])
+    paths = Paths(file, folder, str(path))
+    said = _run_child(paths, settings)
+    return _loaded(said, paths, settings)
+
+
+def load_source(version: Version, folder: Path) -> DAG:
+    """Execute the source of `version`, unpacked below `folder`, in this process and return its DAG.
+
+    Raises whatever the file raises, and DagLoadError when it does not make the DAG any more.
+    """
+    root = Path(os.path.realpath(folder))
+    file = root / version.file
+    with collecting() as collected:
+        namespace = execute(file, root)
+        for dag in authored(collected, namespace):
+            if dag.dag_id == version.dag_id:
+                return dag
+    raise DagLoadError([f"{version.file}:1: the file made no DAG {version.dag_id!r} when it was loaded to run a task"])
+
+
+def find_dag_files(folder: Path) -> list[Path]:
+    """Return the Python files below `folder` that speak of DAGs and of rqflow or airflow, as Airflow's safe mode does; raises DagLoadError.
+
+    Hidden folders and those of installed packages are left out.
+    """
+    found = [file for file in _python_files(folder) if _may_hold_a_dag(file)]
+    if not found:
+        raise DagLoadError([f"{folder}: there is no DAG file in this folder"])
+    return found
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _SKIPPED_FOLDERS or (path / "pyvenv.cfg").exists():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _python_files(path)
+        elif path.suffix == ".py" and path.is_file():
+            yield path
+
+
+def _may_hold_a_dag(file: Path) -> bool:
+    text = file.read_bytes().lower()
+    return b"dag" in text and (b"airflow" in text or b"rqflow" in text)
+
+
+def _run_child(paths: Paths, settings: Settings) -> _Said:
+    """Run load_child for the file and collect what it says, within its time; its whole process group is dead afterwards."""
+    timeout = settings.core.load_timeout.total_seconds()
+    reader, writer = os.pipe()
+    job = {
+        "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "timeout": timeout,
+        "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue,
+    }  # fmt: skip
+    command = [sys.executable, "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(writer,), start_new_session=True
+    )
+    os.close(writer)
+    said = _Said()
+    try:
+        assert child.stdout is not None
+        _listen(said, {reader: "answer", child.stdout.fileno(): "output"}, clock.monotonic() + timeout + _PATIENCE)
+    finally:
+        # The child has not been waited for, so its pid, and so its group's, cannot be another's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        os.close(reader)
+        if child.stdout is not None:
+            child.stdout.close()
+        said.returncode = child.wait()
+    return said
+
+
+def _listen(said: _Said, streams: Mapping[int, str], deadline: float) -> None:
+    """Read both streams until the answer is complete, its pipe is closed, or `deadline` is over; long output is thrown away."""
+    with selectors.DefaultSelector() as selector:
+        for stream, name in streams.items():
+            selector.register(stream, selectors.EVENT_READ, name)
+        while True:
+            ready = selector.select(max(deadline - clock.monotonic(), 0))
+            if not ready:
+                said.in_time = False
+                return
+            # Output first: once the answer is there, all that was printed before it must have been read.
+            for key, _ in sorted(ready, key=lambda pair: str(pair[0].data), reverse=True):
+                data = os.read(key.fd, _CHUNK)
+                if key.data == "output":
+                    said.output += data[: max(_MAX_OUTPUT - len(said.output), 0)]
+                else:
+                    said.answer += data
+                    if not data or (said.answer.startswith(b"{") and data.endswith(b"\n")):
+                        return
+                if not data:
+                    selector.unregister(key.fd)
+
+
+def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
+    """Return what the child answered; raises DagLoadError with the problems that it, or its end, tells."""
+    try:
+        answer = json.loads(said.answer)
+    except ValueError:
+        raise DagLoadError([str(_end(said, paths, settings))]) from None
+    found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("problems", "warnings", "unsupported")}
+    if found["problems"]:
+        kind = NoDag if answer["no_dag"] else DagLoadError
+        raise kind([str(problem) for problem in found["problems"]])
+    versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
+    return Loaded(versions=versions, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
+
+
+def _version(item: Mapping[str, Any], sources: Mapping[str, Any]) -> Version:
+    return replace(Version.from_json(item["version"]), sources={key: sources[key] for key in item["sources"]})
+
+
+def _end(said: _Said, paths: Paths, settings: Settings) -> Problem:
+    """Return why the child ended without an answer."""
+    limit = f"{settings.core.load_timeout.total_seconds():g} s"
+    frames = _HANGS.findall(said.answer.decode(errors="replace"))
+    hangs = [Place(paths.show(file), int(line)) for file, line in frames if paths.is_authors(file)]
+    file, line = hangs[0] if hangs else (paths.shown, 1)
+    if not said.in_time or hangs or said.returncode == -signal.SIGXCPU:
+        where = "; it was at this line" if hangs else ""
+        return Problem(file, line, f"loading takes longer than {limit} (core.load_timeout){where}")
+    if said.returncode < 0:
+        how = f"was killed by {signal.Signals(-said.returncode).name}"
+        return Problem(paths.shown, 1, f"Python {how} while it loaded the file (core.load_memory is {settings.core.load_memory // (1 << 20)} MB)")
+    last = said.output.decode(errors="replace").strip().splitlines()[-1:]
+    return Problem(paths.shown, 1, f"the file ended Python while it was loaded{': ' + last[0] if last else ''}")
+
+
+def _printed(said: _Said, paths: Paths) -> list[Problem]:
+    """Return a warning with the first lines that the file printed."""
+    lines = [line for line in said.output.decode(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        return []
+    shown = " | ".join(line.strip() for line in lines[:_SHOWN_LINES])
+    more = f" … {len(lines) - _SHOWN_LINES} more lines" if len(lines) > _SHOWN_LINES else ""
+    return [Problem(paths.shown, 1, f"the file prints while it loads: {shown}{more}")]

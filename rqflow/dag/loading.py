@@ -1,0 +1,127 @@
+"""Loading one DAG file in this process: executing it, and making versions of what it made. load_child.py does it within limits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rqflow.dag import sources
+from rqflow.dag.airflow.standin import held_by
+from rqflow.dag.airflow.uses import USES
+from rqflow.dag.check import Checker
+from rqflow.dag.execution import execute
+from rqflow.dag.explain import Paths, problems_of
+from rqflow.dag.generation import NATIVE, generation_of
+from rqflow.dag.model import DAG, Collected, authored, collecting
+from rqflow.dag.problems import Place, Problem
+from rqflow.dag.serialization import version_of
+from rqflow.dag.version import Version
+from rqflow.exceptions import DagLoadError
+
+_HOW = "a DAG counts when it is a global of the file, or has a `with` block"
+
+
+@dataclass(slots=True)
+class Result:
+    """What loading a file gave."""
+
+    versions: list[Version] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    unsupported: list[Problem] = field(default_factory=list)
+    #: There is nothing wrong with the file save that it holds no DAG.
+    no_dag: bool = False
+
+
+def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[str] = ()) -> Result:
+    """Execute the file and return its versions, or what is wrong with it.
+
+    `opened` gives, after the execution, the files that it opened. Whatever the file raises, SystemExit too, becomes a problem.
+    """
+    result = Result()
+    before = set(sys.modules)
+    with collecting() as collected:
+        try:
+            generation = _generation(paths)
+            namespace = execute(paths.file, paths.root)
+        except BaseException as error:  # noqa: BLE001 (an author's file may raise whatever it likes; it must be told)
+            result.problems += problems_of(error, paths)
+        else:
+            _versions(result, paths, collected, namespace, generation, default_queue, opened)
+        result.problems += _shown(collected.notes.problems, paths)
+        result.warnings += _shown(collected.notes.warnings, paths)
+    result.unsupported += _shown(USES.noted, paths)
+    result.warnings += sources.stray_modules(paths, before)
+    if result.problems:
+        result.versions.clear()
+    return result
+
+
+def _generation(paths: Paths) -> str | None:
+    """Return what the imports of the file tell."""
+    try:
+        return generation_of(paths.file.read_bytes().decode())
+    except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
+        return None  # Executing the file will say what is wrong, or that its encoding is another.
+
+
+def _versions(
+    result: Result, paths: Paths, collected: Collected, namespace: dict[str, Any], generation: str | None, default_queue: str, opened: Iterable[str]
+) -> None:
+    """Make a version of each DAG that the file made."""
+    dags = [dag for dag in authored(collected, namespace) if not getattr(dag, "is_subdag", False)]
+    if not dags:
+        result.no_dag = not collected.notes.problems
+        if result.no_dag:
+            result.problems.append(Problem(paths.shown, 1, f"there is no DAG in this file; {_HOW}"))
+        return
+    generation = generation or _generation_of_modules(paths) or NATIVE
+    files = sources.Sources(paths)
+    shared = files.shared(list(opened))
+    for dag in dags:
+        travelling = {**shared, **files.of_dag(dag)}
+        files.check_size(travelling)
+        _note_standins(dag)
+        try:
+            version = version_of(dag, file=paths.key, generation=generation, sources=travelling, default_queue=default_queue)
+        except DagLoadError as error:
+            result.problems += problems_of(error, paths)
+            continue
+        checker = Checker(version, functions=dag.user_defined_macros or (), filters=dag.user_defined_filters)
+        checker.check({task.task_id: task.origin for task in dag.tasks})
+        result.versions.append(version)
+
+
+def _generation_of_modules(paths: Paths) -> str | None:
+    """Return what the imports of the local modules tell, for a file that leaves making DAGs to them."""
+    texts = []
+    for file in sources.local_modules(paths):
+        try:
+            texts.append(Path(file).read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            continue
+    return generation_of(*texts)
+
+
+def _note_standins(dag: DAG) -> None:
+    """Note the stand-ins that were given to the DAG and its tasks without any further use."""
+    for path in held_by({name: value for name, value in vars(dag).items() if name not in {"task_dict", "task_group", "task_groups"}}):
+        USES.note(path, dag.origin)
+    for task in dag.tasks:
+        if not task.unsupported:
+            for path in held_by(vars(task)):
+                USES.note(path, task.origin)
+
+
+def _shown(problems: Iterable[Problem], paths: Paths) -> list[Problem]:
+    """Return the problems with files as the person named them, each once, in order."""
+    shown = (Problem(paths.show(one.file) if one.line else paths.shown, one.line or 1, one.message) for one in problems)
+    return list(dict.fromkeys(shown))
+
+
+def place_of(task_origin: Place, paths: Paths) -> Place:
+    """Return an author's line with the file as the person named it."""
+    return Place(paths.show(task_origin.file), task_origin.line)

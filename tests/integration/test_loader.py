@@ -1,0 +1,127 @@
+"""Loading in a child process: its limits, its answers, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from rqflow.dag import loader
+from rqflow.exceptions import DagLoadError
+from tests.unit.loading.files import GOOD, load, problems, settings, write
+from tests.waiting import until
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import os\nos._exit(3)\n", "d.py:1: the file ended Python while it was loaded"),
+        ("print('last words', flush=True)\nimport os\nos._exit(0)\n", "d.py:1: the file ended Python while it was loaded: last words"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "d.py:1: Python was killed by SIGSEGV while it loaded the file"),
+    ],
+)
+def test_end_of_python_is_told(tmp_path: Path, text: str, expected: str) -> None:
+    assert problems(write(tmp_path, text)) == [expected] or problems(write(tmp_path, text))[0].startswith(expected)
+
+
+def test_other_encodings_are_read_as_the_file_says(tmp_path: Path) -> None:
+    text = "# coding: latin-1\n" + GOOD + "    # \xe4\n"
+    (version,) = load(write(tmp_path, text.encode("latin-1"))).versions
+    assert set(version.sources["d.py"]) == {"base64"}
+
+
+def test_missing_file_and_file_outside_of_its_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DagLoadError, match=r"gone\.py: there is no such file"):
+        load(tmp_path / "gone.py")
+    with pytest.raises(DagLoadError, match="is not below"):
+        load(write(tmp_path, GOOD), root=tmp_path / "other")
+
+
+def test_path_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "import lib.bad\n", "dags/d.py")
+    write(tmp_path, "x = y\n", "dags/lib/bad.py")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DagLoadError, match=r"^dags/lib/bad\.py:1: NameError"):
+        load(Path("dags/d.py"))
+    with pytest.raises(DagLoadError, match=r"^dags/lib/bad\.py:1: NameError"):
+        load(Path("dags/d.py"), root=Path("dags"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("import time\nwhile True:\n    time.sleep(0.01)\n", (2, 3)),
+        ("def f():\n    while True:\n        pass\n\nf()\n", (2, 3)),
+        ("while True:\n    try:\n        x = 1\n    except BaseException:\n        pass\n", (1, 2, 3)),
+        ("x = 1\nx = 9 ** 9 ** 9\n", (2,)),
+        ("import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(60)\n", (3,)),
+        ("import os\nos.fork()\nwhile True:\n    pass\n", (3, 4)),
+    ],
+)
+def test_endless_load_ends_in_time_and_names_the_line(tmp_path: Path, text: str, line: tuple[int, ...]) -> None:
+    began = monotonic()
+    (problem,) = problems(write(tmp_path, text), timeout=0.6)
+    assert monotonic() - began < 4
+    assert problem in {f"d.py:{number}: loading takes longer than 0.6 s (core.load_timeout); it was at this line" for number in line}
+
+
+def test_what_a_file_leaves_running_is_ended(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    text = f"import subprocess\nchild = subprocess.Popen(['sleep', '1000'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
+    began = monotonic()
+    load(write(tmp_path, text + GOOD))
+    assert monotonic() - began < 5
+    pid = int(pid_file.read_text())
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2], what="sleep to be gone")
+
+
+@pytest.mark.parametrize("text", ["x = bytearray(900 << 20)\n", "x = []\nwhile True:\n    x.append('y' * 10_000_000 + str(len(x)))\n"])
+def test_memory_is_limited(tmp_path: Path, text: str) -> None:
+    (problem,) = problems(write(tmp_path, text), memory="300M")
+    assert "MemoryError: loading the file takes more memory than core.load_memory allows" in problem
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "print('hello')",
+        "import sys; sys.stderr.write('hello\\n')",
+        "import os; os.write(1, b'hello\\n')",
+        "import os; os.system('echo hello')",
+        "import sys; sys.stdout.write('hello'); sys.stdout.close()",
+    ],
+)
+def test_printed_output_is_a_warning_and_disturbs_nothing(tmp_path: Path, statement: str) -> None:
+    loaded = load(write(tmp_path, statement + "\n" + GOOD))
+    assert [version.dag_id for version in loaded.versions] == ["good"]
+    assert any("the file prints while it loads: hello" in str(warning) for warning in loaded.warnings) or "close()" in statement
+
+
+def test_much_output_does_no_harm(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "for i in range(300_000):\n    print('{' * 100)\n" + GOOD))
+    assert len(loaded.versions) == 1
+    assert len(str(loaded.warnings[0])) < 2000
+
+
+def test_a_file_that_closes_every_descriptor_is_told(tmp_path: Path) -> None:
+    (problem,) = problems(write(tmp_path, "import os\nos.closerange(0, 100)\n" + GOOD), timeout=2)
+    assert problem.startswith("d.py:1: ")
+
+
+def test_child_survives_a_parent_with_few_things_in_its_environment(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    code = f"from tests.unit.loading.files import load; from pathlib import Path; print(load(Path({str(path)!r})).versions[0].dag_id)"
+    done = subprocess.run([sys.executable, "-c", code], env={"PATH": os.defpath}, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.stdout == "good\n", done.stderr
+
+
+def test_file_without_dag_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(loader.NoDag):
+        loader.load(write(tmp_path, "from rqflow import DAG\n"), settings())
+    with pytest.raises(DagLoadError) as caught:
+        loader.load(write(tmp_path, "from rqflow import DAG\nx = y\n"), settings())
+    assert not isinstance(caught.value, loader.NoDag)

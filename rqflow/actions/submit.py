@@ -37,33 +37,20 @@ class Read:
     unsupported: tuple[str, ...]
 
 
-def files(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Return (file, folder it was found in) of the DAG files that `paths` name; of folders, the Python files that may hold a DAG.
+def files(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
+    """Return (file, folder that was named) of the DAG files that `paths` name; None: the file itself was named.
 
-    Raises UsageError for a path that does not exist, or a folder without any.
+    Raises UsageError for a path that does not exist, DagLoadError for a folder without any.
     """
-    found: list[tuple[Path, Path]] = []
+    found: list[tuple[Path, Path | None]] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*.py") if not _is_hidden(file, path) and _may_hold_a_dag(file))
-            if not inside:
-                raise DagLoadError([f"{path}: no file in this folder holds a DAG"])
-            found += [(file, path) for file in inside]
+            found += [(file, path) for file in loader.find_dag_files(path)]
         elif path.is_file():
-            found.append((path, path.parent))
+            found.append((path, None))
         else:
             raise UsageError(f"{path}: there is no such file")
     return found
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
-
-
-def _may_hold_a_dag(file: Path) -> bool:
-    """Tell whether a file speaks of DAGs at all, as Airflow looks at a folder of DAGs."""
-    text = file.read_bytes().lower()
-    return b"dag" in text and (b"rqflow" in text or b"airflow" in text)
 
 
 def survey(paths: Sequence[Path], settings: Settings) -> list[Report]:
@@ -72,6 +59,9 @@ def survey(paths: Sequence[Path], settings: Settings) -> list[Report]:
     for file, folder in files(paths):
         try:
             loaded = loader.load(file, settings, root=folder)
+        except loader.NoDag as error:
+            if folder is None:
+                reports.append(Report(file=file, errors=tuple(error.problems)))
         except DagLoadError as error:
             reports.append(Report(file=file, errors=tuple(error.problems)))
         else:

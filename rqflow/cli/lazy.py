@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from rqflow.cli import output
+
 
 class LazyGroup(click.Group):
     """A group whose commands are named as `module:attribute`; aliases are old names of commands, hidden in --help."""
@@ -37,7 +39,7 @@ class LazyGroup(click.Group):
         """Find the command that `args` begin with; an alias becomes its new name, which is said on stderr."""
         new = self.aliases.get(args[0])
         if new and not ctx.resilient_parsing:
-            click.echo(f"`rqflow {args[0]}` is now `rqflow {' '.join(new)}`", err=True)
+            output.note(f"`rqflow {args[0]}` is now `rqflow {' '.join(new)}`")
             args = [*new, *args[1:]]
         return super().resolve_command(ctx, args)
 

@@ -42,7 +42,7 @@ def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
         last = snapshot
         for task in snapshot.tasks if snapshot.is_new else ():
             now = (task.state, task.try_number)
-            if told.get(task.task_id, (TaskState.PENDING, 0)) != now:
+            if task.state is not TaskState.PENDING and told.get(task.task_id) != now:
                 told[task.task_id] = now
                 note(change(task))
     return last
@@ -73,7 +73,7 @@ def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) ->
 
 
 def _row(task: TaskInstance, last_line: LastLine) -> list[Any]:
-    tries = f"{task.try_number}/{task.max_tries}" if task.try_number else ""
+    tries = f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
     took = task.duration
     if task.state is TaskState.RUNNING and task.started_at:
         took = max((clock.utcnow() - task.started_at).total_seconds(), 0.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rqflow.cli import output
 from rqflow.cli.lazy import LazyGroup
 from rqflow.exceptions import RqflowError
 
@@ -60,7 +61,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # here: takes 20 ms that --help does not need
 
-        click.echo(f"rqflow {version('rqflow')}")
+        output.line(f"rqflow {version('rqflow')}")
         ctx.exit()
 
 
@@ -97,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except RqflowError as error:
-        click.echo(f"rqflow: {error}", err=True)
+        output.note(f"rqflow: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return 130

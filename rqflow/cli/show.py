@@ -6,7 +6,7 @@ from typing import Any
 
 from rqflow.actions.model import Run, TaskInstance, plain
 from rqflow.cli.output import Column, Printer, duration
-from rqflow.states import RunState
+from rqflow.states import RunState, TaskState
 
 RUN_COLUMNS = [
     Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("run_type", "TYPE", wide=True),
@@ -37,7 +37,7 @@ def run_row(run: Run) -> dict[str, Any]:
 def task_row(task: TaskInstance) -> dict[str, Any]:
     """Return a task instance as one line of a table."""
     row: dict[str, Any] = plain(task)
-    tries = f"{task.try_number}/{task.max_tries}" if task.try_number else ""
+    tries = f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
     return row | {"tries": tries, "started_at": task.started_at, "ended_at": task.ended_at}
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import redis
 
 from rqflow import clock, logs
-from rqflow.deploy import statedir
+from rqflow.deploy import home, statedir
 from rqflow.exceptions import BrokerError, ConfigError
 from rqflow.settings import Settings
 
@@ -129,18 +129,31 @@ def _version_text(path: Path) -> str:
 def running(settings: Settings, where: Place, machine: statedir.Machine) -> Iterator[Place]:
     """Use the private Redis: start it unless it runs, and keep it running until the end of the block.
 
-    Raises ConfigError when there is no server program, Conflict when HOME is in use on another machine, BrokerError when it does
-    not start; each says what to do.
+    Raises ConfigError when there is no server program or no room, Conflict when HOME is in use on another machine, BrokerError when it
+    does not start; each says what to do.
     """
+    try:
+        users = _use(settings, where, machine)
+    except OSError as error:
+        raise home.not_writable(where.state, error) from error
+    try:
+        yield where
+    finally:
+        os.close(users)
+
+
+def _use(settings: Settings, where: Place, machine: statedir.Machine) -> int:
+    """Return the descriptor that holds the shared lock, once Redis runs."""
     users = os.open(where.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with _locked(where.state / "redis.start"):
             fcntl.flock(users, fcntl.LOCK_SH)  # from here on no keeper ends it; waits while one is about to
             os.utime(users)
             _ensure(settings, where, machine)
-        yield where
-    finally:
+    except BaseException:
         os.close(users)
+        raise
+    return users
 
 
 def _ensure(settings: Settings, where: Place, machine: statedir.Machine) -> None:

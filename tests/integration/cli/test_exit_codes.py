@@ -69,7 +69,7 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
     ("dag", "show", "/absent.py"): (2, "/absent.py: there is no such file"),
     ("dag", "test", "/absent.py"): (2, "/absent.py: there is no such file"),
     ("task", "render", "/absent.py", "a"): (2, "/absent.py: there is no such file"),
-    ("submit", "DIR"): (6, "no file in this folder holds a DAG"),
+    ("submit", "DIR"): (6, "there is no DAG file in this folder"),
     ("submit",): (2, "Missing argument"),
     ("submit", "FILE", "--run", "--conf", "{x"): (2, "--conf is no JSON"),
     ("submit", "FILE", "--run", "--conf", "[]"): (2, "must be a JSON object"),

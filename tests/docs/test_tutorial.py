@@ -1,0 +1,43 @@
+"""Each block of the tutorial and of the README does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.profile import ENVIRON
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("page", "file"), [("docs/tutorial/first-dag.md", "weather.py"), ("README.md", "hello.py")])
+def test_the_commands_do_what_the_page_says(page: str, file: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text(blocks(ROOT / page, "python")[0])
+    environ = {**os.environ, **ENVIRON, "RQFLOW_HOME": str(tmp_path / "home")}
+    ran = 0
+    for block in blocks(ROOT / page, "sh"):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0].endswith("rqflow"):
+                done = subprocess.run([sys.executable, "-m", "rqflow.cli.main", *words[1:]], cwd=tmp_path, env=environ, capture_output=True,
+                                      text=True, timeout=50, check=False)
+                assert done.returncode == 0, (line, done.stdout, done.stderr)
+                ran += 1
+    assert ran >= 5
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name)
+def test_python_blocks_compile(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec")

@@ -1,0 +1,254 @@
+"""Submit and what comes after it, with real processes on the embedded default."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rqflow.deploy import background, embedded
+from tests.profile import ENVIRON
+from tests.waiting import until
+
+HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\n"
+
+
+def dag(*tasks: str, dag_id: str = "d", **arguments: object) -> str:
+    """A DAG file: each task is `id: command`, one after the other."""
+    given = "".join(f", {name}={value!r}" for name, value in {"schedule": None, **arguments}.items())
+    lines = [f"with DAG({dag_id!r}{given}):"]
+    names = []
+    for task in tasks:
+        name, _, command = task.partition(": ")
+        names.append(name)
+        lines.append(f"    {name} = BashOperator(task_id={name!r}, bash_command={command!r})")
+    return HEAD + "\n".join([*lines, f"    {' >> '.join(names)}", ""])
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line as processes of its own, in one home."""
+
+    home: Path
+    folder: Path
+
+    def environ(self, **more: str) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RQFLOW", "NO_COLOR", "FORCE_COLOR"))}
+        return {**clean, **ENVIRON, "RQFLOW_HOME": str(self.home), **more}
+
+    def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True, **options}
+        return subprocess.Popen([sys.executable, "-m", "rqflow.cli.main", *map(str, words)], env=self.environ(), **pipes)
+
+    def run(self, *words: object, code: int | None = 0) -> tuple[str, str]:
+        """Run a command to its end; return what it said on stdout and stderr."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=50)
+        assert code is None or process.returncode == code, (process.returncode, out, err)
+        return out, err
+
+    def json(self, *words: object, code: int = 0) -> Any:
+        return json.loads(self.run(*words, "-o", "json", code=code)[0])
+
+    def write(self, text: str, name: str = "d.py") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    @property
+    def state(self) -> Path:
+        return next(self.home.glob("state/*"))
+
+
+@pytest.fixture
+def cli(home: Path, tmp_path: Path) -> Iterator[Cli]:
+    """A home of its own; at the end everything that was started for it is gone."""
+    made = Cli(home, tmp_path)
+    yield made
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if str(home) in " ".join(words) and "keeper.py" not in " ".join(words):
+            process.terminate()
+    for keeper in home.glob("state/*/redis.keeper"):
+        until(lambda: not embedded._is_locked(keeper), what="the private Redis to end")  # noqa: B023
+
+
+def test_submit_run_follow_runs_the_dag_and_shows_its_result(cli: Cli) -> None:
+    path = cli.write(dag("a: echo one", "b: echo two {{ ds }}"))
+    out, err = cli.run("submit", path, "--run", "--follow")
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["a", "success", "1/1"], ["b", "success", "1/1"]]
+    assert "b success" in err
+    assert err.splitlines()[-1].endswith("success in " + err.split()[-1])
+
+
+def test_a_run_s_json_has_times_and_all_tries(cli: Cli) -> None:
+    path = cli.write(dag("a: echo one; exit $((2 - $RQFLOW_TRY))", default_args={"retries": 1, "retry_delay": 0.2}))
+    run = cli.json("submit", path, "--run", "--follow")
+    assert run["state"] == "success"
+    assert run["created_at"] <= run["started_at"] <= run["ended_at"]
+    assert len(run["ended_at"]) == len("2026-11-23T08:00:00.000000+00:00")
+    task, = run["tasks"]
+    assert [(one["try_number"], one["state"], one["exit_code"]) for one in task["tries"]] == [(1, "up_for_retry", 1), (2, "success", 0)]
+    assert all(one["host"] and one["started_at"] < one["ended_at"] for one in task["tries"])
+
+
+def test_a_failed_run_exits_1_and_shows_the_end_of_the_log(cli: Cli) -> None:
+    path = cli.write(dag("a: echo reason of it; exit 3", "b: echo two"))
+    out, err = cli.run("submit", path, "--run", "--follow", code=1)
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["a", "failed"], ["b", "upstream_failed"]]
+    assert "exit code 3" in out
+    assert "reason of it" in err
+
+
+def test_without_follow_the_run_is_started_and_waited_for_elsewhere(cli: Cli) -> None:
+    path = cli.write(dag("a: sleep 0.5"))
+    run_id = cli.run("submit", path, "--run", "--no-follow", "-o", "name")[0].strip()
+    assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def test_what_happens_next_is_said(cli: Cli) -> None:
+    assert "nothing starts by itself: add --run" in cli.run("submit", cli.write(dag("a: true")))[1]
+
+
+def test_once_runs_once(cli: Cli) -> None:
+    path = cli.write(dag("a: true", schedule="@once", start_date=None))
+    assert "success in" in cli.run("submit", path, "--follow")[1]
+    assert "@once has run (success" in cli.run("submit", path, "--follow")[1]
+    assert len(cli.json("run", "list")) == 1
+
+
+def test_once_with_run_on_a_new_dag_is_one_run(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: true", schedule="@once")), "--run", "--follow")
+    assert len(cli.json("run", "list")) == 1
+
+
+def test_a_queue_that_nobody_serves_is_said_and_not_hung(cli: Cli) -> None:
+    path = cli.write(dag("a: true").replace("bash_command", 'queue="gpu", bash_command'))
+    assert "no worker serves the queue gpu" in cli.run("submit", path, "--run", "--no-follow")[1]
+    began = time.monotonic()
+    assert "no worker serves the queue gpu" in cli.run("submit", path, "--run", "--follow", code=8)[1]
+    assert time.monotonic() - began < 25
+
+
+def test_a_timeout_exits_124_and_the_run_goes_on(cli: Cli) -> None:
+    path = cli.write(dag("a: sleep 2"))
+    cli.run("submit", path, "--run", "--follow", "--timeout", "1s", code=124)
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def test_ctrl_c_only_detaches(cli: Cli) -> None:
+    process = cli.start("submit", cli.write(dag("a: sleep 2")), "--run", "--follow")
+    until(lambda: running_task(cli), what="the task to run")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "rqflow run wait" in err
+    assert "rqflow run cancel" in err
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def running_task(cli: Cli) -> bool:
+    found = cli.run("run", "show", "d@latest", "-o", "json", code=None)[0]
+    return bool(found) and any(task["state"] == "running" for task in json.loads(found)["tasks"])
+
+
+def test_a_terminal_that_is_killed_does_not_end_the_run(cli: Cli) -> None:
+    """The live table on a real terminal, whose session is then killed whole."""
+    path = cli.write(dag("a: sleep 2; echo done"))
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "rqflow.cli.main", "submit", str(path), "--run"], cli.environ(TERM="xterm"))
+    seen = b""
+    while b"running" not in seen:
+        seen += os.read(terminal, 65536)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(terminal)
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def test_a_closed_terminal_ends_the_watching_only(cli: Cli) -> None:
+    path = cli.write(dag("a: sleep 2"))
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "rqflow.cli.main", "submit", str(path), "--run"], cli.environ(TERM="xterm"))
+    seen = b""
+    while b"running" not in seen:
+        seen += os.read(terminal, 65536)
+    os.close(terminal)
+    os.waitpid(child, 0)
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def test_what_submit_started_ends_when_it_is_idle(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: true")), "--run", "--follow")
+    assert background.is_alive(cli.state, background.HUB)
+    until(lambda: not background.is_alive(cli.state, background.HUB), what="the hub to end", patience=30)
+    until(lambda: not background.is_alive(cli.state, background.WORKER), what="the worker to end", patience=30)
+    until(lambda: not embedded._is_locked(cli.state / "redis.keeper"), what="the private Redis to end")
+    assert cli.json("run", "show", "d@latest")["state"] == "success"
+
+
+def test_a_run_is_cancelled(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: sleep 60", "b: true")), "--run", "--no-follow")
+    until(lambda: running_task(cli), what="the task to run")
+    cli.run("run", "cancel", "d@latest")
+    assert cli.run("run", "wait", "d@latest", code=1)[0] == "d@latest cancelled\n"
+    assert [task["state"] for task in cli.json("run", "show", "d@latest")["tasks"]] == ["cancelled", "cancelled"]
+    assert "has ended: cancelled" in cli.run("run", "cancel", "d@latest", code=5)[1]
+
+
+def test_a_log_is_followed_while_it_grows_and_read_afterwards(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: for i in 1 2 3; do echo line $i; sleep 0.5; done")), "--run", "--no-follow")
+    until(lambda: running_task(cli), what="the task to run")
+    followed = cli.run("task", "logs", "-f", "d@latest", "a")[0]
+    assert followed.splitlines()[:3] == ["line 1", "line 2", "line 3"]
+    assert cli.run("task", "logs", "d@latest", "a")[0] == followed
+    assert cli.run("run", "logs", "d@latest")[0] == followed
+
+
+def test_a_run_id_that_exists_is_a_conflict(cli: Cli) -> None:
+    path = cli.write(dag("a: true"))
+    cli.run("submit", path, "--run", "--no-follow", "--run-id", "r1")
+    assert "has a run r1 already" in cli.run("submit", path, "--run", "--no-follow", "--run-id", "r1", code=5)[1]
+
+
+def test_an_unknown_pool_is_refused_and_a_known_one_is_used(cli: Cli) -> None:
+    path = cli.write(dag("a: true").replace("bash_command", 'pool="disk", bash_command'))
+    assert "there is no pool disk" in cli.run("submit", path, "--run", code=6)[1]
+    cli.run("pool", "set", "disk", 2)
+    cli.run("submit", path, "--run", "--follow")
+    assert cli.json("pool", "list") == [{"name": "disk", "slots": 2, "used": 0, "parked": 0, "description": ""}]
+
+
+def test_what_airflow_has_and_rqflow_has_not_is_refused_unless_allowed(cli: Cli) -> None:
+    path = cli.write("from airflow import DAG\nfrom airflow.operators.bash import BashOperator\nfrom airflow.providers.x import StrangeOperator\n"
+                     'with DAG("d", schedule=None):\n    BashOperator(task_id="a", bash_command="true")\n    StrangeOperator(task_id="b")\n')
+    assert "is not supported yet" in cli.run("submit", path, "--run", "--follow", code=6)[1]
+    run = cli.json("submit", path, "--run", "--follow", "--allow-unsupported", code=1)
+    assert {task["task_id"]: task["state"] for task in run["tasks"]} == {"a": "success", "b": "failed"}
+
+
+def test_conf_and_params_arrive(cli: Cli) -> None:
+    path = cli.write(dag("a: echo {{ params.n }} {{ dag_run.conf.who | shquote }}", params={"n": 1}))
+    cli.run("submit", path, "--run", "--follow", "-p", "n=7", "--conf", '{"who": "me & you"}')
+    assert cli.run("task", "logs", "d@latest", "a")[0].splitlines()[0] == "7 me & you"
+
+
+def test_a_cold_start_is_quick(cli: Cli) -> None:
+    path = cli.write(dag("a: true"))
+    began = time.monotonic()
+    cli.run("submit", path, "--run", "--follow")
+    assert time.monotonic() - began < 8  # 2 s is the aim, on a quiet machine

@@ -114,7 +114,7 @@ def _of_sqlstate(origin: BaseException) -> Fault | None:
 
 def _of_number(origin: BaseException) -> Fault | None:
     number = origin.args[0] if origin.args else None
-    return _MYSQL.get(number) if isinstance(number, int) else None
+    return _MYSQL.get(number, Fault.OTHER) if isinstance(number, int) else None
 
 
 def _of_text(text: str, unknown: Fault) -> Fault:

@@ -194,7 +194,7 @@ variable = Table(
 connection = Table(
     "connection", metadata,
     Column("conn_id", Id(), primary_key=True, doc="Name of the connection."),
-    Column("conn_type", Id(), nullable=False, doc="mysql, ssh, http …"),
+    Column("conn_type", Id(), nullable=False, doc="What it is: mysql, ssh, http …"),
     Column("host", LongText(), nullable=False, doc="Host."),
     Column("schema", LongText(), nullable=False, doc="Schema or database."),
     Column("login", LongText(), nullable=False, doc="User name."),

@@ -11,12 +11,12 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import keys, rows, status
+from rqflow.broker import creation, keys, rows, status
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
-from rqflow.clock import from_micros, to_micros, utcnow
+from rqflow.clock import from_micros, to_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
@@ -25,7 +25,8 @@ from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 500
+#: Tasks of a run that one step removes.
+FORGET_CHUNK = 500
 
 
 class Broker:
@@ -49,15 +50,9 @@ class Broker:
 
         Nothing of the run is on a list before the last step, so a run of which only a part was written never starts.
         """
-        removed = rows.removed_tasks(version, run.logical_date)
-        head = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, len(version.tasks), len(version.tasks) - len(removed), run.priority]
-        begin = self.steps.script("begin_run")
-        answer = begin(args=head)
-        if answer == b"version":
-            answer = begin(args=[*head, *(text for pair in rows.version_fields(version) for text in pair)])
-        if answer == b"exists":
+        if not creation.prepare(self.steps, run, version):
             return False
-        self._write_jobs(run, version, removed)
+        removed = rows.removed_tasks(version, run.logical_date)
         counts = {"pending": len(version.tasks) - len(removed)}
         reply = self.steps.call("commit", {"run": run.key, "n": counts})
         self.advance_all(items(reply["unfinished"]))
@@ -74,19 +69,6 @@ class Broker:
                 self.create_run(run, version)
             self.connection.zrem(keys.PREPARING, run_key)
         return len(left)
-
-    def _write_jobs(self, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
-        """Write task instances and RQ jobs, CHUNK at a time; on no list, so repeating it harms nothing until the run is committed."""
-        created_at = run.created_at or utcnow()
-        self.connection.sadd(keys.RQ_QUEUES, *{keys.RQ_QUEUE + task.queue for task in version.tasks})
-        write = self.steps.script("write_jobs")
-        for start in range(0, len(version.tasks), CHUNK):
-            args: list[str | int] = [run.key]
-            for task in version.tasks[start:start + CHUNK]:
-                name = "" if task.index in removed else rows.job_id(run.dag_id, run.run_id, task.task_id)
-                fields = [part for pair in rows.job_hash(run, version, task, created_at).items() for part in pair] if name else []
-                args += [task.index, rows.task_instance(run, task, removed), name, len(fields), *fields]
-            write(args=args)
 
     def advance(self, run_key: str) -> bool:
         """Continue what earlier steps of a run left over; True while there is more."""
@@ -118,7 +100,7 @@ class Broker:
         """Remove a finished run, or one that was never committed, from Redis; its history stays in SQL."""
         at = 0
         while at >= 0:
-            at = int(self.steps.script("forget")(args=[run_key, at, CHUNK]))
+            at = int(self.steps.script("forget")(args=[run_key, at, FORGET_CHUNK]))
         self.run_info.cache_clear()
 
     def cancel_run(self, run_key: str, by: str) -> str:

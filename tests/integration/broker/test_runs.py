@@ -17,7 +17,7 @@ from rq.queue import Queue
 from rq.registry import DeferredJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from rqflow.broker import keys, steps
+from rqflow.broker import creation, keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
@@ -164,7 +164,7 @@ def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Brok
     version = a_version(DIAMOND)
     run = a_run(version)
     with monkeypatch.context() as broken:
-        broken.setattr(Broker, "_write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
+        broken.setattr(creation, "write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
         with pytest.raises(redis.exceptions.ConnectionError):
             broker.create_run(run, version)
     assert claim(broker) == []
@@ -178,7 +178,7 @@ def test_a_run_whose_creator_vanished_is_completed(broker: Broker, monkeypatch: 
     version = a_version(DIAMOND)
     run = a_run(version)
     with monkeypatch.context() as broken:
-        broken.setattr(Broker, "_write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
+        broken.setattr(creation, "write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
         with pytest.raises(redis.exceptions.ConnectionError):
             broker.create_run(run, version)
     assert broker.finish_preparing() == 0

@@ -11,13 +11,16 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 
+import redis
+
 from rqflow import clock, logs
 from rqflow.broker.events import Entry, EventStream
 from rqflow.exceptions import Conflict, StoreError
 from rqflow.recorder.apply import apply, keep
 from rqflow.recorder.loop import keep_running
 from rqflow.recorder.reading import Event
-from rqflow.store.engine import Engine, run_in_transaction
+from rqflow.store import schema
+from rqflow.store.engine import Engine, open_engine, run_in_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,11 @@ logger = logging.getLogger(__name__)
 ENTRIES, EVENTS = 200, 200
 #: Seconds between two trims of the stream.
 TRIM_SECONDS = 1.0
+
+
+def open_recorder(connection: redis.Redis, database_url: str, consumer: str) -> Recorder:
+    """Return the recorder of a worker that can reach the database, on a Redis connection of its own; raises ConfigError for a bad URL."""
+    return Recorder(EventStream(connection), open_engine(database_url), consumer)
 
 
 class Recorder:
@@ -42,7 +50,8 @@ class Recorder:
         self._look_every = take_over_after.total_seconds() / 3
         self._next_look = 0.0
         self._next_trim = 0.0
-        # After a start under the same name, and after a failure, entries are ours that the stream does not give again by itself.
+        # After a start under the same name, and after a failure, entries are ours that the stream does not give again by itself, and
+        # the database may not be ready: then nothing more is taken, so that others can have it.
         self._behind = True
 
     def run(self, stop: threading.Event) -> None:
@@ -54,6 +63,8 @@ class Recorder:
 
         Raises StoreError or Conflict when the database cannot be used now: nothing is lost, the next step begins with the same events.
         """
+        if self._behind:
+            schema.check(self.engine)
         entries = self._take(block_ms)
         was_behind, self._behind = self._behind, True
         events = [event for _, found in entries for event in found]

@@ -16,7 +16,7 @@ from rqflow.broker import keys
 from rqflow.broker.events import EventStream
 from rqflow.dag.run import run_key
 from rqflow.exceptions import Conflict, StoreError
-from rqflow.recorder.recorder import Recorder
+from rqflow.recorder.recorder import Recorder, open_recorder
 from rqflow.states import TaskState
 from rqflow.store import events as event_log
 from rqflow.store import schema, tasks, xcoms
@@ -191,6 +191,22 @@ def test_event_that_the_database_refuses_holds_up_no_other(db: redis.Redis, tmp_
     assert json.loads(kept.detail)["event"]["task"] == "cursed"
     assert recorder.stream.backlog() == 0
     engine.dispose()
+
+
+def test_worker_that_cannot_reach_the_database_leaves_the_events_to_others(db: redis.Redis, engine: Engine) -> None:
+    lost = open_recorder(db, "postgresql://127.0.0.1:9/rqflow", "lost")
+    tell(db, a_task_event("running", 1))
+    with pytest.raises(StoreError):
+        lost.step()
+    assert Recorder(EventStream(db), engine, "hub").step() == 1
+
+
+def test_worker_with_a_database_url_records(db: redis.Redis, server_url: str, engine: Engine) -> None:
+    recorder = open_recorder(db, server_url, "worker")
+    tell(db, a_task_event("running", 1))
+    assert recorder.step() == 1
+    recorder.engine.dispose()
+    assert recorded(engine) == {TaskState.RUNNING: 1}
 
 
 def test_recorder_survives_a_redis_that_lost_everything(db: redis.Redis, engine: Engine) -> None:

@@ -258,7 +258,7 @@ class TaskInstanceView:
 
     def xcom_push(self, key: str, value: Any, *_: Any, **_more: Any) -> None:
         """Leave `value` under `key` for later tasks; kept when the try ends."""
-        self._frame.xcoms.pushed[str(key)] = value
+        self._frame.xcoms.push(self.task_id, str(key), value)
 
     def get_dagrun(self, *_: Any) -> DagRunView:
         """Return the run."""

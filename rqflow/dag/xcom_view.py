@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 RETURN_VALUE = "return_value"
+MAX_BYTES = 48 * 1024
 
 #: Gives {task_id: {key: JSON text}} of some tasks of the run, or of all.
 Fetch = Callable[[Collection[str] | None], Mapping[str, Mapping[str, str]]]
@@ -24,13 +25,28 @@ class XComs:
         self._fetch = fetch
         self._known: dict[str, dict[str, Any]] = {}
         self._all = False
-        #: What this try pushed: {key: value}.
-        self.pushed: dict[str, Any] = {}
+        #: What this try pushed: {key: JSON text}.
+        self.pushed: dict[str, str] = {}
 
     @classmethod
     def of(cls, texts: Mapping[str, Mapping[str, str]]) -> XComs:
         """Return the XComs {task_id: {key: JSON text}}."""
         return cls(lambda _task_ids: texts)
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Mapping[str, Any]]) -> XComs:
+        """Return the XComs {task_id: {key: value}}."""
+        return cls.of({task_id: {key: json.dumps(value) for key, value in pairs.items()} for task_id, pairs in values.items()})
+
+    def push(self, task_id: str, key: str, value: Any) -> None:
+        """Keep `value` as an XCom of the task that this try is of.
+
+        Raises TypeError for what JSON does not have, ValueError for what is too long.
+        """
+        text = to_text(value)
+        self.pull(task_id)
+        self._known[task_id][key] = json.loads(text)
+        self.pushed[key] = text
 
     def pull(self, task_id: str, key: str = RETURN_VALUE, default: Any = None) -> Any:
         """Return the value that a task pushed under `key`, else `default`."""
@@ -53,8 +69,14 @@ class XComs:
 
 
 def to_text(value: Any) -> str:
-    """Return `value` as the JSON text of an XCom: dates as ISO 8601, tuples as lists, sets sorted. Raises TypeError for what JSON has not."""
-    return json.dumps(value, default=_encode, ensure_ascii=False)
+    """Return `value` as the JSON text of an XCom: dates as ISO 8601, tuples as lists, sets sorted.
+
+    Raises TypeError for what JSON does not have, ValueError for what is too long.
+    """
+    text = json.dumps(value, default=_encode, ensure_ascii=False)
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise ValueError(f"an XCom holds at most {MAX_BYTES // 1024} KB; write larger results to a file and push its path")
+    return text
 
 
 def _encode(value: Any) -> Any:
@@ -64,4 +86,4 @@ def _encode(value: Any) -> Any:
         return sorted(value, key=repr)
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is no JSON value")

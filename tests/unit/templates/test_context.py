@@ -14,6 +14,7 @@ from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.dag.template import Renderer
 from rqflow.dag.views import Frame
 from rqflow.dag.xcom_view import XComs, to_text
+from rqflow.exceptions import TemplateError
 from tests.unit.builders import a_run, a_task, a_version
 
 DATE = datetime(2016, 5, 29, 6, 30, tzinfo=UTC)
@@ -153,7 +154,10 @@ def test_xcoms_are_only_fetched_when_asked_for_and_once() -> None:
 def test_a_template_can_push_an_xcom() -> None:
     xcoms = XComs()
     assert render("{{ ti.xcom_push(key='k', value=ds) }}", xcoms=xcoms) == "None"
-    assert xcoms.pushed == {"k": "2016-05-29"}
+    assert xcoms.pushed == {"k": '"2016-05-29"'}
+    assert render("{{ ti.xcom_push('k', [1]) or ti.xcom_pull('align', key='k') }}", xcoms=xcoms) == "[1]"
+    with pytest.raises(TemplateError, match="at most 48 KB"):
+        render("{{ ti.xcom_push('k', 'x' * 50000) }}", xcoms=xcoms)
 
 
 def test_variables_and_connections_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,91 @@
+"""One try of a task inside of its Python child: load the DAG's source, render the arguments, call `execute`.
+
+worker/runner.py starts it and says in the result what an exception means.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rqflow import clock
+from rqflow.dag import loader, outside
+from rqflow.dag.airflow.running import current
+from rqflow.dag.airflow.uses import USES
+from rqflow.dag.context import context_of
+from rqflow.dag.run import RunInfo
+from rqflow.dag.task import BaseOperator
+from rqflow.dag.template import Renderer
+from rqflow.dag.version import Version
+from rqflow.dag.views import Frame
+from rqflow.dag.xcom_view import RETURN_VALUE, XComs
+from rqflow.dag.xcomarg import resolved
+
+
+def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Run the task that `spec` names and fill in `result`: XComs, also those pushed before a failure.
+
+    The spec holds `version` (path of its JSON), `folder` (its unpacked sources), `task_id`, `try_number`, `run` (a RunInfo as JSON),
+    `xcoms` {task_id: {key: value}}, `variables`, `connections`, and may hold `unsafe` (templates are not protected) and `test_mode`.
+    """
+    version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
+    outside.provide(variables=spec.get("variables"), connections=spec.get("connections"))
+    dag = loader.load_source(version, Path(spec["folder"]))
+    operator = dag.get_task(spec["task_id"])
+    USES.strict = True
+    frame = Frame(
+        version=version, task=version.by_id[spec["task_id"]], run=RunInfo.from_json(json.dumps(spec["run"])), try_number=spec["try_number"],
+        xcoms=XComs.of_values(spec.get("xcoms") or {}), dag=dag, operator=operator, hostname=socket.gethostname(),
+        test_mode=bool(spec.get("test_mode")), started_at=clock.utcnow(),
+    )  # fmt: skip
+    try:
+        _render(operator, frame, Renderer(
+            version, unsafe=bool(spec.get("unsafe")), limit=None, functions=dag.user_defined_macros, filters=dag.user_defined_filters
+        ))  # fmt: skip
+        _execute(operator, frame)
+    finally:
+        result["xcoms"].update(frame.xcoms.pushed)
+
+
+def _render(operator: BaseOperator, frame: Frame, renderer: Renderer) -> None:
+    """Replace the template fields of the task by what they render to."""
+    marked, endings = context_of(frame), tuple(operator.template_ext) if operator.is_authored else None
+    for name in operator.template_names():
+        value = getattr(operator, name, None)
+        if value is not None:
+            value = resolved(value, marked)
+            setattr(operator, name, renderer.value(value, marked, task_id=operator.task_id, field=name, endings=endings))
+
+
+def _execute(operator: BaseOperator, frame: Frame) -> None:
+    """Call the task with plain values as its context, and keep what it returns."""
+    context = context_of(replace(frame, marked=False))
+    _on_term(operator)
+    with current(context):
+        operator.pre_execute(context)
+        value = operator.execute(context)
+        operator.post_execute(context, value)
+    if value is not None and operator.argument("do_xcom_push") is not False:
+        try:
+            frame.xcoms.push(operator.task_id, RETURN_VALUE, value)
+        except TypeError as error:
+            sys.stderr.write(f"rqflow: what the task returned is not kept as XCom: {error}\n")
+
+
+def _on_term(operator: BaseOperator) -> None:
+    """Let the task clean up when it is stopped."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        operator.on_kill()
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+

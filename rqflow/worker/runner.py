@@ -1,0 +1,147 @@
+"""The Python child of a task: `python runner.py spec.json`. One file, standard library only, for Python 3.8 and later.
+
+The spec is a JSON object. `mode` "task": `rqflow` (the folder that rqflow is imported from), and what rqflow/dag/task_child.py takes of
+the rest; it runs under rqflow's own Python. `mode` "function", for an interpreter of another environment: `source` (the text of one
+function), `function` (its name), `args`, `kwargs`, and `context`, of whose values the function gets those that its signature names.
+
+How it went is written to the file `result`: {"state": "success", "failed", "skipped" or "reschedule", "reason", "xcoms": {key: JSON
+text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):  # noqa: PTH120 (pathlib takes 10 ms)
+    # The modules beside this script must not hide an author's.
+    del sys.path[0]
+
+import datetime
+import faulthandler
+import inspect
+import json
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+RETURN_VALUE = "return_value"
+#: Names of exceptions, rqflow's and Airflow's, that say more than "failed"; names, since in another environment they are other classes.
+SKIP = {"AirflowSkipException", "SkipTask"}
+FINAL = {"AirflowFailException", "FailTask"}
+RESCHEDULE = {"AirflowRescheduleException"}
+#: Exceptions of rqflow whose message is for the user as it is.
+PLAIN = {"TaskFailed", "TemplateError", "DagLoadError", "FailTask"}
+_MAX_REASON = 500
+
+
+def main(spec_path: str) -> int:
+    """Do what the spec says, write the result, return the exit code."""
+    with open(spec_path, encoding="utf-8") as stream:
+        spec = json.load(stream)
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="[%(asctime)s] {%(filename)s:%(lineno)d} %(levelname)s - %(message)s")
+    result: dict[str, Any] = {"state": "success", "reason": "", "xcoms": {}, "retry": True}
+    try:
+        (_run_task if spec["mode"] == "task" else _run_function)(spec, result)
+    except BaseException as error:  # noqa: BLE001 (whatever an author's code raises is how the task ended)
+        _conclude(error, result)
+    _write(result, spec["result"])
+    _flush()
+    return 1 if result["state"] == "failed" else 0
+
+
+def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+    sys.path.append(spec["rqflow"])
+    # Here, since only this mode has rqflow at hand.
+    from rqflow.dag import task_child
+
+    task_child.run(spec, result)
+
+
+def _run_function(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+    namespace: dict[str, Any] = {"__name__": "rqflow_function"}
+    exec(compile(spec["source"], f"<{spec['function']}>", "exec"), namespace)  # noqa: S102 (this is what it is for)
+    function = namespace[spec["function"]]
+    value = function(*spec["args"], **keywords(function, spec["args"], spec["kwargs"], spec.get("context") or {}))
+    if value is not None:
+        keep(value, result)
+
+
+def keywords(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `kwargs` and those values of `context` that the signature names and nothing else fills; all of them for **kwargs."""
+    parameters = list(inspect.signature(function).parameters.values())
+    taken = {p.name for p in parameters[: len(args)]} | set(kwargs)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        wanted = set(context)
+    else:
+        wanted = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return {**{name: context[name] for name in wanted - taken if name in context}, **kwargs}
+
+
+def keep(value: Any, result: dict[str, Any], encode: Callable[[Any], str] = json.dumps) -> None:
+    """Put what a function returned into the result; what is no JSON value is left out, which the log says."""
+    try:
+        result["xcoms"][RETURN_VALUE] = encode(value)
+    except (TypeError, ValueError) as error:
+        _say(f"rqflow: what the task returned is not kept as XCom: {error}")
+
+
+def _conclude(error: BaseException, result: dict[str, Any]) -> None:
+    """Say in the result, and in the log, what an exception means."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, SystemExit) and not error.code:
+        return
+    result["state"] = "skipped" if names & SKIP else "reschedule" if names & RESCHEDULE else "failed"
+    result["retry"] = not names & FINAL
+    said = str(error).strip()
+    result["reason"] = (said if names & (PLAIN | SKIP) and said else type(error).__name__ + (said and f": {said}"))[:_MAX_REASON]
+    if names & RESCHEDULE:
+        again: Any = getattr(error, "reschedule_date", None)
+        now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 (datetime.UTC is of Python 3.11)
+        result["retry_in"] = max((again - now).total_seconds(), 0) if again else 0
+    elif names & (SKIP | PLAIN):
+        _say("rqflow: " + result["reason"])
+    else:
+        _print_traceback(error)
+
+
+def _print_traceback(error: BaseException) -> None:
+    """Print the traceback from the author's code on."""
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    lines: list[str] = traceback.format_exception(type(error), error, trace or error.__traceback__)
+    _say("".join(lines).rstrip("\n"))
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith(os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep)  # noqa: PTH100, PTH120
+
+
+def _say(text: str) -> None:
+    """Write a line to the task's log, behind what was printed so far."""
+    _flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # A task may have closed it.
+            continue
+
+
+def _write(result: Mapping[str, Any], path: str) -> None:
+    """Write the result so that it is there whole or not at all."""
+    text = json.dumps(result)
+    with open(path + ".new", "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(path + ".new", path)  # noqa: PTH105
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -6,31 +6,27 @@ parts say what its end means. Delays of retries are not waited for.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from uuid import uuid4
 
 from rqflow import clock, settings
 from rqflow.broker.broker import Broker
-from rqflow.broker.messages import Claim
+from rqflow.broker.messages import Claim, End
 from rqflow.dag.run import RunInfo
 from rqflow.dag.trigger_rule import Counts, Decision, decide
 from rqflow.dag.version import TaskSpec, Version
+from rqflow.deploy import statedir
 from rqflow.exceptions import TaskFailed
-from rqflow.operators.base import Outcome
-from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
 from rqflow.states import FAILURE_STATES, RunState, TaskState
-from rqflow.worker import outcome as outcomes
-from rqflow.worker import outputs
-from rqflow.worker.logfile import add_lines, last_line
+from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.prepare import OutputsExist, Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended
@@ -39,6 +35,8 @@ from rqflow.worker.workdir import WorkDir
 
 #: Seconds between two looks at a growing log.
 EVERY = 0.05
+#: Seconds between TERM and KILL after Ctrl-C.
+KILL_GRACE = 2.0
 _DECIDED = {Decision.SKIP: TaskState.SKIPPED, Decision.UPSTREAM_FAILED: TaskState.UPSTREAM_FAILED, Decision.CANCEL: TaskState.CANCELLED}
 #: Takes pieces of the log of the task that runs.
 Echo = Callable[[bytes], None]
@@ -82,13 +80,14 @@ class Memory:
 class LocalRun:
     """One run in this process and one shepherd."""
 
-    def __init__(self, run: RunInfo, version: Version, preparer: Preparer, memory: Memory, shepherd: ShepherdClient, echo: Echo) -> None:
+    def __init__(self, memory: Memory, work_dir: WorkDir, preparer: Preparer, shepherd: ShepherdClient, echo: Echo) -> None:
         """Put the parts together; `opened` makes them."""
-        self.run = run
-        self.version = version
+        self.run = memory.run
+        self.version = memory.its_version
         self.states: dict[int, TaskState] = {}
-        self._preparer, self._memory, self._shepherd, self._echo = preparer, memory, shepherd, echo
+        self._memory, self._work_dir, self._preparer, self._shepherd, self._echo = memory, work_dir, preparer, shepherd, echo
         self._told_to_skip: set[int] = set()
+        self._machine = Machine(statedir.this_machine().host, "")
 
     def all_tasks(self, only: Iterable[int] | None = None) -> Iterator[Result]:
         """Run the tasks in topological order, or those of `only` whatever the others are; yield the result of each."""
@@ -116,9 +115,9 @@ class LocalRun:
         claim = Claim(run_key=self.run.key, index=task.index, task_id=task.task_id, try_number=try_number, execution_id=uuid4().hex,
                       job_id=task.task_id, queue=task.queue, version=self.version.sha, started_at=0, max_tries=task.retries + 1)
         began = clock.monotonic()
-        held = self._preparer.begin(claim)
-        outcome, ended = self._outcome(held)
-        told = outcomes.end(claim, task, outcome, ended, outcomes.Facts())
+        held = Try(claim=claim, folder=self._work_dir.take())
+        self._preparer.recall(held)
+        told = self._end(held)
         self._memory.values.setdefault(task.task_id, {}).update(told.xcoms)
         self._told_to_skip.update(told.skip)
         return Result(task_id=task.task_id, state=told.state, try_number=try_number, max_tries=claim.max_tries, reason=told.reason,
@@ -145,48 +144,40 @@ class LocalRun:
         self.states[task.index] = result.state
         return result
 
-    def _outcome(self, held: Try) -> tuple[Outcome, Ended]:
-        """Run a try and return what its end means."""
-        assert held.job is not None
+    def _end(self, held: Try) -> End:
+        """Run a try, handing on its log, and return what a worker would tell of its end."""
         try:
             request = self._preparer.request(held)
-        except OutputsExist as error:
-            return Outcome(state=TaskState.SUCCESS, reason=error.message), Ended(id=held.id, status=0)
-        except (TaskFailed, OSError) as error:
-            self._echo(f"{error}\n".encode())
-            return Outcome(state=TaskState.FAILED, reason=str(error)), Ended(id=held.id)
+        except (OutputsExist, TaskFailed, OSError) as error:
+            told = refuse(held, error, self._machine)
+            self._hand_on(held.log, 0)
+            return told
         self._shepherd.start(request)
         self._shepherd.flush()
-        ended = self._wait(held)
-        seen = replace(outcomes.seen_by_operator(ended), last_line=last_line(held.log), folder=held.folder, result=_result(held.result))
-        outcome = by_kind(held.job.task.operator).outcome(held.fields, seen, held.job)
-        missing = outputs.missing(held.outputs)
-        outcome = outcomes.overrule(outcome, ended, stop=None, timeout=held.timeout, missing=missing)
-        lines = outcomes.closing_lines(outcome, ended)
-        add_lines(held.log, lines)
-        self._echo("".join(f"{line}\n" for line in lines).encode())
-        return outcome, ended
+        ended, at, interrupted = self._wait(held)
+        told = conclude(held, ended, self._machine)
+        self._hand_on(held.log, at)
+        self._shepherd.accepted([held.id])
+        self._shepherd.forget([held.id])
+        self._shepherd.flush()
+        if interrupted:
+            raise KeyboardInterrupt
+        return told
 
-    def _wait(self, held: Try) -> Ended:
-        """Hand on the log as it grows until the try has ended; Ctrl-C ends the try first."""
+    def _wait(self, held: Try) -> tuple[Ended, int, bool]:
+        """Hand on the log as it grows until the try has ended, and say how far that got. Ctrl-C ends the try, which is told too."""
         at, interrupted = 0, False
         while True:
             try:
                 ready, _, _ = select.select([self._shepherd], [], [], EVERY)
                 ends = [end for end in (self._shepherd.receive() if ready else []) if end.id == held.id]
                 at += self._hand_on(held.log, at)
+                if ends:
+                    return ends[0], at, interrupted
             except KeyboardInterrupt:
-                interrupted, ends = True, []
-                self._shepherd.kill(held.id, "cancelled", 2.0)
+                interrupted = True
+                self._shepherd.kill(held.id, "cancelled", KILL_GRACE)
                 self._shepherd.flush()
-            if ends:
-                self._shepherd.accepted([held.id])
-                self._shepherd.forget([held.id])
-                self._shepherd.flush()
-                self._hand_on(held.log, at)
-                if interrupted:
-                    raise KeyboardInterrupt
-                return ends[0]
 
     def _hand_on(self, log: str, at: int) -> int:
         try:
@@ -213,7 +204,7 @@ def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, ech
     try:
         shepherd.connect()
         shepherd.environment(preparer.inherited, _umask())
-        yield LocalRun(run, version, preparer, memory, shepherd, echo)
+        yield LocalRun(memory, work_dir, preparer, shepherd, echo)
     finally:
         shepherd.close()
         work_dir.release()
@@ -224,12 +215,3 @@ def _umask() -> int:
     old = os.umask(0o077)
     os.umask(old)
     return old
-
-
-def _result(path: Path) -> Mapping[str, Any] | None:
-    """Return what a Python child left, None when that is nothing or no JSON object."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

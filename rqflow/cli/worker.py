@@ -1,0 +1,63 @@
+"""rqflow worker: runs tasks, in the foreground."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.deploy import background
+from rqflow.deploy.services import open_services
+from rqflow.settings import Settings
+from rqflow.worker.loop import DRAIN, KEEP, KILL
+from rqflow.worker.worker import Asked, Worker
+
+COLUMNS = [Column("name", "WORKER"), Column("host", "HOST"), Column("state", "STATE"), Column("queues", "QUEUES", show=", ".join),
+           Column("running", "RUNNING"), Column("slots", "SLOTS"), Column("labels", "LABELS", show=", ".join), Column("pid", "PID", wide=True),
+           Column("last_heartbeat", "LAST HEARTBEAT", wide=True)]
+
+
+@click.group(invoke_without_command=True)
+@click.option("-Q", "-q", "--queues", multiple=True, metavar="NAME,...", help="Queues to serve, in this order; worker.queues when not given.")
+@click.option("-n", "-c", "--concurrency", "slots", type=click.IntRange(min=1), help="Tasks to run at the same time; worker.slots when not given.")
+@click.option("--label", "labels", multiple=True, metavar="NAME[=VALUE]", help="What this machine has; repeatable.")
+@click.option("--burst", is_flag=True, help="End when no task is ready.")
+@click.option("--max-tasks", type=click.IntRange(min=1), metavar="N", help="End after N tasks.")
+@click.option("--workdir", type=click.Path(path_type=Path), help="Folder of tasks and logs, on a local disk; worker.work_dir when not given.")
+@click.option("--on-stop", type=click.Choice([KEEP, DRAIN, KILL]), help="What SIGTERM does with running tasks; worker.on_stop when not given.")
+@click.option("--idle-exit", is_flag=True, hidden=True, help="End after scheduler.idle_exit without work; `submit` starts workers so.")
+@click.pass_context
+def worker(ctx: click.Context, /, idle_exit: bool, queues: tuple[str, ...], workdir: Path | None, **asked: object) -> None:
+    """Run tasks in the foreground, until SIGTERM or Ctrl-C; a second one ends what still runs.
+
+    The tasks belong to a shepherd process, so that they outlive this one unless --on-stop says otherwise.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    app: App = ctx.obj
+    settings = app.service_settings()
+    names = [name.strip() for text in queues for name in text.split(",") if name.strip()]
+    more: Asked = {"queues": names, "work_dir": workdir, "idle_exit": settings.scheduler.idle_exit if idle_exit else None}
+    work(settings, more | asked)  # type: ignore[arg-type]  # click hands over what the options above name
+
+
+def work(settings: Settings, asked: Asked) -> None:
+    """Open the services and work."""
+    with open_services(settings, client_name="rqflow-worker") as services:
+        holds = [services.users] if services.users else []
+        made = Worker.from_settings(services.connection, services.settings, **(asked | Asked(holds=holds)))
+        with background.alive(services.state, background.WORKER):
+            made.work()
+
+
+@worker.command("list")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer) -> None:
+    """List the workers that live, stock RQ workers too."""
+    with open_services(app.settings) as services:
+        printer.records(map(asdict, background.live_workers(services)), COLUMNS)

@@ -1,0 +1,78 @@
+"""init, info, db, pool: what keeps house."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rqflow import settings
+from tests.integration.cli.conftest import Rqflow
+
+
+def test_init_makes_a_home_with_a_first_dag(rqflow: Rqflow, home: Path) -> None:
+    result = rqflow("init")
+    assert result.code == 0
+    assert {Path(line).name for line in result.out.splitlines()} == {"rqflow.cfg", "hello.py"}
+    assert settings.load(home=home, environ={}).file == home / "rqflow.cfg"
+    assert rqflow("dag", "validate", home / "dags").code == 0
+
+
+def test_init_keeps_what_is_there(rqflow: Rqflow, home: Path) -> None:
+    rqflow("init", "--no-examples")
+    (home / "rqflow.cfg").write_text("[worker]\nslots = 9\n")
+    assert rqflow("init").code == 5
+    assert rqflow("config", "get", "worker.slots").out == "9\n"
+    assert rqflow("init", "--force").code == 0
+    assert rqflow("config", "get", "worker.slots").out == "4\n"
+
+
+def test_init_takes_a_folder(rqflow: Rqflow, tmp_path: Path) -> None:
+    assert rqflow("init", tmp_path / "elsewhere").code == 0
+    assert (tmp_path / "elsewhere" / "rqflow.cfg").exists()
+
+
+def test_info_starts_nothing_and_shows_no_password(rqflow: Rqflow, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__DATABASE__URL", "mysql://me:hunter2@db/rqflow")
+    result = rqflow("info", "-o", "json")
+    assert json.loads(result.out)["database"] == "mysql://me:***@db/rqflow"
+    assert "hunter2" not in result.out
+    assert list(home.iterdir()) == []
+
+
+def test_a_database_is_upgraded_checked_and_reset(rqflow: Rqflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__DATABASE__URL", f"sqlite:///{tmp_path}/x.db")
+    assert rqflow("db", "check").code == 5
+    upgraded = rqflow("db", "upgrade")
+    assert (upgraded.code, rqflow("db", "check")) == (0, upgraded)
+    assert rqflow("initdb").out == upgraded.out
+    assert rqflow("db", "reset").code == 2
+    assert rqflow("db", "reset", "--yes").code == 0
+    assert rqflow("dag", "list", "-o", "json").out == "[]\n"
+
+
+def test_pools_are_made_changed_and_deleted(rqflow: Rqflow) -> None:
+    assert rqflow("pool", "set", "disk", 3, "--description", "the array").code == 0
+    assert json.loads(rqflow("pool", "get", "disk", "-o", "json").out) == {
+        "name": "disk", "slots": 3, "used": 0, "parked": 0, "description": "the array"}
+    rqflow("pool", "set", "disk", 5)
+    assert rqflow("pool", "list", "-o", "csv").out == "name,slots,used,parked,description\ndisk,5,0,0,the array\n"
+    assert rqflow("pool", "delete", "disk").code == 0
+    assert rqflow("pool", "list", "-o", "json").out == "[]\n"
+
+
+def test_python_runs_a_file_with_airflow_understood(rqflow: Rqflow, tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text("import sys\nfrom airflow.operators.bash import BashOperator\nprint(BashOperator.__name__, sys.argv[1:])\n")
+    result = rqflow("python", file, "-x", "y")
+    assert (result.code, result.out) == (0, "BashOperator ['-x', 'y']\n")
+
+
+def test_python_shows_the_traceback_of_the_file_alone(rqflow: Rqflow, tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    return 1 / 0\n\nf()\n")
+    result = rqflow("python", file)
+    assert result.code == 1
+    assert "ZeroDivisionError" in result.err
+    assert "runpy" not in result.err

@@ -18,6 +18,8 @@ MARKER = "RQFLOW_EXECUTION"
 #: Clock ticks a second, the unit of `Process.started`.
 TICKS = os.sysconf("SC_CLK_TCK")
 
+KILL = signal.SIGKILL
+
 _GONE = frozenset("ZX")
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
@@ -101,6 +103,11 @@ def belonging(leader: int, *, marker: str, since: int, known: Iterable[tuple[int
         found.update({p.pid: p for p in children})
         grew = bool(children)
     return sorted(found.values(), key=lambda p: p.started)
+
+
+def marked(marker: str) -> list[Process]:
+    """Return the live processes that carry `marker` in their environment."""
+    return [process for process in everything() if _is_marked(process, marker)]
 
 
 def of_session(leader: int, *, since: int) -> list[Process]:

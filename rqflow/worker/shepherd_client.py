@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -136,6 +137,9 @@ class ShepherdClient:
             for message in self._lines.feed(data):
                 if message.get("op") == "hello":
                     self.pid = message["pid"]
+                    # From here on it is only read when there is something, and a shepherd that does not read is given up.
+                    connection.settimeout(None)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_ANSWER_SECONDS), 0))
                     running = [from_plain(Running, plain) for plain in message["running"]]
                     return running, [from_plain(Ended, plain) for plain in message["ended"]]
 

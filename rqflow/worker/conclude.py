@@ -1,0 +1,128 @@
+"""The end of a try: the operator's view of it, its outputs, the last lines of its log, and what the broker is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rqflow import clock, logs
+from rqflow.broker.messages import End
+from rqflow.exceptions import RqflowError, TaskFailed
+from rqflow.operators.base import RETURN_VALUE, Outcome, say_end
+from rqflow.operators.registry import by_kind
+from rqflow.states import TaskState
+from rqflow.worker import logfile, outputs
+from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator
+from rqflow.worker.prepare import OutputsExist, Unsupported
+from rqflow.worker.shepherd_protocol import TIMEOUT, Ended
+from rqflow.worker.tries import Try
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that one XCom may have.
+XCOM_SIZE = 48 << 10
+#: A result file that a Python child leaves is not read beyond this.
+_RESULT_SIZE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine a worker is on: its name, and which boot of it this is."""
+
+    host: str
+    boot: str
+
+
+def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False) -> End:
+    """Return what the broker is told of a try whose process has ended, and close its log.
+
+    `closed` says that an earlier worker may have begun to. The outputs of a try that did not succeed are renamed.
+    """
+    took_part = not (held.stop or ended.error or ended.lost or ended.killed == TIMEOUT)
+    outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
+    missing = outputs.missing(held.outputs) if outcome.state == TaskState.SUCCESS else []
+    outcome, lines = _fitting(overrule(outcome, ended, stop=held.stop, timeout=held.timeout, missing=missing))
+    if outcome.state not in {TaskState.SUCCESS, TaskState.SKIPPED}:
+        with contextlib.suppress(OSError):
+            ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
+    held.inhabited = bool(ended.left or ended.survivors)
+    _close_log(held, [*lines, *closing_lines(outcome, ended)])
+    facts = Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=_ended_ago(ended, machine.boot))
+    return end(held.claim, held.task, outcome, ended, facts)
+
+
+def refuse(held: Try, error: Exception, machine: Machine) -> End:
+    """Return what the broker is told of a try that could not be started, with the reason in its log."""
+    if isinstance(error, OutputsExist):
+        outcome = Outcome(state=TaskState.SUCCESS, reason=error.message)
+    elif isinstance(error, RqflowError):
+        outcome = Outcome(state=TaskState.FAILED, reason=error.message, retry=not isinstance(error, Unsupported))
+    elif isinstance(error, OSError):
+        outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {error.strerror or error}: {error.filename or held.folder}")
+    else:
+        outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {type(error).__name__}: {error}")
+    hint = getattr(error, "hint", "")
+    _close_log(held, [outcome.reason, *([hint] if hint else [])])
+    return end(held.claim, held.task, outcome, Ended(id=held.id), Facts(log_bytes=held.log_bytes, host=machine.host))
+
+
+def _ended_ago(ended: Ended, boot: str) -> float:
+    """Return how many seconds ago a process ended; the clock that counts from boot tells it best, while that boot lasts."""
+    if not ended.at:
+        return 0.0
+    return max(clock.boottime() - ended.ended if ended.boot == boot else clock.timestamp() - ended.at, 0.0)
+
+
+def _outcome(held: Try, ended: Ended, *, closed: bool) -> Outcome:
+    """Return the operator's view of the end; by the exit code alone when nobody knows the task any more."""
+    seen = replace(
+        seen_by_operator(ended), folder=held.folder, result=_result(held.result) if not held.only_log else None,
+        last_line=logfile.last_line(held.log, closed=closed),
+    )
+    if held.job is None:
+        return Outcome(state=TaskState.SUCCESS if seen.exit_code == 0 else TaskState.FAILED, reason=say_end(seen))
+    try:
+        return by_kind(held.job.task.operator).outcome(held.fields, seen, held.job)
+    except TaskFailed as error:
+        return Outcome(state=TaskState.FAILED, reason=error.message)
+
+
+def _result(path: Path) -> Mapping[str, Any] | None:
+    """Return what a Python child left; None when it left nothing that can be read."""
+    try:
+        with path.open("rb") as stream:
+            plain = json.loads(stream.read(_RESULT_SIZE))
+    except (OSError, ValueError):
+        return None
+    return plain if isinstance(plain, dict) else None
+
+
+def _fitting(outcome: Outcome) -> tuple[Outcome, list[str]]:
+    """Return the outcome with XComs that Redis is to hold, and lines about those that are too large.
+
+    The last line of a command's output is merely not kept; what somebody pushed makes the try fail, because others will miss it.
+    """
+    large = {key: len(text.encode(errors="replace")) for key, text in outcome.xcoms.items()}
+    large = {key: size for key, size in large.items() if size > XCOM_SIZE}
+    if not large:
+        return outcome, []
+    lines = [f"its XCom {key} has {size} bytes, more than the {XCOM_SIZE} that are kept" for key, size in large.items()]
+    kept = {key: text for key, text in outcome.xcoms.items() if key not in large}
+    if set(large) == {RETURN_VALUE} and isinstance(json.loads(outcome.xcoms[RETURN_VALUE]), str):
+        return replace(outcome, xcoms=kept), lines
+    return Outcome(state=TaskState.FAILED, reason=lines[0], retry=False), []
+
+
+def _close_log(held: Try, lines: list[str]) -> None:
+    try:
+        held.log_bytes = logfile.add_lines(held.log, lines)
+    except OSError as error:
+        context = logs.context("log_incomplete", task_id=held.claim.task_id)
+        logger.warning("the log of %s cannot be completed: %s", held.claim.task_id, error, extra=context)
+        with contextlib.suppress(OSError):
+            held.log_bytes = Path(held.log).stat().st_size

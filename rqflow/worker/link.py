@@ -1,0 +1,38 @@
+"""Waiting before the next attempt when Redis does not answer: longer each time, never the same for two workers."""
+
+from __future__ import annotations
+
+import random
+
+from rqflow import clock
+
+_FIRST, _LONGEST = 0.1, 5.0
+
+
+class Backoff:
+    """The waits between attempts: doubling from a tenth of a second to five seconds, with half of each by chance."""
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._until = 0.0
+
+    def next(self) -> float:
+        """Count a failure; return the seconds to wait before the next attempt."""
+        longest = min(_FIRST * (1 << min(self._attempts, 16)), _LONGEST)
+        self._attempts += 1
+        wait = longest * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
+        self._until = clock.monotonic() + wait
+        return wait
+
+    def reset(self) -> None:
+        """Count a success."""
+        self._attempts, self._until = 0, 0.0
+
+    def left(self) -> float:
+        """Return the seconds that are left of the wait; 0 when an attempt may be made."""
+        return max(self._until - clock.monotonic(), 0.0) if self._attempts else 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._attempts > 0

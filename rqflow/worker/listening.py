@@ -1,0 +1,136 @@
+"""The two threads of a worker that wait for Redis: one for the doorbell of its queues, one for commands to it.
+
+Each has a connection of its own and mends it for ever. They change nothing themselves: they leave a note and wake the main loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import redis
+
+from rqflow import clock, logs
+from rqflow.broker.broker import Broker
+from rqflow.worker.link import Backoff
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that one wait for a bell or a message takes at most; less than the timeout of the connection.
+_WAIT = 4.0
+#: Without a sign of life, a subscription is asked for one after the first, and made anew after the second of these.
+_QUIET, _DEAD = 10.0, 25.0
+
+
+class Bell:
+    """Waits for work while slots are free."""
+
+    def __init__(self, broker: Broker, queues: Sequence[str], notify: Callable[[], None]) -> None:
+        """Wait at the bells of `queues` by a `broker` of this thread's own; `notify` is called when one rang."""
+        self._broker, self._queues, self._notify = broker, list(queues), notify
+        self._wanted, self._stop = threading.Event(), threading.Event()
+        self._rang = False
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def listen(self, wanted: bool) -> None:
+        """Say whether there are free slots."""
+        if wanted:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    def rang(self) -> bool:
+        """Tell whether a bell rang since the last call."""
+        rang, self._rang = self._rang, False
+        return rang
+
+    def stop(self) -> None:
+        """End; the thread may take some seconds to notice, which nobody has to wait for."""
+        self._stop.set()
+        self._wanted.set()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            self._wanted.wait()
+            if self._stop.is_set():
+                return
+            try:
+                rang = self._broker.wait_bell(self._queues, _WAIT)
+                backoff.reset()
+                if rang:
+                    self._answer()
+            except redis.exceptions.RedisError as error:
+                logger.debug("no bell: %s", error, extra=logs.context("bell_lost"))
+                self._stop.wait(backoff.next())
+                # There may be work that was rung for meanwhile.
+                self._rang = True
+                self._notify()
+
+    def _answer(self) -> None:
+        """Pass a bell on to the main loop; to other workers when this one has no free slot, or ends, by now."""
+        if self._wanted.is_set() and not self._stop.is_set():
+            self._wanted.clear()
+            self._rang = True
+            self._notify()
+        else:
+            for queue in self._queues:
+                self._broker.ring_bell(queue)
+
+
+class Subscription:
+    """Receives what is published to this worker: RQ's commands, and hints that a cancel waits."""
+
+    def __init__(self, connection: redis.Redis, channels: Sequence[str], notify: Callable[[], None]) -> None:
+        """Subscribe to `channels`; `notify` is called when `take` has something."""
+        self._connection, self._channels, self._notify = connection, list(channels), notify
+        self._received: deque[tuple[str, bytes]] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return the (channel, data) of what has come since the last call."""
+        return [self._received.popleft() for _ in range(len(self._received))]
+
+    def stop(self) -> None:
+        """End; the thread may take some seconds to notice, which nobody has to wait for."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                self._listen(backoff)
+            except (redis.exceptions.RedisError, OSError) as error:
+                logger.debug("commands cannot be heard: %s", error, extra=logs.context("commands_lost"))
+                self._stop.wait(backoff.next())
+
+    def _listen(self, backoff: Backoff) -> None:
+        """Hear messages until the link breaks, or gives no sign of life."""
+        with self._connection.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+            pubsub.subscribe(*self._channels)
+            heard, asked = clock.monotonic(), False
+            while not self._stop.is_set():
+                message = pubsub.get_message(timeout=_WAIT)
+                now = clock.monotonic()
+                if message is not None:
+                    heard, asked = now, False
+                    backoff.reset()
+                    if message["type"] == "message":
+                        self._received.append((message["channel"].decode(), message["data"]))
+                        self._notify()
+                elif now - heard > _DEAD:
+                    return
+                elif now - heard > _QUIET and not asked:
+                    asked = True
+                    pubsub.ping()

@@ -1,0 +1,287 @@
+"""The main loop of a worker: one thread that waits for ends, bells, commands and its clock, and speaks to Redis once a turn.
+
+All ends of one turn of the loop are told together with the wish for as many tasks as slots are free, in one round trip. While Redis is
+away the loop tries again for ever, and tasks go on; no end is dropped before the broker has it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import redis
+
+from rqflow import clock, logs
+from rqflow.broker.broker import Broker
+from rqflow.broker.messages import End
+from rqflow.exceptions import BrokerError
+from rqflow.settings import Settings
+from rqflow.worker.link import Backoff
+from rqflow.worker.listening import Bell, Subscription
+from rqflow.worker.outcome import Stop
+from rqflow.worker.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+KEEP, DRAIN, KILL = "keep", "drain", "kill"
+#: The longest sleep of the loop, how often a suspended worker looks whether it may go on, and how long it is patient when it ends.
+_LONGEST_SLEEP, _SUSPENDED, _PATIENCE = 60.0, 1.0, 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What this worker was asked to do."""
+
+    queues: tuple[str, ...]
+    slots: int
+    labels: tuple[str, ...] = ()
+    #: End when nothing is ready on the queues and nothing runs here.
+    burst: bool = False
+    #: End after so many tasks.
+    max_tasks: int | None = None
+    #: End after so many seconds without a task.
+    idle_exit: float | None = None
+    #: What SIGTERM does with running tasks.
+    on_stop: str = KEEP
+    #: Files on which the shepherd keeps a shared lock, as a user of the private Redis.
+    holds: tuple[Path, ...] = ()
+
+
+class Registration(Protocol):
+    """RQ's record of this worker."""
+
+    def record(self, running: int) -> bool:
+        """Say that the worker lives and how many tasks it runs; tell whether workers are suspended. Raises redis-py's errors."""
+
+    def count_ends(self, ends: Sequence[End]) -> None:
+        """Count tasks that have ended."""
+
+
+class Wake:
+    """A descriptor by which threads and signal handlers wake the loop."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __call__(self) -> None:
+        """Wake the loop."""
+        os.eventfd_write(self._descriptor, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._descriptor
+
+    def clear(self) -> None:
+        """Forget that it was called."""
+        try:
+            os.eventfd_read(self._descriptor)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)
+
+
+class Loop:
+    """The loop and what it knows from one turn to the next."""
+
+    def __init__(self, broker: Broker, tasks: Tasks, registration: Registration, options: Options, settings: Settings) -> None:
+        """Work with these parts; `listen_for` and `listen_to` give it its threads."""
+        self._broker, self._tasks, self._registration, self._options = broker, tasks, registration, options
+        self._heartbeat = settings.worker.heartbeat.total_seconds()
+        self._grace = settings.worker.kill_grace.total_seconds()
+        self.wake = Wake()
+        self._bell: Bell | None = None
+        self._subscription: Subscription | None = None
+        self._hint_channel = broker.hint_channel(broker.caller)
+        self._link = Backoff()
+        self._frontiers: set[str] = set()
+        #: There may be work on the queues.
+        self._hungry = True
+        self._suspended = False
+        self._stop_level = 0
+        self._stopping_since = 0.0
+        self._beat_at = 0.0
+        self._busy_at = clock.monotonic()
+
+    def listen_for(self, bell: Bell) -> None:
+        """Take the thread that waits for work."""
+        self._bell = bell
+
+    def listen_to(self, subscription: Subscription) -> None:
+        """Take the thread that hears commands."""
+        self._subscription = subscription
+
+    def request_stop(self) -> None:
+        """Stop as --on-stop says; the second time kill what runs. May be called by a signal handler."""
+        self._stop_level += 1
+        self.wake()
+
+    def run(self) -> int:
+        """Work until told to stop, or until --burst, --max-tasks or idle_exit ends it; return how many tasks were begun."""
+        stopped = 0
+        while True:
+            self._wait()
+            if self._stop_level > stopped:
+                stopped = self._stop_level
+                self._begin_stop()
+            self._hear()
+            self._tasks.receive()
+            self._speak()
+            self._tasks.tidy()
+            self._tasks.flush()
+            if len(self._tasks.slots):
+                self._busy_at = clock.monotonic()
+            if self._is_over():
+                return self._tasks.slots.claimed
+
+    # -- waiting --
+
+    def _wait(self) -> None:
+        """Sleep until something happens or is due."""
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        poll.register(self._tasks, select.POLLIN)
+        poll.poll(max(self._sleep(), 0.0) * 1000)
+        self.wake.clear()
+
+    def _sleep(self) -> float:
+        now = clock.monotonic()
+        if self._has_to_speak():
+            return self._link.left()
+        due = [max(self._beat_at - now, self._link.left()), _LONGEST_SLEEP]
+        if self._options.idle_exit is not None:
+            due.append(self._busy_at + self._options.idle_exit - now)
+        if self._stop_level:
+            due.append(_PATIENCE)
+        return min(due)
+
+    def _has_to_speak(self) -> bool:
+        """Tell whether Redis is to be told or asked something now."""
+        if self._frontiers or self._tasks.waits_for_redis or self._tasks.slots.has_ends:
+            return True
+        return self._hungry and self._wanted() > 0
+
+    def _wanted(self) -> int:
+        """Return how many tasks to claim."""
+        if self._stop_level or self._suspended or self._tasks.waits_for_redis:
+            return 0
+        return self._tasks.slots.free
+
+    # -- Redis --
+
+    def _speak(self) -> None:
+        """Say and ask what is due; when the link breaks, leave it for later."""
+        if self._link.left() > 0:
+            return
+        try:
+            if self._tasks.waits_for_redis:
+                self._tasks.try_again()
+            if clock.monotonic() >= self._beat_at:
+                self._beat()
+            if self._has_to_speak():
+                self._turn()
+            self._link.reset()
+        except (redis.exceptions.RedisError, BrokerError) as error:
+            wait = self._link.next()
+            self._hungry = True
+            logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
+
+    def _turn(self) -> None:
+        """Tell all ends, claim for all free slots, start what was claimed."""
+        wanted = self._wanted()
+        turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
+        # The answer may be to an earlier turn, asked again; whoever was not in it is told next.
+        told = self._tasks.accept(turn.ends)
+        self._registration.count_ends(told)
+        self._tasks.begin(turn.claims)
+        self._hungry = self._link.failing
+        self._frontiers.update(turn.unfinished)
+        for run_key in list(self._frontiers):
+            # What an end set free beyond one call's limit; new tasks may be ready afterwards.
+            self._hungry = True
+            if not self._broker.advance(run_key):
+                self._frontiers.discard(run_key)
+        if self._bell:
+            self._bell.listen(self._wanted() > 0 and not self._hungry)
+
+    def _beat(self) -> None:
+        """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
+        self._beat_at = clock.monotonic() + self._heartbeat
+        beat = self._broker.beat(self._tasks.slots.named())
+        self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
+        for name in beat.unknown:
+            context = logs.context("execution_unknown", execution_id=name)
+            logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as evidence", name, extra=context)
+        suspended = self._registration.record(len(self._tasks.slots))
+        if suspended != self._suspended:
+            logger.info("suspended" if suspended else "resumed", extra=logs.context("suspended" if suspended else "resumed"))
+        self._suspended = suspended
+        if suspended:
+            self._beat_at = clock.monotonic() + min(self._heartbeat, _SUSPENDED)
+        self._hungry = True
+
+    # -- commands --
+
+    def _hear(self) -> None:
+        """Take in bells and commands."""
+        if self._bell and self._bell.rang():
+            self._hungry = True
+        for channel, data in self._subscription.take() if self._subscription else ():
+            if channel == self._hint_channel:
+                self._beat_at = 0.0
+                continue
+            try:
+                payload = json.loads(data)
+            except ValueError:
+                logger.warning("a command that is no JSON was ignored", extra=logs.context("command_refused"))
+                continue
+            self.command(payload)
+
+    def command(self, payload: Mapping[str, Any]) -> None:
+        """Carry out a command that RQ's tools sent."""
+        name = payload.get("command")
+        running = self._tasks.slots.running()
+        logger.info("received the command %s", name, extra=logs.context("command", command=name))
+        if name == "shutdown":
+            self.request_stop()
+        elif name == "stop-job":
+            found = [held.id for held in running if held.claim.job_id == payload.get("job_id")]
+            self._tasks.stop(found, Stop.STOPPED, self._grace)
+        elif name == "stop-execution":
+            self._tasks.stop([str(payload.get("execution_id"))], Stop.STOPPED, self._grace)
+        elif name == "kill-horse":
+            self._tasks.stop([held.id for held in running], None, self._grace)
+
+    # -- the end --
+
+    def _begin_stop(self) -> None:
+        """Obey SIGTERM, by --on-stop the first time, by killing the second."""
+        self._stopping_since = clock.monotonic()
+        again = self._stop_level > 1
+        how = KILL if again else self._options.on_stop
+        logger.info("stopping: %s", how, extra=logs.context("stopping", how=how, running=len(self._tasks.slots)))
+        if how == KILL:
+            self._tasks.stop([held.id for held in self._tasks.slots.running()], Stop.REQUEUED, 0.0 if again else self._grace)
+
+    def _is_over(self) -> bool:
+        slots = self._tasks.slots
+        told = not slots.has_ends and not self._frontiers
+        if self._stop_level == 1 and self._options.on_stop == KEEP:
+            return told or self._link.failing or clock.monotonic() - self._stopping_since > _PATIENCE
+        if self._stop_level:
+            return not len(slots) and (told or self._link.failing)
+        nothing_left = not len(slots) and told and not self._tasks.waits_for_redis
+        if slots.spent or (self._suspended and self._options.burst):
+            return nothing_left
+        if self._options.burst:
+            return nothing_left and not self._hungry
+        idle = clock.monotonic() - self._busy_at
+        return nothing_left and self._options.idle_exit is not None and idle >= self._options.idle_exit

@@ -1,0 +1,185 @@
+"""From a claim to what the shepherd is asked to start: the run and the version, the rendered fields, the folder, the environment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rqflow.broker.broker import Broker
+from rqflow.broker.steps import LINK_ERRORS
+from rqflow.dag import context, template_files
+from rqflow.dag.run import RunInfo
+from rqflow.dag.template import Renderer
+from rqflow.dag.version import Version
+from rqflow.dag.xcom_view import XComs
+from rqflow.exceptions import RqflowError, TaskFailed
+from rqflow.operators.base import SPEC_FILE, Launch, TryJob
+from rqflow.operators.registry import by_kind
+from rqflow.settings import Settings
+from rqflow.worker import environment, outputs
+from rqflow.worker.shepherd_protocol import Start
+from rqflow.worker.tries import Try, archive_path
+from rqflow.worker.workdir import WorkDir
+
+logger = logging.getLogger(__name__)
+
+RUNNER = Path(__file__).with_name("runner.py")
+#: Versions of which compiled templates are kept.
+_RENDERERS = 32
+
+
+class Unsupported(TaskFailed):
+    """The task uses what this rqflow does not have; a further try would be in vain."""
+
+
+class OutputsExist(RqflowError):
+    """The outputs are there already and the task wants to be skipped over then; it counts as success."""
+
+
+class Preparer:
+    """Prepares tries for one worker; keeps what it rendered and unpacked."""
+
+    def __init__(self, broker: Broker, settings: Settings, work_dir: WorkDir, environ: Mapping[str, str]) -> None:
+        """Prepare with the environment `environ` of the worker."""
+        self._broker = broker
+        self._settings = settings
+        self._work_dir = work_dir
+        self.inherited = environment.snapshot(environ)
+        self._bare = environment.bare(self.inherited)
+        self._given = environment.given(environ)
+        self._grace = settings.worker.kill_grace.total_seconds()
+        self._renderers: dict[str, Renderer] = {}
+
+    def recall(self, held: Try) -> None:
+        """Give a try its job: run, version and context, from Redis or from memory.
+
+        Raises TaskFailed when Redis does not have them any more, redis-py's errors when the link breaks.
+        """
+        claim = held.claim
+        run, version = self._broker.run_info(claim.run_key), self._broker.version(claim.version)
+        if run is None or version is None:
+            raise TaskFailed(f"Redis does not have the run of {claim.task_id} any more")
+        held.job = self._job(held, run, version)
+        held.archive = archive_path(claim, run)
+        held.timeout = held.job.task.execution_timeout
+        held.fields = held.job.task.fields
+
+    def request(self, held: Try) -> Start:
+        """Return what the shepherd must start for a try that has its job.
+
+        Raises OutputsExist; TaskFailed, TemplateError or OSError with the reason why it cannot start; redis-py's errors when the link breaks.
+        """
+        job = held.job
+        if job is None:
+            raise TaskFailed(f"nothing is known of {held.claim.task_id}")
+        task = job.task
+        if task.unsupported:
+            raise Unsupported(task.unsupported)
+        held.fields = self._fields(job)
+        launch = by_kind(task.operator).launch(held.fields, job)
+        cwd = str(Path(launch.cwd).expanduser()) if launch.cwd else held.cwd
+        held.outputs = tuple(str(cwd / Path(name).expanduser()) for name in self._rendered(job, task.outputs, "outputs"))
+        if task.skip_if_outputs_exist and outputs.exist(held.outputs):
+            raise OutputsExist("its outputs exist already")
+        outputs.move_aside(held.outputs, held.claim.try_number)
+        self._write_files(held, job, launch)
+        return Start(
+            id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=self._environment(held, job, launch), inherit=launch.inherit_env,
+            umask=task.umask, timeout=task.execution_timeout, grace=self._grace, outputs=held.outputs, try_number=held.claim.try_number,
+            memo=held.memo(),
+        )
+
+    def _job(self, held: Try, run: RunInfo, version: Version) -> TryJob:
+        task = version.tasks[held.claim.index]
+        xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
+        return TryJob(
+            task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable, runner=RUNNER,
+            context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
+        )
+
+    def _renderer(self, version: Version) -> Renderer:
+        """Return the renderer of a version, which keeps compiled templates."""
+        if version.sha not in self._renderers:
+            while len(self._renderers) >= _RENDERERS:
+                self._renderers.pop(next(iter(self._renderers)))
+            self._renderers[version.sha] = Renderer(version, unsafe=self._settings.core.unsafe_templates)
+        return self._renderers[version.sha]
+
+    def _fields(self, job: TryJob) -> Mapping[str, Any]:
+        """Return the rendered fields; those of a task that needs its source are rendered in its child."""
+        if job.task.needs_source:
+            return job.task.fields
+        try:
+            return self._renderer(job.version).fields(job.task, job.context)
+        except TaskFailed as error:
+            raise link_error(error) from error
+
+    def _rendered(self, job: TryJob, value: Any, field: str) -> Any:
+        if not value:
+            return value
+        try:
+            return self._renderer(job.version).value(value, job.context, task_id=job.task.task_id, field=field)
+        except TaskFailed as error:
+            raise link_error(error) from error
+
+    def _environment(self, held: Try, job: TryJob, launch: Launch) -> dict[str, str]:
+        """Return what is laid over the inherited environment, or all of it when nothing is inherited."""
+        env = {} if launch.inherit_env else dict(self._bare)
+        if launch.spec is not None:
+            env.update(self._given)
+        name = self._rendered(job, job.task.env_file, "env_file")
+        if name:
+            env.update(environment.parse(_env_file(job.version, name), name))
+        env.update(launch.env)
+        env.update(environment.of_try(held.claim, job.run))
+        return env
+
+    def _write_files(self, held: Try, job: TryJob, launch: Launch) -> None:
+        texts = dict(launch.files)
+        if launch.spec is not None:
+            texts[SPEC_FILE] = json.dumps(self._spec(held, job, launch.spec))
+        for name, text in texts.items():
+            held.only_log = False
+            descriptor = os.open(f"{held.folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.write(text)
+
+    def _spec(self, held: Try, job: TryJob, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a Python child is told: the operator's part, and what the worker alone knows."""
+        told = {**spec, "result": str(held.result)}
+        if spec.get("mode") != "task":
+            return told
+        folder = self._work_dir.unpack(job.version)
+        return told | {
+            "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / "sources"), "version": str(folder / "version.json"),
+            "run": json.loads(job.run.to_json()), "previous": None, "variables": {}, "connections": {}, "unsafe": self._settings.core.unsafe_templates,
+            "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)),
+        }
+
+
+def link_error(error: TaskFailed) -> Exception:
+    """Return the broken link behind a template that could not be rendered, else `error` itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LINK_ERRORS):
+            return cause
+        cause = cause.__cause__
+    return error
+
+
+def _env_file(version: Version, name: str) -> str:
+    """Return the text of an env_file: one that travels with the version, else one on this machine, which must be absolute."""
+    if name in version.sources:
+        return template_files.text_of(version.sources[name])
+    if not Path(name).expanduser().is_absolute():
+        raise TaskFailed(f"env_file {name} is not among the files of the DAG", hint="Name it in files=[…] too, or by its absolute path.")
+    return environment.read_file(name)
+
+
+def _parsed(texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
+    return {task_id: {key: json.loads(text) for key, text in values.items()} for task_id, values in texts.items()}

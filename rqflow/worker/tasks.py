@@ -1,0 +1,273 @@
+"""The tries of a worker on its own machine: started through the shepherd, watched, ended, their logs sent and their folders emptied.
+
+Nothing here speaks to Redis but the preparation of a try (its run, its XComs) and the sending of logs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rqflow import logs
+from rqflow.broker.messages import Claim, End
+from rqflow.broker.steps import LINK_ERRORS
+from rqflow.exceptions import RqflowError, TaskFailed
+from rqflow.states import TaskState
+from rqflow.worker import processes
+from rqflow.worker.conclude import Machine, conclude, refuse
+from rqflow.worker.logship import LogShipper
+from rqflow.worker.outcome import Stop
+from rqflow.worker.prepare import Preparer
+from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
+from rqflow.worker.shepherd_protocol import Ended, Running
+from rqflow.worker.slots import Slots
+from rqflow.worker.tries import Try
+from rqflow.worker.workdir import WorkDir
+
+logger = logging.getLogger(__name__)
+
+
+class Tasks:
+    """The tries that a worker holds, and those whose logs are still on their way."""
+
+    def __init__(self, work_dir: WorkDir, shepherd: ShepherdClient, preparer: Preparer, shipper: LogShipper, slots: Slots, machine: Machine) -> None:
+        """Take the parts; `connect` brings them to life."""
+        self.slots = slots
+        self._work_dir, self._shepherd, self._preparer, self._shipper, self._machine = work_dir, shepherd, preparer, shipper, machine
+        #: Claims that could not be prepared, and ends that could not be understood, because Redis was away.
+        self._unprepared: deque[Try] = deque()
+        self._unconcluded: deque[tuple[Try, Ended]] = deque()
+        #: Tries whose log, or end, is still on its way, by execution id.
+        self._parting: dict[str, Try] = {}
+        self._holds: Sequence[Path] = ()
+        self._umask = 0o022
+
+    def connect(self, *, umask: int, holds: Sequence[Path] = ()) -> None:
+        """Meet the shepherd and take over what an earlier worker left with it; raises ShepherdGone when none can be started."""
+        self._umask, self._holds = umask, holds
+        running, ended = self._meet()
+        for entry in running:
+            self._adopt(entry)
+        for end in ended:
+            self._adopt(end)
+        tries = [*self.slots.running(), *(held for held, _ in self._unconcluded), *self._parting.values()]
+        self._work_dir.sweep(held.folder for held in tries)
+        if running or ended:
+            logger.info("took over %d running tasks and %d ends", len(running), len(ended), extra=logs.context("adopted"))
+        self.try_again()
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when tasks have ended."""
+        return self._shepherd.fileno()
+
+    @property
+    def waits_for_redis(self) -> bool:
+        """Whether something could not be done because Redis was away; `try_again` does it."""
+        return bool(self._unprepared or self._unconcluded)
+
+    # -- begin --
+
+    def begin(self, claims: Iterable[Claim]) -> None:
+        """Start the tries of these claims; one that cannot be started has ended."""
+        for claim in claims:
+            try:
+                held = Try(claim=claim, folder=self._work_dir.take())
+            except OSError as error:
+                held = Try(claim=claim, folder=self._work_dir.tries / "none")
+                self.slots.take(held)
+                self._end(held, refuse(held, error, self._machine))
+                continue
+            self.slots.take(held)
+            self._start(held)
+
+    def try_again(self) -> None:
+        """Do what could not be done while Redis was away."""
+        for _ in range(len(self._unprepared)):
+            self._start(self._unprepared.popleft())
+        for _ in range(len(self._unconcluded)):
+            self._conclude(*self._unconcluded.popleft(), closed=True)
+
+    def _start(self, held: Try) -> None:
+        try:
+            if held.stop:
+                self._conclude(held, Ended(id=held.id))
+                return
+            self._preparer.recall(held)
+            request = self._preparer.request(held)
+        except LINK_ERRORS:
+            self._unprepared.append(held)
+        except (RqflowError, OSError) as error:
+            self._watch(held)
+            self._end(held, refuse(held, error, self._machine))
+        except Exception as error:
+            logger.exception("a bug in the preparation of %s", held.claim.task_id)
+            self._watch(held)
+            self._end(held, refuse(held, error, self._machine))
+        else:
+            self._shepherd.start(request)
+            self._watch(held)
+
+    def _watch(self, held: Try, *, begun: bool = False) -> None:
+        if held.archive and not held.is_watched:
+            held.is_watched = True
+            self._shipper.watch(held.id, held.log, held.archive, begun=begun)
+
+    # -- end --
+
+    def receive(self) -> None:
+        """Take in the ends that the shepherd tells."""
+        try:
+            ended = self._shepherd.receive()
+        except ShepherdGone as error:
+            logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
+            self._meet_again()
+            return
+        for entry in ended:
+            held = self.slots.get(entry.id)
+            if held is None:
+                self._shepherd.forget([entry.id])
+            else:
+                self._conclude(held, entry)
+
+    def _conclude(self, held: Try, ended: Ended, *, closed: bool = False) -> None:
+        try:
+            if held.job is None:
+                self._preparer.recall(held)
+        except LINK_ERRORS:
+            self._unconcluded.append((held, ended))
+            return
+        except TaskFailed as error:
+            logger.warning("%s; its end is told as it is", error.message, extra=logs.context("run_gone", task_id=held.claim.task_id))
+        try:
+            end = conclude(held, ended, self._machine, closed=closed)
+        except Exception as error:
+            logger.exception("a bug in the end of %s", held.claim.task_id)
+            end = refuse(held, error, self._machine)
+        self._end(held, end)
+
+    def _end(self, held: Try, end: End) -> None:
+        self.slots.end(held, end)
+        self._parting[held.id] = held
+        if held.is_watched and held.log_bytes:
+            self._shipper.finish(held.id, held.log_bytes)
+        else:
+            held.is_archived = True
+        level = logging.INFO if end.state in {TaskState.SUCCESS, TaskState.SKIPPED} else logging.WARNING
+        if logger.isEnabledFor(level):
+            dag_id = held.job.run.dag_id if held.job else ""
+            context = logs.context("try_ended", dag_id=dag_id, task_id=held.claim.task_id, try_number=end.try_number, state=end.state.value)
+            reason = f": {end.reason}" if end.reason else ""
+            logger.log(level, "%s.%s try %d %s after %.1f s%s", dag_id, held.claim.task_id, end.try_number, end.state.value, end.duration, reason,
+                       extra=context)
+
+    def stop(self, execution_ids: Iterable[str], why: Stop | None, grace: float) -> None:
+        """End these tries; `why` None leaves what that means to the operator. The first reason stands, a shorter grace counts."""
+        for name in execution_ids:
+            held = self.slots.get(name)
+            if held:
+                held.stop = held.stop or why
+                self._shepherd.kill(name, held.stop.value if held.stop else "killed", grace)
+
+    # -- afterwards --
+
+    def accept(self, ends: Iterable[End]) -> list[End]:
+        """Take note that the broker has these ends; return those that were waiting for it."""
+        known = self.slots.accept(ends)
+        for held, _ in known:
+            held.is_accepted = True
+            held.may_reuse = self._work_dir.empty(held.folder, only_log=held.only_log) and not held.inhabited
+        self._shepherd.accepted([held.id for held, _ in known])
+        self._let_go(held for held, _ in known)
+        return [end for _, end in known]
+
+    def tidy(self) -> None:
+        """Let go of tries whose logs have arrived."""
+        arrived = [self._parting[name] for name in self._shipper.archived() if name in self._parting]
+        for held in arrived:
+            held.is_archived = True
+        self._let_go(arrived)
+
+    def _let_go(self, tries: Iterable[Try]) -> None:
+        done = [held for held in tries if held.is_accepted and held.is_archived]
+        for held in done:
+            del self._parting[held.id]
+            self._work_dir.give_back(held.folder, reuse=held.may_reuse)
+        if done:
+            self._shepherd.forget([held.id for held in done])
+
+    def flush(self) -> None:
+        """Send the shepherd what it was asked for."""
+        try:
+            self._shepherd.flush()
+        except ShepherdGone as error:
+            logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
+            self._meet_again()
+
+    def close(self, patience: float) -> None:
+        """Send what logs there are, for at most `patience` seconds, and leave the rest, and what runs, to the shepherd."""
+        self._shipper.drain(patience)
+        self._shipper.stop()
+        self.tidy()
+        try:
+            self._shepherd.flush()
+        except ShepherdGone:
+            logger.warning("the shepherd is gone", extra=logs.context("shepherd_lost"))
+        self._shepherd.close()
+
+    # -- the shepherd and its journal --
+
+    def _meet(self) -> tuple[list[Running], list[Ended]]:
+        met = self._shepherd.connect()
+        self._shepherd.environment(self._preparer.inherited, self._umask)
+        for path in self._holds:
+            self._shepherd.hold(path)
+        return met
+
+    def _meet_again(self) -> None:
+        """After a shepherd died: its successor watches what it started. What neither knows was never started, or is killed and lost."""
+        running, ended = self._meet()
+        ends = {entry.id: entry for entry in ended}
+        known = {entry.id for entry in running} | {held.id for held in self._unprepared}
+        for held in self.slots.running():
+            if held.id in ends:
+                self._conclude(held, ends[held.id])
+            elif held.id not in known:
+                left = processes.marked(held.id)
+                if left:
+                    processes.send(left, processes.KILL)
+                    self._conclude(held, Ended(id=held.id, lost=True))
+                else:
+                    self._start(held)
+
+    def _adopt(self, entry: Running | Ended) -> None:
+        """Take over one process of an earlier worker."""
+        try:
+            held = Try.from_memo(entry.memo)
+        except ValueError:
+            logger.warning("the shepherd has a process that is none of ours: %s", entry.id, extra=logs.context("adopt_refused"))
+            self._shepherd.forget([entry.id])
+            return
+        self._watch(held, begun=True)
+        if isinstance(entry, Running):
+            self.slots.take(held, adopted=True)
+        elif entry.accepted:
+            held.is_accepted, held.log_bytes = True, _size(held.log)
+            held.may_reuse = self._work_dir.empty(held.folder, only_log=held.only_log)
+            self._parting[held.id] = held
+            if held.archive and held.log_bytes:
+                self._shipper.finish(held.id, held.log_bytes)
+            else:
+                held.is_archived = True
+                self._let_go([held])
+        else:
+            self.slots.take(held, adopted=True)
+            self._unconcluded.append((held, entry))
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,96 @@
+"""One try of a task instance as the worker holds it, from the claim until its log is archived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rqflow.broker.messages import Claim
+from rqflow.dag.run import SCHEDULED, RunInfo
+from rqflow.dag.version import TaskSpec
+from rqflow.operators.base import TryJob
+from rqflow.recorder.logpath import log_path
+from rqflow.worker.outcome import Stop
+from rqflow.worker.workdir import CWD, LOG
+
+RESULT = "result.json"
+
+
+@dataclass(kw_only=True, slots=True)
+class Try:
+    """What a worker knows of one try. What the next worker needs of it travels as `memo` through the shepherd's journal."""
+
+    claim: Claim
+    folder: Path
+    #: Where its log belongs in the archive; empty when that is not known.
+    archive: str = ""
+    #: The outputs that its success needs, absolute.
+    outputs: tuple[str, ...] = ()
+    timeout: float | None = None
+    #: Nothing but the log was written into the folder, the task's own one inside left aside.
+    only_log: bool = True
+    #: None for a try of an earlier worker until its run was asked for.
+    job: TryJob | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    #: Set when somebody wanted it stopped.
+    stop: Stop | None = None
+    log_bytes: int = 0
+    is_watched: bool = False
+    #: Processes may still be in its folder.
+    inhabited: bool = False
+    #: What has to be done before it is let go of.
+    is_accepted: bool = False
+    is_archived: bool = False
+    may_reuse: bool = False
+
+    @property
+    def id(self) -> str:
+        """Its execution id."""
+        return self.claim.execution_id
+
+    @property
+    def log(self) -> str:
+        """The path of its log."""
+        return f"{self.folder}/{LOG}"
+
+    @property
+    def cwd(self) -> str:
+        """The path of its private folder to work in."""
+        return f"{self.folder}/{CWD}"
+
+    @property
+    def result(self) -> Path:
+        """Where a Python child leaves its result."""
+        return self.folder / RESULT
+
+    @property
+    def task(self) -> TaskSpec | None:
+        """The task, when it is known."""
+        return self.job.task if self.job else None
+
+    def memo(self) -> str:
+        """Return what the next worker needs, as JSON."""
+        plain = {"claim": asdict(self.claim), "folder": str(self.folder), "archive": self.archive, "only_log": self.only_log}
+        more = {"outputs": self.outputs, "timeout": self.timeout}
+        return json.dumps(plain | {name: value for name, value in more.items() if value})
+
+    @classmethod
+    def from_memo(cls, memo: str) -> Try:
+        """Return the try that `memo` was made of; raises ValueError for anything else."""
+        try:
+            plain = json.loads(memo)
+            return cls(
+                claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), archive=plain["archive"], only_log=plain["only_log"],
+                outputs=tuple(plain.get("outputs", ())), timeout=plain.get("timeout"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no memo of a try: {memo[:100]!r}") from error
+
+
+def archive_path(claim: Claim, run: RunInfo) -> str:
+    """Return where the log of a try belongs in the archive."""
+    key = "" if run.run_type == SCHEDULED else run.key
+    return str(log_path(run.dag_id, claim.task_id, run.logical_date, claim.try_number, run_key=key))

@@ -1,0 +1,153 @@
+"""The folder of a worker on its machine's own disk: who holds it, the folders of tries, the unpacked sources of DAG versions.
+
+A try's folder has the log, a folder to work in, and what a Python child is given and leaves. Folders are numbered and used again: to
+make and remove them for each of many short tasks would cost more than to run the tasks.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from rqflow.dag.version import Version
+from rqflow.exceptions import ConfigError, Conflict
+
+LOG, CWD = "log", "cwd"
+
+
+class WorkDir:
+    """A work_dir; it may be used by one worker at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is made yet."""
+        self.path = path.absolute()
+        self.tries = self.path / "tries"
+        self.versions = self.path / "versions"
+        self._lock = -1
+        self._free: list[Path] = []
+        self._last = 0
+
+    @property
+    def digest(self) -> str:
+        """Six hex digits that name this folder on its machine."""
+        return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:6]
+
+    def hold(self) -> None:
+        """Make the folder and hold it until `release`.
+
+        Raises Conflict when another worker does, ConfigError when it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.tries, self.versions):
+                folder.mkdir(exist_ok=True, mode=0o700)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            hint = "Set worker.work_dir to a folder of your own on a local disk."
+            raise ConfigError(f"the work_dir {self.path} cannot be used: {error.strerror}", hint=hint) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise Conflict(
+                f"another worker uses the work_dir {self.path}", hint="One worker serves many slots (-n); a second one needs a --workdir of its own.",
+            ) from error
+
+    def release(self) -> None:
+        """Let another worker have it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def sweep(self, used: Iterable[Path]) -> None:
+        """Remove the folders of tries that are not `used` any more, and count on from the rest; sources go when nothing is in use."""
+        kept = {path.name for path in used}
+        if not kept:
+            shutil.rmtree(self.versions, ignore_errors=True)
+            self.versions.mkdir(exist_ok=True, mode=0o700)
+        for entry in os.scandir(self.tries):
+            if entry.name not in kept:
+                shutil.rmtree(entry.path, ignore_errors=True)
+        self._last = max((int(name) for name in kept if name.isdecimal()), default=0)
+        self._free.clear()
+
+    def take(self) -> Path:
+        """Return an empty folder for a try; raises OSError when there is no room."""
+        if self._free:
+            return self._free.pop()
+        self._last += 1
+        folder = self.tries / str(self._last)
+        (folder / CWD).mkdir(parents=True, mode=0o700)
+        return folder
+
+    def empty(self, folder: Path, *, only_log: bool) -> bool:
+        """Remove what a try left beside its log; tell whether the folder may be used again.
+
+        `only_log` says that nothing was written into it but the log and what the task left in its own folder. Much is removed in the
+        background.
+        """
+        cwd = f"{folder}/{CWD}"
+        try:
+            with os.scandir(cwd) as entries:
+                clean = only_log and not any(entries) and stat.S_IMODE(Path(cwd).stat().st_mode) == 0o700
+        except OSError:
+            clean = False
+        if not clean:
+            threading.Thread(target=_remove_all_but_the_log, args=(folder,), name="sweep", daemon=True).start()
+        return clean
+
+    def give_back(self, folder: Path, *, reuse: bool) -> None:
+        """Remove a try's log, and its folder unless it may be used again."""
+        with contextlib.suppress(OSError):
+            Path(f"{folder}/{LOG}").unlink()
+        if reuse:
+            self._free.append(folder)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def unpack(self, version: Version) -> Path:
+        """Return the folder with the sources of `version`, made when it is not there; safe with several at once."""
+        folder = self.versions / version.sha
+        if not folder.exists():
+            fresh = self.versions / f"{version.sha}.{os.getpid()}"
+            shutil.rmtree(fresh, ignore_errors=True)
+            unpack_sources(version, fresh)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                # Somebody else was faster.
+                shutil.rmtree(fresh, ignore_errors=True)
+                if not folder.exists():
+                    raise
+        return folder
+
+
+def _remove_all_but_the_log(folder: Path) -> None:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        elif entry.name != LOG:
+            with contextlib.suppress(OSError):
+                Path(entry.path).unlink()
+
+
+def unpack_sources(version: Version, folder: Path) -> None:
+    """Write the sources of `version`, and its own JSON as `version.json` beside them, below `folder`; raises OSError."""
+    folder.mkdir(parents=True, mode=0o700)
+    root = folder / "sources"
+    root.mkdir()
+    for name, content in version.sources.items():
+        path = root / name
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(f"{version.dag_id}: the source {name!r} lies outside of the DAG's folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else base64.b64decode(content["base64"]))
+    (folder / "version.json").write_text(version.json, encoding="utf-8")

@@ -1,0 +1,327 @@
+"""The worker: RQ's class with rqflow's loop in it. Registered, counted and commanded like any RQ worker, `rq info` shows it.
+
+Of RQ's own work only registration is kept. Jobs are claimed by Lua steps, never popped; they run under the shepherd, never in a forked
+horse; nothing of RQ's maintenance runs, because rqflow's state is the truth and RQ's registries are a picture of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypedDict, Unpack
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import worker as rq_worker
+from rq.command import parse_payload
+from rq.serializers import JSONSerializer
+from rq.suspension import WORKERS_SUSPENDED
+from rq.utils import now, utcformat
+from rq.worker.base import WorkerStatus
+
+from rqflow import clock, logs
+from rqflow import settings as configuration
+from rqflow.broker.broker import Broker
+from rqflow.broker.logstream import LogStream
+from rqflow.broker.messages import End
+from rqflow.exceptions import ConfigError
+from rqflow.settings import Settings
+from rqflow.states import TaskState
+from rqflow.worker import processes
+from rqflow.worker.conclude import Machine
+from rqflow.worker.link import Backoff
+from rqflow.worker.listening import Bell, Subscription
+from rqflow.worker.logship import LogShipper
+from rqflow.worker.loop import DRAIN, KEEP, KILL, Loop, Options
+from rqflow.worker.prepare import Preparer
+from rqflow.worker.shepherd_client import ShepherdClient
+from rqflow.worker.slots import Slots
+from rqflow.worker.tasks import Tasks
+from rqflow.worker.workdir import WorkDir
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which logs are sent after the last task, before the worker ends.
+_LAST_LOGS = 5.0
+
+
+class Asked(TypedDict, total=False):
+    """What may be asked of a worker; what is left out comes from the settings."""
+
+    queues: Sequence[str]
+    slots: int
+    labels: Sequence[str]
+    work_dir: Path | None
+    burst: bool
+    max_tasks: int | None
+    idle_exit: timedelta | None
+    on_stop: str
+    #: Files on which the shepherd keeps a shared lock (the users' file of the private Redis).
+    holds: Sequence[Path]
+
+
+class Worker(rq_worker.Worker):
+    """One process that runs up to `slots` tasks at a time under its shepherd.
+
+    Made by `from_settings`, or by RQ's own command `rq worker -w rqflow.worker.Worker --serializer json`, which then reads the settings
+    itself.
+    """
+
+    def __init__(self, queues: Any, name: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Take what RQ's tools give; a `name` is only heeded for a worker that is looked at, not for one that works."""
+        kwargs["serializer"] = kwargs.get("serializer") or JSONSerializer
+        super().__init__(queues, name, *args, **kwargs)
+        self.log = logger
+        self._settings: Settings | None = None
+        self._asked: Asked = {}
+        self._loop: Loop | None = None
+        self._stops_before_the_loop = 0
+        self._counted = {"successful_job_count": 0, "failed_job_count": 0}
+        self._worked = 0.0
+        self._options: Options | None = None
+        self._subscription: Subscription | None = None
+
+    @classmethod
+    def from_settings(cls, connection: redis.Redis, settings: Settings, **asked: Unpack[Asked]) -> Worker:
+        """Return a worker; nothing is done before `work`. Raises ConfigError for options that cannot be."""
+        queues = list(asked.get("queues") or _words(settings.worker.queues))
+        worker = cls(queues, connection=connection, prepare_for_work=False)
+        worker._settings, worker._asked = settings, asked
+        worker._options = options_of(settings, queues, asked)
+        return worker
+
+    # -- what RQ calls --
+
+    def work(self, burst: bool = False, logging_level: str | None = None, *args: Any, max_jobs: int | None = None,
+             max_idle_time: int | None = None, with_scheduler: bool = False, **kwargs: Any) -> bool:  # fmt: skip
+        """Work until told to stop; True when any task was begun.
+
+        Raises Conflict when another worker uses the work_dir, ConfigError when it cannot be used.
+        """
+        if args or kwargs.get("dequeue_strategy", "default") != "default":
+            logger.warning("rqflow's worker takes the best task of each queue in their order; other strategies are not known")
+        if with_scheduler:
+            logger.warning("RQ's scheduler is not needed: `rqflow scheduler` does its work")
+        if self._settings is None or self._options is None:
+            self._settings = configuration.load()
+            _log_to_stderr(logging_level)
+            asked = Asked(burst=burst, max_tasks=max_jobs, idle_exit=timedelta(seconds=max_idle_time) if max_idle_time else None)
+            self._options = options_of(self._settings, self.queue_names(), asked)
+            self._asked = asked
+        work_dir = WorkDir(_work_dir(self._settings, self._asked))
+        work_dir.hold()
+        try:
+            return self._work(work_dir, self._settings, self._options)
+        finally:
+            work_dir.release()
+
+    def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:  # noqa: ARG002 (RQ's signature)
+        """Stop as --on-stop says; the second time, kill what runs and stop."""
+        if self._loop:
+            self._loop.request_stop()
+        else:
+            self._stops_before_the_loop += 1
+
+    request_force_stop = request_stop
+
+    def handle_payload(self, message: Mapping[str, Any]) -> None:
+        """Carry out a command of RQ's tools: stop-job and stop-execution for any slot, kill-horse for all, shutdown."""
+        if self._loop:
+            self._loop.command(parse_payload(dict(message)))
+
+    def subscribe(self) -> None:
+        """Hear commands and hints, over a connection that is mended for ever."""
+        if self._loop:
+            channels = [self.pubsub_channel_name, self._broker().hint_channel(self.name)]
+            self._subscription = Subscription(self.connection, channels, self._loop.wake)
+            self._subscription.start()
+            self._loop.listen_to(self._subscription)
+
+    def unsubscribe(self) -> None:
+        """Hear no more."""
+        if self._subscription:
+            self._subscription.stop()
+
+    def clean_registries(self) -> None:
+        """Do nothing: RQ's registries follow rqflow's state."""
+
+    def run_maintenance_tasks(self) -> None:
+        """Do nothing, for the same reason."""
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:  # noqa: ARG002 (RQ's signature)
+        """End what runs; there is no horse."""
+        if self._loop:
+            self._loop.command({"command": "kill-horse"})
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Say that this worker lives, in RQ's record; leases are renewed by the broker's own beat."""
+        timeout = timeout or self.worker_ttl + 60
+        connection = self.connection if pipeline is None else pipeline
+        self.last_heartbeat = now()
+        connection.hset(self.key, mapping={"last_heartbeat": utcformat(self.last_heartbeat), "state": self.get_state()})
+        connection.expire(self.key, timeout)
+        connection.expire(self.executions_key, timeout)
+
+    def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        """Leave timeouts short, where RQ would lift them to seven minutes, and let nobody but us repeat a call."""
+        options = connection.connection_pool.connection_kwargs
+        if options.get("socket_timeout") is None:
+            options["socket_timeout"] = 10.0
+            options["retry"] = Retry(NoBackoff(), 0)
+        return connection
+
+    # -- what the loop calls --
+
+    def record(self, running: int) -> bool:
+        """Bring RQ's record of this worker up to date; tell whether `rq suspend` holds all workers."""
+        if self.get_state() != WorkerStatus.SUSPENDED:
+            self._state = WorkerStatus.BUSY if running else WorkerStatus.IDLE
+        with self.connection.pipeline() as pipe:
+            pipe.exists(self.key)
+            self.heartbeat(pipeline=pipe)
+            for field, number in self._counted.items():
+                if number:
+                    pipe.hincrby(self.key, field, number)
+            if self._worked:
+                pipe.hincrbyfloat(self.key, "total_working_time", self._worked)
+            pipe.exists(WORKERS_SUSPENDED)
+            known, *_, suspended = pipe.execute()
+        self._counted = dict.fromkeys(self._counted, 0)
+        self._worked = 0.0
+        if not known:
+            # Redis was away for longer than it remembers workers.
+            self._register()
+        state = WorkerStatus.SUSPENDED if suspended else WorkerStatus.BUSY if running else WorkerStatus.IDLE
+        if state != self.get_state():
+            self.set_state(state)
+        return bool(suspended)
+
+    def count_ends(self, ends: Sequence[End]) -> None:
+        """Count ends for RQ's record."""
+        for end in ends:
+            good = end.state in {TaskState.SUCCESS, TaskState.SKIPPED}
+            self._counted["successful_job_count" if good else "failed_job_count"] += 1
+            self._worked += end.duration
+
+    # -- own --
+
+    def _work(self, work_dir: WorkDir, settings: Settings, options: Options) -> bool:
+        self.name = f"{socket.gethostname()}.{work_dir.digest}.{secrets.token_hex(3)}"
+        self.hostname, self.pid = socket.gethostname(), os.getpid()
+        self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
+        self._catch_signals()
+        broker = self._broker()
+        environ = configuration.environment()
+        preparer = Preparer(broker, settings, work_dir, environ)
+        linger = settings.worker.shepherd_linger.total_seconds()
+        shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger)
+        machine = Machine(socket.gethostname(), processes.boot_id())
+        slots = Slots(options.slots, options.max_tasks)
+        shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
+        tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
+        loop = self._loop = Loop(broker, tasks, self, options, settings)
+        bell = Bell(self._broker(), options.queues, loop.wake)
+        tasks.connect(umask=_umask(), holds=options.holds)
+        shipper.start()
+        self._register_patiently()
+        self.subscribe()
+        bell.start()
+        loop.listen_for(bell)
+        logger.info("worker %s serves %s with %d slots", self.name, ", ".join(options.queues), options.slots, extra=logs.context("worker_started"))
+        for _ in range(self._stops_before_the_loop):
+            loop.request_stop()
+        try:
+            return loop.run() > 0
+        finally:
+            bell.stop()
+            self.unsubscribe()
+            tasks.close(_LAST_LOGS)
+            self._sign_off()
+
+    def _broker(self) -> Broker:
+        """Return a broker for one thread; connections come from the pool, one for each thread that is in need of one."""
+        assert self._settings is not None
+        return Broker(redis.Redis(connection_pool=self.connection.connection_pool), self._settings, caller=self.name)
+
+    def _catch_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self.request_stop)
+
+    def _register(self) -> None:
+        options = self._options
+        assert options is not None
+        self._set_ip_address(self.connection)
+        self.register_birth()  # type: ignore[no-untyped-call]
+        self._broker().announce(self.name, slots=options.slots, labels=options.labels)
+
+    def _register_patiently(self) -> None:
+        """Register with RQ, for as long as it takes."""
+        backoff = Backoff()
+        while True:
+            try:
+                self._register()
+                return
+            except redis.exceptions.RedisError as error:
+                if self._stops_before_the_loop:
+                    return
+                wait = backoff.next()
+                logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
+                clock.sleep(wait)
+
+    def _sign_off(self) -> None:
+        try:
+            self.record(0)
+            self.register_death()  # type: ignore[no-untyped-call]
+        except redis.exceptions.RedisError as error:
+            logger.warning("Redis does not know that this worker ended: %s", error, extra=logs.context("worker_ended"))
+
+
+def options_of(settings: Settings, queues: Sequence[str], asked: Asked) -> Options:
+    """Return what a worker is to do, by what was asked and the settings; raises ConfigError for what cannot be."""
+    slots = asked.get("slots") or settings.worker.slots
+    on_stop = asked.get("on_stop") or settings.worker.on_stop
+    if slots < 1:
+        raise ConfigError(f"a worker needs at least one slot, not {slots}", hint="Set worker.slots, or -n.")
+    if on_stop not in {KEEP, DRAIN, KILL}:
+        raise ConfigError(f"on_stop must be keep, drain or kill, not {on_stop!r}", hint="Set worker.on_stop, or --on-stop.")
+    if not queues:
+        raise ConfigError("a worker needs a queue to serve", hint="Set worker.queues, or -Q.")
+    idle = asked.get("idle_exit")
+    return Options(
+        queues=tuple(queues), slots=slots, labels=tuple(asked.get("labels") or _words(settings.worker.labels)), burst=asked.get("burst", False),
+        max_tasks=asked.get("max_tasks"), idle_exit=None if idle is None else idle.total_seconds(), on_stop=on_stop,
+        holds=tuple(asked.get("holds") or ()),
+    )
+
+
+def _work_dir(settings: Settings, asked: Asked) -> Path:
+    """Return the folder of this worker; of the default the caller has seen that it is on a local disk."""
+    state = settings.home / (settings.core.state_dir or "state")
+    return (asked.get("work_dir") or Path(settings.worker.work_dir or state / "worker")).expanduser()
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _umask() -> int:
+    """Return the umask of this process, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+def _log_to_stderr(level: str | None) -> None:
+    """Show what we say when nobody has set up logging: under RQ's own command."""
+    if not logging.getLogger().handlers and not logging.getLogger(logs.LOGGER_NAME).handlers:
+        logs.setup({"DEBUG": 1, "WARNING": -1}.get(level or "", 0))

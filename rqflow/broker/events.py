@@ -45,7 +45,9 @@ class EventStream:
     def recorded_upto(self) -> str:
         """Return the id below which everything is acknowledged: that of the oldest pending entry, else one after the last delivered."""
         groups = self._grouped(lambda: self.connection.xinfo_groups(keys.EVENTS))
-        group = next(g for g in groups if text(g["name"]) == GROUP)
+        group = next((g for g in groups if text(g["name"]) == GROUP), None)
+        if group is None:  # nobody has read yet
+            return "0-0"
         if group["pending"]:
             return text(self.connection.xpending(keys.EVENTS, GROUP)["min"])
         milliseconds, _, number = text(group["last-delivered-id"]).partition("-")

@@ -102,20 +102,21 @@ class Preparer:
             context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
         )
 
-    def _renderer(self, version: Version) -> Renderer:
+    def _renderer(self, job: TryJob) -> Renderer:
         """Return the renderer of a version, which keeps compiled templates."""
-        if version.sha not in self._renderers:
+        sha = job.run.version
+        if sha not in self._renderers:
             while len(self._renderers) >= _RENDERERS:
                 self._renderers.pop(next(iter(self._renderers)))
-            self._renderers[version.sha] = Renderer(version, unsafe=self._settings.core.unsafe_templates)
-        return self._renderers[version.sha]
+            self._renderers[sha] = Renderer(job.version, unsafe=self._settings.core.unsafe_templates)
+        return self._renderers[sha]
 
     def _fields(self, job: TryJob) -> Mapping[str, Any]:
         """Return the rendered fields; those of a task that needs its source are rendered in its child."""
         if job.task.needs_source:
             return job.task.fields
         try:
-            return self._renderer(job.version).fields(job.task, job.context)
+            return self._renderer(job).fields(job.task, job.context)
         except TaskFailed as error:
             raise link_error(error) from error
 
@@ -123,7 +124,7 @@ class Preparer:
         if not value:
             return value
         try:
-            return self._renderer(job.version).value(value, job.context, task_id=job.task.task_id, field=field)
+            return self._renderer(job).value(value, job.context, task_id=job.task.task_id, field=field)
         except TaskFailed as error:
             raise link_error(error) from error
 
@@ -157,7 +158,8 @@ class Preparer:
         folder = self._work_dir.unpack(job.version)
         return told | {
             "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / "sources"), "version": str(folder / "version.json"),
-            "run": json.loads(job.run.to_json()), "previous": None, "variables": {}, "connections": {}, "unsafe": self._settings.core.unsafe_templates,
+            "run": json.loads(job.run.to_json()), "previous": None, "variables": {}, "connections": {},
+            "unsafe": self._settings.core.unsafe_templates,
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)),
         }
 

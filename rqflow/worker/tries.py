@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rqflow.worker.outcome import Stop
 from rqflow.worker.workdir import CWD, LOG
 
 RESULT = "result.json"
+_claimed = attrgetter(*Claim.__slots__)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -73,7 +75,8 @@ class Try:
 
     def memo(self) -> str:
         """Return what the next worker needs, as JSON."""
-        plain = {"claim": asdict(self.claim), "folder": str(self.folder), "archive": self.archive, "only_log": self.only_log}
+        claim = dict(zip(Claim.__slots__, _claimed(self.claim), strict=True))
+        plain = {"claim": claim, "folder": str(self.folder), "archive": self.archive, "only_log": self.only_log}
         more = {"outputs": self.outputs, "timeout": self.timeout}
         return json.dumps(plain | {name: value for name, value in more.items() if value})
 

@@ -52,8 +52,7 @@ class Hub:
         self._scheduler._install_signal_handlers()  # noqa: SLF001 - rq-scheduler's own name; Scheduler.run would never give a turn to us
         try:
             while not self._idle_for_long():
-                self._scheduler.live_turn()
-                self._staff()
+                self._scheduler.live_turn(before_wait=self._staff)
         finally:
             self._dismiss(self._chores)
             self._scheduler.remove_lock()
@@ -86,8 +85,9 @@ class Hub:
         self._looked_at = now
         try:
             idle = self._is_idle()
-        except (redis.exceptions.RedisError, RqflowError):
-            idle = False  # who cannot look does not know
+        except (redis.exceptions.RedisError, RqflowError) as error:
+            logger.debug("cannot tell whether there is work: %s", error, extra=logs.context("idle_unknown"))
+            idle = False
         if not idle:
             self._busy_at = now
         return now - self._busy_at >= self._idle_exit.total_seconds()

@@ -7,6 +7,7 @@ jobs, checks RQ's dependencies again and knows whole seconds only, so all of it 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -57,25 +58,27 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
             self.remove_lock()
             self.register_death()
 
-    def live_turn(self) -> None:
-        """Do one turn; when Redis is out of reach, wait a moment in its place."""
+    def live_turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
+        """Do one turn; when Redis is out of reach, wait a moment in its place. `before_wait` is called between work and wait."""
         pause = RECONNECT_PAUSE
         while True:
             try:
-                return self.turn()
+                return self.turn(before_wait)
             except (redis.exceptions.RedisError, BrokerError) as error:
                 self.is_leader = False
                 logger.warning("redis is out of reach, trying again: %s", error, extra=logs.context("scheduler_reconnect"))
                 clock.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST)
 
-    def turn(self) -> None:
+    def turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
         """As the leader move what is due and wait for the next; else wait for the lock. Raises when Redis fails."""
         self.heartbeat()
-        if not self.acquire_lock():
+        leads = self.acquire_lock()
+        due_in = self.enqueue_jobs() if leads else None
+        before_wait()
+        if not leads:
             clock.sleep(self._turn)
             return
-        due_in = self.enqueue_jobs()
         wait = self._turn if due_in is None else min(due_in, self._turn)
         if wait > BLOCKING_GRAIN:
             self.broker.wait_wakeup(wait - BLOCKING_GRAIN)

@@ -143,8 +143,7 @@ def spawn(request: Start, base: Mapping[str, str], umask: int, null: int) -> int
     old = os.umask(int(request.umask, 8) if request.umask else umask)
     try:
         os.chdir(request.cwd)
-        environment = {**base, **request.env} if request.inherit else dict(request.env)
-        environment[processes.MARKER] = request.id
+        environment = environment_of(request, base)
         dup = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (log, 1), (log, 2))]
         program = _find(request.argv[0], environment.get("PATH", os.defpath))
         return os.posix_spawn(program, request.argv, environment, file_actions=dup, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS)
@@ -152,6 +151,11 @@ def spawn(request: Start, base: Mapping[str, str], umask: int, null: int) -> int
         os.chdir("/")
         os.umask(old)
         os.close(log)
+
+
+def environment_of(request: Start, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of a process: what it inherits of `base`, its own, and the mark by which all that it starts is known."""
+    return {**(base if request.inherit else {}), **request.env, processes.MARKER: request.id}
 
 
 def was_sigkill(status: int | None) -> bool:

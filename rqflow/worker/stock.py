@@ -1,0 +1,212 @@
+"""One try of a task inside the forked horse of a stock `rq worker`.
+
+The task is a direct child of the horse and dies with it; there is no shepherd, no slot, no next worker to take it over. Claim, end and
+heartbeats are the broker's, as everywhere. The horse leaves by os._exit(0): RQ's worker then does nothing more to the job, whose record
+our own steps have written already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import get_current_job
+
+from rqflow import clock, logs
+from rqflow import settings as configuration
+from rqflow.broker import keys
+from rqflow.broker.broker import Broker
+from rqflow.broker.logstream import LogStream
+from rqflow.broker.messages import Claim, End
+from rqflow.broker.steps import LINK_ERRORS, text
+from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
+from rqflow.settings import Settings
+from rqflow.worker import processes
+from rqflow.worker.conclude import Machine, conclude, refuse
+from rqflow.worker.execution import Execution, environment_of
+from rqflow.worker.journal import Started
+from rqflow.worker.link import Backoff
+from rqflow.worker.logship import LogShipper
+from rqflow.worker.memory import OomCounter
+from rqflow.worker.outcome import Stop
+from rqflow.worker.prepare import Preparer
+from rqflow.worker.shepherd_protocol import Ended, Start
+from rqflow.worker.tries import Try
+from rqflow.worker.workdir import WorkDir
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which the rest of a log is sent before the horse leaves.
+_LAST_LOGS = 30.0
+
+
+def run(run_key: str, task_id: str) -> NoReturn:
+    """Claim the task and run its try, or leave it to others when it may not run now.
+
+    Raises TaskFailed, before anything is claimed, in a worker that does not fork.
+    """
+    job = get_current_job()
+    if job is None or not job.worker_name:
+        raise TaskFailed("rqflow's tasks are run by workers", hint="Start `rqflow worker`, or `rq worker --serializer json`.")
+    settings = configuration.load()
+    connection = _own_connection(job.connection, settings)
+    if _is_worker_itself(connection, job.worker_name):
+        raise TaskFailed(
+            "this worker runs jobs within its own process, which rqflow's tasks cannot have",
+            hint="Use `rqflow worker`, or RQ's default worker class, which forks: `rq worker --serializer json`.",
+        )
+    broker = Broker(connection, settings, caller=job.worker_name)
+    claim = broker.claim_job(run_key, task_id, _execution_id(connection, job.worker_name, job.id))
+    if isinstance(claim, str):
+        logger.info("%s does not run now: %s", job.id, claim, extra=logs.context("claim_refused", task_id=task_id))
+    else:
+        Horse(broker, settings).work(claim)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class Horse:
+    """What runs one try."""
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        """Run with `broker`, whose caller is the stock worker."""
+        self._broker, self._settings = broker, settings
+        self._machine = Machine(os.uname().nodename, processes.boot_id())
+        self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
+        self._work_dir = WorkDir(self._folder)
+        self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
+        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None)
+        self._beat_at = 0.0
+        self._named: dict[str, tuple[str, int]] = {}
+
+    def work(self, claim: Claim) -> None:
+        """Run the try to its end, tell it, and send its log."""
+        self._named = {claim.execution_id: (claim.run_key, claim.index)}
+        held = Try(claim=claim, folder=self._work_dir.take())
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            self._preparer.recall(held)
+            request = self._preparer.request(held)
+            process = _spawn(request, self._preparer.inherited)
+        except (RqflowError, OSError, ValueError, *LINK_ERRORS) as error:
+            end = refuse(held, error, self._machine)
+        except Exception as error:
+            logger.exception("a bug in the preparation of %s", claim.task_id)
+            end = refuse(held, error, self._machine)
+        self._shipper.start()
+        if held.archive:
+            self._shipper.watch(held.id, held.log, held.archive)
+        if process is not None:
+            end = conclude(held, self._watch(held, request, process.pid), self._machine)
+        self._tell(end)
+        if held.archive:
+            self._shipper.finish(held.id, held.log_bytes)
+            self._shipper.drain(_LAST_LOGS)
+        self._shipper.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _watch(self, held: Try, request: Start, pid: int) -> Ended:
+        """Wait for the end of the process and of all that belongs to it; beat, and obey cancels and the timeout."""
+        counter = OomCounter()
+        started = clock.boottime()
+        ticks = int(started * processes.TICKS)
+        entry = Started(
+            id=held.id, pid=pid, earliest=ticks - 1, latest=ticks + 1, boot=self._machine.boot, started=started, timeout=request.timeout,
+            grace=request.grace, outputs=request.outputs, try_number=request.try_number, log=request.log,
+        )
+        execution = Execution(entry, oom_before=counter.read())
+        poll, watched = select.poll(), os.pidfd_open(pid)
+        poll.register(watched, select.POLLIN)
+        has_ended = False
+        while True:
+            poll.poll(max(self._sleep(execution), 0.0) * 1000)
+            if not has_ended:
+                found, status, usage = os.wait4(pid, os.WNOHANG)
+                has_ended = found == pid
+                if has_ended:
+                    poll.unregister(watched)
+                    os.close(watched)
+                    execution.leader_ended(status=status, cpu=usage.ru_utime + usage.ru_stime, rss=usage.ru_maxrss * 1024, oom_now=counter.read())
+            ended = execution.step()
+            if ended:
+                return ended
+            self._beat(held, execution)
+
+    def _sleep(self, execution: Execution) -> float:
+        due, now = execution.next_step(), clock.monotonic()
+        return min(self._beat_at - now, *([due - now] if due is not None else []), self._settings.worker.heartbeat.total_seconds())
+
+    def _beat(self, held: Try, execution: Execution) -> None:
+        if clock.monotonic() < self._beat_at:
+            return
+        self._beat_at = clock.monotonic() + self._settings.worker.heartbeat.total_seconds()
+        try:
+            beat = self._broker.beat(self._named)
+        except (redis.exceptions.RedisError, BrokerError) as error:
+            logger.warning("Redis does not answer; the task goes on: %s", error, extra=logs.context("link_broken"))
+            return
+        if held.id in beat.cancel and held.stop is None:
+            held.stop = Stop.CANCELLED
+            execution.kill(Stop.CANCELLED.value, self._settings.worker.kill_grace.total_seconds())
+
+    def _tell(self, end: End) -> None:
+        """Tell the end, for as long as it takes."""
+        backoff = Backoff()
+        while True:
+            try:
+                turn = self._broker.turn(queues=[], wanted=0, ends=[end])
+                self._broker.advance_all(turn.unfinished)
+                return
+            except (redis.exceptions.RedisError, BrokerError) as error:
+                wait = backoff.next()
+                logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
+                clock.sleep(wait)
+
+
+def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the task as a child that dies with this horse."""
+    processes.adopt_orphans()
+    descriptor = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "ab") as log:
+        return subprocess.Popen(
+            request.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=request.cwd, env=environment_of(request, inherited),
+            umask=int(request.umask, 8) if request.umask else -1, start_new_session=True, restore_signals=True,
+            preexec_fn=processes.die_with_parent,  # no thread has been started yet
+        )
+
+
+def _own_connection(shared: redis.Redis, settings: Settings) -> redis.Redis:
+    """Return a connection to the Redis of `shared` that is not the parent's, does not wait for minutes, and repeats nothing."""
+    pool = shared.connection_pool
+    timeout = settings.redis.socket_timeout.total_seconds()
+    options: dict[str, Any] = {**pool.connection_kwargs, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options))
+
+
+def _is_worker_itself(connection: redis.Redis, worker: str) -> bool:
+    """Tell whether this process is the worker and no horse of it."""
+    pid = connection.hget(keys.RQ_WORKER + worker, "pid")
+    return pid is not None and int(pid) == os.getpid()
+
+
+def _execution_id(connection: redis.Redis, worker: str, job_id: str) -> str:
+    """Return RQ's own id of this execution, so that its records and ours are the same."""
+    for member in connection.smembers(f"{keys.RQ_WORKER}{worker}:executions"):
+        found, _, execution = text(member).partition(":")
+        if found == job_id:
+            return execution
+    return uuid.uuid4().hex

@@ -19,7 +19,7 @@ from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
-from rqflow.store.tables import metadata
+from tests.unit.store import reference as tables
 
 ROOT = Path(__file__).parents[1]
 #: Fields of a task that a version holds and an author does not write under that name.
@@ -145,16 +145,6 @@ def _task_arguments() -> list[str]:
     return sorted(field.name for field in fields(TaskSpec) if field.name not in _NO_ARGUMENTS)
 
 
-def database_page() -> str:
-    """Return the reference of the tables."""
-    lines = [MADE, "# The database\n", "Names are those of MariaDB, PostgreSQL and SQLite alike. Times are UTC.\n"]
-    for table in metadata.sorted_tables:
-        lines += [f"## {table.name}\n", f"{table.info['doc']} Written by: {table.info['writer']}.\n", "| column | meaning |", "|---|---|"]
-        lines += [f"| `{column.name}` | {_escaped(column.doc or '')} |" for column in table.columns]
-        lines.append("")
-    return "\n".join(lines)
-
-
 def pages() -> dict[Path, str]:
     """Return {path: text} of every generated file."""
     docs = ROOT / "docs"
@@ -164,7 +154,7 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "commands.md": commands_page(),
         docs / "reference" / "exit-codes.md": exit_codes_page(),
         docs / "reference" / "operators.md": operators_page(),
-        docs / "reference" / "database.md": database_page(),
+        docs / "reference" / "database.md": tables.page(),
         docs / "explanation" / "states.md": states_page(),
     }
 

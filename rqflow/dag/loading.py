@@ -10,13 +10,14 @@ from typing import Any
 
 from rqflow.dag import sources
 from rqflow.dag.airflow.standin import held_by
-from rqflow.dag.airflow.uses import USES
+from rqflow.dag.airflow.static import uses_in_functions
+from rqflow.dag.airflow.uses import USES, message
 from rqflow.dag.check import Checker
 from rqflow.dag.execution import execute
 from rqflow.dag.explain import Paths, problems_of
 from rqflow.dag.generation import NATIVE, generation_of
 from rqflow.dag.model import DAG, Collected, authored, collecting
-from rqflow.dag.problems import Place, Problem
+from rqflow.dag.problems import Problem
 from rqflow.dag.serialization import version_of
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError
@@ -54,7 +55,7 @@ def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[
         result.problems += _shown(collected.notes.problems, paths)
         result.warnings += _shown(collected.notes.warnings, paths)
     result.unsupported += _shown(USES.noted, paths)
-    result.warnings += sources.stray_modules(paths, before)
+    result.warnings += [*_static_uses(paths), *sources.stray_modules(paths, before)]
     if result.problems:
         result.versions.clear()
     return result
@@ -107,21 +108,26 @@ def _generation_of_modules(paths: Paths) -> str | None:
 
 
 def _note_standins(dag: DAG) -> None:
-    """Note the stand-ins that were given to the DAG and its tasks without any further use."""
-    for path in held_by({name: value for name, value in vars(dag).items() if name not in {"task_dict", "task_group", "task_groups"}}):
-        USES.note(path, dag.origin)
-    for task in dag.tasks:
-        if not task.unsupported:
-            for path in held_by(vars(task)):
-                USES.note(path, task.origin)
+    """Note the stand-ins that were given to the DAG and its tasks and have not been noted at their making."""
+    holders = [(dag.origin, {name: value for name, value in vars(dag).items() if name not in {"task_dict", "task_group", "task_groups"}})]
+    holders += [(task.origin, vars(task)) for task in dag.tasks if not task.unsupported]
+    for place, arguments in holders:
+        for path in held_by(arguments):
+            if message(path.rstrip("()")) not in {one.message for one in USES.noted}:
+                USES.note(path, place)
+
+
+def _static_uses(paths: Paths) -> list[Problem]:
+    """Return a warning for each name that rqflow does not have in the body of a function of the file: a task that gets there fails."""
+    try:
+        uses = uses_in_functions(paths.file.read_bytes().decode())
+    except (SyntaxError, UnicodeDecodeError, ValueError):
+        return []
+    noted = {one.message for one in USES.noted}
+    return [Problem(paths.shown, line, f"{message(path)}; a task that uses it fails") for line, path in uses if message(path) not in noted]
 
 
 def _shown(problems: Iterable[Problem], paths: Paths) -> list[Problem]:
     """Return the problems with files as the person named them, each once, in order."""
     shown = (Problem(paths.show(one.file) if one.line else paths.shown, one.line or 1, one.message) for one in problems)
     return list(dict.fromkeys(shown))
-
-
-def place_of(task_origin: Place, paths: Paths) -> Place:
-    """Return an author's line with the file as the person named it."""
-    return Place(paths.show(task_origin.file), task_origin.line)

@@ -1,0 +1,2 @@
+echo extracting {{ ds }} with {{ params.threads }} threads
+{% include "common.sh" %}

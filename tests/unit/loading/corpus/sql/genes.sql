@@ -1,0 +1,1 @@
+select * from genes where day = {{ ds }}

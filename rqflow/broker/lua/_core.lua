@@ -130,11 +130,15 @@ local function run_event(run)
   run.dirty = true
 end
 
+-- The next place in the order of what happens to a task instance: the time, but never the same or an earlier one again.
+local function next_seq(task)
+  task.v = digits(math.max(tonumber(task.v or '0') + 1, call.now))
+  return task.v
+end
+
 -- Say what became of a task instance; extra fields are laid over it.
 local function task_event(task, extra)
-  local last = tonumber(task.v or '0')
-  local seq = math.max(last + 1, call.now)
-  task.v = digits(seq)
+  next_seq(task)
   local row = get_row(task.run, task.index)
   local event = {kind = 'ti', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index, ['try'] = task.t,
     state = task.s, seq = task.v, at = digits(call.now), reason = task.z or '', queue = row.q, pool = row.p or '', worker = task.w or '',

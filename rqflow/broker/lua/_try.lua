@@ -1,12 +1,42 @@
 -- The life of one try: a worker claims it, names it in heartbeats, and tells its end.
 
+-- Say that an XCom has this value now; cjson.null: that it is gone.
+local function xcom_event(task, row, key, value, seq)
+  call.events[#call.events + 1] = {kind = 'xcom', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, key = key,
+    value = value, seq = seq, at = digits(call.now)}
+end
+
+-- Keep XComs of the current try, and say so.
+local function keep_xcoms(task, row, xcoms)
+  if not xcoms or next(xcoms) == nil then return end
+  local seq, known = next_seq(task), {}
+  task.xk = task.xk or {}
+  for _, key in ipairs(task.xk) do known[key] = true end
+  for key, value in pairs(xcoms) do
+    redis.call('HSET', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key, value)
+    if not known[key] then table.insert(task.xk, key) end
+    xcom_event(task, row, key, value, seq)
+  end
+end
+
+-- Forget the XComs of the try before, and say so.
+local function drop_xcoms(task, row)
+  if not task.xk then return end
+  local seq = next_seq(task)
+  for _, key in ipairs(task.xk) do
+    redis.call('HDEL', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key)
+    xcom_event(task, row, key, cjson.null, seq)
+  end
+  task.xk = nil
+end
+
 -- Take the task for this worker: slots, lease, who holds it. It must be queued, or parked for labels.
 local function start(task, row, caller, execution, turn_number, lease)
   redis.call('ZREM', K.READY .. row.q, task.q)
   redis.call('ZREM', K.LABELLED .. row.q, task.q)
   if not task.h then hold_slots(task, row) end
-  for _, key in ipairs(task.xk or {}) do redis.call('HDEL', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key) end
-  task.xk, task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil, nil
+  drop_xcoms(task, row)
+  task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil
   task.w, task.e, task.b = caller, execution, digits(call.now)
   redis.call('ZADD', K.LEASES, (call.now + lease) / 1000000, task.ref .. ':' .. execution)
   redis.call('HSET', K.HOLDS .. caller, execution, task.ref .. ':' .. turn_number)
@@ -115,18 +145,6 @@ local function claim(request)
   end
   do_work()
   return claims
-end
-
--- Keep the XComs that a try left, and say so.
-local function keep_xcoms(task, row, xcoms)
-  local names = {}
-  for key, value in pairs(xcoms or {}) do
-    redis.call('HSET', K.RUN .. task.run.key .. ':x', task.index .. ':' .. key, value)
-    names[#names + 1] = key
-    call.events[#call.events + 1] = {kind = 'xcom', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, key = key,
-      value = value, seq = digits(call.now), at = digits(call.now)}
-  end
-  if #names > 0 then task.xk = names end
 end
 
 -- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).

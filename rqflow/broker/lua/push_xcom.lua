@@ -9,10 +9,6 @@ if before then return before end
 local run = get_run(request.run)
 local task = run and get_task(run, request.index)
 if not task then return finish_call(request.caller, ARGV[1], {ok = 0}) end
-local known = task.xk or {}
 keep_xcoms(task, get_row(run, request.index), {[request.key] = request.value})
-for _, key in ipairs(known) do
-  if key ~= request.key then table.insert(task.xk, key) end
-end
 touch(task)
 return finish_call(request.caller, ARGV[1], {ok = 1})

@@ -25,7 +25,7 @@ _OURS = re.compile(
 _GIVEN = re.compile(r"(RQFLOW|AIRFLOW)_(VAR|CONN)_")
 #: What a try without the inherited environment still gets of it.
 _BARE = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "USER", "LOGNAME")
-_UTF8 = "C.UTF-8"
+_UTF8, _ASCII = "C.UTF-8", {"", "C", "POSIX"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -39,8 +39,10 @@ def snapshot(environ: Mapping[str, str], *, prefix: str = sys.prefix, base_prefi
     if "PYTHONPATH" in kept:
         rest = _without(kept.pop("PYTHONPATH"), str(Path(__file__).parents[2]), prefix)
         kept.update({"PYTHONPATH": rest} if rest else {})
-    if not any(kept.get(name, "C") not in {"", "C", "POSIX"} for name in ("LC_ALL", "LC_CTYPE", "LANG")):
-        kept = {name: value for name, value in kept.items() if name not in {"LC_ALL", "LC_CTYPE"}}
+    for name in ("LC_ALL", "LC_CTYPE"):
+        if kept.get(name) in _ASCII:
+            del kept[name]
+    if "LC_ALL" not in kept and kept.get("LANG", "") in _ASCII:
         kept["LANG"] = _UTF8
     kept["PYTHONUNBUFFERED"] = "1"
     return kept

@@ -1,22 +1,38 @@
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from rqflow import settings as configuration
+from rqflow.broker.broker import Broker
+from rqflow.broker.logstream import LogStream
+from rqflow.broker.status import TaskStatus
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.settings import Settings
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended, Start
-from tests.profile import KILL_GRACE, PATIENCE
+from tests.profile import ENVIRON, KILL_GRACE, PATIENCE
+from tests.unit.builders import a_run, a_task, a_version
 from tests.waiting import until
+
+ROOT = Path(__file__).parents[3]
+#: RQ's own command, beside the Python that runs the tests.
+RQ = Path(sys.executable).with_name("rq")
 
 #: Seconds that a shepherd of these tests outlives its last task and client.
 LINGER = 1.0
@@ -114,3 +130,101 @@ def reap() -> Iterator[Callable[[int], None]]:
     for pid in pids:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+@dataclass
+class Site:
+    """A private Redis with runs in it, and workers as processes."""
+
+    folder: Path
+    url: str
+    db: redis.Redis
+    settings: Settings
+    environ: dict[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    broker: Broker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.broker = Broker(self.db, self.settings)
+
+    def reconnect(self) -> None:
+        """Speak to the Redis at `url` from now on."""
+        self.db.close()
+        self.db = redis.Redis.from_url(self.url)
+        self.broker = Broker(self.db, self.settings)
+
+    def run(self, version: Version, **changes: Any) -> RunInfo:
+        """Create a run."""
+        info = a_run(version, **changes)
+        assert self.broker.create_run(info, version)
+        return info
+
+    def command(self, command: str, **task: Any) -> RunInfo:
+        """Create a run of one bash task `t`."""
+        return self.run(a_version(specs=[a_task("t", command, **task)]))
+
+    def start(self, *, environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
+        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", self.url, str(self.folder), json.dumps(asked)]
+        log = (self.folder / "worker.log").open("ab")
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True)
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def work(self, **options: Any) -> None:
+        """Run a worker until nothing is left to do."""
+        process = self.start(burst=True, **options)
+        assert process.wait(PATIENCE) == 0, self.said()
+
+    def said(self) -> str:
+        """What the workers wrote to stderr."""
+        return (self.folder / "worker.log").read_text()
+
+    def task(self, run: RunInfo, task_id: str = "t") -> TaskStatus:
+        """How a task instance stands."""
+        return next(status for status in self.broker.task_statuses(run.key) if status.task_id == task_id)
+
+    def states(self, run: RunInfo) -> dict[str, str]:
+        """{task id: state}."""
+        return {status.task_id: status.state.value for status in self.broker.task_statuses(run.key)}
+
+    def until(self, run: RunInfo, state: str, task_id: str = "t") -> TaskStatus:
+        """Wait until a task instance is in `state`."""
+        return until(lambda: (found := self.task(run, task_id)).state == state and found, what=f"{task_id} to be {state}: {self.said()}")
+
+    def log(self, run: RunInfo, task_id: str = "t", try_number: int | None = None) -> str:
+        """What the log stream has of a try's log."""
+        ends = [e for e in self.events() if e["kind"] in {"ti", "late"} and e["task"] == task_id and e["run"] == run.key and e.get("execution")]
+        ids = {e["execution"] for e in ends if try_number in {None, e["try"]}}
+        chunks = [chunk for _, chunk in LogStream(self.db).read(count=10_000, block_ms=0) if chunk.execution_id in ids]
+        return b"".join(chunk.data for chunk in chunks).decode(errors="replace")
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events so far."""
+        return [event for _, fields in self.db.xrange("rqflow:events") for event in json.loads(fields[b"e"])]
+
+    def end_of(self, run: RunInfo, task_id: str = "t") -> dict[str, Any]:
+        """The event of the end of a task's last try."""
+        return [e for e in self.events() if e["kind"] == "ti" and e["task"] == task_id and e["run"] == run.key and "facts" in e][-1]
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_url: str, db: redis.Redis) -> Iterator[Site]:
+    """A place for workers; what they start is ended afterwards."""
+    environ = {**os.environ, **ENVIRON, "RQFLOW_HOME": str(tmp_path)}
+    settings = configuration.load(home=tmp_path, environ=environ)
+    site = Site(tmp_path, redis_url, db, settings, environ)
+    yield site
+    for process in site.processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    for lock in tmp_path.glob("**/shepherd.lock"):
+        client = ShepherdClient(lock.parent, env={"PATH": PATH}, linger=0.0)
+        for entry in client.connect()[0]:
+            client.kill(entry.id, "test", 0.0)
+        client.flush()
+        os.kill(client.pid, signal.SIGTERM)
+        client.close()

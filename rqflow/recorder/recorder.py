@@ -50,6 +50,7 @@ class Recorder:
         self._look_every = take_over_after.total_seconds() / 3
         self._next_look = 0.0
         self._next_trim = 0.0
+        self._untrimmed = True
         # After a start under the same name, and after a failure, entries are ours that the stream does not give again by itself, and
         # the database may not be ready: then nothing more is taken, so that others can have it.
         self._behind = True
@@ -72,7 +73,7 @@ class Recorder:
             self._record(events[at:at + EVENTS])
         self.stream.acknowledge([entry_id for entry_id, _ in entries])
         self._behind = was_behind
-        self._trim()
+        self._trim(bool(entries))
         return len(events)
 
     def _take(self, block_ms: int) -> list[Entry]:
@@ -109,8 +110,10 @@ class Recorder:
             run_in_transaction(self.engine, lambda connection: keep(connection, events[0], problem))
         self.recorded += len(events)
 
-    def _trim(self) -> None:
+    def _trim(self, acknowledged: bool) -> None:
+        """Let the stream forget what is recorded, not too often, and not when nothing has been since."""
+        self._untrimmed = self._untrimmed or acknowledged
         now = clock.monotonic()
-        if now >= self._next_trim:
+        if self._untrimmed and now >= self._next_trim:
             self.stream.trim()
-            self._next_trim = now + TRIM_SECONDS
+            self._next_trim, self._untrimmed = now + TRIM_SECONDS, False

@@ -12,7 +12,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, or_
+from sqlalchemy import ColumnElement, Table, and_, case, or_
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import Executable
 
@@ -62,10 +62,10 @@ def _statement(dialect: str, rule: Rule, columns: tuple[str, ...]) -> Executable
     keys = [column.name for column in rule.table.primary_key.columns]
     changed = [name for name in columns if name not in rule.fixed and name not in keys]
     if dialect == "mysql":
-        # `VALUES(column)` is what MariaDB and MySQL both take, and what PyMySQL must see to send many rows as one statement.
-        incoming = {name: func.values(rule.table.c[name]) for name in columns}
+        replace = mysql.insert(rule.table)
+        incoming = {name: replace.inserted[name] for name in columns}
         unchanged = [(keys[0], rule.table.c[keys[0]])]
-        return mysql.insert(rule.table).on_duplicate_key_update(_assignments(rule, changed, incoming) or unchanged)
+        return replace.on_duplicate_key_update(_assignments(rule, changed, incoming) or unchanged)
     insert = (sqlite if dialect == "sqlite" else postgresql).insert(rule.table)
     if not rule.order:
         return cast(Executable, insert.on_conflict_do_nothing(index_elements=keys))

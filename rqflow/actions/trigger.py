@@ -72,7 +72,7 @@ def read_conf(text: str) -> dict[str, Any]:
 
 def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
     """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit."""
-    moment = given.logical_date or now
+    moment = (given.logical_date or now).astimezone(clock.UTC)
     start, end = timetable.of(version).manual_interval(moment)
     run_id = given.run_id if given.run_id is not None else f"{MANUAL}__{moment.isoformat()}"
     _check_run_id(run_id)
@@ -86,7 +86,7 @@ def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
 def once(version: Version, now: datetime) -> RunInfo:
     """Return the one run of a DAG whose schedule is @once: for its start date, else for `now`."""
     moment = datetime.fromisoformat(version.start_date) if version.start_date else now
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=clock.UTC)
+    moment = (moment if moment.tzinfo else moment.replace(tzinfo=clock.UTC)).astimezone(clock.UTC)
     return RunInfo(
         dag_id=version.dag_id, run_id=f"{SCHEDULED}__{moment.isoformat()}", run_type=SCHEDULED, version=version.sha, logical_date=moment,
         data_interval_start=moment, data_interval_end=moment, params=dag_params.with_given(version.params, version.param_specs, {}),

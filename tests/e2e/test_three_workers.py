@@ -15,6 +15,7 @@ import redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from rqflow.broker.events import EventStream
 from tests.e2e.lab import Lab, states, tasks
 from tests.waiting import until
 
@@ -153,6 +154,7 @@ def test_history_is_complete_with_either_recorder_alone(new_lab: Callable[..., L
     run = lab.outcome(file)
     assert states(run) == {"a": "failed", "b": "success"}
     with redis.Redis.from_url(lab_redis) as connection:
+        until(lambda: EventStream(connection).backlog() == 0, what="everything to be recorded")
         connection.flushall()
     history = lab.show(run["run_id"])
     assert [task["tries"][0]["exit_code"] for task in history["tasks"]] == [3, 0]

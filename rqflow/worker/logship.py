@@ -131,9 +131,9 @@ class LogShipper:
         if look:
             self._look_at = clock.monotonic() + _LOOK
         self._relearn()
-        sent = self._send(look=look)
         if clock.monotonic() >= self._ask_at:
             self._ask()
+        sent = self._send(look=look)
         if self._full:
             self._ask_at = min(self._ask_at, clock.monotonic() + _ASK_WHEN_FULL)
             self._stop.wait(_ASK_WHEN_FULL)

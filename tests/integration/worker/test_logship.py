@@ -1,0 +1,216 @@
+"""Logs on their way to the archive, on a real Redis with a real archive."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from rqflow import settings as configuration
+from rqflow.broker.logstream import LogStream
+from rqflow.recorder.archive import LogArchive
+from rqflow.settings import Settings, Size
+from rqflow.worker.logship import LogShipper
+from tests.waiting import until
+
+Ship = Callable[..., LogShipper]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return configuration.load(home=tmp_path, environ={})
+
+
+@pytest.fixture
+def ship(db: redis.Redis, settings: Settings) -> Iterator[Ship]:
+    """Make shippers, which are stopped after the test."""
+    made: list[LogShipper] = []
+
+    def make(stream: LogStream | None = None, **changes: Size) -> LogShipper:
+        logs = {name: value for name, value in changes.items() if name != "max_log_size"}
+        worker = {name: value for name, value in changes.items() if name == "max_log_size"}
+        found = replace(settings, logs=replace(settings.logs, **logs), worker=replace(settings.worker, **worker))
+        shipper = LogShipper(stream or LogStream(db), found, lambda: None)
+        shipper.start()
+        made.append(shipper)
+        return shipper
+
+    yield make
+    for shipper in made:
+        shipper.stop()
+
+
+@pytest.fixture
+def archive(db: redis.Redis, tmp_path: Path) -> Iterator[LogArchive]:
+    """An archive that runs."""
+    found = LogArchive(LogStream(db), tmp_path / "logs")
+    stop = threading.Event()
+    thread = threading.Thread(target=found.run, args=(stop,))
+    thread.start()
+    yield found
+    stop.set()
+    thread.join()
+
+
+def arrives(shipper: LogShipper, execution: str) -> None:
+    arrived: list[str] = []
+    until(lambda: arrived.extend(shipper.archived()) or execution in arrived, what="the log to arrive")
+
+
+def send(shipper: LogShipper, file: Path, path: str = "d/t/1.log", **fields: bool) -> str:
+    execution = uuid.uuid4().hex
+    shipper.watch(execution, str(file), path, **fields)
+    shipper.finish(execution, file.stat().st_size)
+    return execution
+
+
+def test_any_bytes_arrive_as_they_are(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    data = os.urandom(300_000) + b"\0\x1b[31m\xff\r\n" + b"x" * 200_000
+    (tmp_path / "log").write_bytes(data)
+    shipper = ship()
+    arrives(shipper, send(shipper, tmp_path / "log"))
+    assert (archive.folder / "d/t/1.log").read_bytes() == data
+
+
+def test_running_log_is_sent_before_its_end(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    file, target = tmp_path / "log", archive.folder / "d/t/1.log"
+    shipper = ship()
+    shipper.watch("e", str(file), "d/t/1.log")
+    file.write_bytes(b"first\n")
+    until(lambda: target.exists() and target.read_bytes() == b"first\n", what="the first line to arrive")
+    with file.open("ab") as stream:
+        stream.write(b"second\n")
+    until(lambda: target.read_bytes() == b"first\nsecond\n", what="the second line to arrive")
+    shipper.finish("e", file.stat().st_size)
+    arrives(shipper, "e")
+
+
+def test_what_is_written_after_the_end_is_not_sent(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"whole\n")
+    shipper = ship()
+    shipper.watch("e", str(file), "d/t/1.log")
+    shipper.finish("e", 6)
+    with file.open("ab") as stream:
+        stream.write(b"a daemon that was left\n")
+    arrives(shipper, "e")
+    assert (archive.folder / "d/t/1.log").read_bytes() == b"whole\n"
+
+
+def test_log_of_100_mb_grows_neither_worker_nor_redis(ship: Ship, archive: LogArchive, db: redis.Redis, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    line = b"0123456789abcde\n" * 65_536
+    with file.open("wb") as stream:
+        for _ in range(100):
+            stream.write(line)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    shipper = ship()
+    execution = send(shipper, file)
+    most = 0
+    arrived: list[str] = []
+    while execution not in arrived:
+        most = max(most, int(db.info("memory")["used_memory"]))
+        arrived += shipper.archived()
+    assert (archive.folder / "d/t/1.log").stat().st_size == 100 << 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 << 10
+    assert most < 20 << 20
+
+
+def test_head_and_tail_of_a_log_that_is_too_long(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"h" * 500_000 + b"m" * 1_000_000 + b"t" * 500_000)
+    shipper = ship(max_log_size=Size(1_000_000))
+    arrives(shipper, send(shipper, file))
+    mark = b"\nrqflow: 1000000 bytes of this log are left out here (worker.max_log_size)\n"
+    assert (archive.folder / "d/t/1.log").read_bytes() == b"h" * 500_000 + mark + b"t" * 500_000
+
+
+def test_no_more_than_the_windows_waits_for_an_archive(ship: Ship, db: redis.Redis, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"x" * 3_000_000)
+    shipper = ship(stream_per_task=Size(200_000), stream_per_worker=Size(500_000))
+    for number in range(5):
+        send(shipper, file, f"d/t{number}/1.log")
+
+    def waiting() -> list[int]:
+        chunks = [chunk for _, chunk in LogStream(db).read(count=10_000, block_ms=0)]
+        return sorted(sum(len(c.data) for c in chunks if c.execution_id == name) for name in {c.execution_id for c in chunks})
+
+    until(lambda: sum(waiting()) == 500_000, what="the window to be full")
+    assert waiting() == [100_000, 200_000, 200_000]
+    assert not shipper.drain(0.2)
+
+
+def test_logs_go_on_when_the_archive_is_back(ship: Ship, db: redis.Redis, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(os.urandom(1_000_000))
+    shipper = ship(stream_per_task=Size(100_000))
+    execution = send(shipper, file)
+    until(lambda: db.xlen("rqflow:logs"), what="the first piece")
+    archive = LogArchive(LogStream(db), tmp_path / "logs")
+    arrived: list[str] = []
+    until(lambda: archive.step(block_ms=10) is None or arrived.extend(shipper.archived()) or execution in arrived, what="the log to arrive")
+    assert (tmp_path / "logs/d/t/1.log").read_bytes() == file.read_bytes()
+
+
+def test_next_worker_goes_on_where_the_archive_is(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"a" * 1000)
+    first = ship()
+    first.watch("e", str(file), "d/t/1.log")
+    target = archive.folder / "d/t/1.log"
+    until(lambda: target.exists() and target.stat().st_size == 1000, what="the first half")
+    first.stop()
+    with file.open("ab") as stream:
+        stream.write(b"b" * 1000)
+    second = ship()
+    second.watch("e", str(file), "d/t/1.log", begun=True)
+    second.finish("e", 2000)
+    arrives(second, "e")
+    assert target.read_bytes() == b"a" * 1000 + b"b" * 1000
+
+
+def test_many_small_logs_share_few_round_trips(ship: Ship, archive: LogArchive, db: redis.Redis, tmp_path: Path) -> None:
+    trips = []
+
+    class Counting(LogStream):
+        def append(self, chunks: object) -> None:
+            trips.append(1)
+            super().append(chunks)  # type: ignore[arg-type]
+
+    shipper = ship(Counting(db))
+    wanted = set()
+    for number in range(300):
+        file = tmp_path / f"log{number}"
+        file.write_bytes(b"rqflow: exit code 0\n")
+        wanted.add(send(shipper, file, f"d/t{number}/1.log"))
+    arrived: set[str] = set()
+    until(lambda: arrived.update(shipper.archived()) or arrived == wanted, what="all logs to arrive")
+    assert len(trips) < 30
+
+
+def test_broken_link_loses_nothing(ship: Ship, archive: LogArchive, db: redis.Redis, tmp_path: Path) -> None:
+    """Every third send does not get through, every other third's answer is lost."""
+    calls = []
+
+    class Flaky(LogStream):
+        def append(self, chunks: object) -> None:
+            calls.append(1)
+            if len(calls) % 3 == 1:
+                raise redis.exceptions.ConnectionError("cut before")
+            super().append(chunks)  # type: ignore[arg-type]
+            if len(calls) % 3 == 2:
+                raise redis.exceptions.TimeoutError("cut after")
+
+    file = tmp_path / "log"
+    file.write_bytes(os.urandom(2_000_000))
+    shipper = ship(Flaky(db), stream_per_task=Size(400_000))
+    arrives(shipper, send(shipper, file))
+    assert (archive.folder / "d/t/1.log").read_bytes() == file.read_bytes()

@@ -106,7 +106,7 @@ class Follower:
         return queue in self._served()
 
     def _served(self) -> set[str]:
-        coming = any(one.name == background.WORKER and one.process.poll() is None for one in self.started)
+        coming = any(one.name == background.WORKER and one.is_running() for one in self.started)
         own = {queue.strip() for queue in self.services.settings.worker.queues.split(",")} if coming else set()
         return own | {queue for worker in background.live_workers(self.services) for queue in worker.queues}
 

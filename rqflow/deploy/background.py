@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,27 +17,37 @@ from pathlib import Path
 import psutil
 
 from rqflow.broker.status import WorkerStatus
-from rqflow.deploy.services import Services
+from rqflow.deploy.live import Live
 from rqflow.deploy.statedir import this_machine
+from rqflow.settings import environment
 
 HUB, WORKER = "hub", "worker"
 _COMMANDS = {HUB: ("scheduler", "--idle-exit"), WORKER: ("worker", "--idle-exit")}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Started:
     """A process that was started here."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    pid: int
     log: Path
+    #: How it ended, as wait(2) tells; None while it runs.
+    status: int | None = None
+
+    def is_running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status is None
 
     def failure(self) -> str:
         """Return what it said last when it has failed already; empty when it runs or has ended well."""
-        if self.process.poll() in {None, 0}:
+        if self.is_running() or not self.status:
             return ""
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-        return "\n".join(last) or f"exit code {self.process.returncode}"
+        return "\n".join(last) or f"exit code {os.waitstatus_to_exitcode(self.status)}"
 
 
 @contextmanager
@@ -64,28 +73,30 @@ def is_alive(state: Path, name: str) -> bool:
     return False
 
 
-def live_workers(services: Services) -> list[WorkerStatus]:
+def live_workers(live: Live) -> list[WorkerStatus]:
     """Return the workers that live; of this machine's those whose process exists, so that a killed one is not waited for."""
     host = this_machine().host
-    return [worker for worker in services.broker.workers() if worker.host != host or psutil.pid_exists(worker.pid)]
+    return [worker for worker in live.broker.workers() if worker.host != host or psutil.pid_exists(worker.pid)]
 
 
-def ensure(services: Services, config: Path | None) -> list[Started]:
+def ensure(live: Live, config: Path | None) -> list[Started]:
     """Start a hub and a worker where none lives; return what was started. Meant for the embedded default only."""
     started = []
-    if not is_alive(services.state, HUB):
-        started.append(_start(services, HUB, config))
-    served = {queue for worker in live_workers(services) for queue in worker.queues}
-    wanted = {queue.strip() for queue in services.settings.worker.queues.split(",")}
+    if not is_alive(live.state, HUB):
+        started.append(_start(live, HUB, config))
+    served = {queue for worker in live_workers(live) for queue in worker.queues}
+    wanted = {queue.strip() for queue in live.settings.worker.queues.split(",")}
     if not served & wanted:
-        started.append(_start(services, WORKER, config))
+        started.append(_start(live, WORKER, config))
     return started
 
 
-def _start(services: Services, name: str, config: Path | None) -> Started:
-    options = ["--home", str(services.settings.home), *(["--config", str(config)] if config else [])]
-    log = services.state / f"{name}.log"
-    with log.open("ab") as stream:
-        process = subprocess.Popen([sys.executable, "-m", "rqflow.cli.main", *options, *_COMMANDS[name]], stdin=subprocess.DEVNULL, stdout=stream,
-                                   stderr=stream, cwd="/", start_new_session=True)
-    return Started(name=name, process=process, log=log)
+def _start(live: Live, name: str, config: Path | None) -> Started:
+    options = ["--home", str(live.settings.home), *(["--config", str(config)] if config else [])]
+    command = [sys.executable, "-m", "rqflow.cli.main", *options, *_COMMANDS[name]]
+    log = live.state / f"{name}.log"
+    files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+             (os.POSIX_SPAWN_DUP2, 1, 2)]
+    # By a shell, because posix_spawn knows no working directory; and not by subprocess, which wants its children to end before it.
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'cd / && exec "$@"', "sh", *command], environment(), file_actions=files, setsid=True)
+    return Started(name=name, pid=pid, log=log)

@@ -9,7 +9,8 @@ from uuid import uuid4
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
-from rqflow.deploy.services import Services, another_broker
+from rqflow.deploy.live import another_broker
+from rqflow.deploy.services import Services
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.recorder import Recorder
 from rqflow.scheduler.hub import Chore, Hub, tidying

@@ -1,0 +1,64 @@
+"""What every process of rqflow needs to be up: the state folder and Redis, private or configured. Knows nothing of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import redis
+
+from rqflow.broker import connection as broker_connection
+from rqflow.broker.broker import Broker
+from rqflow.deploy import embedded, statedir
+from rqflow.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Live:
+    """The live state, open. `settings` has no empty place any more: URLs, work folder and archive are filled in."""
+
+    settings: Settings
+    state: Path
+    #: True when Redis is the private one of this home; `users` is then the file whose shared flock keeps it running.
+    is_embedded: bool
+    users: Path | None
+    connection: redis.Redis
+    broker: Broker
+
+
+def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Settings:
+    """Return `settings` with the defaults that depend on the state folder filled in."""
+    redis_url = settings.redis.url or embedded.place(state, machine).url
+    return replace(
+        settings,
+        redis=replace(settings.redis, url=redis_url),
+        database=replace(settings.database, url=settings.database.url or f"sqlite:///{state / 'rqflow.db'}"),
+        worker=replace(settings.worker, work_dir=settings.worker.work_dir or str(state / "worker")),
+        logs=replace(settings.logs, folder=str(settings.home / settings.logs.folder) if settings.logs.folder else str(state / "logs")),
+    )
+
+
+@contextmanager
+def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
+    """Open state folder and Redis; start the private Redis when none is configured.
+
+    Raises ConfigError, Conflict or BrokerError, each saying what to do.
+    """
+    with ExitStack() as stack:
+        machine = statedir.this_machine()
+        state = statedir.prepare(settings, machine)
+        is_embedded = not settings.redis.url
+        place = embedded.place(state, machine)
+        if is_embedded:
+            stack.enter_context(embedded.running(settings, place, machine))
+        found = resolved(settings, state, machine)
+        connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
+        yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
+                   broker=Broker(connection, found))
+
+
+def another_broker(live: Live, *, client_name: str = "") -> Broker:
+    """Return a broker on a connection of its own, for another thread."""
+    return Broker(broker_connection.open_connection(live.settings.redis.url, live.settings, client_name=client_name), live.settings)

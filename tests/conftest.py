@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,8 +61,18 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def migrated() -> set[str]:
-    """URLs of the databases that have their tables already."""
+    """URLs of the servers' databases that have their tables already."""
     return set()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    opened = open_engine(f"sqlite:///{path}")
+    schema.upgrade(opened)
+    opened.dispose()
+    return path
 
 
 @pytest.fixture(params=DATABASES)
@@ -96,15 +107,18 @@ def empty_url(database: str, server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def engine(server_url: str, migrated: set[str]) -> Iterator[Engine]:
+def engine(database: str, server_url: str, migrated: set[str], request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine on a database of each kind with all tables, empty. Every connection must have come back at the end."""
     opened = open_engine(server_url)
-    if server_url not in migrated:
+    if database == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), str(opened.url.database))
+    elif server_url not in migrated:
         schema.upgrade(opened)
         migrated.add(server_url)
-    with opened.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    if database != "sqlite":
+        with opened.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
     yield opened
     assert opened.pool.checkedout() == 0
     opened.dispose()

@@ -32,7 +32,7 @@ def recorder(db: redis.Redis, engine: Engine) -> Recorder:
 
 
 def record_all(recorder: Recorder) -> None:
-    while recorder.step(block_ms=1):
+    while recorder.step(block_ms=0):
         pass
 
 

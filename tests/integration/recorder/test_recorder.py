@@ -64,7 +64,7 @@ def test_events_are_recorded_acknowledged_and_trimmed(db: redis.Redis, engine: E
     tell(db, an_end("success", 2))
     recorder = a_recorder(db, engine)
     assert recorder.step() == 3
-    assert recorder.step(block_ms=1) == 0
+    assert recorder.step(block_ms=0) == 0
     assert recorded(engine) == {TaskState.SUCCESS: 1}
     assert recorder.recorded == 3
     recorder.stream.trim()
@@ -79,18 +79,18 @@ def test_more_events_than_a_transaction_holds(db: redis.Redis, engine: Engine) -
 
 def test_events_of_a_recorder_that_died_are_taken_over(db: redis.Redis, engine: Engine) -> None:
     tell(db, a_task_event("running", 1))
-    assert EventStream(db).read("dead", block_ms=1)
+    assert EventStream(db).read("dead", block_ms=0)
     recorder = a_recorder(db, engine)
-    until(lambda: recorder.step(block_ms=10), what="the entry to be taken over")
+    until(lambda: recorder.step(block_ms=0), what="the entry to be taken over")
     assert (recorded(engine), recorder.taken_over) == ({TaskState.RUNNING: 1}, 1)
     assert recorder.stream.backlog() == 0
 
 
 def test_restarted_recorder_of_the_same_name_goes_on_with_what_it_had(db: redis.Redis, engine: Engine) -> None:
     tell(db, a_task_event("running", 1))
-    assert EventStream(db).read("a", block_ms=1)
+    assert EventStream(db).read("a", block_ms=0)
     recorder = Recorder(EventStream(db), engine, "a", take_over_after=timedelta(hours=1))
-    assert recorder.step(block_ms=1) == 1
+    assert recorder.step(block_ms=0) == 1
     assert recorder.stream.backlog() == 0
 
 

@@ -11,7 +11,8 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy import background
-from rqflow.deploy.services import open_services
+from rqflow.deploy.live import open_live
+from rqflow.deploy.recording import recording
 from rqflow.settings import Settings
 from rqflow.worker.loop import DRAIN, KEEP, KILL
 from rqflow.worker.worker import Asked, Worker
@@ -46,11 +47,11 @@ def worker(ctx: click.Context, /, idle_exit: bool, queues: tuple[str, ...], work
 
 
 def work(settings: Settings, asked: Asked) -> None:
-    """Open the services and work."""
-    with open_services(settings, client_name="rqflow-worker") as services:
-        holds = [services.users] if services.users else []
-        made = Worker.from_settings(services.connection, services.settings, **(asked | Asked(holds=holds)))
-        with background.alive(services.state, background.WORKER):
+    """Open the live state, and the history where it is on a server, and work."""
+    with open_live(settings, client_name="rqflow-worker") as live, recording(live):
+        holds = [live.users] if live.users else []
+        made = Worker.from_settings(live.connection, live.settings, **(asked | Asked(holds=holds)))
+        with background.alive(live.state, background.WORKER):
             made.work()
 
 
@@ -59,5 +60,5 @@ def work(settings: Settings, asked: Asked) -> None:
 @pass_app
 def list_(app: App, printer: Printer) -> None:
     """List the workers that live, stock RQ workers too."""
-    with open_services(app.settings) as services:
-        printer.records(map(asdict, background.live_workers(services)), COLUMNS)
+    with open_live(app.settings) as live:
+        printer.records(map(asdict, background.live_workers(live)), COLUMNS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
-from rqflow.deploy import embedded, services, statedir
+from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
 from rqflow.settings import Settings
 
@@ -15,7 +15,7 @@ def places(settings: Settings) -> dict[str, str]:
     told = {"host": machine.host, "home": str(settings.home), "config": str(settings.file or "")}
     try:
         state = statedir.locate(settings, machine)
-        found = services.resolved(settings, state, machine)
+        found = live.resolved(settings, state, machine)
     except RqflowError as error:
         return told | {"state": error.message}
     return told | {

@@ -61,7 +61,7 @@ def test_the_environment_has_what_a_task_needs_and_nothing_of_ours(lab: Lab) -> 
     shown = dict(line.split("=", 1) for line in lines if "=" in line)
     assert (shown["OWN"], shown["FROM_FILE"], shown["SET_UP"], shown["PYTHONUNBUFFERED"]) == ("größe", "with blank", "first", "1")
     assert (shown["RQFLOW_DAG_ID"], shown["RQFLOW_TASK_ID"], shown["RQFLOW_TRY"], shown["RQFLOW_RUN_ID"]) == ("surroundings", "show", "1", run["run_id"])
-    assert shown["LANG"] == "C", "what the machine says is kept, and names beyond ASCII survive it"
+    assert shown["LANG"] == "C.UTF-8"
     assert not [name for name in shown if name.startswith(("RQFLOW__", "AIRFLOW__")) or name == "VIRTUAL_ENV"]
     assert "0027" in lines
 

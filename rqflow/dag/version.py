@@ -152,7 +152,8 @@ _TUPLES = frozenset(name for name, value in _DEFAULTS.items() if isinstance(valu
 
 
 def _without_defaults(task: TaskSpec) -> dict[str, Any]:
-    return {name: value for name, value in asdict(task).items() if name in {"index", "fields"} or value != _DEFAULTS[name]}
+    values = ((name, getattr(task, name)) for name in _DEFAULTS)
+    return {name: value for name, value in values if name in {"index", "fields"} or value != _DEFAULTS[name]}
 
 
 def _task(plain: dict[str, Any]) -> TaskSpec:

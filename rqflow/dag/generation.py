@@ -27,10 +27,10 @@ _FIRST = re.compile(
 _FIRST_NAMES = {"airflow.utils.decorators.apply_defaults", "airflow.utils.helpers.chain", "airflow.utils.helpers.cross_downstream"}
 
 
-def generation_of(*texts: str) -> str | None:
+def generation_of(*texts: str | bytes) -> str | None:
     """Return the generation that the imports of source texts tell; None when they import neither rqflow nor airflow.
 
-    Raises SyntaxError.
+    Bytes are read as their coding line says. Raises SyntaxError, and ValueError for NUL characters.
     """
     names = {name for text in texts for name in _imported(ast.parse(text))}
     if any(name.split(".")[0] == "rqflow" for name in names):

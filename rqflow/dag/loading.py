@@ -64,9 +64,9 @@ def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[
 def _generation(paths: Paths) -> str | None:
     """Return what the imports of the file tell."""
     try:
-        return generation_of(paths.file.read_bytes().decode())
-    except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
-        return None  # Executing the file will say what is wrong, or that its encoding is another.
+        return generation_of(paths.file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return None  # Executing the file will say what is wrong.
 
 
 def _versions(
@@ -85,7 +85,8 @@ def _versions(
     for dag in dags:
         travelling = {**shared, **files.of_dag(dag)}
         files.check_size(travelling)
-        _note_standins(dag)
+        if USES.made:
+            _note_standins(dag)
         try:
             version = version_of(dag, file=paths.key, generation=generation, sources=travelling, default_queue=default_queue)
         except DagLoadError as error:
@@ -98,30 +99,25 @@ def _versions(
 
 def _generation_of_modules(paths: Paths) -> str | None:
     """Return what the imports of the local modules tell, for a file that leaves making DAGs to them."""
-    texts = []
-    for file in sources.local_modules(paths):
-        try:
-            texts.append(Path(file).read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            continue
-    return generation_of(*texts)
+    return generation_of(*(Path(file).read_bytes() for file in sources.local_modules(paths)))
 
 
 def _note_standins(dag: DAG) -> None:
     """Note the stand-ins that were given to the DAG and its tasks and have not been noted at their making."""
+    noted = {one.message for one in USES.noted}
     holders = [(dag.origin, {name: value for name, value in vars(dag).items() if name not in {"task_dict", "task_group", "task_groups"}})]
     holders += [(task.origin, vars(task)) for task in dag.tasks if not task.unsupported]
     for place, arguments in holders:
         for path in held_by(arguments):
-            if message(path.rstrip("()")) not in {one.message for one in USES.noted}:
+            if message(path.rstrip("()")) not in noted:
                 USES.note(path, place)
 
 
 def _static_uses(paths: Paths) -> list[Problem]:
     """Return a warning for each name that rqflow does not have in the body of a function of the file: a task that gets there fails."""
     try:
-        uses = uses_in_functions(paths.file.read_bytes().decode())
-    except (SyntaxError, UnicodeDecodeError, ValueError):
+        uses = uses_in_functions(paths.file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
         return []
     noted = {one.message for one in USES.noted}
     return [Problem(paths.shown, line, f"{message(path)}; a task that uses it fails") for line, path in uses if message(path) not in noted]

@@ -28,10 +28,12 @@ _OPERATOR = re.compile(r"(Operator|Sensor|Transfer)(Async)?$")
 _ERROR = re.compile(r"(Exception|Error)$|\.exceptions\.")
 _TASK = {*TASK_ARGUMENTS, *TASK_ALIASES, "task_id", "dag", "task_group"}
 _MAX_DEPTH = 5
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def make(path: str) -> Any:
     """Return the stand-in for `path`: a class for CamelCase (an operator or an exception by its name), an object for the rest."""
+    USES.made = True
     module, _, name = path.rpartition(".")
     if not _CAMEL_CASE.match(name):
         return stand_in(path)
@@ -60,6 +62,8 @@ def operator_class(path: str) -> type[UnsupportedOperator]:
 
 def held_by(value: Any, depth: int = 0) -> Iterator[str]:
     """Give the paths of the stand-ins in the arguments of a task: values, and lists and mappings of them."""
+    if type(value) in _PLAIN:
+        return
     if isinstance(value, StandIn):
         yield value.airflow_path
     elif isinstance(value, Mapping) and depth < _MAX_DEPTH:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rqflow.dag.airflow.names import MODULES, NAMES
 
 
-def uses_in_functions(text: str) -> list[tuple[int, str]]:
+def uses_in_functions(text: bytes) -> list[tuple[int, str]]:
     """Return (line, path) of the first use of each such name in the body of a function of a file's text; raises SyntaxError."""
     tree = ast.parse(text)
     bound = dict(_bound(tree))

@@ -17,6 +17,8 @@ class Uses:
     def __init__(self) -> None:
         """Begin without notes."""
         self.noted: list[Problem] = []
+        #: Whether there is any stand-in at all.
+        self.made = False
         #: Set when a task runs: a use is an error then.
         self.strict = False
 

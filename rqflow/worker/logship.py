@@ -63,6 +63,7 @@ class LogShipper:
         self._open: dict[str, Parcel] = {}
         self._waiting: dict[str, Parcel] = {}
         self._under_way = 0
+        #: More could be sent if the archive were further.
         self._full = False
         self._stop, self._wake, self._dozing = threading.Event(), threading.Event(), False
         self._ask_at = self._look_at = 0.0
@@ -177,6 +178,7 @@ class LogShipper:
                 chunks.append(chunk)
                 size = len(chunk.data)
                 parcel.sent, self._under_way, trip = parcel.sent + size, self._under_way + size, trip + size
+                self._full = self._full or trip >= _TRIP or size == room < _PIECE
                 if chunk.last:
                     parcel.over = True
                     self._waiting[parcel.id] = self._open.pop(parcel.id)

@@ -1,0 +1,152 @@
+"""The modules that handle files of a try: outputs, logs, the work_dir."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rqflow.exceptions import ConfigError, Conflict
+from rqflow.worker import logfile, outputs
+from rqflow.worker.logship import Plan
+from rqflow.worker.workdir import CWD, LOG, WorkDir
+from tests.unit.builders import a_version
+
+
+def test_outputs_are_moved_and_marked(tmp_path: Path) -> None:
+    one, two, absent = (str(tmp_path / name) for name in ("one", "two", "absent"))
+    Path(one).write_text("1")
+    Path(two).mkdir()
+    assert outputs.missing([one, two, absent]) == [absent]
+    assert not outputs.exist([one, absent])
+    assert outputs.move_aside([one, absent], 2) == [f"{one}.before-2"]
+    assert outputs.mark_partial([one, two], 2) == [f"{two}.partial-2"]
+    assert Path(f"{two}.partial-2").is_dir()
+
+
+def test_no_outputs_never_exist() -> None:
+    assert not outputs.exist([])
+
+
+def test_marked_twice_keeps_the_last_file_and_both_folders(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        (tmp_path / "f").write_text(text)
+        (tmp_path / "d").mkdir()
+        outputs.mark_partial([str(tmp_path / "f"), str(tmp_path / "d")], 1)
+    assert (tmp_path / "f.partial-1").read_text() == "second"
+    assert {path.name for path in tmp_path.iterdir()} == {"f.partial-1", "d.partial-1", "d.partial-1-1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"", ""), (b"one", "one"), (b"one\n", "one"), (b"one\ntwo\n", "two"), (b"one\n\n", ""), (b"a\r\n", "a"), (b"ok\n\xff\xfe\n", "\ufffd\ufffd"),
+        (b"x" * 100_000, "x" * (64 << 10)),
+    ],
+)
+def test_last_line(tmp_path: Path, data: bytes, line: str) -> None:
+    (tmp_path / LOG).write_bytes(data)
+    assert logfile.last_line(tmp_path / LOG) == line
+
+
+def test_last_line_before_our_own(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_bytes(b"one\ntwo\n")
+    logfile.add_lines(tmp_path / LOG, ["a", "b"])
+    assert logfile.last_line(tmp_path / LOG, closed=True) == "two"
+    assert logfile.last_line(tmp_path / LOG) == "rqflow: b"
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"", b"rqflow: x\n"), (b"a\n", b"a\nrqflow: x\n"), (b"a", b"a\nrqflow: x\n")])
+def test_our_lines_stand_on_their_own(tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = tmp_path / LOG
+    path.write_bytes(before)
+    assert logfile.add_lines(path, ["x"]) == len(after)
+    assert path.read_bytes() == after
+
+
+def test_lines_of_several_lines_are_each_marked(tmp_path: Path) -> None:
+    logfile.add_lines(tmp_path / LOG, ["a\nb"])
+    assert (tmp_path / LOG).read_text() == "rqflow: a\nrqflow: b\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 19, 20, 21, 200])
+def test_plan_gives_each_byte_once_whatever_the_room(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(bytes(range(200))[:size])
+    plan = Plan(size, 10)
+    for room in (1, 3, 1000):
+        data = b""
+        while piece := plan.read(str(path), len(data), room):
+            assert len(piece) <= room
+            data += piece
+        assert len(data) == plan.length
+        if size <= 20:
+            assert data == path.read_bytes()
+        else:
+            assert (data[:10], data[-10:]) == (path.read_bytes()[:10], path.read_bytes()[-10:])
+            assert f"{size - 20} bytes of this log are left out".encode() in data
+
+
+def test_plan_of_a_growing_log_stops_at_half(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100)
+    plan = Plan(None, 10)
+    assert plan.read(str(path), 0, 1000) == b"x" * 10
+    assert plan.read(str(path), 10, 1000) == b""
+
+
+def test_folder_of_a_try_is_used_again_when_it_is_clean(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    first = work_dir.take()
+    (first / LOG).touch()
+    assert work_dir.empty(first, only_log=True)
+    work_dir.give_back(first, reuse=True)
+    assert work_dir.take() == first
+    assert list(first.iterdir()) == [first / CWD]
+    (first / CWD).chmod(0o755)
+    assert not work_dir.empty(first, only_log=True)
+    assert work_dir.take() != first
+    work_dir.release()
+
+
+def test_work_dir_is_held_by_one(tmp_path: Path) -> None:
+    first, second = WorkDir(tmp_path / "w"), WorkDir(tmp_path / "w")
+    first.hold()
+    with pytest.raises(Conflict, match="another worker uses the work_dir"):
+        second.hold()
+    first.release()
+    second.hold()
+    second.release()
+    assert (tmp_path / "w").stat().st_mode & 0o077 == 0
+
+
+def test_work_dir_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        WorkDir(tmp_path / "file" / "w").hold()
+
+
+def test_sweep_keeps_what_is_used(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    kept, gone = work_dir.take(), work_dir.take()
+    work_dir.sweep([kept])
+    assert kept.exists()
+    assert not gone.exists()
+    assert work_dir.take().name == "2"
+    work_dir.release()
+
+
+def test_sources_are_unpacked_once(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    version = a_version(sources={"d.py": "x = 'ä'\n", "sub/b.bin": {"base64": "AAH/"}})
+    folder = work_dir.unpack(version)
+    assert (folder / "sources" / "d.py").read_text() == "x = 'ä'\n"
+    assert (folder / "sources" / "sub" / "b.bin").read_bytes() == b"\0\x01\xff"
+    (folder / "mark").touch()
+    assert (work_dir.unpack(version) / "mark").exists()
+    with pytest.raises(ConfigError, match="lies outside"):
+        work_dir.unpack(a_version(sources={"../evil": "x"}))
+    work_dir.release()

@@ -18,7 +18,7 @@ def scheduler(app: App, once: bool, idle_exit: bool) -> None:
 
     Any number may run, on any machine that reaches Redis and the database; one leads, the others stand by.
     """
-    with open_services(app.service_settings(), client_name="rqflow-scheduler") as services:
+    with open_services(app.service_settings(), client_name="rqflow-scheduler", must_answer=False) as services:
         if once:
             hub.scheduler(services).run(burst=True)
         else:

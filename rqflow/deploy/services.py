@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
+from rqflow import logs
 from rqflow.deploy import statedir
 from rqflow.deploy.live import Live, open_live, resolved
+from rqflow.exceptions import StoreError
 from rqflow.settings import Settings
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,34 +37,28 @@ def any_database(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Engine]:
+def open_database(settings: Settings, *, must_answer: bool = True) -> Iterator[Engine]:
     """Open the database alone. An absent or older SQLite of our own is upgraded; any other must be of the right revision.
 
-    Raises StoreError, or Conflict naming `rqflow db upgrade`.
+    Raises Conflict naming `rqflow db upgrade`, and StoreError for one that does not answer, unless it need not now.
     """
-    machine = statedir.this_machine()
-    state = statedir.prepare(settings, machine)
-    with _database(resolved(settings, state, machine), is_ours=not settings.database.url) as engine:
+    with any_database(settings) as engine:
+        try:
+            if not settings.database.url:
+                schema.upgrade(engine)
+            schema.check(engine)
+        except StoreError as error:
+            if must_answer:
+                raise
+            logger.warning("going on without the database: %s", error, extra=logs.context("database_down"))
         yield engine
 
 
 @contextmanager
-def _database(settings: Settings, *, is_ours: bool) -> Iterator[Engine]:
-    engine = open_engine(settings.database.url)
-    try:
-        if is_ours:
-            schema.upgrade(engine)
-        schema.check(engine)
-        yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def open_services(settings: Settings, *, client_name: str = "") -> Iterator[Services]:
+def open_services(settings: Settings, *, client_name: str = "", must_answer: bool = True) -> Iterator[Services]:
     """Open state folder, Redis and database; start the private Redis when none is configured.
 
-    Raises ConfigError, Conflict, BrokerError or StoreError, each saying what to do.
+    Raises ConfigError, Conflict, BrokerError or StoreError, each saying what to do; the last not unless the database `must_answer`.
     """
-    with open_live(settings, client_name=client_name) as live, _database(live.settings, is_ours=not settings.database.url) as engine:
+    with open_live(settings, client_name=client_name) as live, open_database(settings, must_answer=must_answer) as engine:
         yield Services(**{field.name: getattr(live, field.name) for field in fields(live)}, engine=engine)

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from rqflow.dag import macros, timetable, views
+from rqflow.dag import frame as frames
+from rqflow.dag import macros, outside_views, timetable, views
+from rqflow.dag.frame import Frame, PreviousRun
 from rqflow.dag.outside import connections as known_connections
 from rqflow.dag.outside import variables as known_variables
 from rqflow.dag.run import MANUAL, RunInfo
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.dag.views import Frame, PreviousRun
 from rqflow.dag.xcom_view import XComs
 
 __all__ = ["Context", "Frame", "PreviousRun", "build", "context_of", "names"]
@@ -250,22 +251,22 @@ def _task_instance_key_str(frame: Frame, context: Context) -> str:
 
 @_define("params")
 def _params(frame: Frame, _: Context) -> dict[str, Any]:
-    return views.params(frame)
+    return frames.params(frame)
 
 
 @_define("var")
 def _var(frame: Frame, _: Context) -> SimpleNamespace:
-    return views.variables_view(frame)
+    return outside_views.variables_view(frame)
 
 
 @_define("conn")
-def _conn(frame: Frame, _: Context) -> views.ConnectionsView:
-    return views.ConnectionsView(frame)
+def _conn(frame: Frame, _: Context) -> outside_views.ConnectionsView:
+    return outside_views.ConnectionsView(frame)
 
 
 @_define("conf")
-def _conf(_frame: Frame, _: Context) -> views.ConfView:
-    return views.ConfView()
+def _conf(_frame: Frame, _: Context) -> outside_views.ConfView:
+    return outside_views.ConfView()
 
 
 @_define("macros")

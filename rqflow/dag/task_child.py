@@ -20,11 +20,11 @@ from rqflow.dag import loader, outside
 from rqflow.dag.airflow.running import current
 from rqflow.dag.airflow.uses import USES
 from rqflow.dag.context import context_of
+from rqflow.dag.frame import Frame
 from rqflow.dag.run import RunInfo
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import Renderer
 from rqflow.dag.version import Version
-from rqflow.dag.views import Frame
 from rqflow.dag.xcom_view import RETURN_VALUE, XComs
 from rqflow.dag.xcomarg import resolved
 

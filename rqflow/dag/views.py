@@ -1,4 +1,4 @@
-"""What templates and callables see of the run, the task and what is outside of the DAG, under Airflow's names.
+"""What templates and callables see of the run, the DAG and the task, under Airflow's names: `dag_run`, `dag`, `task`, `ti`.
 
 The views are made from a version and a run, so they need no DAG object. Those that hold values from outside hand them out marked
 (taint.py), and tell them by `outside_values`, when they are made for rendering.
@@ -6,75 +6,18 @@ The views are made from a version and a run, so they need no DAG object. Those t
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from types import SimpleNamespace
-from typing import Any, Final
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
-from rqflow import settings
-from rqflow.dag.moments import moment
-from rqflow.dag.outside import Connection, connections, variables
-from rqflow.dag.run import MANUAL, RunInfo
-from rqflow.dag.taint import join, taint
-from rqflow.dag.version import TaskSpec, Version
-from rqflow.dag.xcom_view import RETURN_VALUE, XComs
-
-_ABSENT: Final = object()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreviousRun:
-    """The last run of the same DAG before this one that ended in success."""
-
-    logical_date: datetime
-    data_interval_start: datetime
-    data_interval_end: datetime
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """Everything that the variables of one try are made from."""
-
-    version: Version
-    task: TaskSpec
-    run: RunInfo
-    try_number: int = 1
-    xcoms: XComs = field(default_factory=XComs)
-    previous: PreviousRun | None = None
-    variables: Mapping[str, Any] = field(default_factory=variables)
-    connections: Mapping[str, Any] = field(default_factory=connections)
-    #: Whether values from outside are marked: for rendering, not for callables.
-    marked: bool = True
-    #: The real objects, where the DAG's source is loaded.
-    dag: Any = None
-    operator: Any = None
-    hostname: str = ""
-    test_mode: bool = False
-    started_at: datetime | None = None
-
-    def outside(self, value: Any, origin: str) -> Any:
-        """Return a value from outside, marked when that is wished."""
-        return taint(value, origin) if self.marked else value
-
-    def date(self, value: datetime | str | None) -> datetime | None:
-        """Return a date as authors of this generation see dates."""
-        at = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return None if at is None else moment(at, self.version.generation)
-
-
-def params(frame: Frame) -> dict[str, Any]:
-    """Return the params: the DAG's, the task's, what was given at the trigger, and (from Airflow 2 on) conf, the later over the earlier."""
-    known = {**frame.version.params, **frame.task.params}
-    given = {name: value for name, value in frame.run.params.items() if name not in frame.version.params or frame.version.params[name] != value}
-    if frame.version.generation != "1":
-        given.update(frame.run.conf)
-    return {**known, **{name: frame.outside(value, f"params.{name}") for name, value in given.items()}}
+from rqflow.dag.frame import Frame
+from rqflow.dag.outside_views import ConfView
+from rqflow.dag.run import MANUAL
+from rqflow.dag.taint import join
+from rqflow.dag.version import TaskSpec
+from rqflow.dag.xcom_view import RETURN_VALUE
 
 
 class DagRunView:
@@ -273,136 +216,3 @@ class TaskInstanceView:
         return join([f"<TaskInstance: {self.dag_id}.{self.task_id} ", self.run_id, f" [{self.state}]>"])
 
     __repr__ = __str__
-
-
-class VariablesView:
-    """Variables by attribute, by `get` with a default: `var.value`, `var.json`."""
-
-    def __init__(self, frame: Frame, kind: str, read: Callable[[Any], Any]) -> None:
-        """Show the Variables of `frame` through `read`."""
-        self._frame, self._kind, self._read = frame, kind, read
-
-    def get(self, name: str, default: Any = _ABSENT) -> Any:
-        """Return a Variable, else `default`; raises KeyError without one."""
-        try:
-            text = self._frame.variables[name]
-        except KeyError:
-            if default is not _ABSENT:
-                return default
-            raise KeyError(f"Variable {name} does not exist; set AIRFLOW_VAR_{name.upper()} or give a default") from None
-        return self._frame.outside(self._read(text), f"var.{self._kind}.{name}")
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a Variable; raises KeyError, as Airflow does, so that no `default` filter hides a missing one."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self.get(name)
-
-    def outside_values(self) -> tuple[Any, ...]:
-        """Give nothing: the view itself prints nothing of its Variables."""
-        return ()
-
-    def __repr__(self) -> str:
-        """Return what it is."""
-        return f"<Variables as {self._kind}>"
-
-
-def variables_view(frame: Frame) -> SimpleNamespace:
-    """Return `var`."""
-    as_json = VariablesView(frame, "json", lambda text: json.loads(text) if isinstance(text, str) else text)
-    as_text = VariablesView(frame, "value", lambda text: text if isinstance(text, str) else json.dumps(text))
-    return SimpleNamespace(value=as_text, json=as_json)
-
-
-class ConnectionsView:
-    """Connections by attribute, by `get` with a default: `conn`."""
-
-    def __init__(self, frame: Frame) -> None:
-        """Show the Connections of `frame`."""
-        self._frame = frame
-
-    def get(self, name: str, default: Any = _ABSENT) -> Any:
-        """Return a Connection, else `default`; raises KeyError without one."""
-        try:
-            given = self._frame.connections[name]
-        except KeyError:
-            if default is not _ABSENT:
-                return default
-            raise KeyError(f"Connection {name} does not exist; set AIRFLOW_CONN_{name.upper()}") from None
-        return ConnectionView(self._frame, Connection.read(str(name), given))
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a Connection; raises KeyError."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self.get(name)
-
-    def outside_values(self) -> tuple[Any, ...]:
-        """Give nothing: the view itself prints nothing of its Connections."""
-        return ()
-
-
-class ConnectionView:
-    """One Connection with its values marked."""
-
-    def __init__(self, frame: Frame, connection: Connection) -> None:
-        """Show `connection`."""
-        self._frame, self._connection = frame, connection
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a field, or what a method returns, marked."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        origin = f"conn.{self._connection.conn_id}.{name}"
-        value = getattr(self._connection, name)
-        return (lambda: self._frame.outside(value(), origin)) if callable(value) else self._frame.outside(value, origin)
-
-    def outside_values(self) -> tuple[Any, ...]:
-        """Give nothing: the view itself prints only the id."""
-        return ()
-
-    def __str__(self) -> str:
-        """Return the id."""
-        return self._connection.conn_id
-
-    __repr__ = __str__
-
-
-class ConfView:
-    """Airflow's settings as far as DAG files ask for them: `conf.get(section, key)`, from AIRFLOW__SECTION__KEY or a default of Airflow's."""
-
-    _DEFAULTS = {  # noqa: RUF012 (never changed)
-        ("core", "dags_folder"): "dags", ("core", "executor"): "LocalExecutor", ("core", "default_timezone"): "utc",
-        ("core", "parallelism"): "32", ("core", "load_examples"): "False", ("webserver", "base_url"): "http://localhost:8080",
-        ("email", "email_backend"): "airflow.utils.email.send_email_smtp", ("smtp", "smtp_host"): "localhost", ("smtp", "smtp_port"): "25",
-        ("smtp", "smtp_mail_from"): "airflow@example.com", ("logging", "base_log_folder"): "logs", ("kubernetes", "namespace"): "default",
-    }  # fmt: skip
-
-    def get(self, section: str, key: str, fallback: Any = _ABSENT, **_: Any) -> Any:
-        """Return a setting as text; raises KeyError for one that is neither given nor known, without a `fallback`."""
-        value = settings.given(f"_{section.upper()}__{key.upper()}")
-        if value is None:
-            value = self._DEFAULTS.get((section.lower(), key.lower()))
-        if value is None and fallback is _ABSENT:
-            raise KeyError(f"section/key [{section}/{key}] is not set; set AIRFLOW__{section.upper()}__{key.upper()}")
-        return fallback if value is None else value
-
-    def getint(self, section: str, key: str, **options: Any) -> int:
-        """Return a setting as a whole number."""
-        return int(self.get(section, key, **options))
-
-    def getfloat(self, section: str, key: str, **options: Any) -> float:
-        """Return a setting as a number."""
-        return float(self.get(section, key, **options))
-
-    def getboolean(self, section: str, key: str, **options: Any) -> bool:
-        """Return a setting as true or false."""
-        return str(self.get(section, key, **options)).strip().lower() in {"true", "t", "1", "yes", "on"}
-
-    def has_option(self, section: str, key: str) -> bool:
-        """Tell whether a setting is given or known."""
-        return self.get(section, key, fallback=None) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the known sections."""
-        return iter(dict.fromkeys(section for section, _ in self._DEFAULTS))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rqflow import settings
 from rqflow.dag.airflow.exceptions import AirflowConfigException
-from rqflow.dag.views import ConfView
+from rqflow.dag.outside_views import ConfView
 
 
 class Conf(ConfView):

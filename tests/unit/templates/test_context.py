@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from rqflow.dag import context
-from rqflow.dag.context import PreviousRun
+from rqflow.dag.context import Frame, PreviousRun
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.dag.template import Renderer
-from rqflow.dag.views import Frame
 from rqflow.dag.xcom_view import XComs, to_text
 from rqflow.exceptions import TemplateError
 from tests.unit.builders import a_run, a_task, a_version

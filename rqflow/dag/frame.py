@@ -1,0 +1,66 @@
+"""What the variables of one try are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rqflow.dag.moments import moment
+from rqflow.dag.outside import connections, variables
+from rqflow.dag.run import RunInfo
+from rqflow.dag.taint import taint
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.xcom_view import XComs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousRun:
+    """The last run of the same DAG before this one that ended in success."""
+
+    logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Everything that the variables of one try are made from."""
+
+    version: Version
+    task: TaskSpec
+    run: RunInfo
+    try_number: int = 1
+    xcoms: XComs = field(default_factory=XComs)
+    previous: PreviousRun | None = None
+    variables: Mapping[str, Any] = field(default_factory=variables)
+    connections: Mapping[str, Any] = field(default_factory=connections)
+    #: Whether values from outside are marked: for rendering, not for callables.
+    marked: bool = True
+    #: The real objects, where the DAG's source is loaded.
+    dag: Any = None
+    operator: Any = None
+    hostname: str = ""
+    test_mode: bool = False
+    started_at: datetime | None = None
+
+    def outside(self, value: Any, origin: str) -> Any:
+        """Return a value from outside, marked when that is wished."""
+        return taint(value, origin) if self.marked else value
+
+    def date(self, value: datetime | str | None) -> datetime | None:
+        """Return a date as authors of this generation see dates."""
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return None if at is None else moment(at, self.version.generation)
+
+
+def params(frame: Frame) -> dict[str, Any]:
+    """Return the params: the DAG's, the task's, what was given at the trigger, and (from Airflow 2 on) conf, the later over the earlier."""
+    known = {**frame.version.params, **frame.task.params}
+    given = {name: value for name, value in frame.run.params.items() if name not in frame.version.params or frame.version.params[name] != value}
+    if frame.version.generation != "1":
+        given.update(frame.run.conf)
+    return {**known, **{name: frame.outside(value, f"params.{name}") for name, value in given.items()}}

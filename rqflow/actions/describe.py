@@ -76,11 +76,11 @@ def task_fields(version: Version, task: TaskSpec) -> dict[str, Any]:
     }
 
 
-def environment(version: Version, task: TaskSpec, run: RunInfo | None) -> dict[str, str]:
-    """Return the variables that the task itself sets, rendered when its run is known."""
-    fields = dict(task.fields) if run is None else rendered(version, task, run)
-    own = fields.get("env") or {}
-    return {str(name): str(value) for name, value in own.items()}
+def environment(version: Version, task: TaskSpec, run: RunInfo) -> dict[str, str]:
+    """Return the variables that the author gave a task, rendered; raises TemplateError."""
+    own = task.fields.get("env") or {}
+    values = Renderer(version).value(own, context.build(version, task, run), task_id=task.task_id, field="env")
+    return {str(name): str(value) for name, value in values.items()}
 
 
 def indented(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from rqflow.dag import timetable
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
-from rqflow.store import dags, runs
+from rqflow.store import dags, events, runs
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 
 logger = logging.getLogger(__name__)
@@ -100,15 +100,18 @@ def _check_run_id(run_id: str) -> None:
         raise UsageError(f"the run id {run_id!r} has control characters in it")
 
 
-def start(broker: Broker, engine: Engine, run: RunInfo, version: Version) -> bool:
-    """Save the version, write the run's row, then the live run; False when the run had been started before.
+def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by: str) -> bool:
+    """Save the version, write the run's row and who started it, then the live run; False when the run had been started before.
 
     Broken off anywhere, it can be called again. Raises Conflict when a run of this id has ended or was started from another version.
     """
 
     def write(connection: Connection) -> bool:
         dags.save_version(connection, version)
-        return runs.create(connection, run)
+        is_new = runs.create(connection, run)
+        if is_new:
+            events.add(connection, "run_started", who=by, dag_id=run.dag_id, run_key=run.key, conf=dict(run.conf), params=dict(run.params))
+        return is_new
 
     if not run_in_transaction(engine, write) and not _is_half_started(broker, engine, run):
         raise Conflict(f"{run.dag_id} has a run {run.run_id} already", hint="Give another --run-id, or another logical date with --at.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from getpass import getuser
 from pathlib import Path
 
 import click
@@ -34,6 +36,14 @@ class App:
         found = self.settings
         logs.setup(self.verbosity)
         return found
+
+
+def who() -> str:
+    """Return the name of the person at the command line, for the record of what was done."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container with a uid that has no name
+        return f"uid {os.getuid()}"
 
 
 #: Hands the App to a command as its first argument.

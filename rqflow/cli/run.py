@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from getpass import getuser
 
 import click
 
 from rqflow.actions import cancel as cancelling
 from rqflow.actions import follow, logs, query
 from rqflow.cli import output, show
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT
 from rqflow.deploy.services import open_services
@@ -100,6 +99,6 @@ def cancel(app: App, names: tuple[str, ...]) -> None:
     with open_services(app.settings) as services:
         for name in names:
             found = query.find_run(services.engine, name)
-            state = cancelling.cancel_run(services.broker, services.engine, found, by=getuser())
+            state = cancelling.cancel_run(services.broker, services.engine, found, by=who())
             said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
             output.note(f"run {found.run_id} of {found.dag_id}: {said}")

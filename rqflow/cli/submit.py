@@ -15,7 +15,7 @@ from rqflow import clock
 from rqflow.actions import submit as action
 from rqflow.actions import trigger
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.following import Follower
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT
@@ -95,7 +95,7 @@ def _register(app: App, services: Services, versions: Sequence[Version], wish: W
     for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
         output.note(action.describe(version, saved))
     for run, version in planned:
-        trigger.start(services.broker, services.engine, run, version)
+        trigger.start(services.broker, services.engine, run, version, by=who())
     running = {run.dag_id for run, _ in planned}
     for version in versions:
         if version.dag_id not in running:

@@ -15,6 +15,7 @@ from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.dag.version import Version
+from rqflow.deploy import local
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import DagNotFound, UsageError
 from rqflow.states import TaskState
@@ -68,8 +69,8 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
         record = query.find_run(services.engine, run_name)
         found = logs.task_of(query.show(services.broker, services.engine, record.run_key), task_id)
         version = query.version_of(services.broker, services.engine, record) if env else None
-    if version is not None:
-        variables = describe.environment(version, version.by_id[task_id], record.info)
+    if version is not None and record.info is not None:
+        variables = local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1))
         printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
         return
     printer.record(plain(found), name="task_id")

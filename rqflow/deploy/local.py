@@ -17,6 +17,7 @@ from typing import cast
 from uuid import uuid4
 
 from rqflow import clock, settings
+from rqflow.actions import describe
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
 from rqflow.dag.run import RunInfo
@@ -27,6 +28,7 @@ from rqflow.exceptions import TaskFailed
 from rqflow.settings import Settings
 from rqflow.states import FAILURE_STATES, RunState, TaskState
 from rqflow.worker.conclude import Machine, conclude, refuse
+from rqflow.worker.environment import of_try
 from rqflow.worker.prepare import OutputsExist, Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended
@@ -112,8 +114,7 @@ class LocalRun:
 
     def one_try(self, task: TaskSpec, try_number: int = 1) -> Result:
         """Run one try of a task; raises KeyboardInterrupt after its processes are gone."""
-        claim = Claim(run_key=self.run.key, index=task.index, task_id=task.task_id, try_number=try_number, execution_id=uuid4().hex,
-                      job_id=task.task_id, queue=task.queue, version=self.version.sha, started_at=0, max_tries=task.retries + 1)
+        claim = _claim(self.run, task, try_number)
         began = clock.monotonic()
         held = Try(claim=claim, folder=self._work_dir.take())
         self._preparer.recall(held)
@@ -208,6 +209,16 @@ def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, ech
     finally:
         shepherd.close()
         work_dir.release()
+
+
+def surroundings(version: Version, task: TaskSpec, run: RunInfo, try_number: int) -> dict[str, str]:
+    """Return the variables that a try gets besides those of its worker; raises TemplateError when its own cannot be rendered."""
+    return describe.environment(version, task, run) | of_try(_claim(run, task, try_number), run)
+
+
+def _claim(run: RunInfo, task: TaskSpec, try_number: int) -> Claim:
+    return Claim(run_key=run.key, index=task.index, task_id=task.task_id, try_number=try_number, execution_id=uuid4().hex, job_id=task.task_id,
+                 queue=task.queue, version=run.version, started_at=0, max_tries=task.retries + 1)
 
 
 def _umask() -> int:

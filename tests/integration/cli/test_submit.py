@@ -278,3 +278,37 @@ def test_a_cold_start_is_quick(fresh: Cli) -> None:
     began = time.monotonic()
     fresh.run("submit", path, "--run", "--follow")
     assert time.monotonic() - began < 8  # 2 s is the aim, on a quiet machine
+
+
+def test_the_environment_of_a_task_is_shown(cli: Cli) -> None:
+    path = cli.write(dag("a: true").replace("bash_command", 'env={"DAY": "{{ ds }}"}, bash_command'))
+    cli.run("submit", path, "--run", "--follow", "--at", "2026-01-02", "--run-id", "env1")
+    shown = {row["name"]: row["value"] for row in cli.json("task", "show", "env1", "a", "--env")}
+    assert (shown["DAY"], shown["RQFLOW_TASK_ID"], shown["RQFLOW_RUN_ID"], shown["RQFLOW_TRY"]) == ("2026-01-02", "a", "env1", "1")
+
+
+def test_a_task_is_shown_with_its_tries_and_rendered_for_its_run(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: echo {{ ds }}")), "--run", "--follow", "--at", "2026-01-03", "--run-id", "show1")
+    assert [(one["try_number"], one["exit_code"]) for one in cli.json("task", "show", "show1", "a")["tries"]] == [(1, 0)]
+    assert cli.json("task", "render", "show1", "a") == [{"field": "bash_command", "value": "echo 2026-01-03"}]
+    assert [row["state"] for row in cli.json("task", "list", "show1")] == ["success"]
+    assert cli.run("run", "show", "d@2026-01-03", "-o", "name")[0] == "show1\n"
+
+
+def test_a_dag_file_is_shown_without_any_service(fresh: Cli) -> None:
+    path = fresh.write(dag("a: echo {{ ds }}", "b: true", schedule="@daily", default_args={"retries": 2}))
+    shown = fresh.json("dag", "show", path, "--at", "2026-01-02")
+    one, = shown["dags"]
+    assert (one["schedule"], one["timezone"], one["default_args"], one["edges"]) == ("@daily", "UTC", {"retries": 2}, [["a", "b"]])
+    assert (one["tasks"][0]["fields"], one["tasks"][0]["rendered"]) == ({"bash_command": "echo {{ ds }}"}, {"bash_command": "echo 2026-01-02"})
+    assert (shown["errors"], shown["warnings"]) == ([], [])
+    assert list(fresh.home.iterdir()) == []
+
+
+def test_a_dag_and_a_task_are_tried_out_without_any_service(fresh: Cli) -> None:
+    path = fresh.write(dag("a: echo one", "b: exit 3"))
+    assert [row["state"] for row in fresh.json("dag", "test", path, code=1)] == ["success", "failed"]
+    assert fresh.run("task", "test", path, "a")[0].splitlines()[0] == "one"
+    fresh.run("task", "test", path, "b", code=1)
+    fresh.run("task", "test", path, "b", "--exit-code", code=3)
+    assert list(fresh.home.iterdir()) == []

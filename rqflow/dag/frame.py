@@ -57,9 +57,16 @@ class Frame:
         return None if at is None else moment(at, self.version.generation)
 
 
+def copied(value: Any) -> Any:
+    """Return JSON-like `value` with containers of its own, so that a template which changes it (`{% do %}`) does not change the version."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def params(frame: Frame) -> dict[str, Any]:
     """Return the params: the DAG's, the task's, what was given at the trigger, and (from Airflow 2 on) conf, the later over the earlier."""
-    known = {**frame.version.params, **frame.task.params}
+    known = copied({**frame.version.params, **frame.task.params})
     given = {name: value for name, value in frame.run.params.items() if name not in frame.version.params or frame.version.params[name] != value}
     if frame.version.generation != "1":
         given.update(frame.run.conf)

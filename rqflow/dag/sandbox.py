@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
-from jinja2 import StrictUndefined, Undefined, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
 from jinja2.ext import do
 from jinja2.loaders import BaseLoader
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
@@ -79,6 +79,10 @@ class _Adapt(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _call("join_values", node.nodes, node.lineno)
+
+    def visit_ScopedEvalContextModifier(self, node: nodes.ScopedEvalContextModifier) -> nodes.Node:  # noqa: N802
+        """Refuse `{% autoescape %}`: it makes text of another kind, which loses its marks."""
+        raise TemplateSyntaxError("autoescape cannot be used in the templates of tasks; use the filter e", node.lineno)
 
 
 def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
@@ -194,9 +198,9 @@ class NativeEnvironment(TaskEnvironment):
 
 def _hands_on(called: Any, bound: Any) -> bool:
     """Tell whether a call returns elements as they are, each with its own mark: containers, loops, classes, our views, template macros."""
-    if isinstance(called, type | Macro) or isinstance(bound, dict | list | tuple | set | LoopContext | TaskEnvironment):
+    if isinstance(called, type | Macro | LoopContext | BlockReference):
         return True
-    return hasattr(type(bound), "outside_values")
+    return isinstance(bound, dict | list | tuple | set | LoopContext | TaskEnvironment) or hasattr(type(bound), "outside_values")
 
 
 def _limited(result: T) -> T:

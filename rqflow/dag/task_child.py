@@ -26,7 +26,6 @@ from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import Renderer
 from rqflow.dag.version import Version
 from rqflow.dag.xcom_view import RETURN_VALUE, XComs
-from rqflow.dag.xcomarg import resolved
 
 
 def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
@@ -60,7 +59,6 @@ def _render(operator: BaseOperator, frame: Frame, renderer: Renderer) -> None:
     for name in operator.template_names():
         value = getattr(operator, name, None)
         if value is not None:
-            value = resolved(value, marked)
             setattr(operator, name, renderer.value(value, marked, task_id=operator.task_id, field=name, endings=endings))
 
 

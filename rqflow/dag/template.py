@@ -18,6 +18,7 @@ from rqflow.dag import shell, taint, template_files
 from rqflow.dag.problems import nearest
 from rqflow.dag.sandbox import MAX_TEXT, NativeEnvironment, TaskEnvironment, TooMuch
 from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.xcomarg import XComArg
 from rqflow.exceptions import TemplateError
 
 LIMIT = timedelta(seconds=1)
@@ -73,7 +74,12 @@ class Renderer:
     def value(
         self, value: Any, context: Mapping[str, Any], *, task_id: str = "", field: str = "", endings: Sequence[str] | None = None
     ) -> Any:
-        """Return one template, or a list, tuple or mapping of them, rendered; other values as they are."""
+        """Return one template, or a list, tuple or mapping of them, rendered; other values as they are.
+
+        The output of another task is what that task left, never a template.
+        """
+        if isinstance(value, XComArg):
+            return taint.plain(value.resolve(context))
         if isinstance(value, str):
             ends = template_files.ENDINGS.get(field, ()) if endings is None else endings
             text = self._file(value, task_id, field) if ends and template_files.is_file_name(value, ends) else value

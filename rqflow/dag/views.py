@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from rqflow.dag.frame import Frame
+from rqflow.dag.frame import Frame, copied
 from rqflow.dag.outside_views import ConfView
 from rqflow.dag.run import MANUAL
 from rqflow.dag.taint import join
@@ -66,7 +66,7 @@ class DagView:
         self.timezone = version.timezone
         self.start_date, self.end_date = frame.date(version.start_date), frame.date(version.end_date)
         self.catchup, self.max_active_runs, self.max_active_tasks = version.catchup, version.max_active_runs, version.max_active_tasks
-        self.params, self.default_args = version.params, version.default_args
+        self.params, self.default_args = copied(version.params), copied(version.default_args)
         self.fileloc = self.filepath = self.full_filepath = version.file
         self.folder = version.file.rpartition("/")[0] or "."
         self.task_ids = [task.task_id for task in version.tasks]
@@ -107,7 +107,7 @@ class TaskView:
         self.execution_timeout = None if spec.execution_timeout is None else timedelta(seconds=spec.execution_timeout)
         self.trigger_rule, self.priority_weight, self.weight_rule = spec.trigger_rule, spec.weight, "absolute"
         self.depends_on_past, self.wait_for_downstream = spec.depends_on_past, spec.wait_for_downstream
-        self.email, self.params, self.doc_md = list(spec.email), spec.params, spec.doc
+        self.email, self.params, self.doc_md = list(spec.email), copied(spec.params), spec.doc
         self.start_date, self.end_date = frame.date(spec.start_date), frame.date(spec.end_date)
         names = [task.task_id for task in frame.version.tasks]
         self.upstream_task_ids = {names[index] for index in spec.upstream}
@@ -132,7 +132,7 @@ class TaskView:
         """Return an argument of the operator, as written."""
         if name.startswith("_") or name not in self._spec.fields:
             raise AttributeError(f"task {self.task_id!r} has no {name}")
-        return self._spec.fields[name]
+        return copied(self._spec.fields[name])
 
     def __str__(self) -> str:
         """Return it as Airflow prints a task."""

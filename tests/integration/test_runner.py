@@ -97,6 +97,8 @@ def run(spec: Path, **environ: str) -> Done:
         ("def f(ti):\n    return [ti.xcom_pull(task_ids='up'), ti.xcom_pull('up', key='k'), ti.xcom_pull(['up', 'no'])]\ntask(f)", [[1], "v", [[1], None]]),
         ("def f(x):\n    return x\ntask(f, op_kwargs={'x': '{{ ti.xcom_pull(\"up\")[0] }}'})", "1"),
         ("up = PythonOperator(task_id='up', python_callable=print, dag=dag)\ndef f(x):\n    return x\ntask(f, op_args=[up.output])", [1]),
+        ("def f(x, y):\n    return [x, y]\nup = PythonOperator(task_id='up', python_callable=print, dag=dag)\n"
+         "task(f, op_args=[up.output['t']], op_kwargs={'y': {'z': up.output['t']}})", ["{{ ds }}", {"z": "{{ ds }}"}]),
         ("def f(logical_date):\n    return logical_date.add(days=1).to_date_string()\ntask(f)", "2024-01-02"),
         ("def f(run_id):\n    return type(run_id).__name__ + run_id\ntask(f)", "strmanual__$(x)"),
         ("task(lambda ds: ds)", "2024-01-01"),
@@ -113,7 +115,7 @@ def run(spec: Path, **environ: str) -> Done:
 )  # fmt: skip
 def test_callable_gets_what_it_asks_for_and_leaves_what_it_returns(tmp_path: Path, body: str, value: Any) -> None:
     spec = prepared(
-        tmp_path, body, run={"conf": {"x": "$(id)"}, "run_id": "manual__$(x)"}, xcoms={"up": {"return_value": [1], "k": "v"}},
+        tmp_path, body, run={"conf": {"x": "$(id)"}, "run_id": "manual__$(x)"}, xcoms={"up": {"return_value": [1], "k": "v", "t": "{{ ds }}"}},
         variables={"v": "stored"}, connections={"c": "mysql://db.lab"},
     )  # fmt: skip
     done = run(spec)

@@ -20,7 +20,16 @@ from rqflow.exceptions import TemplateError
 from tests.unit.builders import a_run, a_task, a_version
 
 EVIL = "$(touch x); '\""
-CONF = {"x": EVIL, "ok": "abc-1.5", "list": [EVIL, "fine"], "keys": {EVIL: 1}, "n": 3, "json": '{"a": "b;c"}', "encoded": "%24%28touch%20x%29"}
+CONF: dict[str, Any] = {
+    "x": EVIL,
+    "ok": "abc-1.5",
+    "list": [EVIL, "fine"],
+    "keys": {EVIL: 1},
+    "n": 3,
+    "json": '{"a": "b;c"}',
+    "encoded": "%24%28touch%20x%29",
+    "tree": [{"n": "a", "sub": [{"n": EVIL, "sub": []}]}],
+}
 OWN_FILTERS = {
     "unquote": unquote,
     "b64": lambda text: base64.b64encode(text.encode()).decode(),
@@ -118,6 +127,8 @@ def render(template: str, *, field: str = "bash_command", unsafe: bool = False, 
         "{{ [hold(dag_run.conf.x)] }}",
         "{{ namespace(a=dag_run.conf.x) }}",
         "{{ namespace(a=dag_run.conf.x).a }}",
+        "{% for k in dict(**dag_run.conf['keys']) %}{{ k }}{% endfor %}",
+        "{% for t in dag_run.conf.tree recursive %}{{ t.n }}{{ loop(t.sub) }}{% endfor %}",
         "{% set y = dag_run.conf.x %}{{ y }}",
         "{% set y %}echo {{ dag_run.conf.x }}{% endset %}{{ y }}",
         "{% set y | upper %}{{ dag_run.conf.x }}{% endset %}{{ y | lower }}",
@@ -201,6 +212,7 @@ def test_value_from_outside_is_refused_in_a_bash_command(template: str) -> None:
         ("{{ dag_run.conf.x | length }}", str(len(EVIL))),
         ("{{ dag_run.conf.x | b64 }}", base64.b64encode(EVIL.encode()).decode()),
         ("{{ dag_run.conf.x | replace(EVIL, 'x') if 0 else 'a;b' }}", "a;b"),
+        ("{% for t in dag_run.conf.tree recursive %}{{ '; ' }}{{ loop(t.sub) }}{% endfor %}", "; ; "),
         ("{{ 'yes; no' if dag_run.conf.x else '' }}", "yes; no"),
         ("{{ dag_run.conf.get('nothing', 'a;b') }}", "a;b"),
         ("{{ var.value.get('nothing', 'a;b') }}", "a;b"),

@@ -179,6 +179,18 @@ def test_native_dags_get_values_in_place_of_text(template: str, expected: Any) -
     assert type(value) is type(expected)
 
 
+def test_a_template_cannot_change_the_version() -> None:
+    version = a_version(specs=[a_task(params={"t": [1]}, fields={"env": {"A": [1]}})], params={"l": [1]}, default_args={"d": [1]})
+    change = "{% do params.l.append(2) %}{% do params.t.append(2) %}{% do dag.default_args.d.append(2) %}{% do task.env.A.append(2) %}"
+    before = version._plain()
+    assert render(change + "{{ params.l }}", version=version) == "[1, 2]"
+    assert version._plain() == before
+
+
+def test_autoescape_is_refused() -> None:
+    assert "autoescape cannot be used" in failure("{% autoescape true %}{{ run_id }}{% endautoescape %}")
+
+
 def test_own_functions_and_filters_are_used() -> None:
     version = a_version()
     renderer = Renderer(version, functions={"greet": lambda name: f"hi {name}", "ds": "hidden", "X": 1}, filters={"twice": lambda text: text * 2})

@@ -67,4 +67,6 @@ def __getattr__(name: str) -> Any:
     """Return a name of the facade."""
     if name not in _MODULES:
         raise AttributeError(f"module 'rqflow' has no attribute {name!r}")
+    if name == "DAG":
+        import_module("rqflow.dag.script").validate_at_exit()
     return getattr(import_module(f"rqflow.{_MODULES[name]}"), name)

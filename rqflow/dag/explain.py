@@ -28,6 +28,10 @@ _PYTHON_2 = re.compile(
 )
 _LIBRARIES = (f"{Path(__file__).parents[1]}/", *(f"{folder}/" for name, folder in sysconfig.get_paths().items() if "lib" in name))
 _INSTALLED = re.compile(r"/(site|dist)-packages/|/\.(venv|tox|git)/|/__pycache__/")
+_HINTS = {
+    MemoryError: ": loading the file takes more memory than core.load_memory allows",
+    RecursionError: "; look for a function that calls itself for ever",
+}
 _LOCATED = re.compile(r"(?P<file>[^\n]+?):(?P<line>\d+): (?P<message>.*)", re.DOTALL)
 
 
@@ -112,24 +116,30 @@ def _syntax(error: SyntaxError) -> str:
 
 def _message(error: BaseException, frame: FrameType | None, line: int) -> str:
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, NameError):
-        return said + _suggestion(error, frame)
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        top = error.name.split(".")[0]
-        return f"no module named {error.name!r}; if it is a package, install it: pip install {_PACKAGES.get(top, top)}"
-    if isinstance(error, SystemExit):
-        return f"the file ends Python while it loads: sys.exit({'' if error.code is None else repr(error.code)})"
-    if isinstance(error, MemoryError):
-        return f"{said}: loading the file takes more memory than core.load_memory allows"
-    if isinstance(error, RecursionError):
-        return f"{said}; look for a function that calls itself for ever"
-    if isinstance(error, KeyError) and " does not exist; " in str(error):
-        return str(error.args[0])
-    if isinstance(error, KeyError) and frame and "environ" in linecache.getline(frame.f_code.co_filename, line):
-        return f"the environment variable {error.args[0]} is not set"
-    if isinstance(error, AttributeError) and error.name in {"partial", "expand", "as_setup", "as_teardown"}:
-        return f"{said}: that is not supported yet"
-    return error.message if isinstance(error, RqflowError) else said
+    match error:
+        case NameError():
+            return said + _suggestion(error, frame)
+        case ModuleNotFoundError(name=str(name)):
+            top = name.split(".")[0]
+            return f"no module named {name!r}; if it is a package, install it: pip install {_PACKAGES.get(top, top)}"
+        case SystemExit(code=code):
+            return f"the file ends Python while it loads: sys.exit({'' if code is None else repr(code)})"
+        case KeyError(args=(key,)):
+            return _missing_key(key, said, frame, line)
+        case AttributeError(name="partial" | "expand" | "as_setup" | "as_teardown"):
+            return f"{said}: that is not supported yet"
+        case RqflowError():
+            return error.message
+    return said + next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+
+
+def _missing_key(key: object, said: str, frame: FrameType | None, line: int) -> str:
+    """Return what a KeyError means: our own say it all, and the environment is asked for often."""
+    if " does not exist; " in str(key):
+        return str(key)
+    if frame and "environ" in linecache.getline(frame.f_code.co_filename, line):
+        return f"the environment variable {key} is not set"
+    return said
 
 
 def _suggestion(error: NameError, frame: FrameType | None) -> str:

@@ -101,6 +101,48 @@ def test_printed_output_is_a_warning_and_disturbs_nothing(tmp_path: Path, statem
     assert any("the file prints while it loads: hello" in str(warning) for warning in loaded.warnings) or "close()" in statement
 
 
+def test_data_files_that_loading_opened_travel(tmp_path: Path) -> None:
+    write(tmp_path, "{}", "config/samples.json")
+    write(tmp_path, "secret", ".env")
+    write(tmp_path, "x" * 2_000_000, "large.txt")
+    text = "import json, os, pathlib\nhere = pathlib.Path(__file__).parent\njson.load(open(here / 'config/samples.json'))\n"
+    text += "(here / '.env').read_text()\n(here / 'large.txt').read_text()\nopen(here / 'new.txt', 'w').write('x')\nopen('/etc/hostname').read()\n"
+    loaded = load(write(tmp_path, text + GOOD))
+    assert set(loaded.versions[0].sources) == {"d.py", "config/samples.json"}
+    assert "the file opens large.txt, which is too large to travel to workers" in str(loaded.warnings[0])
+
+
+def test_files_named_by_tasks_travel(tmp_path: Path) -> None:
+    write(tmp_path, "a", "data/a.txt")
+    write(tmp_path, "b", "data/sub/b.txt")
+    write(tmp_path, b"\xff\0", "raw.bin")
+    text = GOOD + "    BashOperator(task_id='b', bash_command='true', files=['data', 'raw.bin'])\n"
+    sources = load(write(tmp_path, text)).versions[0].sources
+    assert set(sources) == {"d.py", "data/a.txt", "data/sub/b.txt", "raw.bin"}
+    assert sources["raw.bin"] == {"base64": "/wA="}
+
+
+def test_too_many_bytes_do_not_travel(tmp_path: Path) -> None:
+    write(tmp_path, "x" * 10_000_001, "large.txt")
+    (problem,) = problems(write(tmp_path, GOOD + "    BashOperator(task_id='b', bash_command='true', files=['large.txt'])\n"))
+    assert "take 10.0 MB, more than 10 MB; the largest is large.txt" in problem
+
+
+def test_module_from_elsewhere_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, "X = 1\n", "shared/stray.py")
+    text = f"import sys\nsys.path.append({str(tmp_path / 'shared')!r})\nimport stray\n"
+    (warning,) = load(write(tmp_path / "dags", text + GOOD)).warnings
+    assert "module stray comes from" in str(warning)
+    assert "it does not travel to workers" in str(warning)
+    assert load(write(tmp_path, text + GOOD), root=tmp_path).warnings == ()
+
+
+def test_running_a_file_as_a_script_validates_it(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + "    BashOperator(task_id='b', bash_command='{{ dss }}')\n")
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert "d.py:4: task b: bash_command: line 1: unknown variable 'dss'; did you mean ds?" in done.stdout + done.stderr
+
+
 def test_much_output_does_no_harm(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, "for i in range(300_000):\n    print('{' * 100)\n" + GOOD))
     assert len(loaded.versions) == 1

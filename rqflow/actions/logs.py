@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from rqflow import clock
 from rqflow.actions import query, select
 from rqflow.actions.model import Run, TaskInstance
 from rqflow.broker.broker import Broker
@@ -21,6 +22,8 @@ from rqflow.store.engine import Engine
 _CONTROLS = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 #: Bytes in which the last line of a log is looked for.
 TAIL = 4096
+#: Seconds that the archive is waited for, and after the end of a try for how long that makes sense.
+ARCHIVE_PATIENCE, JUST_NOW = 3.0, 60.0
 
 
 def reader(settings: Settings) -> LogReader:
@@ -52,9 +55,12 @@ def task_of(run: Run, task_id: str) -> TaskInstance:
 def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: int = 0) -> Iterator[bytes]:
     """Yield the bytes of a log as they are, from `start` on, a negative one counting from the end.
 
-    Raises NotFound when the archive has none.
+    Waits a moment for the rest of the log of a try that ended just now. Raises NotFound when the archive has none.
     """
     archive, where = reader(settings), path(run, task_id, try_number)
+    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if _ended_just_now(run, task_id, try_number) else 0)
+    while not archive.is_whole(where) and clock.monotonic() < deadline:
+        clock.sleep(0.05)
     size = archive.size(where)
     if not (archive.folder / where).exists():
         raise NotFound(f"there is no log of {task_id}, try {try_number}, in {archive.folder}",
@@ -63,6 +69,12 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
     while at < size and (data := archive.read(where, at)):
         at += len(data)
         yield data
+
+
+def _ended_just_now(run: Run, task_id: str, try_number: int) -> bool:
+    """Tell whether a try ended so recently that its log may still be on its way into the archive."""
+    ends = [each.ended_at for each in task_of(run, task_id).tries if each.try_number == try_number]
+    return any(end and (clock.utcnow() - end).total_seconds() < JUST_NOW for end in ends)
 
 
 def tail(settings: Settings, run: Run, task: TaskInstance, size: int) -> bytes:

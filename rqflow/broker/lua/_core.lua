@@ -5,7 +5,7 @@
 -- halves, because Redis runs the whole script alone.
 --
 -- Run hash fields: info dag run_id version state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created started
---   ended priority last_event.
+--   ended priority seq last_event.
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r}, q member of the ready set,
 --   z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys.
@@ -51,7 +51,7 @@ end
 
 -- ---------------------------------------------------------------- reading
 
-local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total'}
+local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq'}
 
 -- The run of this key, or nil when Redis has it not.
 local function get_run(key)
@@ -64,7 +64,7 @@ local function get_run(key)
     end
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
-      started = v[11], total = tonumber(v[12])}
+      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0')}
     call.runs[key] = run
   end
   return run or nil
@@ -125,7 +125,8 @@ end
 -- ---------------------------------------------------------------- events
 
 local function run_event(run)
-  call.events[#call.events + 1] = {kind = 'run', run = run.key, dag = run.dag, run_id = run.run_id, state = run.state, seq = digits(call.now),
+  run.seq = math.max(run.seq + 1, call.now)
+  call.events[#call.events + 1] = {kind = 'run', run = run.key, dag = run.dag, run_id = run.run_id, state = run.state, seq = digits(run.seq),
     at = digits(call.now), started_at = run.started, ended_at = run.ended}
   run.dirty = true
 end
@@ -299,6 +300,7 @@ local function write_runs(last_event)
     if run and run.dirty then
       redis.call('HSET', K.RUN .. run.key, 'state', run.state, 'left', run.left, 'n', cjson.encode(run.n), 'leaf_failed', run.leaf_failed,
         'leaf_cancelled', run.leaf_cancelled)
+      redis.call('HSET', K.RUN .. run.key, 'seq', digits(run.seq))
       if last_event then redis.call('HSET', K.RUN .. run.key, 'last_event', last_event) end
       if run.started then redis.call('HSET', K.RUN .. run.key, 'started', run.started) end
       if run.ended then redis.call('HSET', K.RUN .. run.key, 'ended', run.ended) end

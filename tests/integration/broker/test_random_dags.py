@@ -134,9 +134,9 @@ class RandomRuns(RuleBasedStateMachine):
         self.holding[worker] = [claim for claim in held if claim.execution_id not in ended] + list(answer.claims)
         self.past += ends
         # Others may act before somebody continues what this turn left over.
-        self.behind = bool(answer.unfinished) and data.draw(st.booleans())
-        if not self.behind:
-            self.control.advance_all(answer.unfinished)
+        self.behind = self.behind or bool(answer.unfinished)
+        if self.behind and data.draw(st.booleans()):
+            self.catch_up()
 
     def draw_end(self, data: st.DataObject, claim: Claim) -> End:
         state = data.draw(st.sampled_from([TaskState.SUCCESS, TaskState.SUCCESS, TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.SKIPPED]))

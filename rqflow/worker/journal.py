@@ -23,9 +23,9 @@ FORMAT = 1
 _REWRITE_SIZE, _EMPTY_SIZE = 4 << 20, 64 << 10
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Started:
-    """A process as the journal remembers it; `started` is CLOCK_BOOTTIME.
+    """A process as the journal remembers it; never changed. `started` is CLOCK_BOOTTIME.
 
     `earliest` and `latest` enclose its start time as /proc/PID/stat has it, in ticks. That file itself is not read: the kernel lets the
     reader wait until the new process has loaded its program.

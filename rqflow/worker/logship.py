@@ -216,6 +216,8 @@ class LogShipper:
                 self._waiting.pop(parcel.id, None)
                 if parcel.size is not None and offset >= Plan(parcel.size, self._half).length:
                     self._settle(parcel)
+        if unsure and self._archived:
+            self._notify()
 
     def _ask(self) -> None:
         """Learn how far the archive is."""
@@ -231,6 +233,8 @@ class LogShipper:
                 parcel.acked = offset
             if parcel.over and parcel.acked >= parcel.sent:
                 self._settle(parcel)
+        if self._archived:
+            self._notify()
         # An archive that is away is not asked all the time.
         self._ask_every = _ASK if moved or not asked else min(self._ask_every * 1.5, _ASK_LONGEST)
         self._ask_at = clock.monotonic() + self._ask_every
@@ -240,7 +244,6 @@ class LogShipper:
         self._open.pop(parcel.id, None)
         self._waiting.pop(parcel.id, None)
         self._archived.append(parcel.id)
-        self._notify()
 
 
 class Plan:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 KEEP, DRAIN, KILL = "keep", "drain", "kill"
 #: The longest sleep of the loop, how often a suspended worker looks whether it may go on, and how long it is patient when it ends.
 _LONGEST_SLEEP, _SUSPENDED, _PATIENCE = 60.0, 1.0, 5.0
+#: Seconds after which RQ's record may change between busy and idle again.
+_SHOW_AGAIN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +86,6 @@ class Wake:
         except BlockingIOError:
             return
 
-    def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self._descriptor)
-
 
 class Loop:
     """The loop and what it knows from one turn to the next."""
@@ -106,6 +104,8 @@ class Loop:
         #: There may be work on the queues.
         self._hungry = True
         self._suspended = False
+        #: What RQ's record says: whether tasks run, and when that may be said anew.
+        self._shown_busy, self._show_at = False, 0.0
         self._stop_level = 0
         self._stopping_since = 0.0
         self._beat_at = 0.0
@@ -161,6 +161,8 @@ class Loop:
             due.append(self._busy_at + self._options.idle_exit - now)
         if self._stop_level:
             due.append(_PATIENCE)
+        if self._shown_busy != bool(len(self._tasks.slots)):
+            due.append(max(self._show_at - now, self._link.left()))
         return min(due)
 
     def _has_to_speak(self) -> bool:
@@ -188,6 +190,8 @@ class Loop:
                 self._beat()
             if self._has_to_speak():
                 self._turn()
+            if self._shown_busy != bool(len(self._tasks.slots)) and clock.monotonic() >= self._show_at:
+                self._record()
             self._link.reset()
         except (redis.exceptions.RedisError, BrokerError) as error:
             wait = self._link.next()
@@ -220,13 +224,19 @@ class Loop:
         for name in beat.unknown:
             context = logs.context("execution_unknown", execution_id=name)
             logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as evidence", name, extra=context)
-        suspended = self._registration.record(len(self._tasks.slots))
+        self._record()
+        self._hungry = True
+
+    def _record(self) -> None:
+        """Bring RQ's record up to date; learn whether workers are suspended."""
+        running = len(self._tasks.slots)
+        suspended = self._registration.record(running)
+        self._shown_busy, self._show_at = running > 0, clock.monotonic() + _SHOW_AGAIN
         if suspended != self._suspended:
             logger.info("suspended" if suspended else "resumed", extra=logs.context("suspended" if suspended else "resumed"))
         self._suspended = suspended
         if suspended:
             self._beat_at = clock.monotonic() + min(self._heartbeat, _SUSPENDED)
-        self._hungry = True
 
     # -- commands --
 

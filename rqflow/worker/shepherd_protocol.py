@@ -36,9 +36,9 @@ SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal
 TIMEOUT, LEFTOVER = "timeout", "leftover"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Start:
-    """One process to be started."""
+    """One process to be started. Never changed; not frozen only because that takes longer to make than to send."""
 
     id: str
     argv: tuple[str, ...]
@@ -71,9 +71,9 @@ class Running:
     memo: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Ended:
-    """One process that has ended, or could not be started (`error` says why; pid is 0)."""
+    """One process that has ended, or could not be started (`error` says why; pid is 0). Never changed."""
 
     id: str
     pid: int = 0

@@ -139,12 +139,12 @@ def _is_as_new(cwd: str) -> bool:
 
 
 def _remove_all_but_the_log(folder: Path) -> None:
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        elif entry.name != LOG:
-            with contextlib.suppress(OSError):
-                Path(entry.path).unlink()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.name != LOG:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def unpack_sources(version: Version, folder: Path) -> None:

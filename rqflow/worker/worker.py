@@ -219,7 +219,7 @@ class Worker(rq_worker.Worker):
         self.hostname, self.pid = socket.gethostname(), os.getpid()
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
-        broker = self._broker()
+        broker = self._broker(alone=True)
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
@@ -247,10 +247,11 @@ class Worker(rq_worker.Worker):
             tasks.close(_LAST_LOGS)
             self._sign_off()
 
-    def _broker(self) -> Broker:
-        """Return a broker for one thread; connections come from the pool, one for each thread that is in need of one."""
+    def _broker(self, *, alone: bool = False) -> Broker:
+        """Return a broker for one thread. Connections come from the pool at each call; `alone` keeps one, which halves redis-py's share."""
         assert self._settings is not None
-        return Broker(redis.Redis(connection_pool=self.connection.connection_pool), self._settings, caller=self.name)
+        connection = redis.Redis(connection_pool=self.connection.connection_pool, single_connection_client=alone)
+        return Broker(connection, self._settings, caller=self.name)
 
     def _catch_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -352,3 +353,17 @@ def test_worker_that_is_killed_leaves_shepherd_and_task(tmp_path: Path) -> None:
     until(lambda: "over" in log.read_text(), what="the task to end")
     assert is_alive(pid)
     until(lambda: not is_alive(pid), what="the shepherd to end")
+
+
+def test_holds_a_shared_lock_as_long_as_it_lives(herd: Herd) -> None:
+    path = herd.folder / "users"
+    herd.client.hold(path)
+    herd.run("true")
+    with path.open("ab") as stream:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_UN)
+        os.kill(herd.client.pid, signal.SIGTERM)
+        until(lambda: not is_alive(herd.client.pid), what="the shepherd to end")
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rqflow.dag import context, timetable
+from rqflow.dag import context, loader, timetable
 from rqflow.dag import params as dag_params
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
-from rqflow.dag.template import Renderer
+from rqflow.dag.template import Renderer, is_plain
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.exceptions import TemplateError
+from rqflow.exceptions import DagLoadError, TemplateError
+from rqflow.settings import Settings
 
 
 def run_at(version: Version, moment: datetime, *, params: Mapping[str, Any] | None = None) -> RunInfo:
@@ -25,42 +27,71 @@ def run_at(version: Version, moment: datetime, *, params: Mapping[str, Any] | No
                    data_interval_start=start, data_interval_end=end, params=values)
 
 
-def rendered(version: Version, task: TaskSpec, run: RunInfo, *, unsafe: bool = False) -> dict[str, Any]:
-    """Return {template field: rendered value} of a task; raises TemplateError naming field and line."""
-    values = Renderer(version, unsafe=unsafe).fields(task, context.build(version, task, run))
-    return {name: values[name] for name in task.template_fields if name in values}
+def rendered(version: Version, task: TaskSpec, run: RunInfo, *, unsafe: bool = False, settings: Settings | None = None) -> dict[str, Any]:
+    """Return {template field: rendered value} of a task; raises TemplateError naming field and line.
+
+    With `settings` the macros and filters of the DAG's own are at hand, too.
+    """
+    result = _all_rendered(version, [task], run, Renderer(version, unsafe=unsafe), settings)[task.task_id]
+    if result["error"] is not None:
+        raise TemplateError(result["error"])
+    values: dict[str, Any] = result["rendered"]
+    return values
 
 
-def dag(version: Version, at: datetime | None = None) -> dict[str, Any]:
-    """Return a DAG with its tasks, edges and groups; with `at` the template fields are rendered for that logical date too."""
-    run = None if at is None else run_at(version, at)
-    renderer = Renderer(version)
+def dag(version: Version, at: datetime | None = None, *, settings: Settings | None = None) -> dict[str, Any]:
+    """Return a DAG with its tasks, edges and groups; with `at` the template fields are rendered for that logical date too.
+
+    With `settings` the macros and filters of the DAG's own are at hand for that.
+    """
+    results = {} if at is None else _all_rendered(version, version.tasks, run_at(version, at), Renderer(version), settings)
     return {
         "dag_id": version.dag_id, "version": version.sha, "file": version.file, "generation": version.generation,
         "description": version.description, "owner": version.owner, "tags": list(version.tags), "schedule": version.schedule,
         "timezone": version.timezone, "start_date": version.start_date, "end_date": version.end_date, "catchup": version.catchup,
         "max_active_runs": version.max_active_runs, "max_active_tasks": version.max_active_tasks, "dagrun_timeout": version.dagrun_timeout,
         "params": dict(version.params), "default_args": dict(version.default_args), "groups": dict(version.groups), "doc_md": version.doc_md,
-        "tasks": [_task(version, task, run, renderer) for task in version.tasks],
+        "tasks": [task_fields(version, task) | results.get(task.task_id, {}) for task in version.tasks],
         "edges": [[task.task_id, version.tasks[other].task_id] for task in version.tasks for other in task.downstream],
         "sources": sorted(version.sources),
     }
 
 
-def _task(version: Version, task: TaskSpec, run: RunInfo | None, renderer: Renderer) -> dict[str, Any]:
-    plain = task_fields(version, task)
-    if run is not None:
-        plain |= _rendered_or_error(version, task, run, renderer)
-    return plain
+def _all_rendered(
+    version: Version, tasks: Sequence[TaskSpec], run: RunInfo, renderer: Renderer, settings: Settings | None
+) -> dict[str, dict[str, Any]]:
+    """Return {task_id: {"rendered": template fields or None, "error": why not or None}}."""
+    needing = [task for task in tasks if settings is not None and task.needs_source and _has_templates(task)]
+    results = {task.task_id: _here(version, task, run, renderer) for task in tasks if task not in needing}
+    if needing and settings is not None:
+        results |= _in_child(version, needing, run, settings)
+    return {
+        task.task_id: {
+            "rendered": {name: value for name, value in results[task.task_id].get("values", {}).items() if name in task.template_fields}
+            if "values" in results[task.task_id] else None,
+            "error": results[task.task_id].get("error"),
+        }
+        for task in tasks
+    }  # fmt: skip
 
 
-def _rendered_or_error(version: Version, task: TaskSpec, run: RunInfo, renderer: Renderer) -> dict[str, Any]:
-    """Return the rendered template fields, or why they cannot be rendered here."""
+def _has_templates(task: TaskSpec) -> bool:
+    return not is_plain(json.dumps([task.fields.get(name) for name in task.template_fields]))
+
+
+def _here(version: Version, task: TaskSpec, run: RunInfo, renderer: Renderer) -> dict[str, Any]:
     try:
-        values = renderer.fields(task, context.build(version, task, run))
+        return {"values": renderer.fields(task, context.build(version, task, run))}
     except TemplateError as error:
-        return {"rendered": None, "error": error.message}
-    return {"rendered": {name: values[name] for name in task.template_fields if name in values}, "error": None}
+        return {"error": error.message}
+
+
+def _in_child(version: Version, tasks: Sequence[TaskSpec], run: RunInfo, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Render tasks that may use what only the DAG's source has."""
+    try:
+        return loader.render_source(version, run, settings, [task.task_id for task in tasks])
+    except DagLoadError as error:
+        return {task.task_id: {"error": error.message} for task in tasks}
 
 
 def task_fields(version: Version, task: TaskSpec) -> dict[str, Any]:

@@ -99,10 +99,10 @@ def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
     """Show a submitted DAG, or every DAG of a file without any service: schedule, tasks, edges, groups, template fields."""
     if not is_file(name):
         with open_database(app.settings) as engine:
-            _print(printer, [describe.dag(query.find_version(engine, name), at)])
+            _print(printer, [describe.dag(query.find_version(engine, name), at, settings=app.settings)])
         return
     reports = action.survey([Path(name)], app.settings)
-    shown = [describe.dag(version, at) for report in reports for version in report.versions]
+    shown = [describe.dag(version, at, settings=app.settings) for report in reports for version in report.versions]
     errors = [problem for report in reports for problem in report.errors]
     notes = {"errors": errors + [problem for report in reports for problem in report.unsupported],
              "warnings": [warning for report in reports for warning in report.warnings]}

@@ -114,7 +114,8 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
         if run is None:
             raise UsageError(f"of run {record.run_id} too little is known to render anything")
     run = run or describe.run_at(version, date or clock.utcnow())
-    values = describe.rendered(version, version.tasks[select.one_task(version, task_id)], run, unsafe=app.settings.core.unsafe_templates)
+    task = version.tasks[select.one_task(version, task_id)]
+    values = describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings)
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])
 
 

@@ -15,10 +15,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-from rqflow.dag import loading
-from rqflow.dag.explain import Paths, place_in
+from rqflow.dag import loading, render_child
+from rqflow.dag.explain import Paths, place_in, problems_of
 from rqflow.dag.loading import Result
 from rqflow.dag.problems import Problem
 
@@ -58,11 +58,18 @@ def main() -> None:
     paths = Paths(Path(job["file"]), Path(job["root"]), job["shown"])
     _limit(job["timeout"], job["memory"])
     _watch(job["timeout"], paths, answer)
+    if "render" in job:
+        _write(_rendered(job["render"], paths), answer)
     opened = Opened(paths)
     result = loading.load_here(paths, default_queue=job["default_queue"], opened=_Late(opened))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    faulthandler.cancel_dump_traceback_later()
     _answer(result, answer)
+
+
+def _rendered(job: dict[str, Any], paths: Paths) -> dict[str, Any]:
+    try:
+        return {"rendered": render_child.render(job)}
+    except BaseException as error:  # noqa: BLE001 (an author's file may raise whatever it likes; it must be told)
+        return {"problems": [[p.file, p.line, p.message] for p in problems_of(error, paths)]}
 
 
 class _Late:
@@ -98,12 +105,19 @@ def _watch(timeout: float, paths: Paths, answer: Any) -> None:
     faulthandler.dump_traceback_later(timeout + LATE, exit=True, file=answer)
 
 
-def _answer(result: Result, answer: Any) -> None:
-    """Write the result as one line of JSON, sources only once, and end this process whatever the file has left running."""
+def _answer(result: Result, answer: Any) -> NoReturn:
+    """Write the result of a load, sources only once."""
     sources = {key: source for version in result.versions for key, source in version.sources.items()}
     versions = [{"version": replace(version, sources={}).json, "sources": list(version.sources)} for version in result.versions]
     problems = {name: [[p.file, p.line, p.message] for p in getattr(result, name)] for name in ("problems", "warnings", "unsupported")}
-    json.dump({"sources": sources, "versions": versions, "no_dag": result.no_dag, **problems}, answer)
+    _write({"sources": sources, "versions": versions, "no_dag": result.no_dag, **problems}, answer)
+
+
+def _write(plain: dict[str, Any], answer: Any) -> NoReturn:
+    """Write the answer as one line of JSON, and end this process whatever the file has left running."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    faulthandler.cancel_dump_traceback_later()
+    json.dump(plain, answer)
     answer.write("\n")
     answer.flush()
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -10,21 +11,22 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rqflow import clock
-from rqflow.dag.execution import execute
+from rqflow.dag.execution import load_source
 from rqflow.dag.explain import Paths
-from rqflow.dag.model import DAG, authored, collecting
 from rqflow.dag.problems import Place, Problem
+from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import Settings
 
-__all__ = ["Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source"]
+__all__ = ["Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source", "render_source"]
 
 #: Seconds that the child may overstay its own time limit before it is killed.
 _PATIENCE = 2.0
@@ -76,19 +78,26 @@ def load(path: Path, settings: Settings, *, root: Path | None = None) -> Loaded:
     return _loaded(said, paths, settings)
 
 
-def load_source(version: Version, folder: Path) -> DAG:
-    """Execute the source of `version`, unpacked below `folder`, in this process and return its DAG.
+def render_source(version: Version, run: RunInfo, settings: Settings, task_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return {task_id: {"values": rendered arguments} or {"error": why not}} of tasks that may use macros or filters of the DAG's own.
 
-    Raises whatever the file raises, and DagLoadError when it does not make the DAG any more.
+    The version's source is loaded in a child with the limits of a load. Raises DagLoadError when it does not load any more.
     """
-    root = Path(os.path.realpath(folder))
-    file = root / version.file
-    with collecting() as collected:
-        namespace = execute(file, root)
-        for dag in authored(collected, namespace):
-            if dag.dag_id == version.dag_id:
-                return dag
-    raise DagLoadError([f"{version.file}:1: the file made no DAG {version.dag_id!r} when it was loaded to run a task"])
+    with TemporaryDirectory(prefix="rqflow-") as name:
+        folder = Path(os.path.realpath(name), "sources")
+        for key, source in version.sources.items():
+            file = folder / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(source.encode() if isinstance(source, str) else base64.b64decode(source["base64"]))
+        (folder.parent / "version.json").write_text(version.json, encoding="utf-8")
+        job = {
+            "version": str(folder.parent / "version.json"), "folder": str(folder), "run": run.to_json(), "tasks": list(task_ids),
+            "unsafe": settings.core.unsafe_templates,
+        }  # fmt: skip
+        paths = Paths(folder / version.file, folder, version.file)
+        answer = _answer(_run_child(paths, settings, {"render": job}), paths, settings)
+    rendered: dict[str, dict[str, Any]] = answer["rendered"]
+    return rendered
 
 
 def find_dag_files(folder: Path) -> list[Path]:
@@ -117,13 +126,16 @@ def _may_hold_a_dag(file: Path) -> bool:
     return b"dag" in text and (b"airflow" in text or b"rqflow" in text)
 
 
-def _run_child(paths: Paths, settings: Settings) -> _Said:
-    """Run load_child for the file and collect what it says, within its time; its whole process group is dead afterwards."""
+def _run_child(paths: Paths, settings: Settings, more: Mapping[str, Any] | None = None) -> _Said:
+    """Run load_child for the file and collect what it says, within its time; its whole process group is dead afterwards.
+
+    `more` is what it has to do other than loading the file.
+    """
     timeout = settings.core.load_timeout.total_seconds()
     reader, writer = os.pipe()
     job = {
         "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "timeout": timeout,
-        "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue,
+        "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue, **(more or {}),
     }  # fmt: skip
     command = [sys.executable, "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
     child = subprocess.Popen(
@@ -168,16 +180,21 @@ def _listen(said: _Said, streams: Mapping[int, str], deadline: float) -> None:
                     selector.unregister(key.fd)
 
 
-def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
+def _answer(said: _Said, paths: Paths, settings: Settings) -> Mapping[str, Any]:
     """Return what the child answered; raises DagLoadError with the problems that it, or its end, tells."""
     try:
-        answer = json.loads(said.answer)
+        answer: dict[str, Any] = json.loads(said.answer)
     except ValueError:
         raise DagLoadError([str(_end(said, paths, settings))]) from None
-    found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("problems", "warnings", "unsupported")}
-    if found["problems"]:
-        kind = NoDag if answer["no_dag"] else DagLoadError
-        raise kind([str(problem) for problem in found["problems"]])
+    if problems := answer.get("problems"):
+        kind = NoDag if answer.get("no_dag") else DagLoadError
+        raise kind([str(Problem(*problem)) for problem in problems])
+    return answer
+
+
+def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
+    answer = _answer(said, paths, settings)
+    found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("warnings", "unsupported")}
     versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
     return Loaded(versions=versions, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
 

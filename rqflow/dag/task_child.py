@@ -16,10 +16,11 @@ from types import FrameType
 from typing import Any
 
 from rqflow import clock
-from rqflow.dag import loader, outside
+from rqflow.dag import outside
 from rqflow.dag.airflow.running import current
 from rqflow.dag.airflow.uses import USES
 from rqflow.dag.context import context_of
+from rqflow.dag.execution import load_source
 from rqflow.dag.frame import Frame
 from rqflow.dag.run import RunInfo
 from rqflow.dag.task import BaseOperator
@@ -36,7 +37,7 @@ def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
     """
     version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
     outside.provide(variables=spec.get("variables"), connections=spec.get("connections"))
-    dag = loader.load_source(version, Path(spec["folder"]))
+    dag = load_source(version, Path(spec["folder"]))
     operator = dag.get_task(spec["task_id"])
     USES.strict = True
     frame = Frame(

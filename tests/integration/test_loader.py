@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from rqflow.actions import describe
 from rqflow.dag import loader
 from rqflow.exceptions import DagLoadError
 from tests.unit.loading.files import GOOD, load, problems, settings, write
@@ -141,6 +143,28 @@ def test_running_a_file_as_a_script_validates_it(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD + "    BashOperator(task_id='b', bash_command='{{ dss }}')\n")
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
     assert "d.py:4: task b: bash_command: line 1: unknown variable 'dss'; did you mean ds?" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("generation", ["1", "2"])
+def test_macros_and_filters_of_the_dags_own_render_for_people_too(tmp_path: Path, generation: str) -> None:
+    text = "from airflow import DAG\nfrom airflow.operators.bash" + ("_operator" if generation == "1" else "") + " import BashOperator\n"
+    text += "dag = DAG('d', user_defined_macros={'project': 'genes'}, user_defined_filters={'shout': str.upper})\n"
+    text += "BashOperator(task_id='a', bash_command='x.sh', env={'P': '{{ project }}'}, dag=dag)\n"
+    text += "BashOperator(task_id='b', bash_command='{{ 1 / 0 }}', dag=dag)\n"
+    write(tmp_path, "echo {{ project | shout }} {{ ds }}\n", "x.sh")
+    (version,) = load(write(tmp_path, text)).versions
+    a, b = describe.dag(version, datetime(2024, 1, 5, tzinfo=UTC), settings=settings())["tasks"]
+    assert version.generation == generation
+    assert a["rendered"] == {"bash_command": "echo GENES 2024-01-05", "env": {"P": "genes"}}
+    assert (a["error"], b["rendered"]) == (None, None)
+    assert b["error"] == "task b: bash_command, line 1: ZeroDivisionError: division by zero"
+
+
+def test_source_that_does_not_load_any_more_is_told(tmp_path: Path) -> None:
+    text = "import os\nif 'sources' in __file__:\n    raise ValueError('elsewhere')\n" + GOOD.replace("true", "{{ ds }}")
+    (version,) = load(write(tmp_path, text.replace('DAG("good"', 'DAG("good", user_defined_macros={"x": 1}'))).versions
+    (task,) = describe.dag(version, datetime(2024, 1, 5, tzinfo=UTC), settings=settings())["tasks"]
+    assert task["error"] == "d.py:3: ValueError: elsewhere"
 
 
 def test_much_output_does_no_harm(tmp_path: Path) -> None:

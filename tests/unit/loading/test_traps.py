@@ -225,3 +225,14 @@ def test_19_other_pythons_are_named(tmp_path: Path) -> None:
     if sys.version_info < (3, 12):
         (problem,) = load_apart(write(tmp_path, V1 + "x = f'{'a'}'\n")).problems
         assert "some f-strings need 3.12" in str(problem)
+
+
+def test_variables_connections_and_settings_of_the_environment_are_read_at_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"AIRFLOW_VAR_BUCKET": "b1", "RQFLOW_VAR_CFG": '{"n": [3]}', "AIRFLOW_CONN_DB": "mysql://u:p%40@h:3306/s", "AIRFLOW__CORE__DAGS_FOLDER": "/dags"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    text = "from airflow.configuration import conf\nfrom airflow.hooks.base_hook import BaseHook\nfrom airflow.models import Variable\n"
+    text += "db = BaseHook.get_connection('db')\nwords = [Variable.get('bucket'), str(Variable.get('cfg', deserialize_json=True)['n'][0]),\n"
+    text += "         db.host, db.login, db.password, str(db.port), db.schema, conf.get('core', 'dags_folder'), Variable.get('gone', 'none')]\n"
+    made = version(tmp_path, V1 + text + "dag = DAG('d')\nBashOperator(task_id='a', bash_command=' '.join(words), dag=dag)")
+    assert made.tasks[0].fields["bash_command"] == "b1 3 h u p@ 3306 s /dags none"

@@ -21,6 +21,9 @@ def scheduler(app: App, once: bool, idle_exit: bool) -> None:
     with open_services(app.service_settings(), client_name="rqflow-scheduler", must_answer=False) as services:
         if once:
             hub.scheduler(services).run(burst=True)
-        else:
+            return
+        while True:
             with background.alive(services.state, background.HUB):
                 hub.build(services, idle_exit=idle_exit).run()
+            if not services.broker.live_runs():  # else one was started while this hub was ending
+                return

@@ -91,11 +91,14 @@ def _register(app: App, services: Services, versions: Sequence[Version], wish: W
     """Register the DAGs and start the runs that were asked for; say what happens next with those of which none starts."""
     action.check_pools(services.broker, services.engine, versions)
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
-    started = background.ensure(services, app.file) if planned and services.is_embedded else []
+    wants_processes = bool(planned) and services.is_embedded
+    started = background.ensure(services, app.file) if wants_processes else []
     for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
         output.note(action.describe(version, saved))
     for run, version in planned:
         trigger.start(services.broker, services.engine, run, version, by=who())
+    if wants_processes:  # again, for one that was about to end
+        started = background.ensure(services, app.file, started)
     running = {run.dag_id for run, _ in planned}
     for version in versions:
         if version.dag_id not in running:

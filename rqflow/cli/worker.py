@@ -47,12 +47,19 @@ def worker(ctx: click.Context, /, idle_exit: bool, queues: tuple[str, ...], work
 
 
 def work(settings: Settings, asked: Asked) -> None:
-    """Open the live state, and the history where it is on a server, and work."""
+    """Open the live state, and the history where it is on a server, and work.
+
+    A worker that ends by itself when idle goes on while a run is unfinished: its next try may be due later. It looks once more after
+    it has said that it is gone, so that no run is started between the two.
+    """
     with open_live(settings, client_name="rqflow-worker") as live, recording(live):
-        holds = [live.users] if live.users else []
-        made = Worker.from_settings(live.connection, live.settings, **(asked | Asked(holds=holds)))
-        with background.alive(live.state, background.WORKER):
-            made.work()
+        asked = asked | Asked(holds=[live.users] if live.users else [])
+        while True:
+            made = Worker.from_settings(live.connection, live.settings, **asked)
+            with background.alive(live.state, background.WORKER):
+                made.work()
+            if made.was_told_to_stop or not asked.get("idle_exit") or not live.broker.live_runs():
+                return
 
 
 @worker.command("list")

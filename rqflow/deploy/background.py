@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +79,25 @@ def live_workers(live: Live) -> list[WorkerStatus]:
     return [worker for worker in live.broker.workers() if worker.host != host or psutil.pid_exists(worker.pid)]
 
 
-def ensure(live: Live, config: Path | None) -> list[Started]:
-    """Start a hub and a worker where none lives; return what was started. Meant for the embedded default only."""
-    started = []
-    if not is_alive(live.state, HUB):
-        started.append(_start(live, HUB, config))
-    served = {queue for worker in live_workers(live) for queue in worker.queues}
+def ensure(live: Live, config: Path | None, started: Sequence[Started] = ()) -> list[Started]:
+    """Start a hub and a worker where none lives; return those and the ones of `started` that still run. For the embedded default only.
+
+    Called after a run was started, it leaves none without: one that ends looks for runs after it has said that it is gone.
+    """
+    running = [one for one in started if one.is_running()]
+    coming = {one.name for one in running}
+    if HUB not in coming and not is_alive(live.state, HUB):
+        running.append(_start(live, HUB, config))
+    if WORKER not in coming and not (is_alive(live.state, WORKER) and _is_served(live)):
+        running.append(_start(live, WORKER, config))
+    return running
+
+
+def _is_served(live: Live) -> bool:
+    """Tell whether a worker lives that serves one of the queues of the settings, or one that is just beginning."""
+    workers = live_workers(live)
     wanted = {queue.strip() for queue in live.settings.worker.queues.split(",")}
-    if not served & wanted:
-        started.append(_start(live, WORKER, config))
-    return started
+    return not workers or bool(wanted & {queue for worker in workers for queue in worker.queues})
 
 
 def _start(live: Live, name: str, config: Path | None) -> Started:

@@ -85,6 +85,8 @@ class Worker(rq_worker.Worker):
         self._asked: Asked = {}
         self._loop: Loop | None = None
         self._stops_before_the_loop = 0
+        #: Whether somebody, and not idleness or --burst, ends this worker.
+        self.was_told_to_stop = False
         self._counted = {"successful_job_count": 0, "failed_job_count": 0}
         self._worked = 0.0
         self._options: Options | None = None
@@ -126,6 +128,7 @@ class Worker(rq_worker.Worker):
 
     def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:  # noqa: ARG002 (RQ's signature)
         """Stop as --on-stop says; the second time, kill what runs and stop."""
+        self.was_told_to_stop = True
         if self._loop:
             self._loop.request_stop()
         else:

@@ -312,3 +312,17 @@ def test_a_dag_and_a_task_are_tried_out_without_any_service(fresh: Cli) -> None:
     fresh.run("task", "test", path, "b", code=1)
     fresh.run("task", "test", path, "b", "--exit-code", code=3)
     assert list(fresh.home.iterdir()) == []
+
+
+def test_a_worker_outlives_its_idleness_while_a_retry_is_due_later(fresh: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__SCHEDULER__IDLE_EXIT", "500ms")
+    path = fresh.write(dag("a: exit $((2 - $RQFLOW_TRY))", default_args={"retries": 1, "retry_delay": 3}))
+    assert fresh.json("submit", path, "--run", "--follow")["state"] == "success"
+
+
+def test_runs_that_begin_while_the_background_ends_are_carried_out(fresh: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__SCHEDULER__IDLE_EXIT", "300ms")
+    path = fresh.write(dag("a: true"))
+    for pause in (0.3, 0.4, 0.5, 0.7):
+        fresh.run("submit", path, "--run", "--follow")
+        time.sleep(pause)

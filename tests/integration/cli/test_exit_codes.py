@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from rqflow.deploy import embedded
 from rqflow.store import schema
 from rqflow.store.engine import open_engine, transaction
 from tests.integration.cli.conftest import Rqflow
 from tests.services import redis_server
+from tests.waiting import until
 
 HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\n"
 GOOD = HEAD + 'with DAG("good", schedule=None):\n    BashOperator(task_id="a", bash_command="true")\n'
@@ -186,3 +189,26 @@ def test_a_home_that_cannot_be_made_is_named_with_the_remedy(words: tuple[str, .
     assert result.code == 6
     assert "/proc/rqflow cannot be written" in result.err
     assert "--home DIR" in result.err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KB, mounted for this test; skipped where nobody may mount."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 20, 100])
+def test_a_full_disk_is_said(free: int, small_disk: Path, rqflow: Rqflow, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    (small_disk / "fill").write_bytes(b"x" * ((256 - free) << 10))
+    result = rqflow("--home", small_disk / "home", "submit", tmp_path / "good.py", "--run", "--no-follow")
+    assert result.code in {6, 7}
+    assert "Traceback" not in result.err
+    assert "o space left" in result.err or "disk is full" in result.err
+    for keeper in (small_disk / "home").glob("state/*/redis.keeper"):
+        until(lambda: not embedded._is_locked(keeper), what="the private Redis to end")  # noqa: B023

@@ -190,21 +190,6 @@ def running_task(cli: Cli) -> bool:
     return bool(found) and any(task["state"] == "running" for task in json.loads(found)["tasks"])
 
 
-def test_a_terminal_that_is_killed_does_not_end_the_run(cli: Cli) -> None:
-    """The live table on a real terminal, whose session is then killed whole."""
-    path = cli.write(dag("a: sleep 2; echo done"))
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "rqflow.cli.main", "submit", str(path), "--run"])
-    seen = b""
-    while b"running" not in seen:
-        seen += os.read(terminal, 65536)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(terminal)
-    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
-
-
 def test_a_closed_terminal_ends_the_watching_only(cli: Cli) -> None:
     path = cli.write(dag("a: sleep 2"))
     child, terminal = pty.fork()

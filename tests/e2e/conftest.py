@@ -49,10 +49,20 @@ def mariadb_database(mariadb_url: str) -> Iterator[str]:
     server.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab on a Redis of its own and SQLite, with a hub and one worker of four slots, for all tests that kill nothing."""
+    folder = tmp_path_factory.mktemp("shared")
+    with redis_server(folder, "--appendonly", "yes") as url:
+        made = Lab(folder / "lab", redis_url=url)
+        made.hub()
+        made.worker("-n", "4")
+        yield made
+        made.close()
+
+
 @pytest.fixture
-def lab(new_lab: Callable[..., Lab], lab_redis: str) -> Lab:
-    """A lab on a Redis of its own and SQLite, with a hub and one worker of four slots."""
-    made = new_lab(redis_url=lab_redis)
-    made.hub()
-    made.worker("-n", "4")
-    return made
+def lab(shared_lab: Lab) -> Lab:
+    """The shared lab with an empty folder for the files of this test, in which commands run; its DAG ids are shared, too."""
+    shared_lab.enter_folder()
+    return shared_lab

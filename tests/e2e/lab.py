@@ -9,12 +9,17 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
 
+from rqflow.actions import model, query
+from rqflow.deploy.services import Services, open_services
+from rqflow.settings import load
+from rqflow.store.runs import RunFilter
 from tests import profile
 from tests.waiting import until
 
@@ -30,7 +35,8 @@ class Lab:
     """One RQFLOW_HOME, its servers, and the processes that belong to it."""
 
     def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None) -> None:
-        self.folder = folder
+        self.root = self.folder = folder
+        self._folders = 0
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         self.redis_url = redis_url
@@ -40,6 +46,22 @@ class Lab:
         if database_url:
             self.environ["RQFLOW__DATABASE__URL"] = database_url
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._open = ExitStack()
+        self._services: Services | None = None
+
+    @property
+    def services(self) -> Services:
+        """Redis and database opened in this process, for looking often: a command takes half a second of the processor."""
+        if self._services is None:
+            settings = load(home=self.home, environ=self.environ)
+            self._services = self._open.enter_context(open_services(settings))
+        return self._services
+
+    def enter_folder(self) -> None:
+        """Use a new folder for files and logs from now on."""
+        self._folders += 1
+        self.folder = self.root / f"part{self._folders}"
+        self.folder.mkdir()
 
     # -------------------------------------------------------------- commands
 
@@ -58,7 +80,7 @@ class Lab:
 
     def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None, name: str = "") -> subprocess.Popen[bytes]:
         """Start a command that stays; its output goes to a file in the lab's folder."""
-        log = self.folder / f"{name or arguments[0]}-{len(self.processes)}.log"
+        log = self.root / f"{name or arguments[0]}-{len(self.processes)}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen([*COMMAND, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder,
                                        stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
@@ -73,7 +95,7 @@ class Lab:
         """Start a worker, and wait until RQ lists one more; `work_dir` names one below the lab's folder."""
         before = len(self.workers())
         if work_dir:
-            environ = {**(environ or {}), "RQFLOW__WORKER__WORK_DIR": str(self.folder / work_dir)}
+            environ = {**(environ or {}), "RQFLOW__WORKER__WORK_DIR": str(self.root / work_dir)}
         process = self.start("worker", *arguments, environ=environ)
         until(lambda: len(self.workers()) > before or process.poll() is not None, what="the worker to register")
         assert process.poll() is None, self.logs()
@@ -83,7 +105,7 @@ class Lab:
         """Start RQ's own worker with the JSON serializer."""
         before = len(self.workers())
         command = [sys.executable, "-m", "rq.cli", "worker", "--serializer", "json", "--url", self.redis_url, *queues]
-        with (self.folder / f"stock-{len(self.processes)}.log").open("wb") as stream:
+        with (self.root / f"stock-{len(self.processes)}.log").open("wb") as stream:
             process = subprocess.Popen(command, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         self.processes.append(process)
         until(lambda: len(self.workers()) > before, what="the stock worker to register")
@@ -105,19 +127,30 @@ class Lab:
     def submit(self, file: Path, *arguments: str) -> str:
         """Submit a file with --run and return the run id of its only DAG."""
         self.run("submit", file, "--run", "--no-follow", *arguments)
-        return str(self.json("run", "list", "-L", "1")[0]["run_id"])
+        return self.latest()
+
+    def latest(self) -> str:
+        """Return the id of the run that was made last."""
+        if not self.redis_url:
+            return str(self.json("run", "list", "-L", "1")[0]["run_id"])
+        return query.list_runs(self.services.broker, self.services.engine, RunFilter(), limit=1)[0].run_id
 
     def show(self, run_id: str) -> dict[str, Any]:
-        return dict(self.json("run", "show", run_id))
+        """Return what `run show -o json` says; by the command on the embedded default, whose Redis must see us come and go."""
+        if not self.redis_url:
+            return dict(self.json("run", "show", run_id))
+        found = query.find_run(self.services.engine, run_id)
+        return dict(model.plain(query.show(self.services.broker, self.services.engine, found.run_key)))
 
     def finish(self, run_id: str, *, patience: float = 60) -> dict[str, Any]:
         """Wait for the end of a run and of its recording; returns what `run show` says."""
-        self.run("run", "wait", run_id, "--timeout", f"{patience}s", code=None, timeout=patience + 30)
-        return dict(until(lambda: self._finished(run_id), what=f"run {run_id} to end"))
+        return dict(until(lambda: self._finished(run_id), patience=patience, what=f"run {run_id} to end"))
 
     def _finished(self, run_id: str) -> dict[str, Any] | None:
         found = self.show(run_id)
-        return found if found["state"] in {"success", "failed", "cancelled"} else None
+        ended = found["state"] in {"success", "failed", "cancelled"}
+        recorded = all(each["ended_at"] for task in found["tasks"] for each in task["tries"])
+        return found if ended and recorded else None
 
     def outcome(self, file: Path, *arguments: str) -> dict[str, Any]:
         """Submit, wait, and return what `run show` says."""
@@ -129,21 +162,23 @@ class Lab:
     # -------------------------------------------------------------- ending
 
     def logs(self) -> str:
-        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in sorted(self.root.rglob("*.log"))[:20])
 
     def belongings(self) -> list[psutil.Process]:
-        """Every process that has this lab's home in its environment."""
+        """Every process that has this lab's home in its environment, or its folder in its command (a Redis overwrites its environment)."""
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("RQFLOW_HOME") == str(self.home) or process.environ().get("LAB") == str(self.folder):
-                    found.append(process)
+                ours = process.environ().get("RQFLOW_HOME") == str(self.home) or any(str(self.root) in word for word in process.cmdline())
             except psutil.Error:
                 continue
+            if ours and process.pid != os.getpid():
+                found.append(process)
         return found
 
     def close(self) -> None:
         """End everything that belongs to the lab, by pid."""
+        self._open.close()
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

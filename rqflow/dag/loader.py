@@ -137,7 +137,8 @@ def _run_child(paths: Paths, settings: Settings, more: Mapping[str, Any] | None 
         "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "timeout": timeout,
         "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue, **(more or {}),
     }  # fmt: skip
-    command = [sys.executable, "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
+    # -B: nothing is written beside the files of the person.
+    command = [sys.executable, "-B", "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(writer,), start_new_session=True
     )

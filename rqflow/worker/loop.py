@@ -282,16 +282,21 @@ class Loop:
             self._tasks.stop([held.id for held in self._tasks.slots.running()], Stop.REQUEUED, 0.0 if again else self._grace)
 
     def _is_over(self) -> bool:
+        """Tell whether the loop may end."""
         slots = self._tasks.slots
         told = not slots.has_ends and not self._frontiers
-        if self._stop_level == 1 and self._options.on_stop == KEEP:
-            return told or self._link.failing or clock.monotonic() - self._stopping_since > _PATIENCE
         if self._stop_level:
-            return not len(slots) and (told or self._link.failing)
-        nothing_left = not len(slots) and told and not self._tasks.waits_for_redis
-        if slots.spent or (self._suspended and self._options.burst):
-            return nothing_left
-        if self._options.burst:
-            return nothing_left and not self._hungry
-        idle = clock.monotonic() - self._busy_at
-        return nothing_left and self._options.idle_exit is not None and idle >= self._options.idle_exit
+            # What cannot be told now is in the shepherd's journal.
+            may_leave = told or self._link.failing
+            if self._stop_level == 1 and self._options.on_stop == KEEP:
+                return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
+            return may_leave and not len(slots)
+        if len(slots) or not told or self._tasks.waits_for_redis:
+            return False
+        return slots.spent or self._has_had_enough()
+
+    def _has_had_enough(self) -> bool:
+        """Tell whether a worker without tasks ends, by --burst or idle_exit."""
+        if self._options.burst and (self._suspended or not self._hungry):
+            return True
+        return self._options.idle_exit is not None and clock.monotonic() - self._busy_at >= self._options.idle_exit

@@ -17,8 +17,6 @@ import logging
 import os
 import selectors
 import signal
-import socket
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,19 +27,18 @@ from rqflow.worker import processes
 from rqflow.worker.execution import Execution, spawn
 from rqflow.worker.journal import Journal, Started
 from rqflow.worker.memory import OomCounter
+from rqflow.worker.shepherd_clients import Client, Clients
 from rqflow.worker.shepherd_protocol import (
     JOURNAL,
     LOCK,
     PROTOCOL,
     SOCKET,
     Ended,
-    Lines,
     Running,
     Start,
     encode,
     from_plain,
     line,
-    meeting_place,
     pack,
     to_plain,
 )
@@ -54,16 +51,6 @@ _LONGEST_SLEEP = 60.0
 _FIRST_CLIENT_SECONDS = 5.0
 
 
-class Client:
-    """One connection: what it sent in pieces, and what could not be sent to it yet."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.lines = Lines()
-        self.out = bytearray()
-        self.is_worker = False
-
-
 class Shepherd:
     """The loop. Everything happens in one thread."""
 
@@ -71,7 +58,6 @@ class Shepherd:
         self._linger = linger
         self._idle_since = clock.monotonic() + max(_FIRST_CLIENT_SECONDS - linger, 0.0)
         self._selector = selectors.DefaultSelector()
-        self._clients: dict[int, Client] = {}
         self._executions: dict[str, Execution] = {}
         self._by_pid: dict[int, Execution] = {}
         self._touched: list[Execution] = []
@@ -87,7 +73,7 @@ class Shepherd:
             "hello": self._hello, "environment": self._environment, "hold": self._hold, "start": self._start,
             "kill": self._kill, "accepted": self._accepted, "forget": self._forget,
         }
-        self._listen(folder)
+        self._clients = Clients(folder, self._selector, self._obey)
         self._catch_signals()
         self._adopt()
 
@@ -99,7 +85,7 @@ class Shepherd:
                     key.data(mask)
                 self._reap()
                 self._step()
-                self._flush()
+                self._write_out()
             except Exception:
                 logger.exception("a bug in the shepherd; it goes on for the sake of its tasks")
                 clock.sleep(0.2)
@@ -107,7 +93,7 @@ class Shepherd:
     # -- waiting --
 
     def _is_over(self) -> bool:
-        busy = bool(self._executions) or (bool(self._clients) and not self._stopping)
+        busy = bool(self._executions) or (len(self._clients) > 0 and not self._stopping)
         if busy:
             self._idle_since = clock.monotonic()
         return not busy and (self._stopping or clock.monotonic() - self._idle_since >= self._linger)
@@ -117,7 +103,7 @@ class Shepherd:
             return 0.0
         now = clock.monotonic()
         due = [at for execution in self._executions.values() if (at := execution.next_step()) is not None]
-        if not self._executions and not self._clients:
+        if not self._executions and not len(self._clients):
             due.append(self._idle_since + self._linger)
         return min(max(min(due, default=now + _LONGEST_SLEEP) - now, 0.0), _LONGEST_SLEEP)
 
@@ -171,9 +157,15 @@ class Shepherd:
     def _tell(self, ended: Ended) -> None:
         body = encode(to_plain(ended))
         self._journal.end(ended, body)
-        for client in self._clients.values():
-            if client.is_worker:
-                client.out += line({"op": "ended"}, body)
+        self._clients.tell_workers(line({"op": "ended"}, body))
+
+    def _write_out(self) -> None:
+        """Write the journal first, then send what is to be sent."""
+        try:
+            self._journal.flush()
+        except OSError:
+            logger.exception("the journal cannot be written; its entries are kept in memory")
+        self._clients.flush()
 
     def _adopt(self) -> None:
         """Take over what a shepherd before us started: watch what lives; what has gone is lost, for nobody saw how it ended."""
@@ -198,75 +190,13 @@ class Shepherd:
         execution.leader_ended(status=None)
         self._touched.append(execution)
 
-    # -- clients --
-
-    def _listen(self, folder: Path) -> None:
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        (folder / SOCKET).unlink(missing_ok=True)
-        with meeting_place(folder) as address:
-            server.bind(address)
-        server.listen(16)
-        self._selector.register(server, selectors.EVENT_READ, lambda _: self._welcome(server))
-
-    def _welcome(self, server: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            connection, _ = server.accept()
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            if struct.unpack("3i", credentials)[1] not in {os.getuid(), 0}:
-                connection.close()
-                return
-            connection.setblocking(False)
-            client = Client(connection)
-            self._clients[connection.fileno()] = client
-            self._selector.register(connection, selectors.EVENT_READ, lambda mask: self._serve(client, mask))
-
-    def _serve(self, client: Client, mask: int) -> None:
-        if not mask & selectors.EVENT_READ:
-            return
-        try:
-            data = client.connection.recv(1 << 20)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        if not data:
-            self._dismiss(client)
-            return
-        try:
-            for message in client.lines.feed(data):
-                operation = self._operations.get(message.get("op", ""))
-                if operation:
-                    operation(client, message)
-        except (ValueError, TypeError, KeyError):
-            logger.exception("a client sent what is no message; it is disconnected")
-            self._dismiss(client)
-
-    def _dismiss(self, client: Client) -> None:
-        if self._clients.pop(client.connection.fileno(), None):
-            self._selector.unregister(client.connection)
-            client.connection.close()
-
-    def _flush(self) -> None:
-        """Write the journal, then send what is to be sent; a client that does not read gets the rest when it does."""
-        try:
-            self._journal.flush()
-        except OSError:
-            logger.exception("the journal cannot be written; its entries are kept in memory")
-        for client in list(self._clients.values()):
-            if client.out:
-                try:
-                    del client.out[: client.connection.send(client.out)]
-                except BlockingIOError:
-                    pass
-                except ConnectionError:
-                    self._dismiss(client)
-                    continue
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.out else 0)
-            key = self._selector.get_key(client.connection)
-            if key.events != wanted:
-                self._selector.modify(client.connection, wanted, key.data)
-
     # -- operations --
+
+    def _obey(self, client: Client, message: dict[str, Any]) -> None:
+        """Carry out what a client asks; what an old shepherd does not know is passed over."""
+        operation = self._operations.get(message.get("op", ""))
+        if operation:
+            operation(client, message)
 
     def _hello(self, client: Client, message: dict[str, Any]) -> None:
         client.is_worker = message.get("role") == "worker"

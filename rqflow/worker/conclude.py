@@ -51,7 +51,7 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
         with contextlib.suppress(OSError):
             ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
     held.inhabited = bool(ended.left or ended.survivors)
-    _close_log(held, [*lines, *closing_lines(outcome, ended)])
+    outcome = _close_log(held, outcome, [*lines, *closing_lines(outcome, ended)])
     facts = Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=_ended_ago(ended, machine.boot))
     return end(held.claim, held.task, outcome, ended, facts)
 
@@ -67,7 +67,7 @@ def refuse(held: Try, error: Exception, machine: Machine) -> End:
     else:
         outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {type(error).__name__}: {error}")
     hint = getattr(error, "hint", "")
-    _close_log(held, [outcome.reason, *([hint] if hint else [])])
+    outcome = _close_log(held, outcome, [outcome.reason, *([hint] if hint else [])])
     return end(held.claim, held.task, outcome, Ended(id=held.id), Facts(log_bytes=held.log_bytes, host=machine.host))
 
 
@@ -118,7 +118,8 @@ def _fitting(outcome: Outcome) -> tuple[Outcome, list[str]]:
     return Outcome(state=TaskState.FAILED, reason=lines[0], retry=False), []
 
 
-def _close_log(held: Try, lines: list[str]) -> None:
+def _close_log(held: Try, outcome: Outcome, lines: list[str]) -> Outcome:
+    """Add our lines to the log; return the outcome, whose reason says so when there is no room for them: then other lines are missing too."""
     try:
         held.log_bytes = logfile.add_lines(held.log, lines)
     except OSError as error:
@@ -126,3 +127,6 @@ def _close_log(held: Try, lines: list[str]) -> None:
         logger.warning("the log of %s cannot be completed: %s", held.claim.task_id, error, extra=context)
         with contextlib.suppress(OSError):
             held.log_bytes = Path(held.log).stat().st_size
+        said = f"its log is incomplete: {error.strerror}"
+        return replace(outcome, reason=f"{outcome.reason}; {said}" if outcome.reason else said)
+    return outcome

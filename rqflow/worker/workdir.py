@@ -85,7 +85,8 @@ class WorkDir:
             return self._free.pop()
         self._last += 1
         folder = self.tries / str(self._last)
-        (folder / CWD).mkdir(parents=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+        (folder / CWD).mkdir(mode=0o700)
         return folder
 
     def empty(self, folder: Path, *, only_log: bool) -> bool:

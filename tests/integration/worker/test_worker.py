@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,26 @@ def test_registered_with_rq_as_long_as_it_lives(site: Site) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == 0
     assert site.broker.workers() == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 KB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_full_disk_fails_the_task_with_that_message_and_the_worker_lives(site: Site, small_disk: Path) -> None:
+    run = site.run(a_version({"fills": [], "writes": []}, commands={"fills": "head -c 5000000 /dev/zero", "writes": "head -c 1000000 /dev/zero > f"}))
+    worker = site.start(work_dir=str(small_disk / "work"), slots=1)
+    site.until(run, "failed", "fills")
+    site.until(run, "failed", "writes")
+    assert site.task(run, "fills").reason == "exit code 1; its log is incomplete: No space left on device"
+    (small_disk / "work" / "tries" / "1" / "log").unlink(missing_ok=True)
+    more = site.run(a_version(["more"]), run_id="more")
+    site.until(more, "success", "more")
+    assert worker.poll() is None

@@ -19,7 +19,7 @@ from typing import Any
 from rqflow.worker.shepherd_protocol import Ended, encode, from_plain, line, to_plain
 
 FORMAT = 1
-#: A journal longer than this is written anew with what is still open; an empty one is cut off much earlier.
+#: A journal longer than this, and than twice what was open the last time, is written anew with what is open; an empty one much earlier.
 _REWRITE_SIZE, _EMPTY_SIZE = 4 << 20, 64 << 10
 
 
@@ -55,6 +55,7 @@ class Journal:
         self._accepted: set[str] = set()
         self._path = path
         self._pending: list[bytes] = []
+        self._rewrite_at = _REWRITE_SIZE
         self._descriptor = self._open()
         data = path.read_bytes()
         for text in data.splitlines():
@@ -102,7 +103,7 @@ class Journal:
             raise OSError(f"{self._path}: only a part of the entry could be written")
         self._pending.clear()
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
-        if size > _REWRITE_SIZE or (size > _EMPTY_SIZE and not self.running and not self.ended):
+        if size > self._rewrite_at or (size > _EMPTY_SIZE and not self.running and not self.ended):
             self._rewrite()
 
     def close(self) -> None:
@@ -123,6 +124,7 @@ class Journal:
         fresh.replace(self._path)
         os.close(self._descriptor)
         self._descriptor = self._open()
+        self._rewrite_at = max(_REWRITE_SIZE, 2 * os.fstat(self._descriptor).st_size)
 
     def _replay(self, text: bytes) -> None:
         """Apply one line; a torn or foreign one, which only a crash or another release leaves, is passed over."""

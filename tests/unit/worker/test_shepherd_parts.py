@@ -96,6 +96,19 @@ def test_journal_does_not_grow_without_end(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_journal_with_much_that_is_open_is_not_rewritten_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal")
+    rewrites = []
+    rewrite = journal._rewrite
+    monkeypatch.setattr(journal, "_rewrite", lambda: (rewrites.append(1), rewrite()))
+    for number in range(20_000):
+        ended(journal, f"{number:0200}")
+        if number % 20 == 0:
+            journal.flush()
+    assert 0 < len(rewrites) < 4
+    journal.close()
+
+
 def test_this_process_in_proc() -> None:
     me = processes.read(os.getpid())
     assert me

@@ -51,9 +51,13 @@ class Bell:
         return rang
 
     def stop(self) -> None:
-        """End; the thread may take some seconds to notice, which nobody has to wait for."""
+        """End; the thread notices when its wait is over, or its connection is cut."""
         self._stop.set()
         self._wanted.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait up to `seconds` for the end of the thread."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         backoff = Backoff()
@@ -103,8 +107,12 @@ class Subscription:
         return [self._received.popleft() for _ in range(len(self._received))]
 
     def stop(self) -> None:
-        """End; the thread may take some seconds to notice, which nobody has to wait for."""
+        """End; the thread notices when its wait is over, or its connection is cut."""
         self._stop.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait up to `seconds` for the end of the thread."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         backoff = Backoff()

@@ -85,7 +85,7 @@ class WorkDir:
             return self._free.pop()
         self._last += 1
         folder = self.tries / str(self._last)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, parents=True)
         (folder / CWD).mkdir(mode=0o700)
         return folder
 

@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which logs are sent after the last task, before the worker ends.
 _LAST_LOGS = 5.0
+#: Seconds that a thread is given to notice that its connection was cut.
+_HANG_UP = 5.0
 
 
 class Asked(TypedDict, total=False):
@@ -249,6 +251,17 @@ class Worker(rq_worker.Worker):
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
             self._sign_off()
+            self._hang_up(bell)
+
+    def _hang_up(self, bell: Bell) -> None:
+        """Cut the connections on which threads wait, and see the threads end.
+
+        One that still held a lock of the connection pool when the interpreter ends would keep it from ending.
+        """
+        self.connection.connection_pool.disconnect()
+        for listener in (bell, self._subscription):
+            if listener:
+                listener.join(_HANG_UP)
 
     def _broker(self, *, alone: bool = False) -> Broker:
         """Return a broker for one thread. Connections come from the pool at each call; `alone` keeps one, which halves redis-py's share."""

@@ -17,6 +17,7 @@ import psutil
 import redis
 
 from rqflow.actions import model, query
+from rqflow.broker.events import EventStream
 from rqflow.deploy.services import Services, open_services
 from rqflow.settings import load
 from rqflow.store.runs import RunFilter
@@ -147,10 +148,11 @@ class Lab:
         return dict(until(lambda: self._finished(run_id), patience=patience, what=f"run {run_id} to end"))
 
     def _finished(self, run_id: str) -> dict[str, Any] | None:
-        found = self.show(run_id)
-        ended = found["state"] in {"success", "failed", "cancelled"}
-        recorded = all(each["ended_at"] for task in found["tasks"] for each in task["tries"])
-        return found if ended and recorded else None
+        if self.show(run_id)["state"] not in {"success", "failed", "cancelled"}:
+            return None
+        if self.redis_url and EventStream(self.services.connection).backlog():
+            return None
+        return self.show(run_id)
 
     def outcome(self, file: Path, *arguments: str) -> dict[str, Any]:
         """Submit, wait, and return what `run show` says."""

@@ -66,9 +66,14 @@ class Watcher:
 
     def moment(self, task_id: str, state: str, rq_status: str) -> None:
         until(lambda: states(self.lab.show(self.run_id))[task_id] == state, what=f"{task_id} to be {state}")
-        before = dump(self.connection)
-        info = subprocess.run([sys.executable, "-m", "rq.cli", "info", "--url", self.lab.redis_url, "--raw"], capture_output=True, text=True, check=True)
-        after = dump(self.connection)
+        # Tasks that end meanwhile change keys too: one look at which nothing else happened is enough.
+        for _ in range(10):
+            before = dump(self.connection)
+            command = [sys.executable, "-m", "rq.cli", "info", "--url", self.lab.redis_url, "--raw"]
+            info = subprocess.run(command, capture_output=True, text=True, check=True)
+            after = dump(self.connection)
+            if before == after:
+                break
         record = tasks(self.lab.show(self.run_id))[task_id]
         assert record["state"] == state
         job = Job.fetch(record["job_id"], connection=self.connection, serializer=JSONSerializer)

@@ -6,7 +6,7 @@ import json
 import logging
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.dag import params as dag_params
 from rqflow.dag import timetable
-from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
+from rqflow.dag.run import MANUAL, SCHEDULED, PreviousRun, RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
+from rqflow.states import RunState
 from rqflow.store import dags, events, runs
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 
@@ -115,9 +116,23 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
 
     if not run_in_transaction(engine, write) and not _is_half_started(broker, engine, run):
         raise Conflict(f"{run.dag_id} has a run {run.run_id} already", hint="Give another --run-id, or another logical date with --at.")
-    begun = broker.create_run(run, version)
+    begun = broker.create_run(replace(run, previous=_last_success(engine, run)), version)
     logger.info("run %s of %s started", run.run_id, run.dag_id, extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return begun
+
+
+def _last_success(engine: Engine, run: RunInfo) -> PreviousRun | None:
+    """Return the DAG's last successful run before `run`, for its templates."""
+
+    def read(connection: Connection) -> runs.RunRecord | None:
+        return runs.previous(connection, run.dag_id, run.logical_date, states={RunState.SUCCESS})
+
+    found = run_in_transaction(engine, read)
+    info = found.info if found else None
+    if found is None or info is None:
+        return None
+    return PreviousRun(logical_date=info.logical_date, data_interval_start=info.data_interval_start, data_interval_end=info.data_interval_end,
+                       started_at=found.started_at, ended_at=found.ended_at)
 
 
 def _is_half_started(broker: Broker, engine: Engine, run: RunInfo) -> bool:

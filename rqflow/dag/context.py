@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 from rqflow.dag import frame as frames
 from rqflow.dag import macros, outside_views, timetable, views
-from rqflow.dag.frame import Frame, PreviousRun
+from rqflow.dag.frame import Frame
 from rqflow.dag.outside import connections as known_connections
 from rqflow.dag.outside import variables as known_variables
 from rqflow.dag.run import MANUAL, RunInfo
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.xcom_view import XComs
 
-__all__ = ["Context", "Frame", "PreviousRun", "build", "context_of", "names"]
+__all__ = ["Context", "Frame", "build", "context_of", "names"]
 
 _DAY = timedelta(days=1)
 _DATE, _DATE_NODASH, _TIME_NODASH = "%Y-%m-%d", "%Y%m%d", "%Y%m%dT%H%M%S"
@@ -87,7 +86,6 @@ def build(
     *,
     try_number: int = 1,
     xcoms: XComs | None = None,
-    previous: PreviousRun | None = None,
     variables: Mapping[str, Any] | None = None,
     connections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def build(
     `variables` {name: text} and `connections` {name: URI, JSON or fields} are those of the environment when None.
     """
     frame = Frame(
-        version=version, task=task, run=run, try_number=try_number, xcoms=xcoms or XComs(), previous=previous,
+        version=version, task=task, run=run, try_number=try_number, xcoms=xcoms or XComs(),
         variables=known_variables() if variables is None else variables, connections=known_connections() if connections is None else connections,
     )  # fmt: skip
     return Context(frame)
@@ -134,7 +132,7 @@ def _writer(date: Maker, pattern: str) -> Maker:
 
 def _of_previous(attribute: str) -> Maker:
     """Return the maker of a date of the last successful run."""
-    return lambda frame, _: frame.date(getattr(frame.previous, attribute, None))
+    return lambda frame, _: frame.date(getattr(frame.run.previous, attribute, None))
 
 
 def _define_dates() -> None:
@@ -255,7 +253,7 @@ def _params(frame: Frame, _: Context) -> dict[str, Any]:
 
 
 @_define("var")
-def _var(frame: Frame, _: Context) -> SimpleNamespace:
+def _var(frame: Frame, _: Context) -> dict[str, Any]:
     return outside_views.variables_view(frame)
 
 

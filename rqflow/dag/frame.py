@@ -15,17 +15,6 @@ from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.xcom_view import XComs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreviousRun:
-    """The last run of the same DAG before this one that ended in success."""
-
-    logical_date: datetime
-    data_interval_start: datetime
-    data_interval_end: datetime
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """Everything that the variables of one try are made from."""
@@ -35,7 +24,6 @@ class Frame:
     run: RunInfo
     try_number: int = 1
     xcoms: XComs = field(default_factory=XComs)
-    previous: PreviousRun | None = None
     variables: Mapping[str, Any] = field(default_factory=variables)
     connections: Mapping[str, Any] = field(default_factory=connections)
     #: Whether values from outside are marked: for rendering, not for callables.

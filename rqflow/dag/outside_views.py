@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any, Final
 
 from rqflow import settings
@@ -46,11 +45,11 @@ class VariablesView:
         return f"<Variables as {self._kind}>"
 
 
-def variables_view(frame: Frame) -> SimpleNamespace:
+def variables_view(frame: Frame) -> dict[str, Any]:
     """Return `var`."""
     as_json = VariablesView(frame, "json", lambda text: json.loads(text) if isinstance(text, str) else text)
     as_text = VariablesView(frame, "value", lambda text: text if isinstance(text, str) else json.dumps(text))
-    return SimpleNamespace(value=as_text, json=as_json)
+    return {"value": as_text, "json": as_json}
 
 
 class ConnectionsView:

@@ -18,6 +18,17 @@ def run_key(dag_id: str, run_id: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousRun:
+    """The last run of the same DAG before this one that ended in success. All times are aware and UTC."""
+
+    logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunInfo:
     """What a run is, from its creation on; its state is elsewhere. All times are aware and UTC."""
 
@@ -35,6 +46,8 @@ class RunInfo:
     #: Added to the weight of each of its tasks.
     priority: int = 0
     note: str = ""
+    #: The last successful run before it, as it was when this one was created; for the prev_…_success variables of templates.
+    previous: PreviousRun | None = None
 
     @property
     def key(self) -> str:
@@ -43,14 +56,24 @@ class RunInfo:
 
     def to_json(self) -> str:
         """Return this run as JSON, times as ISO 8601."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps({k: v.isoformat() if isinstance(v, datetime) else v for k, v in plain.items()}, sort_keys=True)
+        return json.dumps(_plain(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RunInfo:
         """Return the run that to_json wrote."""
         plain = json.loads(text)
-        for name in ("logical_date", "data_interval_start", "data_interval_end", "created_at"):
-            if plain.get(name):
-                plain[name] = datetime.fromisoformat(plain[name])
-        return cls(**plain)
+        before = plain.get("previous")
+        return cls(**_with_times(plain) | {"previous": PreviousRun(**_with_times(before)) if before else None})
+
+
+_TIMES = ("logical_date", "data_interval_start", "data_interval_end", "created_at", "started_at", "ended_at")
+
+
+def _plain(value: RunInfo | PreviousRun) -> dict[str, Any]:
+    found = {name: getattr(value, name) for name in value.__slots__}
+    return {name: each.isoformat() if isinstance(each, datetime) else _plain(each) if isinstance(each, PreviousRun) else each
+            for name, each in found.items()}
+
+
+def _with_times(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: datetime.fromisoformat(each) if name in _TIMES and each else each for name, each in plain.items()}

@@ -58,7 +58,7 @@ class RunRecord:
         dates = (self.logical_date, self.data_interval_start, self.data_interval_end)
         if self.run_type is None or self.version is None or None in dates:
             return None
-        plain = {name: getattr(self, name) for name in RunInfo.__slots__}
+        plain = {name: getattr(self, name) for name in RunInfo.__slots__ if name != "previous"}
         return RunInfo(**plain)
 
 

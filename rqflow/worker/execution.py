@@ -22,8 +22,9 @@ from rqflow.worker.journal import Started
 from rqflow.worker.processes import Process
 from rqflow.worker.shepherd_protocol import LEFTOVER, TIMEOUT, Ended, Start
 
-#: Seconds between two looks at what a kill has left, and after KILL until a survivor is given up and named.
-_LOOK_AGAIN, _GIVE_UP = 0.1, 5.0
+#: Seconds between two looks at what a kill has left, when something was left and when nothing was, and after KILL until a survivor is
+#: given up and named.
+_LOOK_AGAIN, _LOOK_SOON, _GIVE_UP = 0.1, 0.03, 5.0
 #: Signals that a task must have at their defaults, because this process, or its Python, ignores them.
 _DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1]
 #: Where programs were found, by (name, PATH).
@@ -39,6 +40,8 @@ class Kill:
     give_up_at: float
     killed: bool = False
     look_at: float = 0.0
+    #: The last look found nothing left. One look is not enough: a process that is just loading its program shows no mark.
+    was_empty: bool = False
 
 
 class Execution:
@@ -96,12 +99,14 @@ class Execution:
         if now < self._kill.look_at:
             return None
         left = self._members()
-        if self._leader and (not left or now >= self._kill.give_up_at):
+        if self._leader and (now >= self._kill.give_up_at or (not left and self._kill.was_empty)):
             return self._end(self._leader, survivors=left)
+        self._kill.was_empty = not left
         if now >= self._kill.kill_at and now < self._kill.give_up_at:
             self._kill.killed = True
             self._signal(left, signal.SIGKILL)
-        self._kill.look_at = now + _LOOK_AGAIN if self._kill.killed else min(self._kill.kill_at, now + _LOOK_AGAIN)
+        again = now + (_LOOK_AGAIN if left else _LOOK_SOON)
+        self._kill.look_at = again if self._kill.killed else min(max(self._kill.kill_at, now), again)
         return None
 
     def next_step(self) -> float | None:

@@ -158,7 +158,7 @@ class Preparer:
         folder = self._work_dir.unpack(job.version)
         return told | {
             "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / "sources"), "version": str(folder / "version.json"),
-            "run": json.loads(job.run.to_json()), "previous": None, "variables": {}, "connections": {},
+            "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
             "unsafe": self._settings.core.unsafe_templates,
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)),
         }

@@ -98,9 +98,11 @@ class Horse:
         self._named = {claim.execution_id: (claim.run_key, claim.index)}
         held = Try(claim=claim, folder=self._work_dir.take())
         process: subprocess.Popen[bytes] | None = None
+        started = 0.0
         try:
             self._preparer.recall(held)
             request = self._preparer.request(held)
+            started = clock.boottime()
             process = _spawn(request, self._preparer.inherited)
         except (RqflowError, OSError, ValueError, *LINK_ERRORS) as error:
             end = refuse(held, error, self._machine)
@@ -111,7 +113,7 @@ class Horse:
         if held.archive:
             self._shipper.watch(held.id, held.log, held.archive)
         if process is not None:
-            end = conclude(held, self._watch(held, request, process.pid), self._machine)
+            end = conclude(held, self._watch(held, request, process.pid, started), self._machine)
         self._tell(end)
         if held.archive:
             self._shipper.finish(held.id, held.log_bytes)
@@ -119,13 +121,12 @@ class Horse:
         self._shipper.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _watch(self, held: Try, request: Start, pid: int) -> Ended:
+    def _watch(self, held: Try, request: Start, pid: int, started: float) -> Ended:
         """Wait for the end of the process and of all that belongs to it; beat, and obey cancels and the timeout."""
         counter = OomCounter()
-        started = clock.boottime()
-        ticks = int(started * processes.TICKS)
+        earliest, latest = int(started * processes.TICKS), int(clock.boottime() * processes.TICKS) + 1
         entry = Started(
-            id=held.id, pid=pid, earliest=ticks - 1, latest=ticks + 1, boot=self._machine.boot, started=started, timeout=request.timeout,
+            id=held.id, pid=pid, earliest=earliest, latest=latest, boot=self._machine.boot, started=started, timeout=request.timeout,
             grace=request.grace, outputs=request.outputs, try_number=request.try_number, log=request.log,
         )
         execution = Execution(entry, oom_before=counter.read())

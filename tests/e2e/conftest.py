@@ -54,7 +54,7 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab on a Redis of its own and SQLite, with a hub and one worker of four slots, for all tests that kill nothing."""
     folder = tmp_path_factory.mktemp("shared")
     with redis_server(folder, "--appendonly", "yes") as url:
-        made = Lab(folder / "lab", redis_url=url)
+        made = Lab(folder / "lab", redis_url=url, environ={"RQFLOW_VAR_GREETING": "hello"})
         made.hub()
         made.worker("-n", "4")
         yield made

@@ -147,3 +147,20 @@ def test_xcoms_pass_from_bash_to_python_to_bash(lab: Lab) -> None:
     assert run["state"] == "success", lab.logs()
     assert "it is 42" in lab.task_log(run["run_id"], "say")
     assert time.monotonic() - began < 30
+
+
+def test_templates_know_the_last_successful_run_before(lab: Lab) -> None:
+    file = lab.dag("""
+        from rqflow import DAG, BashOperator, PythonOperator
+        def tell(ti, **context):
+            print("python saw", context["prev_start_date_success"] is not None, context["var"]["value"].greeting)
+        with DAG("again"):
+            BashOperator(task_id="a", bash_command="echo before: {{ prev_data_interval_start_success }}")
+            PythonOperator(task_id="b", python_callable=tell)
+    """)
+    first = lab.outcome(file, "--at", "2026-01-01")
+    assert first["state"] == "success", lab.task_log(first["run_id"], "b")
+    assert "before: None" in lab.task_log(first["run_id"], "a")
+    second = lab.outcome(file, "--at", "2026-01-02")
+    assert "before: 2026-01-01" in lab.task_log(second["run_id"], "a")
+    assert "python saw True hello" in lab.task_log(second["run_id"], "b")

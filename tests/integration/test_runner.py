@@ -65,7 +65,7 @@ def spec_for(folder: Path, version: Version, task_id: str, *, run: dict[str, Any
     spec = {
         "mode": "task", "rqflow": str(RUNNER.parents[2]), "folder": str(folder / "unpacked"), "file": version.file, "dag_id": version.dag_id,
         "task_id": task_id, "version": str(folder / "version.json"), "run": json.loads(a_run(version, **(run or {})).to_json()), "try_number": 1,
-        "xcoms": {}, "previous": None, "variables": {}, "connections": {}, "result": str(folder / "result.json"), **changes,
+        "xcoms": {}, "variables": {}, "connections": {}, "result": str(folder / "result.json"), **changes,
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder / "spec.json"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rqflow.dag import context
-from rqflow.dag.context import Frame, PreviousRun
-from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
+from rqflow.dag.context import Frame
+from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED, PreviousRun
 from rqflow.dag.template import Renderer
 from rqflow.dag.xcom_view import XComs, to_text
 from rqflow.exceptions import TemplateError
@@ -108,7 +108,7 @@ def test_previous_success_is_told() -> None:
     previous = PreviousRun(logical_date=DATE - day, data_interval_start=DATE - day, data_interval_end=DATE, started_at=DATE, ended_at=DATE + day)
     template = "{{ prev_data_interval_start_success | ds }} {{ prev_data_interval_end_success | ds }} {{ prev_start_date_success | ds }} "
     template += "{{ prev_end_date_success | ds }} {{ prev_execution_date_success | ds }}"
-    assert render(template, previous=previous) == "2016-05-28 2016-05-29 2016-05-29 2016-05-30 2016-05-28"
+    assert render(template, run={"previous": previous}) == "2016-05-28 2016-05-29 2016-05-29 2016-05-30 2016-05-28"
     assert render(template) == "None None None None None"
 
 

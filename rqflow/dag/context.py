@@ -253,7 +253,7 @@ def _params(frame: Frame, _: Context) -> dict[str, Any]:
 
 
 @_define("var")
-def _var(frame: Frame, _: Context) -> dict[str, Any]:
+def _var(frame: Frame, _: Context) -> outside_views.ByName:
     return outside_views.variables_view(frame)
 
 

@@ -45,11 +45,22 @@ class VariablesView:
         return f"<Variables as {self._kind}>"
 
 
-def variables_view(frame: Frame) -> dict[str, Any]:
+class ByName(dict[str, Any]):
+    """A dictionary, as callables know `var`, whose entries are attributes too, as templates write them."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an entry; raises AttributeError."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def variables_view(frame: Frame) -> ByName:
     """Return `var`."""
     as_json = VariablesView(frame, "json", lambda text: json.loads(text) if isinstance(text, str) else text)
     as_text = VariablesView(frame, "value", lambda text: text if isinstance(text, str) else json.dumps(text))
-    return {"value": as_text, "json": as_json}
+    return ByName(value=as_text, json=as_json)
 
 
 class ConnectionsView:

@@ -113,11 +113,12 @@ def test_worker_that_does_not_fork_is_refused_before_it_claims(site: Site) -> No
 
 
 def test_beside_our_worker_each_task_runs_once(site: Site, tmp_path: Path) -> None:
-    names = [f"m{number}" for number in range(12)]
-    fields = {"fields": {"bash_command": "set -C; echo > $RQFLOW_TASK_ID; sleep 0.2", "cwd": str(tmp_path)}}
-    run = site.run(a_version({"a": [], **{name: ["a"] for name in names}, "z": names}, each=fields))
+    names = [f"m{number}" for number in range(6)]
+    fields = {"fields": {"bash_command": "set -C; echo > $RQFLOW_TASK_ID; sleep 1", "cwd": str(tmp_path)}}
     theirs = stock(site)
-    ours = site.start(idle_exit=1.0, slots=1)
+    ours = site.start(idle_exit=3.0, slots=1)
+    until(lambda: len(site.broker.workers()) == 2, what="both workers to register")
+    run = site.run(a_version({"a": [], **{name: ["a"] for name in names}, "z": names}, each=fields))
     assert ours.wait(PATIENCE) == 0
     until(lambda: set(site.states(run).values()) == {"success"}, what=f"the run to end: {site.states(run)}")
     theirs.send_signal(signal.SIGTERM)

@@ -9,9 +9,12 @@ from uuid import uuid4
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
+from rqflow.broker.requests import RequestDesk
+from rqflow.deploy import answers
 from rqflow.deploy.live import another_broker
 from rqflow.deploy.services import Services
 from rqflow.recorder.archive import LogArchive
+from rqflow.recorder.loop import keep_running
 from rqflow.recorder.recorder import Recorder
 from rqflow.scheduler.hub import Chore, Hub, tidying
 from rqflow.scheduler.scheduler import Scheduler
@@ -32,9 +35,17 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         Chore(name="recorder", run=recorder.run, leader_only=is_sqlite),
         Chore(name="log archive", run=archive.run),
         tidying(another_broker(services, client_name="rqflow-tidying")),
+        _answering(services),
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
     return Hub(scheduler(services), chores, idle_exit=limit, is_idle=_idle(another_broker(services)))
+
+
+def _answering(services: Services) -> Chore:
+    """Return the chore that answers what machines without the database ask of the hub."""
+    broker = another_broker(services, client_name="rqflow-requests")
+    desk = RequestDesk(broker.connection, answers.handlers(broker, services.engine))
+    return Chore(name="requests", run=lambda stop: keep_running(desk.step, stop, name="requests"))
 
 
 def _idle(broker: Broker) -> Callable[[], bool]:

@@ -202,10 +202,12 @@ class Loop:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
+        self._tasks.begin(turn.claims)
+        # What waits for its start comes before what is to be tidied up.
+        self._tasks.flush()
         # The answer may be to an earlier turn, asked again; whoever was not in it is told next.
         told = self._tasks.accept(turn.ends)
         self._registration.count_ends(told)
-        self._tasks.begin(turn.claims)
         self._hungry = self._link.failing
         self._frontiers.update(turn.unfinished)
         for run_key in list(self._frontiers):

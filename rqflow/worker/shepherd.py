@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_SLEEP = 60.0
 #: For how long it waits for its first client, however short its linger is.
 _FIRST_CLIENT_SECONDS = 5.0
+_UNREAD = -1
 
 
 class Shepherd:
@@ -63,6 +64,8 @@ class Shepherd:
         self._touched: list[Execution] = []
         self._journal = Journal(folder / JOURNAL)
         self._memory = OomCounter()
+        #: The counter as the starts of one turn of the loop see it.
+        self._oom_before: int | None = _UNREAD
         self._boot = processes.boot_id()
         self._base: dict[str, str] = {}
         self._umask = os.umask(0o077)
@@ -83,6 +86,7 @@ class Shepherd:
             try:
                 for key, mask in self._selector.select(self._sleep()):
                     key.data(mask)
+                self._oom_before = _UNREAD
                 self._reap()
                 self._step()
                 self._write_out()
@@ -225,7 +229,8 @@ class Shepherd:
         request = from_plain(Start, message)
         if request.id in self._executions or request.id in self._journal.ended:
             return
-        before = self._memory.read()
+        if self._oom_before == _UNREAD:
+            self._oom_before = self._memory.read()
         started = clock.boottime()
         try:
             pid = spawn(request, self._base, self._umask, self._null)
@@ -238,7 +243,7 @@ class Shepherd:
             earliest=int(started * processes.TICKS), latest=int(clock.boottime() * processes.TICKS) + 1,
             outputs=request.outputs, try_number=request.try_number, log=request.log, memo=request.memo,
         )
-        self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=before)
+        self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=self._oom_before)
         self._journal.start(entry)
 
     def _kill(self, _: Client, message: dict[str, Any]) -> None:

@@ -55,10 +55,12 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("shared")
     with redis_server(folder, "--appendonly", "yes") as url:
         made = Lab(folder / "lab", redis_url=url, environ={"RQFLOW_VAR_GREETING": "hello"})
-        made.hub()
-        made.worker("-n", "4")
-        yield made
-        made.close()
+        try:
+            made.hub()
+            made.worker("-n", "4")
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Started by loader.py, with what to do as JSON in argv. The file's own output goe
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import math
@@ -117,11 +118,13 @@ def _write(plain: dict[str, Any], answer: Any) -> NoReturn:
     """Write the answer as one line of JSON, and end this process whatever the file has left running."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     faulthandler.cancel_dump_traceback_later()
+    # First what the file printed: whoever reads the answer stops listening. The file may have closed its streams.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):
+            stream.flush()
     json.dump(plain, answer)
     answer.write("\n")
     answer.flush()
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(0)
 
 

@@ -30,7 +30,7 @@ def test_a_runs_priority_goes_before_the_order_of_queueing(broker: Broker) -> No
     assert [broker.run_info(each.run_key).run_id for each in claim(broker)] == ["urgent", "first"]
 
 
-def test_a_full_pool_parks_and_says_so_then_hands_over_by_priority(broker: Broker) -> None:
+def test_r50_a_full_pool_parks_and_says_so_then_hands_over_by_priority(broker: Broker) -> None:
     broker.set_pool("db", 1)
     one = a_version(["busy"], each={"pool": "db"}, dag_id="one")
     broker.create_run(a_run(one), one)

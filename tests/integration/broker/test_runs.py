@@ -61,7 +61,7 @@ def test_a_failed_task_makes_what_needs_it_upstream_failed_and_the_run_failed(br
     assert broker.run_status(run.key).state is RunState.FAILED
 
 
-def test_a_child_never_runs_when_rqs_keys_of_its_failed_parent_are_gone(broker: Broker, db: redis.Redis) -> None:
+def test_r25_a_child_never_runs_when_rqs_keys_of_its_failed_parent_are_gone(broker: Broker, db: redis.Redis) -> None:
     version = a_version(DIAMOND)
     run = a_run(version)
     broker.create_run(run, version)
@@ -74,7 +74,7 @@ def test_a_child_never_runs_when_rqs_keys_of_its_failed_parent_are_gone(broker: 
     assert states(broker, run.key)["d"] == "upstream_failed"
 
 
-def test_both_parents_ending_at_once_release_the_child_once(new_broker: Callable[[str], Broker], db: redis.Redis) -> None:
+def test_r27_both_parents_ending_at_once_release_the_child_once(new_broker: Callable[[str], Broker], db: redis.Redis) -> None:
     one, two = new_broker("w1"), new_broker("w2")
     version = a_version(DIAMOND)
     for number in range(50):
@@ -97,7 +97,7 @@ def test_all_skipped_upstream_skips_and_the_run_ends(broker: Broker) -> None:
     assert broker.run_status(run.key).state is RunState.SUCCESS
 
 
-def test_cancelling_a_parent_cancels_its_children(broker: Broker) -> None:
+def test_r28_cancelling_a_parent_cancels_its_children(broker: Broker) -> None:
     version = a_version({"a": [], "b": ["a"], "c": ["b"]})
     run = a_run(version)
     broker.create_run(run, version)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -16,7 +18,7 @@ from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
-from rqflow.clock import from_micros, to_micros
+from rqflow.clock import from_micros, monotonic, to_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
@@ -39,7 +41,7 @@ class Broker:
         self.caller = caller or f"caller-{uuid.uuid4().hex[:12]}"
         self.steps = Steps(connection, self.caller)
         self._turns = 0
-        self._unanswered: tuple[Request, tuple[End, ...]] | None = None
+        self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
         self.run_info = lru_cache(maxsize=1024)(self._run_info)
         self.version = lru_cache(maxsize=64)(self._version)
 
@@ -151,9 +153,10 @@ class Broker:
                 "number": self._turns, "ends": [self._tell(end) for end in ends], "wanted": wanted, "queues": list(queues),
                 "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self._lease(),
                 "max_unrecorded": self.settings.broker.max_unrecorded}
-            self._unanswered = (self.steps.request("turn", payload), tuple(ends))
-        request, told = self._unanswered
-        reply = self.steps.send(request)
+            self._unanswered = (self.steps.request("turn", payload), tuple(ends), monotonic())
+        request, told, asked_at = self._unanswered
+        # What ended "two seconds ago" when the link broke ended longer ago by now.
+        reply = self.steps.send(_aged(request, monotonic() - asked_at) if told else request)
         self._unanswered = None
         return Turn(claims=tuple(_claim(item) for item in items(reply["claims"])), accepted=tuple(items(reply["accepted"])),
                     unfinished=tuple(items(reply["unfinished"])), ends=told)
@@ -289,6 +292,14 @@ class Broker:
         except LINK_ERRORS:
             logger.debug("no names for the end of %s", end.execution_id)
         return told
+
+
+def _aged(request: Request, seconds: float) -> Request:
+    """Return a turn's request with its ends `seconds` further in the past."""
+    payload = json.loads(request.payload)
+    for tell in payload["ends"]:
+        tell["ended_ago"] += seconds
+    return replace(request, payload=json.dumps(payload))
 
 
 def _claim(reply: list[Any]) -> Claim:

@@ -25,6 +25,7 @@ from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
 from rqflow.states import RunState, TaskState
 from tests.integration.broker.playing import claim, end, play, states, tell
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
+from tests.waiting import until
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
@@ -158,6 +159,21 @@ def test_a_stale_end_changes_nothing_and_is_kept_as_evidence(broker: Broker, db:
     late = [event for _, events in EventStream(db).read("test") for event in events if event["kind"] == "late"]
     assert [(event["try"], event["state"], event["task"]) for event in late] == [(1, "success", "a")]
     assert tell(broker, end(second)) == ("ok",)
+
+
+def test_an_end_told_late_because_of_a_broken_link_keeps_its_time(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version(["a"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    told = end(claim(broker)[0], duration=1.0, ended_ago=0.0)
+    ended = datetime.now(UTC)
+    with monkeypatch.context() as broken:
+        broken.setattr(steps.Steps, "send", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
+        with pytest.raises(redis.exceptions.ConnectionError):
+            broker.turn(queues=(), wanted=0, ends=[told])
+    until(lambda: (datetime.now(UTC) - ended).total_seconds() > 1.0)
+    assert broker.turn(queues=(), wanted=0).accepted == ("ok",)
+    assert abs((broker.task_statuses(run.key)[0].ended_at - ended).total_seconds()) < 0.5
 
 
 def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ end
 
 local call = {
   now = micros(), runs = {}, tasks = {}, dirty = {}, rows = {}, versions = {}, events = {}, work = {}, evaluate = {},
-  used = {}, freed = {}, touched = {}, deferred = {}, unfinished = {}, budget = 1500, wake = false,
+  used = {}, freed = {}, touched = {}, deferred = {}, unfinished = {}, budget = 1200, wake = false,
 }
 
 -- Split 'a:b' at the last colon.

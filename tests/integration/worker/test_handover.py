@@ -72,6 +72,7 @@ def test_shepherd_that_is_killed_is_replaced_and_its_task_is_lost_only_at_its_en
     site.start()
     pid = until(lambda: started(site), what="the task to start")[0]
     shepherd = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    until(lambda: any(path.stat().st_size for path in site.folder.rglob("shepherd.journal")), what="the start to be in the journal")
     os.kill(shepherd, signal.SIGKILL)
     until(lambda: "starting another one" in site.said(), what="the worker to notice")
     assert site.task(run).state == "running"

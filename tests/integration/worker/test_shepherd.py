@@ -254,6 +254,7 @@ def test_next_shepherd_watches_what_the_killed_one_started(herd: Herd) -> None:
 def test_task_that_ended_between_two_shepherds_is_lost(herd: Herd) -> None:
     name = herd.bash("echo $$; while [ ! -e go ]; do sleep 0.05; done")
     pid = int(herd.said(name, "\n"))
+    until(lambda: name in (herd.folder / "shepherd.journal").read_text(), what="the start to be in the journal")
     os.kill(herd.client.pid, signal.SIGKILL)
     (herd.folder / "go").touch()
     until(lambda: not is_alive(pid), what="the task to end")

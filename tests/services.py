@@ -64,11 +64,17 @@ def program(name: str) -> str:
 
 @contextmanager
 def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a mariadbd on a unix socket in `folder`; give the URL of its empty database `rqflow`, to which anybody is root."""
-    data, path, user = folder / "data", folder / "mysql.sock", ["--user=root"] if os.geteuid() == 0 else []
-    subprocess.run([program("mariadb-install-db"), "--no-defaults", *user, f"--datadir={data}", "--auth-root-authentication-method=normal",
-                    "--skip-test-db"], check=True, capture_output=True)
-    command = [program("mariadbd"), "--no-defaults", *user, f"--datadir={data}", f"--socket={path}", f"--pid-file={folder / 'pid'}",
+    """Run a mariadbd on a unix socket in `folder`; give the URL of its empty database `rqflow`, to which anybody is root.
+
+    It has a folder for temporary files of its own: a server that starts removes the temporary tables that others keep in a shared one.
+    """
+    data, path, temporary = folder / "data", folder / "mysql.sock", folder / "tmp"
+    temporary.mkdir()
+    common = ["--no-defaults", *(["--user=root"] if os.geteuid() == 0 else []), f"--datadir={data}", f"--tmpdir={temporary}"]
+    install = subprocess.run([program("mariadb-install-db"), *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
+                             check=False, capture_output=True, text=True)
+    assert install.returncode == 0, install.stdout + install.stderr
+    command = [program("mariadbd"), *common, f"--socket={path}", f"--pid-file={folder / 'pid'}",
                "--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--skip-innodb-doublewrite"]
     with _running([*command, *options], folder / "mariadb.log", signal.SIGTERM):
         until(lambda: _mariadb_answers(path), what="mariadbd to answer")

@@ -222,8 +222,8 @@ function DO.r(run, index, from)
     if call.budget <= 0 then return {'r', index, at} end
     call.budget = call.budget - 1
     local below = get_task(run, list[at])
-    if below.dv and TERMINAL[below.s] then
-      below.o = nil
+    -- What a branch said stays, whatever becomes of the other upstream tasks.
+    if below.dv and TERMINAL[below.s] and not below.o then
       take_back(below)
       task_event(below)
       push_work(run, {'r', list[at], 1})

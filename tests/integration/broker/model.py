@@ -153,10 +153,9 @@ class Model:
         self._forget_below(index)
 
     def _forget_below(self, index: int) -> None:
-        """Take back what was only derived from this task's state."""
+        """Take back what was only derived from this task's state; what a branch said stays."""
         for below in self.version.tasks[index].downstream:
-            if below in self.derived and self.state[below] in TERMINAL:
-                self.skipped_by.pop(below, None)
+            if below in self.derived and self.state[below] in TERMINAL and below not in self.skipped_by:
                 self._forget(below)
             elif self.state[below] == READY:
                 self.state[below] = "pending"

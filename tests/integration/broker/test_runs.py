@@ -98,6 +98,21 @@ def test_all_skipped_upstream_skips_and_the_run_ends(broker: Broker) -> None:
     assert broker.run_status(run.key).state is RunState.SUCCESS
 
 
+def test_what_a_branch_skipped_stays_skipped_when_another_upstream_task_is_cleared(broker: Broker) -> None:
+    version = a_version({"branch": [], "other": [], "left": ["branch", "other"], "below": ["left"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    branch, other = sorted(claim(broker), key=lambda it: it.task_id)
+    left = next(task.index for task in version.tasks if task.task_id == "left")
+    tell(broker, end(branch, skip=(left,)), end(other, TaskState.FAILED))
+    assert states(broker, run.key)["left"] == states(broker, run.key)["below"] == "skipped"
+    broker.clear(run.key, [other.index], "somebody")
+    assert play(broker) == ["other"]
+    assert states(broker, run.key) == {"branch": "success", "other": "success", "left": "skipped", "below": "skipped"}
+    broker.clear(run.key, [branch.index], "somebody")
+    assert play(broker) == ["branch", "left", "below"]
+
+
 def test_r28_cancelling_a_parent_cancels_its_children(broker: Broker) -> None:
     version = a_version({"a": [], "b": ["a"], "c": ["b"]})
     run = a_run(version)

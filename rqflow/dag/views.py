@@ -181,12 +181,12 @@ class TaskInstanceView:
         self,
         task_ids: str | Iterable[str] | None = None,
         dag_id: str | None = None,
-        key: str = RETURN_VALUE,
+        key: str | None = RETURN_VALUE,
         *_: Any,
         default: Any = None,
         **_more: Any,
     ) -> Any:
-        """Return what a task of this run pushed under `key`; a list for several tasks, the latest of any task for none.
+        """Return what a task of this run pushed under `key`, under any when it is None; a list for several tasks, the latest of any for none.
 
         Raises NotImplementedError for another DAG's.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 RETURN_VALUE = "return_value"
@@ -45,27 +45,32 @@ class XComs:
         """
         text = to_text(value)
         self.pull(task_id)
-        self._known[task_id][key] = json.loads(text)
+        self._known.setdefault(task_id, {})[key] = json.loads(text)
         self.pushed[key] = text
 
-    def pull(self, task_id: str, key: str = RETURN_VALUE, default: Any = None) -> Any:
-        """Return the value that a task pushed under `key`, else `default`."""
+    def pull(self, task_id: str, key: str | None = RETURN_VALUE, default: Any = None) -> Any:
+        """Return the value that a task pushed under `key` (None: its last one under any), else `default`."""
         if task_id not in self._known and not self._all:
             self._learn(self._fetch([task_id]))
             self._known.setdefault(task_id, {})
-        return self._known.get(task_id, {}).get(key, default)
+        return _last([self._known.get(task_id, {})], key, default)
 
-    def pull_any(self, key: str = RETURN_VALUE, default: Any = None) -> Any:
-        """Return the value that some task pushed under `key`, the last one's when there are several, else `default`."""
+    def pull_any(self, key: str | None = RETURN_VALUE, default: Any = None) -> Any:
+        """Return the value that some task pushed under `key` (None: under any), the last one's when there are several, else `default`."""
         if not self._all:
             self._learn(self._fetch(None))
             self._all = True
-        found = [values[key] for values in self._known.values() if key in values]
-        return found[-1] if found else default
+        return _last(self._known.values(), key, default)
 
     def _learn(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """Take in what is not known yet: of this task itself, what it pushed in the meantime counts."""
         for task_id, values in texts.items():
-            self._known[task_id] = {key: json.loads(text) for key, text in values.items()}
+            self._known[task_id] = self._known.pop(task_id, {}) or {key: json.loads(text) for key, text in values.items()}
+
+
+def _last(known: Iterable[Mapping[str, Any]], key: str | None, default: Any) -> Any:
+    found = [value for values in known for name, value in values.items() if key in (None, name)]
+    return found[-1] if found else default
 
 
 def to_text(value: Any) -> str:

@@ -134,6 +134,15 @@ def test_xcoms_are_pulled_by_task_by_tasks_and_from_any() -> None:
     template = "{{ ti.xcom_pull('a').k[0] }} {{ ti.xcom_pull(task_ids=['a', 'b', 'c']) }} {{ ti.xcom_pull(task_ids='b', key='n') + 1 }} "
     template += "{{ task_instance.xcom_pull(key='n') }} {{ ti.xcom_pull('c') }} {{ ti.xcom_pull('c', default='d') }}"
     assert render(template, xcoms=xcoms) == "1 [{'k': [1]}, 'x', None] 3 2 None d"
+    assert render("{{ ti.xcom_pull('b', key=None) }} {{ ti.xcom_pull(key=None) }} {{ ti.xcom_pull('c', key=None) }}", xcoms=xcoms) == "2 2 None"
+
+
+def test_what_a_task_pushes_is_known_to_it_whatever_it_pulled_before() -> None:
+    xcoms = XComs(lambda task_ids: {} if task_ids else {"a": {"k": '"of its first try"'}, "b": {"n": "2"}})
+    xcoms.push("a", "k", 1)
+    assert (xcoms.pull_any("k"), xcoms.pull_any("n")) == (1, 2)
+    xcoms.push("c", "k", 3)
+    assert (xcoms.pull("c", "k"), xcoms.pull_any("k")) == (3, 3)
 
 
 def test_xcoms_are_only_fetched_when_asked_for_and_once() -> None:

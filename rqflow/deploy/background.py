@@ -6,17 +6,17 @@ terminal of whoever watches a run reaches them.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from rqflow.broker.status import WorkerStatus
+from rqflow.deploy import flock
 from rqflow.deploy.live import Live
 from rqflow.deploy.statedir import this_machine
 from rqflow.settings import environment
@@ -50,27 +50,14 @@ class Started:
         return "\n".join(last) or f"exit code {os.waitstatus_to_exitcode(self.status)}"
 
 
-@contextmanager
-def alive(state: Path, name: str) -> Iterator[None]:
+def alive(state: Path, name: str) -> AbstractContextManager[int]:
     """Say during the block that a process of this kind lives; the kernel takes the word back however it ends."""
-    fd = os.open(state / f"{name}.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(fd)
+    return flock.held(state / f"{name}.alive", shared=True)
 
 
 def is_alive(state: Path, name: str) -> bool:
     """Tell whether a process of this kind lives on this machine."""
-    fd = os.open(state / f"{name}.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return flock.is_held(state / f"{name}.alive")
 
 
 def live_workers(live: Live) -> list[WorkerStatus]:

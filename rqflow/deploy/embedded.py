@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import logging
@@ -12,14 +11,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
 from rqflow import clock, logs
-from rqflow.deploy import home, statedir
+from rqflow.deploy import flock, home, statedir
 from rqflow.exceptions import BrokerError, ConfigError
 from rqflow.settings import Settings
 
@@ -132,28 +131,15 @@ def running(settings: Settings, where: Place, machine: statedir.Machine) -> Iter
     Raises ConfigError when there is no server program or no room, Conflict when HOME is in use on another machine, BrokerError when it
     does not start; each says what to do.
     """
-    try:
-        users = _use(settings, where, machine)
-    except OSError as error:
-        raise home.not_writable(where.state, error) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            with flock.held(where.state / "redis.start"):
+                users = stack.enter_context(flock.held(where.users, shared=True))  # now no keeper ends it; waits while one is about to
+                os.utime(users)
+                _ensure(settings, where, machine)
+        except OSError as error:
+            raise home.not_writable(where.state, error) from error
         yield where
-    finally:
-        os.close(users)
-
-
-def _use(settings: Settings, where: Place, machine: statedir.Machine) -> int:
-    """Return the descriptor that holds the shared lock, once Redis runs."""
-    users = os.open(where.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with _locked(where.state / "redis.start"):
-            fcntl.flock(users, fcntl.LOCK_SH)  # from here on no keeper ends it; waits while one is about to
-            os.utime(users)
-            _ensure(settings, where, machine)
-    except BaseException:
-        os.close(users)
-        raise
-    return users
 
 
 def _ensure(settings: Settings, where: Place, machine: statedir.Machine) -> None:
@@ -162,7 +148,7 @@ def _ensure(settings: Settings, where: Place, machine: statedir.Machine) -> None
     started = False
     while True:
         ready = is_ready(where)
-        kept = _is_locked(where.keeper)
+        kept = flock.is_held(where.keeper)
         if ready and kept:
             return
         if not kept and not started:
@@ -226,25 +212,3 @@ def process_id(where: Place) -> int:
             return int(connection.info("server")["process_id"])
     except redis.exceptions.RedisError:
         return 0
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _is_locked(path: Path) -> bool:
-    """Tell whether some process holds the flock of `path`."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

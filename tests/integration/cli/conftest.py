@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from rqflow.cli.main import main
-from rqflow.deploy import embedded
+from rqflow.deploy import flock
 from tests.waiting import until
 
 
@@ -45,4 +45,4 @@ def rqflow(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Rqflow]:
 
     yield call
     for keeper in home.glob("state/*/redis.keeper"):
-        until(lambda: not embedded._is_locked(keeper), what="the private Redis to end")  # noqa: B023
+        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from rqflow.deploy import embedded
+from rqflow.deploy import flock
 from rqflow.store import schema
 from rqflow.store.engine import open_engine, transaction
 from tests.integration.cli.conftest import Rqflow
@@ -211,4 +211,4 @@ def test_a_full_disk_is_said(free: int, small_disk: Path, rqflow: Rqflow, tmp_pa
     assert "Traceback" not in result.err
     assert "o space left" in result.err or "disk is full" in result.err
     for keeper in (small_disk / "home").glob("state/*/redis.keeper"):
-        until(lambda: not embedded._is_locked(keeper), what="the private Redis to end")  # noqa: B023
+        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from rqflow.cli.main import main
-from rqflow.deploy import background, embedded
+from rqflow.deploy import background, flock
 from tests.profile import ENVIRON
 from tests.waiting import until
 
@@ -84,7 +84,7 @@ def ended(home: Path) -> None:
         if str(home) in " ".join(words) and "keeper.py" not in " ".join(words):
             process.terminate()
     for keeper in home.glob("state/*/redis.keeper"):
-        until(lambda: not embedded._is_locked(keeper), what="the private Redis to end")  # noqa: B023
+        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_what_submit_started_ends_when_it_is_idle(fresh: Cli) -> None:
     assert background.is_alive(fresh.state, background.HUB)
     until(lambda: not background.is_alive(fresh.state, background.HUB), what="the hub to end", patience=30)
     until(lambda: not background.is_alive(fresh.state, background.WORKER), what="the worker to end", patience=30)
-    until(lambda: not embedded._is_locked(fresh.state / "redis.keeper"), what="the private Redis to end")
+    until(lambda: not flock.is_held(fresh.state / "redis.keeper"), what="the private Redis to end")
     assert fresh.json("run", "show", "d@latest")["state"] == "success"
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import redis
 
-from rqflow.deploy import embedded, statedir
+from rqflow.deploy import embedded, flock, statedir
 from rqflow.deploy.embedded import Place
 from rqflow.exceptions import BrokerError, Conflict
 from rqflow.settings import RedisSettings, Settings
@@ -27,7 +27,7 @@ USER = """\
 import sys, time
 from pathlib import Path
 from rqflow import settings
-from rqflow.deploy import embedded, statedir
+from rqflow.deploy import embedded, flock, statedir
 s, m = settings.load(home=Path(sys.argv[1]), environ={"RQFLOW__REDIS__EMBEDDED_LINGER": "400ms"}), statedir.this_machine()
 with embedded.running(s, embedded.place(statedir.prepare(s, m), m), m) as where:
     print(embedded.process_id(where), flush=True)
@@ -48,7 +48,7 @@ def where(settings: Settings) -> Iterator[Place]:
 
 
 def locked(place: Place) -> bool:
-    return embedded._is_locked(place.keeper)
+    return flock.is_held(place.keeper)
 
 
 def user(settings: Settings) -> tuple[subprocess.Popen[str], int]:

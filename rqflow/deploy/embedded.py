@@ -10,10 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -194,21 +195,20 @@ def arguments(server: Server, where: Place) -> list[str]:
 
 def is_ready(where: Place) -> bool:
     """Tell whether Redis answers on the socket and has loaded its data."""
-    if not where.socket.exists():
-        return False
-    try:
-        with redis.Redis(unix_socket_path=str(where.socket), socket_timeout=5) as connection:
-            return bool(connection.ping())
-    except redis.exceptions.RedisError:
-        return False
+    return bool(_answer(where, lambda connection: connection.ping()))
 
 
 def process_id(where: Place) -> int:
     """Return the pid of the Redis that answers on the socket, loading or not; 0 when none does."""
+    return int(_answer(where, lambda connection: connection.info("server")["process_id"]) or 0)
+
+
+def _answer(where: Place, question: Callable[[redis.Redis], Any]) -> Any:
+    """Return what the Redis on the socket answers; None when it does not."""
     if not where.socket.exists():
-        return 0
+        return None
     try:
         with redis.Redis(unix_socket_path=str(where.socket), socket_timeout=5) as connection:
-            return int(connection.info("server")["process_id"])
+            return question(connection)
     except redis.exceptions.RedisError:
-        return 0
+        return None

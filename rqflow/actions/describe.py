@@ -61,18 +61,17 @@ def _all_rendered(
     version: Version, tasks: Sequence[TaskSpec], run: RunInfo, renderer: Renderer, settings: Settings | None
 ) -> dict[str, dict[str, Any]]:
     """Return {task_id: {"rendered": template fields or None, "error": why not or None}}."""
-    needing = [task for task in tasks if settings is not None and task.needs_source and _has_templates(task)]
-    results = {task.task_id: _here(version, task, run, renderer) for task in tasks if task not in needing}
-    if needing and settings is not None:
-        results |= _in_child(version, needing, run, settings)
-    return {
-        task.task_id: {
-            "rendered": {name: value for name, value in results[task.task_id].get("values", {}).items() if name in task.template_fields}
-            if "values" in results[task.task_id] else None,
-            "error": results[task.task_id].get("error"),
-        }
-        for task in tasks
-    }  # fmt: skip
+    results: dict[str, dict[str, Any]] = {}
+    if settings is not None and (needing := [task.task_id for task in tasks if task.needs_source and _has_templates(task)]):
+        results = _in_child(version, needing, run, settings)
+    results |= {task.task_id: _here(version, task, run, renderer) for task in tasks if task.task_id not in results}
+    return {task.task_id: _shown(task, results[task.task_id]) for task in tasks}
+
+
+def _shown(task: TaskSpec, result: Mapping[str, Any]) -> dict[str, Any]:
+    values = result.get("values")
+    rendered = None if values is None else {name: value for name, value in values.items() if name in task.template_fields}
+    return {"rendered": rendered, "error": result.get("error")}
 
 
 def _has_templates(task: TaskSpec) -> bool:
@@ -86,20 +85,20 @@ def _here(version: Version, task: TaskSpec, run: RunInfo, renderer: Renderer) ->
         return {"error": error.message}
 
 
-def _in_child(version: Version, tasks: Sequence[TaskSpec], run: RunInfo, settings: Settings) -> dict[str, dict[str, Any]]:
+def _in_child(version: Version, task_ids: Sequence[str], run: RunInfo, settings: Settings) -> dict[str, dict[str, Any]]:
     """Render tasks that may use what only the DAG's source has."""
     try:
-        return loader.render_source(version, run, settings, [task.task_id for task in tasks])
+        return loader.render_source(version, run, settings, task_ids)
     except DagLoadError as error:
-        return {task.task_id: {"error": error.message} for task in tasks}
+        return {task_id: {"error": error.message} for task_id in task_ids}
 
 
 def task_fields(version: Version, task: TaskSpec) -> dict[str, Any]:
     """Return one task as it is written."""
-    names = [other.task_id for other in version.tasks]
     return {
         "task_id": task.task_id, "operator": task.operator_name, "group": task.group_id, "trigger_rule": task.trigger_rule,
-        "upstream": [names[other] for other in task.upstream], "downstream": [names[other] for other in task.downstream],
+        "upstream": [version.tasks[other].task_id for other in task.upstream],
+        "downstream": [version.tasks[other].task_id for other in task.downstream],
         "queue": task.queue, "pool": task.pool, "pool_slots": task.pool_slots, "weight": task.weight, "retries": task.retries,
         "retry_delay": task.retry_delay, "execution_timeout": task.execution_timeout, "worker_labels": list(task.worker_labels),
         "outputs": list(task.outputs), "owner": task.owner, "unsupported": task.unsupported,

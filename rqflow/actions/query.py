@@ -52,8 +52,8 @@ def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int |
     """Return runs without their tasks, the one made last first; states are those of Redis where it has the run."""
     with reading(engine) as connection:
         found = runs.search(connection, wanted, limit=limit)
-    live = {key: status for key in broker.live_runs() if (status := broker.run_status(key))}
-    return [_run(record, live.get(record.run_key)) for record in found]
+    live = set(broker.live_runs())
+    return [_run(record, broker.run_status(record.run_key) if record.run_key in live or not record.is_finished else None) for record in found]
 
 
 def show(broker: Broker, engine: Engine, run_key: str) -> Run:
@@ -65,10 +65,13 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             raise RunNotFound(f"there is no run {run_key}")
         version = _version(broker, connection, record)
         records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
-        tries = store_tasks.tries(connection, run_key)
+        tries: dict[str, list[TryRecord]] = {}
+        for one in store_tasks.tries(connection, run_key):
+            tries.setdefault(one.task_id, []).append(one)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     specs = version.tasks if version else ()
-    return replace(_run(record, status), tasks=tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries) for spec in specs))
+    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ())) for spec in specs)
+    return replace(_run(record, status), tasks=tasks)
 
 
 def version_of(broker: Broker, engine: Engine, run: RunRecord) -> Version:
@@ -113,7 +116,7 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
     elif record:
         base = replace(base, state=record.state, try_number=record.try_number, max_tries=record.max_tries, reason=record.reason,
                        worker=record.worker, started_at=record.started_at, ended_at=record.ended_at)
-    own = {one.try_number: _try(one) for one in tries if one.task_id == spec.task_id}
+    own = {one.try_number: _try(one) for one in tries}
     if live and live.try_number and live.started_at:
         own[live.try_number] = _current_try(own.get(live.try_number), live)
     ended_at = base.ended_at if base.state in TERMINAL_STATES else None

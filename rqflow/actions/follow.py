@@ -50,12 +50,12 @@ class Deadline:
 
     def __init__(self, timeout: timedelta | None) -> None:
         """Begin to count."""
-        self._at = None if timeout is None else clock.monotonic() + timeout.total_seconds()
+        self._began = clock.monotonic()
         self._timeout = timeout
 
     def check(self, what: str) -> None:
         """Raise TimedOut when the time is over."""
-        if self._at is not None and clock.monotonic() >= self._at and self._timeout is not None:
+        if self._timeout is not None and clock.monotonic() - self._began >= self._timeout.total_seconds():
             raise TimedOut(f"{what} has not ended within {self._timeout.total_seconds():g} s; it goes on")
 
 
@@ -102,7 +102,7 @@ def recorded(broker: Broker, engine: Engine, run_key: str) -> Run:
 def wait(
     broker: Broker, engine: Engine, run_keys: Sequence[str], *, timeout: timedelta | None = None, until_any: bool = False,
 ) -> dict[str, RunState]:
-    """Wait until all runs have ended, or with `until_any` one of them; return the states of those that have.
+    """Wait until all runs have ended, or with `until_any` one of them, over any loss of Redis; return the states of those that have.
 
     Raises TimedOut.
     """
@@ -111,7 +111,7 @@ def wait(
     while True:
         for run_key in run_keys:
             state = ended.get(run_key) or _state(broker, engine, run_key)
-            if state in TERMINAL_RUN_STATES:
+            if state is not None and state in TERMINAL_RUN_STATES:
                 ended[run_key] = state
         if len(ended) == len(set(run_keys)) or (ended and until_any):
             return ended
@@ -119,8 +119,13 @@ def wait(
         clock.sleep(EVERY)
 
 
-def _state(broker: Broker, engine: Engine, run_key: str) -> RunState:
-    status = broker.run_status(run_key)
+def _state(broker: Broker, engine: Engine, run_key: str) -> RunState | None:
+    """Return the state of a run; None while Redis does not answer."""
+    try:
+        status = broker.run_status(run_key)
+    except (redis.exceptions.RedisError, BrokerError) as error:
+        logger.debug("looking again: %s", error, extra=logs.context("follow_retry", run_key=run_key))
+        return None
     if status is not None:
         return status.state
     with reading(engine) as connection:
@@ -136,5 +141,6 @@ def stall(snapshot: Snapshot, is_served: Callable[[str], bool]) -> list[TaskInst
     Pending tasks are left out of the account: they wait for those.
     """
     waiting = [task for task in snapshot.unfinished if task.state is not TaskState.PENDING]
-    stuck = [task for task in waiting if task.state is TaskState.QUEUED and not is_served(task.queue)]
-    return stuck if stuck and len(stuck) == len(waiting) else []
+    if any(task.state is not TaskState.QUEUED for task in waiting) or any(is_served(queue) for queue in {task.queue for task in waiting}):
+        return []
+    return waiting

@@ -12,6 +12,7 @@ import redis
 from rqflow.broker import connection as broker_connection
 from rqflow.broker.broker import Broker
 from rqflow.deploy import embedded, statedir
+from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
 
 
@@ -44,7 +45,7 @@ def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Sett
 def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
     """Open state folder and Redis; start the private Redis when none is configured.
 
-    Raises ConfigError, Conflict or BrokerError, each saying what to do.
+    Raises ConfigError, Conflict or BrokerError, each saying what to do; BrokerError also when Redis no longer answers in the block.
     """
     with ExitStack() as stack:
         machine = statedir.this_machine()
@@ -55,8 +56,11 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
             stack.enter_context(embedded.running(settings, place, machine))
         found = resolved(settings, state, machine)
         connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
-        yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
-                   broker=Broker(connection, found))
+        try:
+            yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
+                       broker=Broker(connection, found))
+        except redis.exceptions.RedisError as error:
+            raise BrokerError(f"Redis no longer answers: {error}", hint="What it holds goes on when it is back; try again then.") from error
 
 
 def another_broker(live: Live, *, client_name: str = "") -> Broker:

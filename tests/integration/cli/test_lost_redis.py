@@ -1,0 +1,61 @@
+"""What a person sees when Redis goes away while a command runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from rqflow import clock
+from rqflow.actions import cancel, follow, query, trigger
+from rqflow.deploy.live import open_live
+from rqflow.deploy.services import open_services
+from rqflow.exceptions import BrokerError
+from rqflow.settings import RedisSettings, Settings
+from rqflow.states import RunState
+from tests.services import redis_server
+from tests.unit.builders import a_version
+from tests.waiting import until
+
+
+@pytest.fixture
+def settings(home: Path, tmp_path: Path) -> Iterator[Settings]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with redis_server(folder) as url:
+        yield Settings(home=home, redis=RedisSettings(url=url))
+
+
+def lose_redis(settings: Settings) -> None:
+    with open_live(settings) as live:
+        live.connection.shutdown(nosave=True)
+        live.broker.live_runs()
+
+
+def test_a_command_says_that_redis_no_longer_answers(settings: Settings) -> None:
+    with pytest.raises(BrokerError, match="no longer answers"):
+        lose_redis(settings)
+
+
+def test_waiting_for_a_run_goes_on_when_redis_is_back(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="rqflow")
+    socket = Path(settings.redis.url.removeprefix("unix://"))
+    version = a_version()
+    run = trigger.by_hand(version, trigger.Given(), clock.utcnow())
+    ended: dict[str, RunState] = {}
+    with open_services(settings) as services, redis.Redis.from_url(settings.redis.url) as other:
+        trigger.start(services.broker, services.engine, run, version, by="me")
+        waiting = threading.Thread(target=lambda: ended.update(follow.wait(services.broker, services.engine, [run.key])))
+        waiting.start()
+        other.ping()
+        away = socket.rename(socket.with_suffix(".away"))
+        other.client_kill_filter(_type="normal", skipme=True)
+        until(lambda: "looking again" in caplog.text, what="a look in vain")
+        away.rename(socket)
+        cancel.cancel_run(services.broker, services.engine, query.find_run(services.engine, run.run_id), by="me")
+        waiting.join(timeout=10)
+    assert ended == {run.key: RunState.CANCELLED}

@@ -33,12 +33,15 @@ def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
     """Run the task that `spec` names and fill in `result`: XComs, also those pushed before a failure.
 
     The spec holds `version` (path of its JSON), `folder` (its unpacked sources), `task_id`, `try_number`, `run` (a RunInfo as JSON),
-    `xcoms` {task_id: {key: value}}, `variables`, `connections`, and may hold `unsafe` (templates are not protected) and `test_mode`.
+    `xcoms` {task_id: {key: value}}, `variables`, `connections`, and may hold `unsafe` (templates are not protected), `test_mode`, and
+    `arguments` {name: value} of the operator that follow from what only the worker knows.
     """
     version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
     outside.provide(variables=spec.get("variables"), connections=spec.get("connections"))
     dag = load_source(version, Path(spec["folder"]))
     operator = dag.get_task(spec["task_id"])
+    for name, value in (spec.get("arguments") or {}).items():
+        setattr(operator, name, value)
     USES.strict = True
     frame = Frame(
         version=version, task=version.by_id[spec["task_id"]], run=RunInfo.from_json(json.dumps(spec["run"])), try_number=spec["try_number"],

@@ -37,7 +37,7 @@ class Launch:
     argv: tuple[str, ...]
     #: Laid over the inherited environment.
     env: Mapping[str, str] = field(default_factory=dict)
-    #: False: only `env`, RQFLOW_*, AIRFLOW_CTX_*, PATH, LANG, HOME and TMPDIR.
+    #: False: only `env`, RQFLOW_*, AIRFLOW_CTX_*, and what worker/environment.py names as bare (PATH, LANG, HOME, TMPDIR …).
     inherit_env: bool = True
     #: None: a fresh private folder, removed afterwards.
     cwd: str | None = None

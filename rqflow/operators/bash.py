@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from rqflow.dag import template_files
+from rqflow.dag.generation import NATIVE
 from rqflow.dag.problems import report
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.version import Version
@@ -27,7 +30,7 @@ _RUN_SCRIPT = 'exec bash "$1"'
 _ENV_ONLY = r"""
 kept=()
 while IFS= read -r -d '' pair; do
-  case $pair in PATH=*|HOME=*|LANG=*|TMPDIR=*|RQFLOW_*|AIRFLOW_CTX_*) kept+=("$pair") ;; esac
+  case $pair in PATH=*|HOME=*|LANG=*|LC_ALL=*|TMPDIR=*|TZ=*|USER=*|LOGNAME=*|RQFLOW_*|AIRFLOW_CTX_*) kept+=("$pair") ;; esac
 done < <(env -0)
 exec env -i "${kept[@]}" "$@"
 """
@@ -44,6 +47,8 @@ class BashOperator(BaseOperator):
     kind: ClassVar[str] = "bash"
     template_fields = ("bash_command", "env", "cwd")
     template_ext = (".sh", ".bash")
+    #: How bash_file is started, where the worker tells that to a Python child.
+    argv: Sequence[str] = ()
     field_names: ClassVar[Sequence[str]] = ("bash_command", "bash_file", "env", "append_env", "cwd", "skip_exit_code", "pipefail")
 
     def __init__(
@@ -85,17 +90,18 @@ class BashOperator(BaseOperator):
     @classmethod
     def launch(cls, fields: Mapping[str, Any], job: TryJob) -> Launch:
         """Return the start of bash with the rendered command, the setup line before it."""
-        if job.task.needs_source:
-            return python_child(job, {})
+        env, append = fields.get("env"), fields.get("append_env")
+        inherits = not env or bool(job.version.generation == NATIVE if append is None else append)
         pipefail = job.pipefail if fields.get("pipefail") is None else bool(fields["pipefail"])
-        lines = setup_lines(job.task.setup) + ("set -o pipefail\n" if pipefail else "")
-        append = fields.get("append_env")
-        env = strings(fields.get("env"))
-        argv, files = _command(lines, fields, job)
-        return Launch(
-            argv=argv, files=files, env=env, cwd=fields.get("cwd") or None,
-            inherit_env=bool(append) if append is not None else not env or job.version.generation == "native",
-        )  # fmt: skip
+        lines = _lines(job.task.setup, pipefail)
+        if job.task.needs_source:
+            argv, files = _start(lines, fields, job) if fields.get("bash_file") else ((), {})
+            told = {"pipefail": pipefail, "append_env": inherits, "argv": argv}
+            # The setup line is for the bash that the child starts, not for the child as well.
+            child = python_child(replace(job, task=replace(job.task, setup=None)), {})
+            return replace(child, files=files, spec={**(child.spec or {}), "arguments": told})
+        argv, files = _start(lines, fields, job)
+        return Launch(argv=argv, files=files, env=strings(env), cwd=fields.get("cwd") or None, inherit_env=inherits)
 
     @classmethod
     def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:
@@ -114,17 +120,20 @@ class BashOperator(BaseOperator):
 
         Raises SkipTask for a skip code, TaskFailed otherwise when it fails.
         """
-        lines = setup_lines(self.argument("setup")) + ("set -o pipefail\n" if self.pipefail else "")
-        argv = ["bash", "-c", lines + (_RUN_SCRIPT if self.bash_file else str(self.bash_command)), "bash", *self._script()]
+        lines = _lines(self.argument("setup"), bool(self.pipefail))
         env = [f"{name}={value}" for name, value in strings(self.env).items()]
-        if env and not self.append_env:
-            argv = ["bash", "-c", _ENV_ONLY, "bash", *env, *argv]
+        kept = ["bash", "-c", _ENV_ONLY, "bash", *env] if env and not self.append_env else []
         last = b""
-        with subprocess.Popen(["env", *env, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.cwd or None) as process:
-            for line in process.stdout or ():
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
-                last = line if line.strip() else last
+        with TemporaryDirectory(prefix="rqflow-") as folder:
+            argv, files = (tuple(self.argv), {}) if self.argv else _command(lines, self.bash_command, self.bash_file, Path(folder))
+            for name, text in files.items():
+                Path(folder, name).write_text(text, encoding="utf-8", errors="surrogateescape")
+            command = ["env", *env, *kept, *argv]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.cwd or None) as process:
+                for line in process.stdout or ():
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
+                    last = line if line.strip() else last
         code = process.returncode
         if code in self.skip_exit_code:
             raise SkipTask(f"exit code {code}")
@@ -133,35 +142,35 @@ class BashOperator(BaseOperator):
         return last.decode(errors="replace").rstrip("\r\n")
 
 
-    def _script(self) -> list[str]:
-        """Return the path of bash_file as a list, empty when there is none."""
-        if not self.bash_file:
-            return []
-        folders = [Path(self.dag.folder), *map(Path, self.dag.template_searchpath)]
-        found = (folder / self.bash_file for folder in folders if (folder / self.bash_file).is_file())
-        return [str(next(found, self.bash_file))]
-
-
 def _codes(given: Any) -> list[int]:
     if given is None:
         return []
     return [int(code) for code in given] if isinstance(given, Collection) else [int(given)]
 
 
-def _command(lines: str, fields: Mapping[str, Any], job: TryJob) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return argv and files: the command as an argument of bash, or in a file when it is long or a script."""
+def _lines(setup: str | None, pipefail: bool) -> str:
+    """Return what comes before the command."""
+    return setup_lines(setup) + ("set -o pipefail\n" if pipefail else "")
+
+
+def _start(lines: str, fields: Mapping[str, Any], job: TryJob) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return argv and files of a try; a bash_file that travels with the version becomes a file."""
     path = fields.get("bash_file")
-    text = str(fields.get("bash_command") or "")
     if path and not Path(path).is_absolute():
-        text = lines + script_of(job.version, path)
-        return ("bash", str(job.folder / SCRIPT)), {SCRIPT: text}
+        return ("bash", str(job.folder / SCRIPT)), {SCRIPT: lines + script_of(job.version, path)}
+    return _command(lines, fields.get("bash_command"), path, job.folder)
+
+
+def _command(lines: str, command: Any, path: str | None, folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return argv and files: the script `path`, else the command as an argument of bash, or in a file of `folder` when it is long."""
     if path:
         return ("bash", "-c", lines + _RUN_SCRIPT, "bash", path), {}
+    text = lines + str(command or "")
     if "\0" in text:
-        raise TaskFailed(f"bash_command of {job.task.task_id} holds a NUL character, which no command may")
-    if len((lines + text).encode(errors="replace")) > LONGEST_ARGUMENT:
-        return ("bash", str(job.folder / SCRIPT)), {SCRIPT: lines + text}
-    return ("bash", "-c", lines + text), {}
+        raise TaskFailed("bash_command holds a NUL character, which no command may")
+    if len(text.encode(errors="replace")) > LONGEST_ARGUMENT:
+        return ("bash", str(folder / SCRIPT)), {SCRIPT: text}
+    return ("bash", "-c", text), {}
 
 
 def script_of(version: Version, path: str) -> str:

@@ -201,6 +201,19 @@ def test_bash_in_the_child_is_protected_from_values_from_outside(tmp_path: Path)
     assert not (tmp_path / "cwd" / "bad").exists()
 
 
+def test_bash_in_the_child_is_told_what_only_the_worker_knows(tmp_path: Path) -> None:
+    spec = prepared(
+        tmp_path, "BashOperator(task_id='t', bash_command='echo $X$OUTER {{ greet(ds) }} | false | cat', env={'X': '{{ ds }}'}, dag=dag)",
+        arguments={"append_env": True, "pipefail": True, "argv": []},
+    )  # fmt: skip
+    assert run(spec).result["reason"] == "exit code 1"
+    write(tmp_path, "echo $X$OUTER", "command.sh")
+    told = {**json.loads(spec.read_text()), "arguments": {"append_env": True, "argv": ["bash", str(tmp_path / "command.sh")]}}
+    spec.write_text(json.dumps(told))
+    (tmp_path / "cwd").rmdir()
+    assert run(spec, OUTER="!").xcoms == {"return_value": "2024-01-01!"}
+
+
 def test_unsafe_setting_reaches_the_child(tmp_path: Path) -> None:
     body = "BashOperator(task_id='t', bash_command='echo {{ dag_run.conf.x }} {{ greet(ds) }}', dag=dag)"
     assert run(prepared(tmp_path, body, run={"conf": {"x": "$(echo 1)"}}, unsafe=True)).log.endswith("1 hi 2024-01-01\n")

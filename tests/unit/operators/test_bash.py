@@ -103,11 +103,14 @@ def test_long_command_goes_to_a_file(tmp_path: Path, size: int) -> None:
         ("2", {"env": {"A": "1"}, "append_env": True}, True),
         ("native", {"env": {"A": "1"}}, True),
         ("native", {"env": {"A": "1"}, "append_env": False}, False),
+        ("2", {"append_env": False}, True),
     ],
 )
 def test_env_replaces_the_environment_where_airflow_does(generation: str, fields: dict[str, Any], inherits: bool) -> None:
     found = launch(job_of(version={"generation": generation}, fields=fields))
     assert (found.inherit_env, found.env) == (inherits, fields.get("env", {}))
+    in_child = launch(job_of(version={"generation": generation}, fields=fields, needs_source=True))
+    assert in_child.spec["arguments"]["append_env"] is inherits
 
 
 def test_env_values_are_text_and_cwd_is_kept() -> None:
@@ -165,11 +168,22 @@ def test_bad_arguments_are_reported(given: dict[str, Any], said: str) -> None:
 
 def test_task_that_needs_the_source_is_started_in_a_python_child() -> None:
     found = launch(job_of(needs_source=True, setup="conda activate x"), env={"A": "1"})
-    assert found.argv[-3:] == ("/py", "/runner.py", "/try/spec.json")
-    assert found.argv[2].startswith("{ conda activate x")
-    assert found.spec == {"mode": "task", "file": "d.py", "dag_id": "d", "task_id": "a", "try_number": 1}
+    assert found.argv == ("/py", "/runner.py", "/try/spec.json")
+    assert found.spec == {
+        "mode": "task", "file": "d.py", "dag_id": "d", "task_id": "a", "try_number": 1,
+        "arguments": {"pipefail": False, "append_env": True, "argv": ()},
+    }  # fmt: skip
     job = job_of(needs_source=True)
     assert outcome(Ended(exit_code=0, result={"state": "skipped", "reason": "exit code 99"}), job).state is TaskState.SKIPPED
+
+
+def test_python_child_is_told_what_only_the_worker_knows() -> None:
+    task = a_task("a", needs_source=True, setup="export X=1", fields={"bash_command": None, "bash_file": "x.sh"})
+    version = a_version(specs=[task], sources={".rqflow-searchpath/0/x.sh": "echo hi"}, template_searchpath=("/author/scripts",))
+    found = launch(a_job(version, pipefail=True))
+    assert found.spec["arguments"] == {"pipefail": True, "append_env": True, "argv": ("bash", "/try/command.sh")}
+    assert found.files["command.sh"].endswith("set -o pipefail\necho hi")
+    assert "export X=1" in found.files["command.sh"]
 
 
 def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> str:
@@ -185,6 +199,7 @@ def test_execute_in_a_python_child_returns_the_last_line(tmp_path: Path, monkeyp
     assert executed(tmp_path, monkeypatch, bash_command="echo $A-$OUTER-$RQFLOW_DAG_ID", env={"A": "x y"}) == "x y--d"
     (tmp_path / "x.sh").write_text("echo $S")
     assert executed(tmp_path, monkeypatch, bash_file=str(tmp_path / "x.sh"), setup="export S=5") == "5"
+    assert executed(tmp_path, monkeypatch, bash_command=f": {'x' * 300_000}\necho done") == "done"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ class LogArchive:
         self.archived = 0
         self._bases: dict[str, int] = {}
         self._waiting: dict[str, dict[int, LogChunk]] = {}
+        # What an archive wrote that died before it could say so comes again, and all of it in the first answer that the next one gets.
+        self._is_first = True
 
     def run(self, stop: threading.Event) -> None:
         """Archive until `stop` is set; what is not written by then stays in the stream."""
@@ -65,6 +67,7 @@ class LogArchive:
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
         self.stream.acknowledge(archived, entries[-1][0], whole=whole)
+        self._is_first = False
         for execution_id in whole:
             self._bases.pop(execution_id, None)
         return len(entries)
@@ -119,12 +122,24 @@ class LogArchive:
             remembered = self.stream.bases([chunk.execution_id]).get(chunk.execution_id)
             if remembered is not None:
                 base = remembered
-            elif chunk.offset == 0 and not (chunk.data and os.pread(descriptor, len(chunk.data), 0) == chunk.data[:size]):
+            elif chunk.offset == 0 and not self._is_again(descriptor, chunk, size):
                 base = self.stream.keep_base(chunk.execution_id, size)
         self._bases[chunk.execution_id] = base
         if len(self._bases) > MOST_BASES:
             del self._bases[next(iter(self._bases))]
         return base
+
+    def _is_again(self, descriptor: int, chunk: LogChunk, size: int) -> bool:
+        """Tell whether the beginning of a log is the one that the file has.
+
+        Redis knows what is archived, unless the archive died before it could say so, or Redis was emptied. Then the bytes tell; not those
+        of a whole log, because a second execution, which comes behind one, often begins with the same words as the first.
+        """
+        if chunk.execution_id in self.stream.acknowledged([chunk.execution_id]):
+            return True
+        if _mode(descriptor) == WHOLE and not self._is_first:
+            return False
+        return bool(chunk.data) and os.pread(descriptor, len(chunk.data), 0) == chunk.data[:size]
 
     def _wait(self, chunk: LogChunk) -> None:
         """Keep a piece until the one before it comes; when there are too many, those of the execution that waits longest go."""
@@ -195,7 +210,7 @@ class LogReader:
 
 
 def _open(target: Path) -> int:
-    """Open the log for reading and writing; make it, and its folders, where they are not. A whole one becomes growing again."""
+    """Open the log for reading and writing; make it, and its folders, where they are not. A whole one stays so until something is added."""
     try:
         return _opened(target)
     except FileNotFoundError:
@@ -205,16 +220,22 @@ def _open(target: Path) -> int:
         return _opened(target)
     except PermissionError:
         target.chmod(GROWING)
-        return _opened(target)
+        descriptor = _opened(target)
+        os.fchmod(descriptor, WHOLE)
+        return descriptor
 
 
 def _opened(target: Path) -> int:
     return os.open(target, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, GROWING)
 
 
+def _mode(descriptor: int) -> int:
+    return stat.S_IMODE(os.fstat(descriptor).st_mode)
+
+
 def _append(descriptor: int, data: bytes, size: int) -> None:
     """Write `data` behind the `size` bytes that the file has."""
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) != GROWING:
+    if _mode(descriptor) != GROWING:
         os.fchmod(descriptor, GROWING)
     view = memoryview(data)
     while view:

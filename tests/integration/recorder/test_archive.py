@@ -142,20 +142,30 @@ def test_two_archives_of_one_folder_do_no_harm(stream: LogStream, archive: LogAr
     assert content(archive) == data
 
 
-def test_second_execution_of_a_try_is_appended(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+def test_second_execution_of_a_try_is_appended(stream: LogStream, archive: LogArchive) -> None:
     stream.append([a_chunk(b"poke\nno\n", last=True)])
     archive.step()
     stream.append([a_chunk(b"poke\n", execution="e2")])
     archive.step()
-    assert content(archive) == b"poke\nno\n"
+    assert mode(archive) == 0o640
+    stream.append([a_chunk(b"no\n", 5, "e2", last=True), a_chunk(b"poke\n", execution="e3")])
+    archive.step()
+    assert content(archive) == b"poke\nno\n" * 2 + b"poke\n"
+    assert stream.acknowledged(["e2", "e3"]) == {"e2": 8, "e3": 5}
+
+
+def test_restarted_archive_knows_where_the_second_execution_began(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"poke\nno\n", last=True)])
+    archive.step()
     second = LogArchive(stream, archive.folder)
-    stream.append([a_chunk(b"poke\nyes\n", execution="e3"), a_chunk(b"done\n", 9, "e3", last=True)])
+    stream.append([a_chunk(b"poke\nyes\n", execution="e2"), a_chunk(b"done\n", 9, "e2", last=True)])
     second.step()
     assert content(archive) == b"poke\nno\npoke\nyes\ndone\n"
-    assert stream.acknowledged(["e3"]) == {"e3": 14}
-    stream.append([a_chunk(b"poke\nyes\n", execution="e3")])
+    assert stream.acknowledged(["e2"]) == {"e2": 14}
+    stream.append([a_chunk(b"poke\nyes\n", execution="e2")])
     LogArchive(stream, archive.folder).step()
     assert content(archive) == b"poke\nno\npoke\nyes\ndone\n"
+    assert mode(archive) == 0o440
 
 
 @pytest.mark.parametrize("path", ["../outside.log", "/tmp/outside.log", "a/../../outside.log", "a/x\0.log", "a/b.txt"])

@@ -170,7 +170,7 @@ def _cron_step(expression: str, moment: datetime, local: tzinfo, sign: int) -> d
     series = croniter(expression, wall)
     step: Callable[[type[datetime]], datetime] = series.get_next if sign > 0 else series.get_prev
     hit = step(datetime)
-    if expression.split()[1].startswith("*"):
+    if series.expanded[1] == ["*"]:
         return moment.astimezone(UTC) + (hit - wall)
     found = hit.replace(tzinfo=local).astimezone(UTC)
     while (found - moment) * sign <= timedelta(0):

@@ -165,6 +165,15 @@ def test_every_hour_is_every_hour_when_the_clock_changes() -> None:
         assert moment == at("2024-10-26T22:00") + timedelta(hours=hour)
 
 
+def test_every_sixth_hour_keeps_to_the_clock_when_it_changes() -> None:
+    table = Timetable(schedule="15 */6 * * *", timezone="Europe/Berlin")
+    for midnight, after, next_one in (("2024-10-26T22:15", 7, 6), ("2024-03-30T23:15", 5, 6)):
+        six = table.after(at(midnight))
+        assert six == at(midnight) + timedelta(hours=after)
+        assert table.after(six) == six + timedelta(hours=next_one)
+        assert table.before(six) == at(midnight)
+
+
 @given(
     st.sampled_from(["@hourly", "@daily", "30 2 * * *", "15 */6 * * *", "0 0 1 * *", "*/7 1-3 * * *", "0 3 * * MON", "timedelta:5400"]),
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "+05:30"]),

@@ -67,8 +67,8 @@ def _render(operator: BaseOperator, frame: Frame, renderer: Renderer) -> None:
 
 
 def _execute(operator: BaseOperator, frame: Frame) -> None:
-    """Call the task with plain values as its context, and keep what it returns."""
-    context = context_of(replace(frame, marked=False))
+    """Call the task with a plain dictionary of plain values as its context, and keep what it returns."""
+    context = dict(context_of(replace(frame, marked=False)))
     _on_term(operator)
     with current(context):
         operator.pre_execute(context)

@@ -111,6 +111,9 @@ def run(spec: Path, **environ: str) -> Done:
         ("from airflow.models import BaseOperator\nclass My(BaseOperator):\n    template_fields = ('x',)\n    def __init__(self, x, **kwargs):\n"
          "        super().__init__(**kwargs)\n        self.x = x\n    def execute(self, context):\n        self.log.info('x is %s', self.x)\n        return self.x\n"
          "My(task_id='t', x='{{ ds }}', dag=dag)", "2024-01-01"),
+        ("from airflow.models import BaseOperator\nclass My(BaseOperator):\n    def execute(self, context):\n"
+         "        return [context.copy()['ds'], (context | {})['ds'], context.setdefault('ds', 'x'), context.pop('ds')]\nMy(task_id='t', dag=dag)",
+         ["2024-01-01"] * 4),
     ],
 )  # fmt: skip
 def test_callable_gets_what_it_asks_for_and_leaves_what_it_returns(tmp_path: Path, body: str, value: Any) -> None:

@@ -107,7 +107,9 @@ class Connection:
         """Return all of it as a URI."""
         login = quote(self.login or "", safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
         place = quote(self.host or "", safe="") + (f":{self.port}" if self.port else "")
-        query = f"?{urlencode(self.extra_dejson)}" if self.extra_dejson else ""
+        extra = self.extra_dejson
+        flat = all(isinstance(value, str) for value in extra.values())
+        query = "" if not self.extra else f"?{urlencode(extra if extra and flat else {'__extra__': self.extra})}"
         kind = (self.conn_type or "").replace("_", "-")
         return f"{kind}://{login + '@' if login else ''}{place}/{quote(self.schema or '', safe='')}{query}"
 

@@ -10,6 +10,7 @@ import pytest
 
 from rqflow.dag import context
 from rqflow.dag.context import Frame
+from rqflow.dag.outside import Connection
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED, PreviousRun
 from rqflow.dag.template import Renderer
 from rqflow.dag.xcom_view import XComs, to_text
@@ -179,6 +180,13 @@ def test_variables_and_connections_are_read(monkeypatch: pytest.MonkeyPatch) -> 
     assert render(template) == expected
     stored = {"variables": {"x": "1", "y": {"z": 2}}, "connections": {"c": {"host": "h"}}}
     assert render("{{ var.value.x }}{{ var.json.y.z }}{{ conn.c.host }}", **stored) == "12h"
+
+
+@pytest.mark.parametrize("extra", [{"a": "b c"}, {"a": {"b": 1}}, {"n": 1}, None])
+def test_connection_survives_its_uri(extra: Any) -> None:
+    connection = Connection("c", "mysql", host="h", login="me@lab", password="p/w", schema="s", port=3306, extra=extra)
+    again = Connection.read("c", connection.get_uri())
+    assert vars(again) == vars(connection)
 
 
 def test_dates_print_as_the_generation_of_the_file_expects() -> None:

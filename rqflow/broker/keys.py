@@ -58,7 +58,7 @@ HOLDS = f"{FLOW}holds:"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"
 WAKE = f"{FLOW}wake"
-#: Last request id and reply of a caller.
+#: Last request id and reply of a caller; those of its turns and of its heartbeats have keys of their own.
 REPLY = f"{FLOW}reply:"
 #: Streams: what happened, what tasks print, what is asked of the hub.
 EVENTS = f"{FLOW}events"

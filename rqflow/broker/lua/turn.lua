@@ -6,7 +6,9 @@
 --         unfinished: [run keys whose frontier wants `advance`]}
 -- Invariants: slots in use = tasks that hold them; a task is on exactly one of pending, parked, queued, running, scheduled, ended.
 local request = cjson.decode(ARGV[2])
-local before = repeated(request.caller, ARGV[1])
+-- Kept apart from the replies to the caller's other steps: a worker may send some before it can ask for this one again.
+local caller = request.caller .. ':turn'
+local before = repeated(caller, ARGV[1])
 if before then return before end
 
 local accepted = {}
@@ -14,4 +16,7 @@ for at, tell in ipairs(request.ends) do accepted[at] = finish(request.caller, te
 do_work()
 local claims = {}
 if request.wanted > 0 then claims = claim(request) end
-return finish_call(request.caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})
+local reply = finish_call(caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})
+-- A worker that was cut off asks again as soon as it can, which may be after weeks.
+redis.call('EXPIRE', K.REPLY .. caller, 30 * 86400)
+return reply

@@ -191,6 +191,29 @@ def test_an_end_told_late_because_of_a_broken_link_keeps_its_time(broker: Broker
     assert abs((broker.task_statuses(run.key)[0].ended_at - ended).total_seconds()) < 0.5
 
 
+def test_a_turn_is_not_carried_out_twice_when_other_steps_came_before_its_repetition(
+    broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = a_version(["a", "b"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    send = broker.steps.send
+
+    def send_without_answer(request: steps.Request) -> None:
+        send(request)
+        raise redis.exceptions.ConnectionError("the reply was lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(broker.steps, "send", send_without_answer)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            broker.turn(queues=("default",), wanted=1)
+    broker.advance(run.key)
+    broker.beat({})
+    assert db.ttl(keys.REPLY + "w1:turn") > 7 * 86400, "a link may be broken for days"
+    assert [claimed.task_id for claimed in claim(broker)] == ["a"]
+    assert states(broker, run.key) == {"a": "running", "b": "queued"}
+
+
 def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     version = a_version(DIAMOND)
     run = a_run(version)
@@ -286,7 +309,7 @@ def test_nothing_of_a_forgotten_run_stays(broker: Broker, db: redis.Redis) -> No
     play(broker, {"b": TaskState.FAILED})
     broker.forget_run(run.key)
     left = {key.decode() for key in db.scan_iter("*")}
-    assert left <= {keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.USED}
+    assert left <= {keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.REPLY + "w1:turn", keys.USED}
 
 
 def rq_info(url: str) -> str:

@@ -106,7 +106,7 @@ def _read_xcom(batch: Batch, event: Event) -> None:
     if text is not None and len(text) > MOST_XCOM:
         raise ValueError(f"an XCom of {len(text)} characters")
     row = {
-        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text if text is None else clean(text),
+        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text,
         "seq": seq, "updated_at": _at(event, seq),
     }
     _know_run(batch, event)

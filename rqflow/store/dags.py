@@ -18,6 +18,7 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import DagNotFound
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_version
+from rqflow.store.types import ID_LENGTH, clean
 from rqflow.store.upsert import Rule, upsert
 
 _NEW = Rule(table=dag)
@@ -70,7 +71,7 @@ def save_version(connection: Connection, version: Version, *, paused: bool = Fal
     """
     now = clock.utcnow()
     facts = {
-        "file": version.file, "description": version.description, "owner": version.owner, "tags": list(version.tags),
+        "file": version.file, "description": version.description, "owner": clean(version.owner, ID_LENGTH), "tags": list(version.tags),
         "schedule": version.schedule, "timezone": version.timezone, "is_active": True, "updated_at": now,
     }
     upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": paused, "created_at": now}])

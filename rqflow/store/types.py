@@ -65,7 +65,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class LongText(TypeDecorator[str]):
-    """Text of any length; MySQL's TEXT ends at 64 KB, so it is LONGTEXT there."""
+    """Text of any length, without what a database refuses (`clean`); MySQL's TEXT ends at 64 KB, so it is LONGTEXT there."""
 
     impl = Text
     cache_ok = True
@@ -73,6 +73,10 @@ class LongText(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose LONGTEXT on MySQL."""
         return dialect.type_descriptor(mysql.LONGTEXT() if dialect.name == "mysql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the signature is SQLAlchemy's
+        """Clean the text."""
+        return None if value is None else clean(value)
 
 
 class JsonText(TypeDecorator[Any]):

@@ -87,6 +87,13 @@ def test_new_dag_may_begin_paused(engine: Engine) -> None:
         assert dags.find(connection, "d").is_paused
 
 
+def test_odd_text_about_a_dag_is_written_as_far_as_the_columns_go(engine: Engine) -> None:
+    save(engine, "d", description="nul \0", owner="many, " * 100)
+    with reading(engine) as connection:
+        record = dags.find(connection, "d")
+    assert (record.description, len(record.owner)) == ("nul \ufffd", 250)
+
+
 def test_search_by_tag_owner_text_and_flags(engine: Engine) -> None:
     save(engine, "align", tags=("qc", "rna"), owner="ada", description="Aligns READS")
     save(engine, "report", tags=("qc",), owner="bob", description='100% "done"')

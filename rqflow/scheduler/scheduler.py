@@ -44,7 +44,6 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         self.lock = lock.leader(connection, ttl=lock_ttl)
         self.is_leader = False
         self._turn = lock_ttl.total_seconds() / 3
-        self._born = False
 
     def run(self, burst: bool = False) -> None:
         """Move what is due, for ever, over any loss of Redis; with `burst` once. SIGTERM and SIGINT raise SystemExit here."""
@@ -108,10 +107,9 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
             logger.debug("lock not released: %s", error, extra=logs.context("scheduler_unlock"))
 
     def heartbeat(self) -> None:
-        """Stay registered, also after Redis has lost us."""
-        if not self._born or not self.connection.exists(self.key):
+        """Be registered, also after Redis has lost us, and once only: rq-scheduler refuses a birth whose first answer got lost."""
+        if not self.connection.exists(self.key):
             self.register_birth()
-            self._born = True
         self.connection.expire(self.key, int(self._interval) + 10)
 
     def register_death(self) -> None:

@@ -1,4 +1,4 @@
-"""The loop that recorder and log archive share: go on whatever happens, wait longer after each failure in a row."""
+"""The loop that the chores of a hub share: go on whatever happens, wait longer after each failure in a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.2, 15.0
 
 
-def keep_running(step: Callable[[], int], stop: threading.Event, *, name: str) -> None:
+def keep_running(step: Callable[[], object], stop: threading.Event, *, name: str) -> None:
     """Call `step` until `stop` is set. `step` blocks for a moment when there is nothing to do; its errors are logged and it is tried again."""
     def log_trouble(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

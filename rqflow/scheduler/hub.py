@@ -13,19 +13,20 @@ import redis
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.exceptions import RqflowError
+from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 
-#: Pause before a chore that failed is begun again, and between two looks whether the hub is idle.
-RESTART_PAUSE, IDLE_LOOK = 1.0, 0.5
+#: Seconds between two looks whether the hub is idle.
+IDLE_LOOK = 0.5
 #: Seconds between two rounds of tidying.
 TIDY_EVERY = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chore:
-    """Something that a hub does all the time: `run` works until the event that it gets is set."""
+    """Something that a hub does all the time: `run` works, over all failures, until the event that it gets is set."""
 
     name: str
     run: Callable[[threading.Event], None]
@@ -65,7 +66,7 @@ class Hub:
         for chore in ours:
             if chore.name not in self._running:
                 stop = threading.Event()
-                thread = threading.Thread(target=_keep_doing, args=(chore, stop), name=chore.name, daemon=True)
+                thread = threading.Thread(target=chore.run, args=(stop,), name=chore.name, daemon=True)
                 self._running[chore.name] = (thread, stop)
                 thread.start()
 
@@ -93,23 +94,15 @@ class Hub:
         return now - self._busy_at >= self._idle_exit.total_seconds()
 
 
-def _keep_doing(chore: Chore, stop: threading.Event) -> None:
-    """Do `chore` until `stop`; one that fails is begun again."""
-    while not stop.is_set():
-        try:
-            chore.run(stop)
-        except Exception:
-            logger.exception("%s failed, beginning again", chore.name, extra=logs.context("chore_failed", chore=chore.name))
-            stop.wait(RESTART_PAUSE)
-
-
-def tidying(broker: Broker, *, every: float = TIDY_EVERY) -> Chore:
+def tidying(broker: Broker) -> Chore:
     """Return the chore that finishes what dead callers left half done and removes runs that are over and recorded."""
 
     def run(stop: threading.Event) -> None:
-        while not stop.is_set():
+        def step() -> None:
             tidy(broker)
-            stop.wait(every)
+            stop.wait(TIDY_EVERY)
+
+        keep_running(step, stop, name="tidying")
 
     return Chore(name="tidying", run=run)
 
@@ -117,9 +110,7 @@ def tidying(broker: Broker, *, every: float = TIDY_EVERY) -> Chore:
 def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
     broker.finish_preparing()
-    for run_key in broker.live_runs():
-        while broker.advance(run_key):
-            pass
+    broker.advance_all(broker.live_runs())
     for run_key in broker.expired_runs():
         broker.forget_run(run_key)
         logger.debug("forgot run %s", run_key, extra=logs.context("run_forgotten", run_key=run_key))

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from rqflow.recorder.loop import keep_running
+
+
+def test_step_that_fails_is_tried_again_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    stop = threading.Event()
+    troubles = [RedisConnectionError("no redis"), RuntimeError("a bug")]
+
+    def step() -> None:
+        if troubles:
+            raise troubles.pop(0)
+        stop.set()
+
+    keep_running(step, stop, name="archive")
+    assert [(record.levelno, record.message, bool(record.exc_info)) for record in caplog.records] == [
+        (logging.WARNING, "archive waits: no redis", False), (logging.ERROR, "archive failed and goes on", True)]

@@ -41,14 +41,16 @@ def parse_url(text: str) -> URL:
     """Return the URL that SQLAlchemy takes for database.url `text`; raises ConfigError for one that rqflow cannot use."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigError("database.url is no URL", hint="Write it like mysql://user:password@host/rqflow or sqlite:////path/rqflow.db.") from error
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
         raise ConfigError(
             f"database.url: rqflow cannot use {url.drivername}://", hint="Use mysql://, mariadb://, postgresql:// or sqlite:///."
         )
-    if not driver.startswith("sqlite") and not url.database:
+    if driver == "sqlite" and url.host:
+        raise ConfigError("database.url: a SQLite file has three slashes before its path", hint="Write it like sqlite:////path/rqflow.db.")
+    if driver != "sqlite" and not url.database:
         raise ConfigError(f"database.url: {url.render_as_string(hide_password=True)} names no database", hint="Add /NAME to it.")
     url = url.set(drivername=driver)
     return url.update_query_dict({"charset": "utf8mb4"}) if driver == "mysql+pymysql" else url

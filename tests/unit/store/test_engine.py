@@ -25,7 +25,7 @@ def test_url_gets_its_driver(given: str, taken: str) -> None:
 
 @pytest.mark.parametrize(("given", "says"), [
     ("", "no URL"), ("rqflow.db", "no URL"), ("oracle://h/x", "cannot use oracle://"), ("mysql://u:secret@h", "names no database"),
-    ("mongodb+srv://h/x", "cannot use mongodb"),
+    ("mongodb+srv://h/x", "cannot use mongodb"), ("mysql://h:secret/x", "no URL"), ("sqlite://rqflow.db", "three slashes"),
 ])
 def test_url_that_cannot_be_used_is_a_config_error(given: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:

@@ -258,8 +258,8 @@ def _var(frame: Frame, _: Context) -> outside_views.ByName:
 
 
 @_define("conn")
-def _conn(frame: Frame, _: Context) -> outside_views.ConnectionsView:
-    return outside_views.ConnectionsView(frame)
+def _conn(frame: Frame, _: Context) -> outside_views.OutsideView:
+    return outside_views.connections_view(frame)
 
 
 @_define("conf")

@@ -57,6 +57,16 @@ def connections() -> Mapping[str, Any]:
     return _given["CONN"]
 
 
+def missing_variable(name: str) -> str:
+    """Return what to say of a Variable that is not there."""
+    return f"Variable {name} does not exist; set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
+
+
+def missing_connection(name: str) -> str:
+    """Return what to say of a Connection that is not there."""
+    return f"Connection {name} does not exist; set AIRFLOW_CONN_{name.upper()} in the environment"
+
+
 class Connection:
     """How to reach something: host, login and so on, under an id; Airflow's class of this name."""
 

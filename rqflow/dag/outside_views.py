@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rqflow import settings
 from rqflow.dag.frame import Frame
-from rqflow.dag.outside import Connection
+from rqflow.dag.outside import Connection, missing_connection, missing_variable
 
 _ABSENT: Final = object()
 
 
-class VariablesView:
-    """Variables by attribute, by `get` with a default: `var.value`, `var.json`."""
+class OutsideView:
+    """What is given from outside of the DAG under names: by attribute, or by `get` with a default."""
 
-    def __init__(self, frame: Frame, kind: str, read: Callable[[Any], Any]) -> None:
-        """Show the Variables of `frame` through `read`."""
-        self._frame, self._kind, self._read = frame, kind, read
+    def __init__(self, called: str, given: Mapping[str, Any], missing: Callable[[str], str], show: Callable[[str, Any], Any]) -> None:
+        """Show what is `given`, each as `show` makes it of its name and value; `missing` says what is wrong with a name that is not."""
+        self._called, self._given, self._missing, self._show = called, given, missing, show
 
     def get(self, name: str, default: Any = _ABSENT) -> Any:
-        """Return a Variable, else `default`; raises KeyError without one."""
+        """Return what has this name, else `default`; raises KeyError without one."""
         try:
-            text = self._frame.variables[name]
+            given = self._given[name]
         except KeyError:
             if default is not _ABSENT:
                 return default
-            raise KeyError(f"Variable {name} does not exist; set AIRFLOW_VAR_{name.upper()} or give a default") from None
-        return self._frame.outside(self._read(text), f"var.{self._kind}.{name}")
+            raise KeyError(self._missing(name)) from None
+        return self._show(name, given)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a Variable; raises KeyError, as Airflow does, so that no `default` filter hides a missing one."""
+        """Return what has this name; raises KeyError, as Airflow does, so that no `default` filter hides a missing one."""
         if name.startswith("_"):
             raise AttributeError(name)
         return self.get(name)
 
     def outside_values(self) -> tuple[Any, ...]:
-        """Give nothing: the view itself prints nothing of its Variables."""
+        """Give nothing: the view itself prints nothing of what it shows."""
         return ()
 
     def __repr__(self) -> str:
         """Return what it is."""
-        return f"<Variables as {self._kind}>"
+        return f"<{self._called}>"
 
 
 class ByName(dict[str, Any]):
@@ -58,37 +58,22 @@ class ByName(dict[str, Any]):
 
 def variables_view(frame: Frame) -> ByName:
     """Return `var`."""
-    as_json = VariablesView(frame, "json", lambda text: json.loads(text) if isinstance(text, str) else text)
-    as_text = VariablesView(frame, "value", lambda text: text if isinstance(text, str) else json.dumps(text))
+
+    def view(kind: str, read: Callable[[Any], Any]) -> OutsideView:
+        return OutsideView(
+            f"Variables as {kind}", frame.variables, missing_variable, lambda name, given: frame.outside(read(given), f"var.{kind}.{name}")
+        )
+
+    as_json = view("json", lambda text: json.loads(text) if isinstance(text, str) else text)
+    as_text = view("value", lambda text: text if isinstance(text, str) else json.dumps(text))
     return ByName(value=as_text, json=as_json)
 
 
-class ConnectionsView:
-    """Connections by attribute, by `get` with a default: `conn`."""
-
-    def __init__(self, frame: Frame) -> None:
-        """Show the Connections of `frame`."""
-        self._frame = frame
-
-    def get(self, name: str, default: Any = _ABSENT) -> Any:
-        """Return a Connection, else `default`; raises KeyError without one."""
-        try:
-            given = self._frame.connections[name]
-        except KeyError:
-            if default is not _ABSENT:
-                return default
-            raise KeyError(f"Connection {name} does not exist; set AIRFLOW_CONN_{name.upper()}") from None
-        return ConnectionView(self._frame, Connection.read(str(name), given))
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a Connection; raises KeyError."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self.get(name)
-
-    def outside_values(self) -> tuple[Any, ...]:
-        """Give nothing: the view itself prints nothing of its Connections."""
-        return ()
+def connections_view(frame: Frame) -> OutsideView:
+    """Return `conn`."""
+    return OutsideView(
+        "Connections", frame.connections, missing_connection, lambda name, given: ConnectionView(frame, Connection.read(str(name), given))
+    )
 
 
 class ConnectionView:

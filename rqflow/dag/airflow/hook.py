@@ -22,8 +22,7 @@ class BaseHook:
         try:
             given = outside.connections()[conn_id]
         except KeyError:
-            message = f"Connection {conn_id} does not exist; set AIRFLOW_CONN_{conn_id.upper()} in the environment"
-            raise AirflowNotFoundException(message) from None
+            raise AirflowNotFoundException(outside.missing_connection(conn_id)) from None
         return outside.Connection.read(conn_id, given)
 
     @classmethod

@@ -21,7 +21,7 @@ class Variable:
         except KeyError:
             given = default_var if default is _ABSENT else default
             if given is _ABSENT:
-                raise KeyError(f"Variable {key} does not exist; set AIRFLOW_VAR_{key.upper()} in the environment, or give a default") from None
+                raise KeyError(outside.missing_variable(key)) from None
             return given
         return json.loads(value) if deserialize_json and isinstance(value, str) else value
 

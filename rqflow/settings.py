@@ -32,12 +32,14 @@ def parse_duration(text: str) -> timedelta:
     Raises ValueError for anything else.
     """
     text = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return timedelta(seconds=float(text))
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
-    if not parts or "".join(a + b for a, b in parts) != text:
+    written = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text) else text
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", written)
+    if not parts or "".join(a + b for a, b in parts) != written:
         raise ValueError(f"{text!r} is no duration: write it like 90s, 15m, 2h, 7d or 1h30m")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is no duration: it is too long") from error
 
 
 def format_duration(length: timedelta) -> str:
@@ -189,6 +191,11 @@ def show(value: Any) -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
     return format_size(value) if isinstance(value, Size) else str(value)
+
+
+def without_password(url: str) -> str:
+    """Return `url` with *** for its password, whatever characters that has."""
+    return re.sub(r"^([\w+.-]+://[^:@/]*):.*@", r"\1:***@", url, flags=re.DOTALL)
 
 
 def default_home(environ: Mapping[str, str]) -> Path:

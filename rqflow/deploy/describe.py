@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
-
 from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
-from rqflow.settings import Settings
+from rqflow.settings import Settings, without_password
 
 
 def places(settings: Settings) -> dict[str, str]:
@@ -22,15 +20,6 @@ def places(settings: Settings) -> dict[str, str]:
         "state": str(state), "redis": without_password(found.redis.url), "redis_server": "" if settings.redis.url else _server(),
         "database": without_password(found.database.url), "work_dir": found.worker.work_dir, "logs": found.logs.folder,
     }
-
-
-def without_password(url: str) -> str:
-    """Return `url` with *** for its password."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 def _server() -> str:

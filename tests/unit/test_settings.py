@@ -21,7 +21,7 @@ def test_durations_are_read(text: str, seconds: float) -> None:
     assert settings.parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "x", "5y", "-3s", "1h 30m", "1hm"])
+@pytest.mark.parametrize("text", ["", "x", "5y", "-3s", "1h 30m", "1hm", "9999999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         settings.parse_duration(text)
@@ -42,6 +42,15 @@ def test_durations_are_written_as_they_are_read(length: timedelta) -> None:
 @pytest.mark.parametrize("size", [0, 1, 1000, 1024, 5 << 20, 1 << 40])
 def test_sizes_are_written_as_they_are_read(size: int) -> None:
     assert settings.parse_size(settings.format_size(size)) == size
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    ("redis://:hunter2@h:6379/0", "redis://:***@h:6379/0"), ("mysql://u:a/b#c@d@h/rqflow", "mysql://u:***@h/rqflow"), ("mysql://u@h/x", "mysql://u@h/x"),
+    ("unix://:secret@/run/r.sock", "unix://:***@/run/r.sock"), ("sqlite:////srv/a:b@c/rqflow.db", "sqlite:////srv/a:b@c/rqflow.db"),
+    ("redis://h:6379/0", "redis://h:6379/0"),
+])
+def test_passwords_are_left_out_of_urls(url: str, shown: str) -> None:
+    assert settings.without_password(url) == shown
 
 
 def test_the_environment_wins_over_the_file(home: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,7 +18,8 @@ from rqflow.deploy import home, services
 @pass_app
 def init(app: App, directory: Path | None, no_examples: bool, force: bool) -> None:
     """Make a home: rqflow.cfg with every setting commented, a folder of DAGs with an example, and the database."""
-    settings = app.settings if directory is None else replace(app.settings, home=directory.expanduser().absolute())
+    app.home = directory or app.home  # before the settings are read: those of another home say nothing about this one
+    settings = app.settings
     made = home.make(settings, examples=not no_examples, force=force)
     with services.open_database(settings):
         pass

@@ -33,6 +33,12 @@ def test_init_takes_a_folder(rqflow: Rqflow, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "rqflow.cfg").exists()
 
 
+def test_init_of_a_folder_asks_no_other_home(rqflow: Rqflow, home: Path, tmp_path: Path) -> None:
+    (home / "rqflow.cfg").write_text("[core]\ndags_folder = pipelines\n[database]\nurl = oracle://x/y\n")
+    assert rqflow("init", tmp_path / "elsewhere").code == 0
+    assert (tmp_path / "elsewhere" / "dags" / "hello.py").exists()
+
+
 def test_info_starts_nothing_and_shows_no_password(rqflow: Rqflow, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RQFLOW__DATABASE__URL", "mysql://me:hunter2@db/rqflow")
     result = rqflow("info", "-o", "json")

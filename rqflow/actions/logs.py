@@ -16,7 +16,7 @@ from rqflow.exceptions import NotFound, TaskNotFound
 from rqflow.recorder.archive import LogReader
 from rqflow.recorder.logpath import log_path
 from rqflow.settings import Settings
-from rqflow.states import TaskState
+from rqflow.states import FAILURE_STATES, TaskState
 from rqflow.store.engine import Engine
 
 _CONTROLS = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -38,10 +38,10 @@ def path(run: Run, task_id: str, try_number: int) -> PurePosixPath:
     return log_path(run.dag_id, task_id, run.logical_date, try_number, run_key="" if run.run_type == SCHEDULED else run.run_key)
 
 
-def chosen(run: Run, version: Version, selector: str) -> list[TaskInstance]:
-    """Return those of the task instances that a TASK argument names which have begun a try; raises TaskNotFound."""
+def chosen(run: Run, version: Version, selector: str, *, failed: bool = False) -> list[TaskInstance]:
+    """Return those of the task instances that a TASK argument names which have begun a try, or only what `failed`; raises TaskNotFound."""
     names = {version.tasks[index].task_id for index in select.tasks(version, selector, query.states_of(run))}
-    return [task for task in run.tasks if task.task_id in names and task.tries]
+    return [task for task in run.tasks if task.task_id in names and task.tries and (task.state in FAILURE_STATES or not failed)]
 
 
 def task_of(run: Run, task_id: str) -> TaskInstance:

@@ -63,7 +63,7 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
         record = runs.by_key(connection, run_key)
         if record is None:
             raise RunNotFound(f"there is no run {run_key}")
-        version = _version(broker, connection, record)
+        version = _version(broker, connection, record.version)
         records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
         tries: dict[str, list[TryRecord]] = {}
         for one in store_tasks.tries(connection, run_key):
@@ -74,17 +74,21 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     return replace(_run(record, status), tasks=tasks)
 
 
-def version_of(broker: Broker, engine: Engine, run: RunRecord) -> Version:
+def named(broker: Broker, engine: Engine, text: str) -> Run:
+    """Return the run that a RUN argument names, with its task instances; raises RunNotFound, or UsageError when it names several."""
+    return show(broker, engine, find_run(engine, text).run_key)
+
+
+def version_of(broker: Broker, engine: Engine, run: Run | RunRecord) -> Version:
     """Return the version that a run runs; raises RunNotFound when nobody knows it."""
     with reading(engine) as connection:
-        version = _version(broker, connection, run)
+        version = _version(broker, connection, run.version)
     if version is None:
         raise RunNotFound(f"the version of run {run.run_id} is not known")
     return version
 
 
-def _version(broker: Broker, connection: Connection, run: RunRecord) -> Version | None:
-    sha = run.version
+def _version(broker: Broker, connection: Connection, sha: str | None) -> Version | None:
     return None if sha is None else broker.version(sha) or dags.version(connection, sha)
 
 

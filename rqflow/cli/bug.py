@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from rqflow.cli.output import note
+from rqflow.cli.output import problem
 
 
 def report(error: Exception, words: Sequence[str]) -> int:
@@ -22,6 +22,6 @@ def report(error: Exception, words: Sequence[str]) -> int:
     except OSError as full:
         place = f"Run it again with -v for the details (they could not be written: {full.strerror})."
     if any(word.startswith("-v") or word == "--verbose" for word in words):
-        note("".join(lines).rstrip())
-    note(f"rqflow: unexpected {type(error).__name__}: {error}\nThis is a bug in rqflow. {place}")
+        problem("".join(lines).rstrip())
+    problem(f"rqflow: unexpected {type(error).__name__}: {error}\nThis is a bug in rqflow. {place}")
     return 1

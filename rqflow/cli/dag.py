@@ -111,14 +111,14 @@ def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
     else:
         _print(printer, shown)
         for problem in (*notes["errors"], *notes["warnings"]):
-            output.note(problem)
+            output.problem(problem)
     click.get_current_context().exit(6 if errors else 0)
 
 
 def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
     for one in shown:
         printer.record(one, name="dag_id")
-        if printer.format in {"table", "wide"}:
+        if printer.shows_parts:
             printer.blank()
             tasks = one["tasks"]
             printer.records(tasks if isinstance(tasks, list) else [], TASK_COLUMNS)

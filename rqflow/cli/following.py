@@ -10,10 +10,10 @@ from rqflow import clock
 from rqflow.actions import follow, logs, query
 from rqflow.actions import submit as action
 from rqflow.actions.follow import Snapshot
-from rqflow.actions.model import Run, TaskInstance, plain
+from rqflow.actions.model import Run, TaskInstance
 from rqflow.broker.lock import has_leader
 from rqflow.cli import live, show
-from rqflow.cli.output import Printer, duration, note
+from rqflow.cli.output import Printer, duration, note, problem
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
@@ -78,16 +78,16 @@ class Follower:
         if self.printer.format == "table" and not self.printer.fields:
             self.printer.records([show.task_row(task) for task in ended.tasks], show.TASK_COLUMNS)
         else:
-            self.printer.record(plain(ended), name="run_id")
+            show.run(self.printer, ended)
         failed = [task for task in ended.tasks if task.state in FAILURE_STATES and task.tries]
         for task in failed[:TAILS]:
             self._tail(ended, task)
         note(f"run {ended.run_id} of {ended.dag_id}: {ended.state.value} in {duration(ended.duration)}")
 
     def _tail(self, ended: Run, task: TaskInstance) -> None:
-        tail = logs.tail(self.services.settings, ended, task, TAIL_BYTES) if self.printer.format == "table" else b""
+        tail = logs.tail(self.services.settings, ended, task, TAIL_BYTES) if self.printer.shows_parts else b""
         if tail:
-            note(f"==> end of the log of {task.task_id}, try {task.try_number} <==\n{tail.decode('utf-8', 'replace')}")
+            problem(f"==> end of the log of {task.task_id}, try {task.try_number} <==\n{tail.decode('utf-8', 'replace')}")
 
     def _unless_stalled(self, run: RunInfo, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
         """Pass the snapshots on; raise NotFinished when the run has waited for a while on queues that nobody serves."""
@@ -115,9 +115,9 @@ class Follower:
         served = self._served()
         for queue, tasks in action.tasks_by_queue(version).items():
             if queue not in served:
-                note(f"warning: no worker serves the queue {queue} of {', '.join(tasks[:5])}: start one with `rqflow worker -Q {queue}`")
+                problem(f"warning: no worker serves the queue {queue} of {', '.join(tasks[:5])}: start one with `rqflow worker -Q {queue}`")
         if not self.services.is_embedded and not has_leader(self.services.connection):
-            note("warning: no scheduler is running here: rqflow scheduler")
+            problem("warning: no scheduler is running here: rqflow scheduler")
 
     def _failures(self) -> str:
         return "\n".join(f"the {one.name} that was started here has ended: {failure}" for one in self.started if (failure := one.failure()))

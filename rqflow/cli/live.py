@@ -13,7 +13,8 @@ from rich.text import Text
 from rqflow import clock
 from rqflow.actions.follow import Snapshot
 from rqflow.actions.model import TaskInstance
-from rqflow.cli.output import STYLES, Printer, duration, note
+from rqflow.cli.output import STYLES, Printer, duration, is_quiet, note
+from rqflow.cli.show import tries
 from rqflow.states import TERMINAL_STATES, TaskState
 
 #: Which tasks are shown when not all fit.
@@ -23,9 +24,9 @@ LastLine = Callable[[TaskInstance], str]
 
 
 def watch(snapshots: Iterable[Snapshot], printer: Printer, name: str, last_line: LastLine) -> Snapshot | None:
-    """Show `snapshots` until they end; return the last. On a terminal as a table that is drawn again and again."""
+    """Show `snapshots` until they end, on a terminal as a table that is drawn again and again; return the last. With -q show none."""
     console = printer.console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or is_quiet():
         return _lines(snapshots)
     last = None
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -50,10 +51,10 @@ def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
 
 def change(task: TaskInstance) -> str:
     """Return one line about what a task has come to."""
-    tries = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 else ""
+    which = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 else ""
     took = f" after {duration(task.duration)}" if task.duration is not None else ""
     why = f": {task.reason}" if task.reason else ""
-    return f"{task.task_id} {task.state.value}{tries}{took}{why}"
+    return f"{task.task_id} {task.state.value}{which}{took}{why}"
 
 
 def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) -> Table:
@@ -73,12 +74,11 @@ def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) ->
 
 
 def _row(task: TaskInstance, last_line: LastLine) -> list[Any]:
-    tries = f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
     took = task.duration
     if task.state is TaskState.RUNNING and task.started_at:
         took = max((clock.utcnow() - task.started_at).total_seconds(), 0.0)
     said = task.reason or (last_line(task) if task.state is TaskState.RUNNING or task.state in TERMINAL_STATES else "")
-    return [Text(task.task_id), Text(task.state.value, style=STYLES.get(task.state.value, "")), tries, duration(took), Text(said, style="dim")]
+    return [Text(task.task_id), Text(task.state.value, style=STYLES.get(task.state.value, "")), tries(task), duration(took), Text(said, style="dim")]
 
 
 def totals(snapshot: Snapshot, name: str) -> str:

@@ -98,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except RqflowError as error:
-        output.note(f"rqflow: {error}")
+        output.problem(f"rqflow: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -45,16 +45,22 @@ class Printer:
     zone: tzinfo = UTC
     color: str = "auto"
 
+    @property
+    def shows_parts(self) -> bool:
+        """Whether the parts of a thing follow it in tables of their own: for people, unless they chose fields."""
+        return self.format in {"table", "wide"} and not self.fields
+
     def records(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
         """Print a list; the first column is its name. An empty list prints `[]` as JSON, and the heads as a table."""
+        if self.format == "name":
+            for row in rows:
+                click.echo(_text(row[columns[0].key]))
+            return
         found = [self._chosen(row) for row in rows]
         if self.format == "json":
             click.echo(_json(found))
         elif self.format == "yaml":
             click.echo(_yaml(found), nl=False)
-        elif self.format == "name":
-            for row in found:
-                click.echo(_text(row[columns[0].key]))
         elif self.format == "csv":
             click.echo(_csv(found, self._columns(columns)), nl=False)
         else:
@@ -156,8 +162,20 @@ def listing(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-o", "--output", type=formats, default="table", envvar="RQFLOW_OUTPUT", help="Format of the output.")(with_fields)
 
 
+def is_quiet() -> bool:
+    """Tell whether -q was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("quiet"))
+
+
 def note(text: str) -> None:
-    """Say something to the person, on stderr."""
+    """Say to the person on stderr what goes on; not with -q."""
+    if not is_quiet():
+        click.echo(text, err=True)
+
+
+def problem(text: str) -> None:
+    """Say to the person on stderr what is wrong."""
     click.echo(text, err=True)
 
 

@@ -30,5 +30,5 @@ def python(file: Path, args: tuple[str, ...]) -> None:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_code.co_filename != str(file) and frames.tb_next is not None:
             frames = frames.tb_next
-        output.note("".join(traceback.format_exception(error.with_traceback(frames))).rstrip())
+        output.problem("".join(traceback.format_exception(error.with_traceback(frames))).rstrip())
         click.get_current_context().exit(1)

@@ -31,7 +31,7 @@ def run() -> None:
 @click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in RunState]), help="Only runs in this state; repeatable.")
 @click.option("--since", type=MOMENT, help="Only runs made at or after this time.")
 @click.option("--until", type=MOMENT, help="Only runs made before this time.")
-@click.option("-L", "--limit", default=25, show_default=True, help="At most so many.")
+@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app
@@ -52,7 +52,7 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
 def show_(app: App, printer: Printer, name: str, exit_status: bool) -> None:
     """Show a run with its tasks and all their tries."""
     with open_services(app.settings) as services:
-        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
+        found = query.named(services.broker, services.engine, name)
     show.run(printer, found)
     if exit_status and not found.is_finished:
         raise NotFinished(f"run {found.run_id} is {found.state.value}")
@@ -68,9 +68,9 @@ def show_(app: App, printer: Printer, name: str, exit_status: bool) -> None:
 def logs_(app: App, name: str, selector: str, failed: bool) -> None:
     """Print the logs of a run's tasks, the last try of each, one after the other."""
     with open_services(app.settings) as services:
-        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
-        version = query.version_of(services.broker, services.engine, query.find_run(services.engine, found.run_key))
-        for task in logs.chosen(found, version, "state:failed" if failed else selector):
+        found = query.named(services.broker, services.engine, name)
+        version = query.version_of(services.broker, services.engine, found)
+        for task in logs.chosen(found, version, selector, failed=failed):
             output.note(f"==> {task.task_id}, try {task.try_number}: {task.state.value} <==")
             for chunk in logs.read(services.settings, found, task.task_id, task.try_number):
                 output.raw(chunk)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
-from rqflow.actions.model import Run, TaskInstance, plain
+from rqflow.actions.model import Run, TaskInstance, Try, plain
 from rqflow.cli.output import Column, Printer, duration
 from rqflow.states import RunState, TaskState
 
@@ -14,7 +16,7 @@ RUN_COLUMNS = [
     Column("note", "NOTE", wide=True),
 ]
 TASK_COLUMNS = [
-    Column("task_id", "TASK"), Column("state", "STATE"), Column("tries", "TRY"), Column("duration", "DURATION", show=duration),
+    Column("task_id", "TASK"), Column("state", "STATE"), Column("try", "TRY"), Column("duration", "DURATION", show=duration),
     Column("reason", "REASON"), Column("operator", "OPERATOR", wide=True), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
     Column("worker", "WORKER", wide=True), Column("started_at", "STARTED", wide=True), Column("ended_at", "ENDED", wide=True),
 ]
@@ -24,21 +26,27 @@ TRY_COLUMNS = [
     Column("cpu_seconds", "CPU S", wide=True), Column("max_rss_bytes", "MAX RSS", wide=True), Column("log_bytes", "LOG", wide=True),
     Column("worker", "WORKER", wide=True), Column("pid", "PID", wide=True),
 ]
-_TIMES = ("logical_date", "data_interval_start", "data_interval_end", "created_at", "started_at", "ended_at")
+
+
+def row(thing: Run | TaskInstance | Try) -> dict[str, Any]:
+    """Return one thing as a record: what programs get, with its times as times, so that people see them in the zone of --tz."""
+    times = {field.name: value for field in fields(thing) if isinstance(value := getattr(thing, field.name), datetime)}
+    return {**plain(thing), **times}
+
+
+def tries(task: TaskInstance) -> str:
+    """Return which try of how many a task is at; empty before the first."""
+    return f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
 
 
 def run_row(run: Run) -> dict[str, Any]:
     """Return a run as one record of a list, without its tasks."""
-    row: dict[str, Any] = plain(run)
-    row.pop("tasks")
-    return row | {name: getattr(run, name) for name in _TIMES}
+    return {name: value for name, value in row(run).items() if name != "tasks"}
 
 
 def task_row(task: TaskInstance) -> dict[str, Any]:
     """Return a task instance as one line of a table."""
-    row: dict[str, Any] = plain(task)
-    tries = f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
-    return row | {"tries": tries, "started_at": task.started_at, "ended_at": task.ended_at}
+    return row(task) | {"try": tries(task)}
 
 
 def run(printer: Printer, found: Run) -> None:

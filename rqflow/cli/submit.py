@@ -24,7 +24,7 @@ from rqflow.dag.version import Version
 from rqflow.deploy import background
 from rqflow.deploy.background import Started
 from rqflow.deploy.services import Services, open_services
-from rqflow.exceptions import DagLoadError
+from rqflow.exceptions import DagLoadError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,11 @@ class Wish:
     timeout: timedelta | None
     strict: bool
     allow_unsupported: bool
+
+    @property
+    def says_how(self) -> bool:
+        """Whether something was given that only a run started now can take."""
+        return bool(self.params or self.conf is not None or self.at or self.run_id is not None or self.note)
 
 
 @click.command()
@@ -64,6 +69,8 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
     exit code is the run's result; Ctrl-C only stops watching.
     """
     wish = Wish(**options)
+    if wish.says_how and not wish.start:
+        raise UsageError("-p, --conf, --at, --run-id and --note say how a run is started", hint="Add --run.")
     found = _load(app, paths, wish)
     with open_services(app.settings, client_name="rqflow-submit") as services:
         runs, started = _register(app, services, found.versions, wish)
@@ -79,7 +86,7 @@ def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
     """Load the files before any service is asked for, and refuse what must be refused."""
     found = action.read(paths, app.settings)
     for warning in found.warnings:
-        output.note(f"warning: {warning}")
+        output.problem(f"warning: {warning}")
     if found.unsupported and not wish.allow_unsupported:
         raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")
     if found.warnings and wish.strict:

@@ -8,7 +8,6 @@ import click
 
 from rqflow import clock
 from rqflow.actions import describe, logs, query, select
-from rqflow.actions.model import plain
 from rqflow.cli import output, show, trying
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
@@ -43,7 +42,7 @@ def list_(app: App, printer: Printer, name: str, tree: bool) -> None:
         printer.records(describe.indented(rows) if tree else rows, columns)
         return
     with open_services(app.settings) as services:
-        found = query.show(services.broker, services.engine, query.find_run(services.engine, name).run_key)
+        found = query.named(services.broker, services.engine, name)
     printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
 
 
@@ -73,22 +72,22 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
         variables = local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1))
         printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
         return
-    printer.record(plain(found), name="task_id")
-    if printer.format in {"table", "wide"}:
+    printer.record(show.row(found), name="task_id")
+    if printer.shows_parts:
         printer.blank()
-        printer.records([plain(one) for one in found.tries], show.TRY_COLUMNS)
+        printer.records([show.row(one) for one in found.tries], show.TRY_COLUMNS)
 
 
 @task.command("logs")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the try has ended.")
-@click.option("--try", "number", type=int, help="Which try; the last one when not given.")
+@click.option("--try", "number", type=click.IntRange(min=1), help="Which try; the last one when not given.")
 @pass_app
 def logs_(app: App, run_name: str, task_id: str, follow: bool, number: int | None) -> None:
     """Print the log of a try as it is, colours and all."""
     with open_services(app.settings) as services:
-        found = query.show(services.broker, services.engine, query.find_run(services.engine, run_name).run_key)
+        found = query.named(services.broker, services.engine, run_name)
         number = number or max(logs.task_of(found, task_id).try_number, 1)
         chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
                   else logs.read(services.settings, found, task_id, number))

@@ -37,12 +37,12 @@ class Moment(click.ParamType[datetime]):
             return value
         try:
             return moment(value, utcnow())
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter: before the year 1
             self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d", param, ctx)
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Return the time that `text` names, seen from `now`; raises ValueError."""
+    """Return the time that `text` names, seen from `now`; raises ValueError, or OverflowError for one before the year 1."""
     if text == "now":
         return now
     if text == "yesterday":

@@ -129,6 +129,15 @@ def test_a_run_s_json_has_times_and_all_tries(cli: Cli) -> None:
     assert all(one["host"] and one["started_at"] < one["ended_at"] for one in task["tries"])
 
 
+def test_quiet_says_only_what_is_wrong(cli: Cli) -> None:
+    path = cli.write(dag("a: echo reason of it; exit 3", dag_id="quiet"))
+    out, err = cli.run("-q", "submit", path, "--run", "--follow", code=1)
+    assert "exit code 3" in out
+    assert err.startswith("==> end of the log of a")
+    cli.write(dag("a: true", dag_id="quiet"))
+    assert cli.run("-q", "submit", path, "--run", "--follow")[1] == ""
+
+
 def test_a_failed_run_exits_1_and_shows_the_end_of_the_log(cli: Cli) -> None:
     path = cli.write(dag("a: echo reason of it; exit 3", "b: echo two"))
     out, err = cli.run("submit", path, "--run", "--follow", code=1)
@@ -228,6 +237,7 @@ def test_a_log_is_followed_while_it_grows_and_read_afterwards(cli: Cli) -> None:
     assert followed.splitlines()[:3] == ["line 1", "line 2", "line 3"]
     assert cli.run("task", "logs", "d@latest", "a")[0] == followed
     assert cli.run("run", "logs", "d@latest")[0] == followed
+    assert cli.run("run", "logs", "d@latest", "--failed")[0] == ""
 
 
 def test_a_run_id_that_exists_is_a_conflict(cli: Cli) -> None:
@@ -276,7 +286,9 @@ def test_a_task_is_shown_with_its_tries_and_rendered_for_its_run(cli: Cli) -> No
     cli.run("submit", cli.write(dag("a: echo {{ ds }}")), "--run", "--follow", "--at", "2026-01-03", "--run-id", "show1")
     assert [(one["try_number"], one["exit_code"]) for one in cli.json("task", "show", "show1", "a")["tries"]] == [(1, 0)]
     assert cli.json("task", "render", "show1", "a") == [{"field": "bash_command", "value": "echo 2026-01-03"}]
-    assert [row["state"] for row in cli.json("task", "list", "show1")] == ["success"]
+    assert [(row["state"], len(row["tries"]), row["try"]) for row in cli.json("task", "list", "show1")] == [("success", 1, "1/1")]
+    assert cli.run("--tz", "Asia/Tokyo", "task", "show", "show1", "a")[0].count("+09:00") == 4  # queued, started, ended, the try's start
+    assert cli.run("task", "show", "show1", "a", "--fields", "job_id")[0].splitlines()[0].split() == ["FIELD", "VALUE"]
     assert cli.run("run", "show", "d@2026-01-03", "-o", "name")[0] == "show1\n"
 
 
@@ -287,6 +299,7 @@ def test_a_dag_file_is_shown_without_any_service(fresh: Cli) -> None:
     assert (one["schedule"], one["timezone"], one["default_args"], one["edges"]) == ("@daily", "UTC", {"retries": 2}, [["a", "b"]])
     assert (one["tasks"][0]["fields"], one["tasks"][0]["rendered"]) == ({"bash_command": "echo {{ ds }}"}, {"bash_command": "echo 2026-01-02"})
     assert (shown["errors"], shown["warnings"]) == ([], [])
+    assert fresh.run("dag", "show", path, "--fields", "schedule")[0].splitlines()[1:] == ["schedule  @daily"]
     assert list(fresh.home.iterdir()) == []
 
 

@@ -63,6 +63,11 @@ def test_fields_choose_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(printed(capsys)) == [{"slots": 3}, {"slots": 4}]
 
 
+def test_names_are_printed_whatever_fields_were_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    Printer(format="name", fields=("slots",)).records(ROWS, COLUMNS)
+    assert printed(capsys) == "a\nb b\n"
+
+
 def test_an_unknown_field_is_refused_naming_those_there_are() -> None:
     with pytest.raises(UsageError, match="there is no field slot\nThere are: name, at"):
         Printer(fields=("slot",)).records(ROWS, COLUMNS)

@@ -68,7 +68,10 @@ class WorkDir:
             self._lock = -1
 
     def sweep(self, used: Iterable[Path]) -> None:
-        """Remove the folders of tries that are not `used` any more, and count on from the rest; sources go when nothing is in use."""
+        """Remove the folders of tries that are not `used` any more; sources go when nothing is in use.
+
+        New folders are counted on from what stays: that too which we may not remove, such as files that a container wrote as root.
+        """
         kept = {path.name for path in used}
         if not kept:
             shutil.rmtree(self.versions, ignore_errors=True)
@@ -76,7 +79,7 @@ class WorkDir:
         for entry in os.scandir(self.tries):
             if entry.name not in kept:
                 shutil.rmtree(entry.path, ignore_errors=True)
-        self._last = max((int(name) for name in kept if name.isdecimal()), default=0)
+        self._last = max((int(path.name) for path in self.tries.iterdir() if path.name.isdecimal()), default=0)
         self._free.clear()
 
     def take(self) -> Path:

@@ -138,6 +138,16 @@ def test_sweep_keeps_what_is_used(tmp_path: Path) -> None:
     work_dir.release()
 
 
+def test_what_cannot_be_removed_is_in_nobodys_way(tmp_path: Path) -> None:
+    """A folder with files of another user; here a file, which is not removed as a folder."""
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    (work_dir.tries / "1").touch()
+    work_dir.sweep([])
+    assert work_dir.take().name == "2"
+    work_dir.release()
+
+
 def test_sources_are_unpacked_once(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path / "w")
     work_dir.hold()

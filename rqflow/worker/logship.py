@@ -118,11 +118,11 @@ class LogShipper:
                 self._backoff.reset()
             except redis.exceptions.RedisError as error:
                 logger.warning("logs cannot be sent: %s", error, extra=logs.context("logs_held"))
-                for parcel in (*self._open.values(), *self._waiting.values()):
-                    parcel.ask = True
+                self._doubt()
                 self._stop.wait(self._backoff.next())
             except Exception:
                 logger.exception("a bug in the sending of logs; it goes on")
+                self._doubt()
                 self._stop.wait(self._backoff.next())
 
     def _turn(self) -> None:
@@ -154,10 +154,12 @@ class LogShipper:
         self._dozing = False
 
     def _take_in(self) -> None:
+        # What is finished by now was put into the inbox before; what is finished meanwhile is for the next turn.
+        finished = len(self._finished)
         while self._inbox:
             parcel = self._inbox.popleft()
             self._open[parcel.id] = parcel
-        while self._finished:
+        for _ in range(finished):
             name, size = self._finished[0]
             if name in self._open:
                 self._open[name].size = size
@@ -201,6 +203,11 @@ class LogShipper:
             # The file is shorter than it was: somebody cut it. What is there is all.
             last = True
         return LogChunk(execution_id=parcel.id, path=parcel.archive, offset=parcel.sent, data=data, last=last)
+
+    def _doubt(self) -> None:
+        """Ask how far each log is before more is sent: what was counted as sent may not have been."""
+        for parcel in (*self._open.values(), *self._waiting.values()):
+            parcel.ask = True
 
     def _relearn(self) -> None:
         """After a broken link, send again from where the archive is: what was under way may be lost, and what comes twice does no harm."""
@@ -270,7 +277,6 @@ class Plan:
         if within < len(self._mark):
             return self._mark[within:within + room]
         return _read(file, self._tail_from + within - len(self._mark), min(room, self.length - offset))
-
 
     def has_more(self, file: str, offset: int) -> bool:
         """Tell whether there is something to read at `offset`."""

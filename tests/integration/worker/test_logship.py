@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from rqflow import settings as configuration
 from rqflow.broker.logstream import LogStream
 from rqflow.recorder.archive import LogArchive
 from rqflow.settings import Settings, Size
-from rqflow.worker.logship import LogShipper
+from rqflow.worker.logship import LogShipper, Parcel
 from tests.waiting import until
 
 Ship = Callable[..., LogShipper]
@@ -102,6 +103,32 @@ def test_what_is_written_after_the_end_is_not_sent(ship: Ship, archive: LogArchi
         stream.write(b"a daemon that was left\n")
     arrives(shipper, "e")
     assert (archive.folder / "d/t/1.log").read_bytes() == b"whole\n"
+
+
+def test_empty_log_arrives_too(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    shipper = ship()
+    arrives(shipper, send(shipper, tmp_path / "log"))
+
+
+def test_log_that_begins_and_ends_while_others_are_taken_in_is_kept(db: redis.Redis, settings: Settings, archive: LogArchive, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"short\n")
+
+    class Inbox(deque[Parcel]):
+        def __bool__(self) -> bool:
+            if not len(self) and not sent:
+                sent.append(send(shipper, file))
+                return False
+            return len(self) > 0
+
+    sent: list[str] = []
+    shipper = LogShipper(LogStream(db), settings, lambda: None)
+    shipper._inbox = Inbox()
+    shipper.start()
+    until(lambda: sent, what="the log to end")
+    arrives(shipper, sent[0])
+    shipper.stop()
 
 
 def test_log_of_100_mb_grows_neither_worker_nor_redis(ship: Ship, archive: LogArchive, db: redis.Redis, tmp_path: Path) -> None:

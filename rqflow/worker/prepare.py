@@ -86,10 +86,12 @@ class Preparer:
         held.outputs = tuple(str(cwd / Path(name).expanduser()) for name in self._rendered(job, task.outputs, "outputs"))
         if task.skip_if_outputs_exist and outputs.exist(held.outputs):
             raise OutputsExist("its outputs exist already")
-        outputs.move_aside(held.outputs, held.claim.try_number)
+        env = self._environment(held, job, launch)
         self._write_files(held, job, launch)
+        # Last: a try that cannot start leaves them where they are.
+        outputs.move_aside(held.outputs, held.claim.try_number)
         return Start(
-            id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=self._environment(held, job, launch), inherit=launch.inherit_env,
+            id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=env, inherit=launch.inherit_env,
             umask=task.umask, timeout=task.execution_timeout, grace=self._grace, outputs=held.outputs, try_number=held.claim.try_number,
             memo=held.memo(),
         )

@@ -19,6 +19,15 @@ def test_earlier_file_is_moved_aside(site: Site, tmp_path: Path) -> None:
     assert (file.read_text(), Path(f"{file}.before-1").read_text()) == ("new\n", "old")
 
 
+def test_try_that_cannot_start_leaves_earlier_files_where_they_are(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_text("old")
+    run = site.command("true", outputs=(str(file),), env_file="/no/such/file")
+    site.work()
+    assert site.task(run).state == "failed"
+    assert [path.name for path in tmp_path.glob("f*")] == ["f"]
+
+
 def test_failed_try_leaves_a_partial_file_and_the_next_one_makes_it(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "f"
     command = f'echo half > {file}; [ "$RQFLOW_TRY" = 2 ] || kill -9 $$; echo whole > {file}'

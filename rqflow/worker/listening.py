@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _WAIT = 4.0
 #: Without a sign of life, a subscription is asked for one after the first, and made anew after the second of these.
 _QUIET, _DEAD = 10.0, 25.0
+#: What a broken link raises, ValueError when the worker itself cut it in the middle of a read (redis-py's buffer is closed then).
+LINK_ENDS = (redis.exceptions.RedisError, OSError, ValueError)
 
 
 class Bell:
@@ -70,7 +72,7 @@ class Bell:
                 backoff.reset()
                 if rang:
                     self._answer()
-            except redis.exceptions.RedisError as error:
+            except LINK_ENDS as error:
                 logger.debug("no bell: %s", error, extra=logs.context("bell_lost"))
                 self._stop.wait(backoff.next())
                 # There may be work that was rung for meanwhile.
@@ -119,7 +121,7 @@ class Subscription:
         while not self._stop.is_set():
             try:
                 self._listen(backoff)
-            except (redis.exceptions.RedisError, OSError) as error:
+            except LINK_ENDS as error:
                 logger.debug("commands cannot be heard: %s", error, extra=logs.context("commands_lost"))
                 self._stop.wait(backoff.next())
 

@@ -278,18 +278,20 @@ class Worker(rq_worker.Worker):
         options = self._options
         assert options is not None
         self._set_ip_address(self.connection)
+        # The name is ours alone: what has it is our own record, half made or begun anew by a heartbeat, and RQ would refuse us for it.
+        self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
         self._broker().announce(self.name, slots=options.slots, labels=options.labels)
 
     def _register_patiently(self) -> None:
-        """Register with RQ, for as long as it takes."""
+        """Register with RQ, for as long as it takes, or until told to stop."""
         backoff = Backoff()
         while True:
             try:
                 self._register()
                 return
             except redis.exceptions.RedisError as error:
-                if self._stops_before_the_loop:
+                if self.was_told_to_stop:
                     return
                 wait = backoff.next()
                 logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))

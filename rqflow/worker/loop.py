@@ -253,9 +253,11 @@ class Loop:
             try:
                 payload = json.loads(data)
             except ValueError:
-                logger.warning("a command that is no JSON was ignored", extra=logs.context("command_refused"))
-                continue
-            self.command(payload)
+                payload = None
+            if isinstance(payload, dict):
+                self.command(payload)
+            else:
+                logger.warning("a command that is no JSON object was ignored", extra=logs.context("command_refused"))
 
     def command(self, payload: Mapping[str, Any]) -> None:
         """Carry out a command that RQ's tools sent."""
@@ -277,6 +279,9 @@ class Loop:
     def _begin_stop(self) -> None:
         """Obey SIGTERM, by --on-stop the first time, by killing the second."""
         self._stopping_since = clock.monotonic()
+        if self._bell:
+            # Bells are for others from now on.
+            self._bell.listen(False)
         again = self._stop_level > 1
         how = KILL if again else self._options.on_stop
         logger.info("stopping: %s", how, extra=logs.context("stopping", how=how, running=len(self._tasks.slots)))
@@ -286,14 +291,15 @@ class Loop:
     def _is_over(self) -> bool:
         """Tell whether the loop may end."""
         slots = self._tasks.slots
-        told = not slots.has_ends and not self._frontiers
+        told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis
         if self._stop_level:
             # What cannot be told now is in the shepherd's journal.
             may_leave = told or self._link.failing
             if self._stop_level == 1 and self._options.on_stop == KEEP:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
-            return may_leave and not len(slots)
-        if len(slots) or not told or self._tasks.waits_for_redis:
+            # Told twice to stop, it leaves what is still to be begun or understood, too.
+            return may_leave and len(slots) == (self._tasks.waits_for_redis if self._stop_level > 1 else 0)
+        if len(slots) or not told:
             return False
         return slots.spent or self._has_had_enough()
 

@@ -52,8 +52,7 @@ class Tasks:
             self._adopt(entry)
         for end in ended:
             self._adopt(end)
-        tries = [*self.slots.running(), *(held for held, _ in self._unconcluded), *self._parting.values()]
-        self._work_dir.sweep(held.folder for held in tries)
+        self._work_dir.sweep(held.folder for held in (*self.slots.running(), *self._parting.values()))
         if running or ended:
             logger.info("took over %d running tasks and %d ends", len(running), len(ended), extra=logs.context("adopted"))
         self.try_again()
@@ -63,9 +62,9 @@ class Tasks:
         return self._shepherd.fileno()
 
     @property
-    def waits_for_redis(self) -> bool:
-        """Whether something could not be done because Redis was away; `try_again` does it."""
-        return bool(self._unprepared or self._unconcluded)
+    def waits_for_redis(self) -> int:
+        """How many tries could not be begun, or ended, because Redis was away; `try_again` does it."""
+        return len(self._unprepared) + len(self._unconcluded)
 
     # -- begin --
 
@@ -149,11 +148,7 @@ class Tasks:
 
     def _end(self, held: Try, end: End) -> None:
         self.slots.end(held, end)
-        self._parting[held.id] = held
-        if held.is_watched and held.log_bytes:
-            self._shipper.finish(held.id, held.log_bytes)
-        else:
-            held.is_archived = True
+        self._part(held)
         level = logging.INFO if end.state in {TaskState.SUCCESS, TaskState.SKIPPED} else logging.WARNING
         if logger.isEnabledFor(level):
             dag_id = held.job.run.dag_id if held.job else ""
@@ -161,6 +156,14 @@ class Tasks:
             reason = f": {end.reason}" if end.reason else ""
             logger.log(level, "%s.%s try %d %s after %.1f s%s", dag_id, held.claim.task_id, end.try_number, end.state.value, end.duration, reason,
                        extra=context)
+
+    def _part(self, held: Try) -> None:
+        """Keep a try until its log, now complete, is archived."""
+        self._parting[held.id] = held
+        if held.is_watched:
+            self._shipper.finish(held.id, held.log_bytes)
+        else:
+            held.is_archived = True
 
     def stop(self, execution_ids: Iterable[str], why: Stop | None, grace: float) -> None:
         """End these tries; `why` None leaves what that means to the operator. The first reason stands, a shorter grace counts."""
@@ -199,11 +202,13 @@ class Tasks:
 
     def flush(self) -> None:
         """Send the shepherd what it was asked for."""
-        try:
-            self._shepherd.flush()
-        except ShepherdGone as error:
-            logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
-            self._meet_again()
+        while True:
+            try:
+                self._shepherd.flush()
+                return
+            except ShepherdGone as error:
+                logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
+                self._meet_again()
 
     def close(self, patience: float) -> None:
         """Send what logs there are, for at most `patience` seconds, and leave the rest, and what runs, to the shepherd."""
@@ -229,9 +234,12 @@ class Tasks:
         """After a shepherd died: its successor watches what it started. What neither knows was never started, or is killed and lost."""
         running, ended = self._meet()
         ends = {entry.id: entry for entry in ended}
-        known = {entry.id for entry in running} | {held.id for held in self._unprepared}
+        # What was let go of while the old one could not hear it any more.
+        self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
+        waiting = {held.id for held in (*self._unprepared, *(held for held, _ in self._unconcluded))}
+        known = {entry.id for entry in running} | waiting
         for held in self.slots.running():
-            if held.id in ends:
+            if held.id in ends and held.id not in waiting:
                 self._conclude(held, ends[held.id])
             elif held.id not in known:
                 left = processes.marked(held.id)
@@ -249,20 +257,17 @@ class Tasks:
             logger.warning("the shepherd has a process that is none of ours: %s", entry.id, extra=logs.context("adopt_refused"))
             self._shepherd.forget([entry.id])
             return
-        self._watch(held, begun=True)
-        if isinstance(entry, Running):
-            self.slots.take(held, adopted=True)
-        elif entry.accepted:
+        if isinstance(entry, Ended) and entry.accepted:
             held.is_accepted, held.log_bytes = True, _size(held.log)
             held.may_reuse = self._work_dir.empty(held.folder, only_log=held.only_log)
-            self._parting[held.id] = held
-            if held.archive and held.log_bytes:
-                self._shipper.finish(held.id, held.log_bytes)
-            else:
-                held.is_archived = True
-                self._let_go([held])
-        else:
-            self.slots.take(held, adopted=True)
+            if held.log_bytes:
+                self._watch(held, begun=True)
+            self._part(held)
+            self._let_go([held])
+            return
+        self._watch(held, begun=True)
+        self.slots.take(held, adopted=True)
+        if isinstance(entry, Ended):
             self._unconcluded.append((held, entry))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import pytest
@@ -57,6 +58,32 @@ def test_commands_are_heard_again_after_the_link_broke(site: Site) -> None:
     site.db.client_kill_filter(_type="pubsub")
     until(lambda: site.db.pubsub_numsub(f"rq:pubsub:{name}")[0][1], what="the worker to listen again")
     send_shutdown_command(site.db, name)
+    assert worker.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("nonsense", ["no json", "[]"])
+def test_what_is_no_command_is_passed_over(site: Site, nonsense: str) -> None:
+    worker = site.start()
+    name = registered(site).name
+    site.db.publish(f"rq:pubsub:{name}", nonsense)
+    send_shutdown_command(site.db, name)
+    assert worker.wait(PATIENCE) == 0, site.said()
+
+
+def test_worker_that_redis_has_forgotten_registers_anew(site: Site) -> None:
+    """Its record expires while its machine sleeps."""
+    worker = site.start(slots=3, labels=["gpu"])
+    name = registered(site).name
+    site.db.delete(f"rq:worker:{name}")
+    [found] = until(lambda: [known for known in site.broker.workers() if known.slots == 3], what=f"the record to be whole: {site.said()}")
+    assert (found.name, found.pid, found.labels) == (name, worker.pid, ("gpu",))
+
+
+def test_worker_that_cannot_register_can_be_stopped(site: Site) -> None:
+    site.db.set("rq:workers", "no set")
+    worker = site.start()
+    until(lambda: "trying again" in site.said(), what="the worker to fail")
+    worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == 0
 
 

@@ -47,12 +47,11 @@ class Kill:
 class Execution:
     """A task process, from its start until its end may be told."""
 
-    __slots__ = ("_grace", "_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
+    __slots__ = ("_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
 
     def __init__(self, entry: Started, *, oom_before: int | None = None) -> None:
         self.entry = entry
         self.timeout_at = None if entry.timeout is None else clock.monotonic() + entry.timeout - (clock.boottime() - entry.started)
-        self._grace = entry.grace
         self._kill: Kill | None = None
         #: Processes seen at an earlier look, which may have lost their parent since.
         self._known: set[tuple[int, int]] = set()
@@ -72,7 +71,7 @@ class Execution:
             log=self.entry.log, memo=self.entry.memo, killed=self._kill.why if self._kill else "",
         )
         if by_itself and status != 0 and not reused and processes.group_is_alive(self.entry.pid):
-            self.kill(LEFTOVER, self._grace)
+            self.kill(LEFTOVER, self.entry.grace)
         elif self._kill:
             self._kill.look_at = 0.0
 
@@ -93,7 +92,7 @@ class Execution:
         if self._kill is None:
             if self._leader is None:
                 if self.timeout_at is not None and now >= self.timeout_at:
-                    self.kill(TIMEOUT, self._grace)
+                    self.kill(TIMEOUT, self.entry.grace)
                 return None
             return self._end(self._leader)
         if now < self._kill.look_at:
@@ -144,8 +143,9 @@ def spawn(request: Start, base: Mapping[str, str], umask: int, null: int) -> int
 
     Raises OSError with the reason when the log cannot be written, the folder or the program is not there, or it is too large.
     """
+    wanted = int(request.umask, 8) if request.umask else umask
     log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    old = os.umask(int(request.umask, 8) if request.umask else umask)
+    old = os.umask(wanted)
     try:
         os.chdir(request.cwd)
         environment = environment_of(request, base)

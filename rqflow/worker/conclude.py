@@ -12,20 +12,19 @@ from typing import Any
 
 from rqflow import clock, logs
 from rqflow.broker.messages import End
+from rqflow.dag.xcom_view import MAX_BYTES
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import RETURN_VALUE, Outcome, say_end
 from rqflow.operators.registry import by_kind
 from rqflow.states import TaskState
 from rqflow.worker import logfile, outputs
-from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator
+from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator, stopped
 from rqflow.worker.prepare import OutputsExist, Unsupported
 from rqflow.worker.shepherd_protocol import TIMEOUT, Ended
 from rqflow.worker.tries import Try
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that one XCom may have.
-XCOM_SIZE = 48 << 10
 #: A result file that a Python child leaves is not read beyond this.
 _RESULT_SIZE = 16 << 20
 
@@ -43,10 +42,11 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
 
     `closed` says that an earlier worker may have begun to. The outputs of a try that did not succeed are renamed.
     """
-    took_part = not (held.stop or ended.error or ended.lost or ended.killed == TIMEOUT)
+    stop = stopped(ended, held.stop)
+    took_part = not (stop or ended.error or ended.lost or ended.killed == TIMEOUT)
     outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
     missing = outputs.missing(held.outputs) if outcome.state == TaskState.SUCCESS else []
-    outcome, lines = _fitting(overrule(outcome, ended, stop=held.stop, timeout=held.timeout, missing=missing))
+    outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing))
     if outcome.state not in {TaskState.SUCCESS, TaskState.SKIPPED}:
         with contextlib.suppress(OSError):
             ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
@@ -108,10 +108,10 @@ def _fitting(outcome: Outcome) -> tuple[Outcome, list[str]]:
     The last line of a command's output is merely not kept; what somebody pushed makes the try fail, because others will miss it.
     """
     large = {key: len(text.encode(errors="replace")) for key, text in outcome.xcoms.items()}
-    large = {key: size for key, size in large.items() if size > XCOM_SIZE}
+    large = {key: size for key, size in large.items() if size > MAX_BYTES}
     if not large:
         return outcome, []
-    lines = [f"its XCom {key} has {size} bytes, more than the {XCOM_SIZE} that are kept" for key, size in large.items()]
+    lines = [f"its XCom {key} has {size} bytes, more than the {MAX_BYTES} that are kept" for key, size in large.items()]
     kept = {key: text for key, text in outcome.xcoms.items() if key not in large}
     if set(large) == {RETURN_VALUE} and isinstance(json.loads(outcome.xcoms[RETURN_VALUE]), str):
         return replace(outcome, xcoms=kept), lines

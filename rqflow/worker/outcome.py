@@ -6,11 +6,10 @@ The operator says what the end of its process means; here retries, kills, timeou
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
-from typing import Any
 
 from rqflow.broker.messages import Claim, End
 from rqflow.dag.retry import retry_delay
@@ -41,7 +40,6 @@ class Facts:
     ended_ago: float = 0.0
     log_bytes: int = 0
     host: str = ""
-    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def seen_by_operator(ended: Ended) -> Seen:
@@ -50,6 +48,16 @@ def seen_by_operator(ended: Ended) -> Seen:
         return Seen()
     code = os.waitstatus_to_exitcode(ended.status)
     return Seen(exit_code=code) if code >= 0 else Seen(signal=-code)
+
+
+def stopped(ended: Ended, wanted: Stop | None) -> Stop | None:
+    """Return why a try was stopped: as this worker `wanted`, or as an earlier one told the shepherd.
+
+    None when nobody wanted it, and when the process had ended well before its kill began.
+    """
+    if ended.status == 0 and not ended.killed:
+        return None
+    return wanted or next((stop for stop in Stop if stop.value == ended.killed), None)
 
 
 def overrule(outcome: Outcome, ended: Ended, *, stop: Stop | None, timeout: float | None, missing: Sequence[str]) -> Outcome:
@@ -79,7 +87,7 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
     seen = seen_by_operator(ended)
     told = {
         "host": facts.host, "pid": ended.pid or None, "exit_code": seen.exit_code, "signal": seen.signal, "cpu_seconds": ended.cpu or None,
-        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes, **facts.more,
+        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes,
     }
     return End(
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,

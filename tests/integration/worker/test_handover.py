@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rq.command import send_stop_job_command
+from rq.serializers import JSONSerializer
 
+from rqflow.broker.logstream import LogStream
 from rqflow.dag.run import RunInfo
-from tests.integration.worker.conftest import Site, is_alive
+from rqflow.recorder.archive import LogArchive
+from rqflow.worker.shepherd_client import ShepherdClient
+from tests.integration.worker.conftest import LINGER, PATH, Site, is_alive
 from tests.profile import PATIENCE
 from tests.services import redis_server
 from tests.unit.builders import a_version
@@ -67,6 +73,21 @@ def test_end_between_two_workers_is_told_by_the_second(site: Site) -> None:
     assert site.log(run).splitlines()[0] == "done"
 
 
+def test_kill_that_was_begun_keeps_its_meaning_for_the_next_worker(site: Site) -> None:
+    command = "trap '' TERM; touch ready; while :; do sleep 0.05; done"
+    run = site.command(command, retries=3, retry_delay=0.0, fields={"cwd": str(site.folder)})
+    first = site.start(environ={"RQFLOW__WORKER__KILL_GRACE": "2s"})
+    until((site.folder / "ready").exists, what="the task to start")
+    send_stop_job_command(site.db, site.task(run).job_id, serializer=JSONSerializer)
+    until(lambda: "received the command stop-job" in site.said(), what="the worker to obey")
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(PATIENCE) == 0
+    assert site.task(run).state == "running"
+    site.start()
+    status = site.until(run, "failed")
+    assert (status.reason, status.try_number) == ("stopped by a person", 1)
+
+
 def test_shepherd_that_is_killed_is_replaced_and_its_task_is_lost_only_at_its_end(site: Site) -> None:
     run = waiting(site)
     site.start()
@@ -82,6 +103,24 @@ def test_shepherd_that_is_killed_is_replaced_and_its_task_is_lost_only_at_its_en
     assert "exit code is unknown" in status.reason
 
 
+def test_end_that_a_killed_shepherd_was_not_told_to_forget_is_forgotten_by_the_next(site: Site) -> None:
+    def ends() -> list[str]:
+        with closing(ShepherdClient(site.folder / "work", env={"PATH": PATH}, linger=LINGER, role="")) as client:
+            return [entry.id for entry in client.connect()[1]]
+
+    site.start()
+    site.until(site.command("true"), "success")
+    with closing(ShepherdClient(site.folder / "work", env={"PATH": PATH}, linger=LINGER, role="")) as client:
+        client.connect()
+        os.kill(client.pid, signal.SIGSTOP)
+        archive = LogArchive(LogStream(site.db), site.folder / "logs")
+        log = site.folder / "work" / "tries" / "1" / "log"
+        until(lambda: archive.step(block_ms=10) is None or not log.exists(), what="the log to be archived")
+        os.kill(client.pid, signal.SIGKILL)
+    until(lambda: "starting another one" in site.said(), what="the worker to notice")
+    until(lambda: not ends(), what="the journal to be empty")
+
+
 def test_drain_waits_for_tasks_and_starts_no_more(site: Site) -> None:
     run = waiting(site)
     worker = site.start(on_stop="drain", slots=2)
@@ -93,6 +132,32 @@ def test_drain_waits_for_tasks_and_starts_no_more(site: Site) -> None:
     assert worker.wait(PATIENCE) == 0
     assert site.task(run).state == "success"
     assert site.task(other, "late").state == "queued"
+
+
+def test_draining_worker_leaves_the_bell_to_others(site: Site) -> None:
+    waiting(site)
+    draining = site.start(on_stop="drain", slots=2)
+    until(lambda: started(site), what="the task to start")
+    site.start(work_dir=str(site.folder / "other"), environ={"RQFLOW__WORKER__HEARTBEAT": "60s"})
+    until(lambda: len(site.broker.workers()) == 2, what="both workers to register")
+    draining.send_signal(signal.SIGTERM)
+    until(lambda: "stopping: drain" in site.said(), what="the worker to drain")
+    late = site.run(a_version(["late"]), run_id="late")
+    assert site.until(late, "success", "late")
+
+
+def test_success_that_a_stop_with_kill_came_too_late_for_stands(site: Site) -> None:
+    run = waiting(site)
+    worker = site.start(on_stop="kill")
+    pid = until(lambda: started(site), what="the task to start")[0]
+    journal = site.folder / "work" / "shepherd.journal"
+    worker.send_signal(signal.SIGSTOP)
+    go(site)
+    until(lambda: not is_alive(pid) and '"what":"end"' in journal.read_text(), what="the shepherd to tell the end")
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(PATIENCE) == 0
+    assert site.task(run).state == "success"
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -134,3 +199,22 @@ def test_worker_lives_on_while_redis_is_away(site: Site, tmp_path_factory: pytes
         site.until(other, "success", "more")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
+
+
+def test_second_signal_ends_a_worker_that_cannot_ask_redis_what_its_task_was(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with redis_server(tmp_path_factory.mktemp("own")) as url:
+        site.url = url
+        site.reconnect()
+        waiting(site)
+        first = site.start()
+        pid = until(lambda: started(site), what="the task to start")[0]
+        first.kill()
+        first.wait()
+        second = site.start(on_stop="drain")
+        until(lambda: any(worker.pid == second.pid for worker in site.broker.workers()), what="the second worker")
+    go(site)
+    until(lambda: not is_alive(pid) and "Redis does not answer" in site.said(), what="the task to end without Redis")
+    for how in ("drain", "kill"):
+        second.send_signal(signal.SIGTERM)
+        until(lambda: f"stopping: {how}" in site.said(), what="the worker to hear it")  # noqa: B023 (called before the next turn)
+    assert second.wait(PATIENCE) == 0

@@ -8,7 +8,7 @@ import pytest
 from rqflow.broker.messages import Claim
 from rqflow.operators.base import Outcome
 from rqflow.states import TaskState
-from rqflow.worker.outcome import Facts, Stop, closing_lines, end, overrule, seen_by_operator
+from rqflow.worker.outcome import Facts, Stop, closing_lines, end, overrule, seen_by_operator, stopped
 from rqflow.worker.shepherd_protocol import Ended
 from tests.unit.builders import a_task
 
@@ -57,6 +57,22 @@ def test_wait_status_in_the_operators_terms(status: int | None, code: int | None
 def test_what_rqflow_did_overrules_the_operator(outcome: Outcome, ended: Ended, more: dict[str, Any], state: TaskState, reason: str) -> None:
     found = overrule(outcome, ended, **{"stop": None, "timeout": None, "missing": [], **more})
     assert (found.state, found.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("ended", "wanted", "why"),
+    [
+        (exited(1), Stop.REQUEUED, Stop.REQUEUED),
+        (exited(0), Stop.REQUEUED, None),
+        (exited(0, killed="cancelled"), Stop.CANCELLED, Stop.CANCELLED),
+        (exited(1, killed="stopped by a person"), None, Stop.STOPPED),
+        (Ended(id="e"), Stop.CANCELLED, Stop.CANCELLED),
+        (exited(1, killed="timeout"), None, None),
+        (exited(1), None, None),
+    ],
+)
+def test_stop_counts_unless_the_task_had_ended_well_before(ended: Ended, wanted: Stop | None, why: Stop | None) -> None:
+    assert stopped(ended, wanted) == why
 
 
 @pytest.mark.parametrize(

@@ -41,19 +41,10 @@ def find_cycle(upstream: Mapping[str, Collection[str]]) -> list[str]:
 
 def descendants(version: Version, start: Iterable[int]) -> set[int]:
     """Return the indices of all tasks that come after one of `start`, which are not among them unless they come after another one."""
-    return _reached(start, [task.downstream for task in version.tasks])
-
-
-def ancestors(version: Version, start: Iterable[int]) -> set[int]:
-    """Return the indices of all tasks that come before one of `start`."""
-    return _reached(start, [task.upstream for task in version.tasks])
-
-
-def _reached(start: Iterable[int], edges: list[tuple[int, ...]]) -> set[int]:
     found: set[int] = set()
     todo = list(start)
     while todo:
-        for index in edges[todo.pop()]:
+        for index in version.tasks[todo.pop()].downstream:
             if index not in found:
                 found.add(index)
                 todo.append(index)

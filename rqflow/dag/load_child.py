@@ -31,7 +31,7 @@ class Opened:
     """The files that the author's code opened for reading, heard by an audit hook."""
 
     def __init__(self, paths: Paths) -> None:
-        """Listen from now on."""
+        """Listen from now on; `files` grows meanwhile."""
         self._paths = paths
         self.files: dict[str, None] = {}
         sys.addaudithook(self._hear)
@@ -62,7 +62,7 @@ def main() -> None:
     if "render" in job:
         _write(_rendered(job["render"], paths), answer)
     opened = Opened(paths)
-    result = loading.load_here(paths, default_queue=job["default_queue"], opened=_Late(opened))
+    result = loading.load_here(paths, default_queue=job["default_queue"], opened=opened.files)
     _answer(result, answer)
 
 
@@ -71,16 +71,6 @@ def _rendered(job: dict[str, Any], paths: Paths) -> dict[str, Any]:
         return {"rendered": render_child.render(job)}
     except BaseException as error:  # noqa: BLE001 (an author's file may raise whatever it likes; it must be told)
         return {"problems": [[p.file, p.line, p.message] for p in problems_of(error, paths)]}
-
-
-class _Late:
-    """The opened files, asked for after the file was executed."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-
-    def __iter__(self) -> Any:
-        return iter(list(self._opened.files))
 
 
 def _limit(timeout: float, memory: int) -> None:
@@ -126,7 +116,3 @@ def _write(plain: dict[str, Any], answer: Any) -> NoReturn:
     answer.write("\n")
     answer.flush()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -215,7 +215,7 @@ class DAG:
         self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
 
     def topological_sort(self) -> tuple[BaseOperator, ...]:
-        """Return the tasks, each after its upstream tasks; raises graph.CycleFound."""
+        """Return the tasks, each after its upstream tasks; raises graphlib.CycleError."""
         order = topological_order({task.task_id: task.upstream_ids for task in self.tasks})
         return tuple(self.task_dict[task_id] for task_id in order)
 

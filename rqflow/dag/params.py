@@ -74,7 +74,7 @@ class Param:
 
 
 def mismatch(value: Any, schema: Mapping[str, Any]) -> str:
-    """Return what is wrong with `value` by `schema`; empty when it fits. An unset default of null always fits."""
+    """Return what is wrong with `value` by `schema`; empty when it fits."""
     for keyword, wanted in schema.items():
         if keyword in _CHECKS and not _CHECKS[keyword](value, wanted):
             return f"{value!r} does not fit {keyword}: {wanted!r}"

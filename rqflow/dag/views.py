@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from rqflow.dag.frame import Frame, copied
 from rqflow.dag.outside_views import ConfView
-from rqflow.dag.run import MANUAL
+from rqflow.dag.run import BACKFILL, MANUAL
 from rqflow.dag.taint import join
 from rqflow.dag.version import TaskSpec
 from rqflow.dag.xcom_view import RETURN_VALUE
@@ -41,7 +41,7 @@ class DagRunView:
         self.state = "running"
         self.external_trigger = run.run_type == MANUAL
         self.dag_hash = run.version
-        self.is_backfill = run.run_type == "backfill"
+        self.is_backfill = run.run_type == BACKFILL
 
     def outside_values(self) -> tuple[Any, ...]:
         """Give what comes from outside."""

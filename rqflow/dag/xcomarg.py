@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rqflow.dag.links import Linkable, Node
-
-RETURN_VALUE = "return_value"
+from rqflow.dag.xcom_view import RETURN_VALUE
 
 
 class XComArg(Linkable):
@@ -53,14 +52,3 @@ def xcom_args(value: Any) -> Iterator[XComArg]:
     elif isinstance(value, list | tuple | set):
         for item in value:
             yield from xcom_args(item)
-
-
-def resolved(value: Any, context: Mapping[str, Any]) -> Any:
-    """Return `value` with every XComArg in it replaced by what it stands for in the run of `context`."""
-    if isinstance(value, XComArg):
-        return value.resolve(context)
-    if isinstance(value, Mapping):
-        return {key: resolved(item, context) for key, item in value.items()} if any(xcom_args(value)) else value
-    if isinstance(value, list | tuple | set):
-        return type(value)(resolved(item, context) for item in value) if any(xcom_args(value)) else value
-    return value

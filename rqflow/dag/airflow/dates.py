@@ -39,7 +39,7 @@ def parse(string: str, timezone: Any = None, **_: Any) -> dt.datetime:
 
 
 def make_aware(value: dt.datetime | None, timezone: Any = None) -> Any:
-    """Return `value` with a time zone; raises ValueError when it has one."""
+    """Return `value` with a time zone: its own, else `timezone` or UTC."""
     if value is None:
         return None
     if value.tzinfo is not None:

@@ -18,8 +18,7 @@ from rqflow.store.engine import Connection
 from rqflow.store.tables import dag_run, event_log, sla_miss, task_instance, task_try, xcom
 from rqflow.store.upsert import Rule, upsert
 
-#: A run event is newer by its seq; one that ends the run wins over the one that began it in the same step.
-_STATES = Rule(table=dag_run, order=("seq",), tie="ended_at", fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
+_STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
 #: Sorts after every character that an id may have.
 _LAST = "\U0010ffff"
 

@@ -28,8 +28,6 @@ class Rule:
     table: Table
     #: Columns that tell which of two rows is newer, the weightiest first. Empty: the row that is there stays.
     order: tuple[str, ...] = ()
-    #: A column that breaks ties: of two rows equal in `order` one that has a value here wins.
-    tie: str = ""
     #: Columns that only the first row sets.
     fixed: frozenset[str] = frozenset()
 
@@ -47,13 +45,9 @@ def _newest(rule: Rule, rows: Iterable[Row]) -> list[Row]:
     kept: dict[Any, Row] = {}
     for row in rows:
         before = kept.setdefault(keys(row), row)
-        if rule.order and _rank(rule, row) > _rank(rule, before):
+        if [row[name] for name in rule.order] > [before[name] for name in rule.order]:
             kept[keys(row)] = row
     return [kept[key] for key in sorted(kept)]
-
-
-def _rank(rule: Rule, row: Row) -> tuple[Any, ...]:
-    return (*(row[name] for name in rule.order), bool(rule.tie) and row[rule.tie] is not None)
 
 
 @cache
@@ -89,6 +83,4 @@ def _newer(rule: Rule, incoming: Mapping[str, ColumnElement[Any]]) -> ColumnElem
     for place, name in enumerate(rule.order):
         equal = [incoming[before] == columns[before] for before in rule.order[:place]]
         choices.append(and_(*equal, incoming[name] > columns[name]))
-    if rule.tie:
-        choices.append(and_(*(incoming[name] == columns[name] for name in rule.order), incoming[rule.tie].is_not(None)))
     return or_(*choices)

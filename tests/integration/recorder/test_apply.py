@@ -171,14 +171,6 @@ def test_run_that_sql_does_not_know_is_kept_and_filled_in_later(engine: Engine) 
     assert the_task(engine).state is TaskState.RUNNING
 
 
-def test_run_that_began_and_ended_in_one_step_has_ended(engine: Engine) -> None:
-    for order in ([0, 1], [1, 0]):
-        events = [a_run_event("running", 5, run_id=str(order)), a_run_event("success", 5, run_id=str(order))]
-        record(engine, *(events[at] for at in order))
-        with reading(engine) as connection:
-            assert runs.find(connection, str(order)).state is RunState.SUCCESS
-
-
 def test_xcoms_are_replaced_and_deleted(engine: Engine) -> None:
     record(engine, an_xcom('{"a": "é\\u0000"}', 1), an_xcom('"x"', 1, key="k"), an_xcom("null", 2, task="u"))
     record(engine, an_xcom("7", 2), an_xcom(None, 2, key="k"))

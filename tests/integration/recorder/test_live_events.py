@@ -12,11 +12,11 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.recorder.recorder import Recorder
 from rqflow.settings import Settings
-from rqflow.states import TaskState
+from rqflow.states import RunState, TaskState
 from rqflow.store import runs, tasks, xcoms
 from rqflow.store.engine import Engine, reading, run_in_transaction
 from tests.integration.broker.playing import claim, end, tell
-from tests.unit.builders import a_run, a_task, a_version
+from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 
 OUTCOMES = [TaskState.SUCCESS, TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.UP_FOR_RETRY]
 
@@ -75,6 +75,16 @@ def test_tries_xcoms_and_facts_arrive(broker: Broker, recorder: Recorder, engine
     assert one.late is None or one.late["facts"] == {"exit_code": 9}
     assert (two.state, two.try_number, two.host, two.max_rss_bytes, two.worker) == (TaskState.SUCCESS, 2, "node2", 1 << 30, "w1")
     assert (three.task_id, three.state, three.exit_code) == ("b", TaskState.SUCCESS, None)
+
+
+def test_run_that_begins_and_ends_in_one_step_has_ended(broker: Broker, recorder: Recorder, engine: Engine) -> None:
+    version = a_version(specs=[an_empty_task("a")])
+    run = a_run(version)
+    broker.create_run(run, version)
+    record_all(recorder)
+    compare(broker, engine, run.key)
+    with reading(engine) as connection:
+        assert runs.by_key(connection, run.key).state is RunState.SUCCESS
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -18,13 +18,14 @@ import redis
 
 from rqflow.broker.broker import Broker
 from rqflow.broker.connection import open_connection
+from rqflow.broker.events import EventStream
 from rqflow.broker.messages import End
-from rqflow.scheduler.hub import Chore, Hub
+from rqflow.scheduler.hub import Chore, Hub, tidy
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from tests.services import redis_server
-from tests.unit.builders import a_run, a_task, a_version
+from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 from tests.waiting import until
 
 TTL = timedelta(seconds=0.6)
@@ -177,6 +178,19 @@ def test_entries_are_counted_without_being_read(broker: Broker, redis_url: str, 
     job = broker.task_statuses(run_key)[0].job_id
     assert (scheduler.count(), job in scheduler, "x" in scheduler) == (1, True, False)
     scheduler.connection.close()
+
+
+def test_tidying_forgets_a_run_that_is_over_once_it_is_recorded(broker: Broker, db: redis.Redis) -> None:
+    object.__setattr__(broker.settings.broker, "run_retention", timedelta(0))
+    version = a_version(specs=[an_empty_task("a")])
+    run = a_run(version)
+    broker.create_run(run, version)
+    tidy(broker)
+    assert broker.run_exists(run.key)
+    events = EventStream(db)
+    events.acknowledge([entry for entry, _ in events.read("a", block_ms=0)])
+    tidy(broker)
+    assert not broker.run_exists(run.key)
 
 
 HUB = """\

@@ -171,7 +171,8 @@ class Tasks:
             held = self.slots.get(name)
             if held:
                 held.stop = held.stop or why
-                self._shepherd.kill(name, held.stop.value if held.stop else "killed", grace)
+                held.kill = (held.stop.value if held.stop else "killed", grace)
+                self._shepherd.kill(name, *held.kill)
 
     # -- afterwards --
 
@@ -236,12 +237,17 @@ class Tasks:
         ends = {entry.id: entry for entry in ended}
         # What was let go of while the old one could not hear it any more.
         self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
+        known = {entry.id for entry in running}
         waiting = {held.id for held in (*self._unprepared, *(held for held, _ in self._unconcluded))}
-        known = {entry.id for entry in running} | waiting
         for held in self.slots.running():
-            if held.id in ends and held.id not in waiting:
+            if held.id in waiting:
+                continue
+            if held.id in ends:
                 self._conclude(held, ends[held.id])
-            elif held.id not in known:
+            elif held.id in known:
+                if held.kill:
+                    self._shepherd.kill(held.id, *held.kill)
+            else:
                 left = processes.marked(held.id)
                 if left:
                     processes.send(left, processes.KILL)

@@ -160,6 +160,20 @@ def test_success_that_a_stop_with_kill_came_too_late_for_stands(site: Site) -> N
     assert site.task(run).state == "success"
 
 
+def test_kill_that_its_shepherd_did_not_live_to_see_is_asked_of_the_next(site: Site) -> None:
+    run = waiting(site)
+    worker = site.start(on_stop="kill")
+    pid = until(lambda: started(site), what="the task to start")[0]
+    until(lambda: (site.folder / "work" / "shepherd.journal").stat().st_size, what="the start to be in the journal")
+    worker.send_signal(signal.SIGSTOP)
+    os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(PATIENCE) == 0
+    assert not is_alive(pid)
+    assert site.task(run).state == "queued"
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_stop_with_kill_gives_the_same_try_back(site: Site, again: bool) -> None:
     """`kill` ends tasks by TERM; a second signal does at once, whatever --on-stop says."""

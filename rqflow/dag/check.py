@@ -41,14 +41,13 @@ class Checker:
 
     def _templates(self, task: TaskSpec) -> Iterator[tuple[str, str, str]]:
         """Give (field, text, template file) of each template of a task."""
-        version = self._version
         for field in task.template_fields:
             endings = template_files.ENDINGS.get(field, ())
-            for text in _texts(task.fields.get(field)):
+            for text in template_files.texts(task.fields.get(field)):
                 if endings and template_files.is_file_name(text, endings):
-                    key = template_files.find(text, version.file, len(version.template_searchpath), version.sources)
+                    key = template_files.find(text, self._version)
                     if key is not None:
-                        yield field, template_files.text_of(version.sources[key]), text
+                        yield field, template_files.text_of(self._version.sources[key]), text
                 else:
                     yield field, text, ""
 
@@ -71,24 +70,13 @@ class Checker:
         except RecursionError:
             return "the template is nested too deeply"
         for include in meta.find_referenced_templates(tree):
-            if include and template_files.find(include, self._version.file, len(self._version.template_searchpath), self._version.sources) is None:
+            if include and template_files.find(include, self._version) is None:
                 return f"there is no template file {include}"
         unknown = sorted(names - _guarded(tree)) if self._version.undefined != "empty" else []
         if not unknown:
             return ""
         line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == unknown[0]), 1)
         return f"line {line}: unknown variable {unknown[0]!r}{nearest(unknown[0], self._known)}"
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
 
 
 def _guarded(tree: nodes.Template) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rqflow import clock
+from rqflow.dag import template_files
 from rqflow.dag.execution import load_source
 from rqflow.dag.explain import Paths
 from rqflow.dag.problems import Place, Problem
@@ -88,7 +88,7 @@ def render_source(version: Version, run: RunInfo, settings: Settings, task_ids: 
         for key, source in version.sources.items():
             file = folder / key
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(source.encode() if isinstance(source, str) else base64.b64decode(source["base64"]))
+            file.write_bytes(template_files.bytes_of(source))
         (folder.parent / "version.json").write_text(version.json, encoding="utf-8")
         job = {
             "version": str(folder.parent / "version.json"), "folder": str(folder), "run": run.to_json(), "tasks": list(task_ids),

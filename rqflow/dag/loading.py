@@ -48,10 +48,9 @@ def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[
         try:
             generation = _generation(paths)
             namespace = execute(paths.file, paths.root)
-        except BaseException as error:  # noqa: BLE001 (an author's file may raise whatever it likes; it must be told)
-            result.problems += problems_of(error, paths)
-        else:
             _versions(result, paths, collected, namespace, generation, default_queue, opened)
+        except BaseException as error:  # noqa: BLE001 (an author's file, or its objects, may raise whatever they like; it must be told)
+            result.problems += problems_of(error, paths)
         result.problems += _shown(collected.notes.problems, paths)
         result.warnings += _shown(collected.notes.warnings, paths)
     result.unsupported += _shown(USES.noted, paths)

@@ -31,7 +31,7 @@ def render(job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for task_id in job["tasks"]:
         task = version.by_id[task_id]
         try:
-            values = renderer.fields(task, context.build(version, task, run))
+            values = renderer.fields(task, context.build(version, task, run), endings=dag.get_task(task_id).template_endings())
             rendered[task_id] = {"values": plain(values)[0]}
         except TemplateError as error:
             rendered[task_id] = {"error": error.message}

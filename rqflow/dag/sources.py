@@ -52,8 +52,8 @@ class Sources:
         """Return the template files and the files=[…] of one DAG; reports what is not there."""
         found: dict[str, Any] = {}
         for task in dag.tasks:
-            for name in _template_names(task):
-                self._add_template(name, dag, task, found)
+            for text, is_file_name in _templates(task):
+                (self._add_template if is_file_name else self._add_included)(text, dag, task, found)
             for name in task.source_files():
                 self._add_file(name, dag, task, found)
         return found
@@ -96,13 +96,21 @@ class Sources:
                 hint = "put it beside the DAG file or into template_searchpath; to run it as a command, write a blank after it"
                 report(f"task {task.task_id}: there is no template file {name}; {hint}", task.origin)
             return
-        key, file = place
-        if key not in found:
-            found[key] = self._content(file)
-            self.add_included(template_files.text_of(found[key]), dag, found)
+        self._add_text(*place, dag, task, found)
 
-    def add_included(self, text: str, dag: DAG, found: dict[str, Any]) -> None:
-        """Add to `found` the files that a template includes, and what they include. One that is missing fails the template's check."""
+    def _add_text(self, key: str, file: Path, dag: DAG, task: BaseOperator, found: dict[str, Any]) -> None:
+        """Add a template file and what it includes."""
+        if key in found:
+            return
+        content = self._content(file)
+        if isinstance(content, str):
+            found[key] = content
+            self._add_included(content, dag, task, found)
+        else:
+            report(f"task {task.task_id}: the template file {file.name} is not written in UTF-8", task.origin)
+
+    def _add_included(self, text: str, dag: DAG, task: BaseOperator, found: dict[str, Any]) -> None:
+        """Add the files that a template includes. One that is missing fails the template's check."""
         if "{%" not in text:
             return
         try:
@@ -111,9 +119,8 @@ class Sources:
             return
         for name in names:
             place = self._find(name, dag) if name else None
-            if place is not None and place[0] not in found:
-                found[place[0]] = self._content(place[1])
-                self.add_included(template_files.text_of(found[place[0]]), dag, found)
+            if place is not None:
+                self._add_text(*place, dag, task, found)
 
     def _add_file(self, name: str, dag: DAG, task: BaseOperator, found: dict[str, Any]) -> None:
         given = Path(name).expanduser()
@@ -161,11 +168,10 @@ def _key_of(file: Path, paths: Paths) -> str:
     return (Path(paths.key).parent / file.name).as_posix()
 
 
-def _template_names(task: BaseOperator) -> Iterator[str]:
-    """Give the values of a task's template fields that name template files."""
+def _templates(task: BaseOperator) -> Iterator[tuple[str, bool]]:
+    """Give the texts in a task's template fields, and whether each is the name of a template file."""
+    own = task.template_endings()
     for field in task.template_names():
-        endings = tuple(task.template_ext) if task.is_authored else template_files.ENDINGS.get(field, ())
-        value = getattr(task, field, None)
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, str) and endings and template_files.is_file_name(one, endings):
-                yield one
+        endings = template_files.ENDINGS.get(field, ()) if own is None else own
+        for text in template_files.texts(getattr(task, field, None)):
+            yield text, bool(endings) and template_files.is_file_name(text, endings)

@@ -120,6 +120,10 @@ class BaseOperator(Node, metaclass=OperatorMeta):
         """Return `template_fields`, also when an author wrote a single name."""
         return (cls.template_fields,) if isinstance(cls.template_fields, str) else tuple(cls.template_fields)
 
+    def template_endings(self) -> tuple[str, ...] | None:
+        """Return by which endings values of its template fields name files; None: by those that template_files.py has for each field."""
+        return tuple(self.template_ext) if self.is_authored else None
+
     @property
     def dag(self) -> DAG:
         """The DAG of this task; raises AttributeError while it has none."""

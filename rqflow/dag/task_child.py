@@ -59,7 +59,7 @@ def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
 
 def _render(operator: BaseOperator, frame: Frame, renderer: Renderer) -> None:
     """Replace the template fields of the task by what they render to."""
-    marked, endings = context_of(frame), tuple(operator.template_ext) if operator.is_authored else None
+    marked, endings = context_of(frame), operator.template_endings()
     for name in operator.template_names():
         value = getattr(operator, name, None)
         if value is not None:

@@ -93,10 +93,9 @@ class Renderer:
 
     def _file(self, name: str, task_id: str, field: str) -> str:
         """Return the text of the template file `name`, or `name` itself when it can only be a command."""
-        version = self.version
-        key = template_files.find(name, version.file, len(version.template_searchpath), version.sources)
-        if key is not None:
-            return template_files.text_of(version.sources[key])
+        text = self._included(name)
+        if text is not None:
+            return text
         if template_files.is_command(name):
             return name
         raise TemplateError(
@@ -105,9 +104,8 @@ class Renderer:
         )
 
     def _included(self, name: str) -> str | None:
-        version = self.version
-        key = template_files.find(name, version.file, len(version.template_searchpath), version.sources)
-        return None if key is None else template_files.text_of(version.sources[key])
+        key = template_files.find(name, self.version)
+        return None if key is None else template_files.text_of(self.version.sources[key])
 
     def _compile(self, text: str, native: bool) -> Template:
         return (self._native if native else self._environment).from_string(text)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rqflow.dag.version import Version
+
 #: Template field -> endings by which its value names a file.
 ENDINGS: dict[str, tuple[str, ...]] = {
     "bash_command": (".sh", ".bash"),
@@ -21,9 +23,21 @@ ENDINGS: dict[str, tuple[str, ...]] = {
 SEARCHPATH = ".rqflow-searchpath"
 
 
-def is_file_name(value: object, endings: Sequence[str]) -> bool:
-    """Tell whether a field's value is the name of a template file: one line that ends so, no blank after it, no template itself."""
-    return isinstance(value, str) and value.endswith(tuple(endings)) and not re.search(r"[\n\r]|\{[{%#]", value)
+def texts(value: Any) -> Iterator[str]:
+    """Give the texts in a field's value: itself, or those in lists and mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts(item)
+
+
+def is_file_name(text: str, endings: Sequence[str]) -> bool:
+    """Tell whether a text is the name of a template file: one line that ends so, no blank after it, no template itself."""
+    return text.endswith(tuple(endings)) and not re.search(r"[\n\r]|\{[{%#]", text)
 
 
 def is_command(name: str) -> bool:
@@ -41,11 +55,16 @@ def candidates(name: str, file: str, searchpaths: int) -> Iterator[str]:
     yield clean
 
 
-def find(name: str, file: str, searchpaths: int, sources: Mapping[str, Any]) -> str | None:
-    """Return the key of sources that holds the template file `name`, None when there is none."""
-    return next((key for key in candidates(name, file, searchpaths) if key in sources), None)
+def find(name: str, version: Version) -> str | None:
+    """Return the key of the version's sources that holds the file `name`, None when there is none."""
+    return next((key for key in candidates(name, version.file, len(version.template_searchpath)) if key in version.sources), None)
+
+
+def bytes_of(source: Any) -> bytes:
+    """Return an entry of sources as the bytes of the file."""
+    return source.encode() if isinstance(source, str) else base64.b64decode(source["base64"])
 
 
 def text_of(source: Any) -> str:
     """Return an entry of sources as text; raises UnicodeDecodeError when it is none."""
-    return source if isinstance(source, str) else base64.b64decode(source["base64"]).decode()
+    return source if isinstance(source, str) else bytes_of(source).decode()

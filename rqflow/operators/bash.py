@@ -174,8 +174,8 @@ def _command(lines: str, command: Any, path: str | None, folder: Path) -> tuple[
 
 
 def script_of(version: Version, path: str) -> str:
-    """Return the text of a script that travels with the version; raises TaskFailed when there is none."""
-    key = template_files.find(path, version.file, len(version.template_searchpath), version.sources)
+    """Return the text of a script that travels with the version, bytes that are no UTF-8 escaped; raises TaskFailed when there is none."""
+    key = template_files.find(path, version)
     if key is None:
         raise TaskFailed(f"the script {path!r} is not beside the DAG file {version.file} nor in template_searchpath")
-    return template_files.text_of(version.sources[key])
+    return template_files.bytes_of(version.sources[key]).decode(errors="surrogateescape")

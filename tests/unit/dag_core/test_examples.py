@@ -9,6 +9,7 @@ import pytest
 from rqflow.dag.model import authored, collecting
 from rqflow.dag.serialization import version_of
 from rqflow.dag.version import Version
+from tests.unit.loading.files import load_apart
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -23,6 +24,13 @@ def loaded(name: str) -> Version:
 @pytest.mark.parametrize(("name", "tasks"), [("tutorial.py", 4), ("sequencing.py", 18)])
 def test_native_examples_load_without_a_warning(name: str, tasks: int) -> None:
     assert len(loaded(name).tasks) == tasks
+
+
+def test_example_of_airflow_1_needs_no_airflow_and_no_change() -> None:
+    result = load_apart(EXAMPLES / "airflow1_style.py")
+    assert (result.problems, result.warnings, result.unsupported) == ([], [], [])
+    (version,) = result.versions
+    assert (version.generation, [task.task_id for task in version.tasks]) == ("1", ["print_date", "pause", "templated", "count_days", "report"])
 
 
 def test_sequencing_reads_and_writes_real_files(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rqflow.dag.loading import Result
-from tests.unit.loading.files import load_apart
+from tests.unit.loading.files import GOOD, load_apart, write
 
 CORPUS = Path(__file__).parent / "corpus"
 #: (file, DAG, generation, schedule): (tasks with their kinds in topological order, edges).
@@ -182,6 +182,15 @@ def test_template_files_and_what_they_include_travel() -> None:
     assert set(version.sources) == {"v110_templates.py", ".rqflow-searchpath/0/extract.sh", ".rqflow-searchpath/0/common.sh"}
     (version,) = corpus("v2_misc.py").versions
     assert set(version.sources) == {"v2_misc.py", "sql/genes.sql"}
+
+
+def test_what_commands_include_travels(tmp_path: Path) -> None:
+    write(tmp_path, "echo {% include 'lib/part.txt' %}", "part.sh")
+    write(tmp_path, "{{ ds }}", "lib/part.txt")
+    text = GOOD.replace('"true"', """'{% include "part.sh" %}', env={"X": ["{% include 'lib/part.txt' %}"]}""")
+    result = load_apart(write(tmp_path, text))
+    assert result.problems == []
+    assert set(result.versions[0].sources) == {"d.py", "part.sh", "lib/part.txt"}
 
 
 def test_local_modules_travel() -> None:

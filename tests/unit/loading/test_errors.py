@@ -92,6 +92,19 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes, message: s
     assert message in problem
 
 
+def test_template_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, b"echo \xe4\n", "x.sh")
+    expected = "d.py:3: task a: the template file x.sh is not written in UTF-8"
+    for command in ("'x.sh'", "'{% include \"x.sh\" %}'"):
+        assert expected in said(write(tmp_path, HEAD + DAG + f"BashOperator(task_id='a', bash_command={command}, dag=dag)\n"))
+
+
+def test_object_that_cannot_be_shown_is_refused_with_its_line(tmp_path: Path) -> None:
+    text = "from rqflow import DAG, PythonOperator\nclass Bad:\n    def __repr__(self):\n        raise ValueError('no')\n"
+    path = write(tmp_path, text + "with DAG('d'):\n    PythonOperator(task_id='a', python_callable=print, op_args=[Bad()])\n")
+    assert said(path) == ["d.py:4: ValueError: no"]
+
+
 def test_error_in_a_local_module_names_that_module(tmp_path: Path) -> None:
     write(tmp_path, "def f():\n    return 1 / 0\n", "lib/calc.py")
     path = write(tmp_path, "from lib.calc import f\nf()\n")

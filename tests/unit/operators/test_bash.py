@@ -129,6 +129,8 @@ def test_script_may_be_kept_as_bytes_and_must_be_there(tmp_path: Path) -> None:
     task = a_task("a", fields={"bash_command": None, "bash_file": "x.sh"})
     job = a_job(a_version(specs=[task], sources={"x.sh": {"base64": "ZWNobyBoaQ=="}}), folder=tmp_path)
     assert run(launch(job), tmp_path).last_line == "hi"
+    latin = a_job(a_version(specs=[task], sources={"x.sh": {"base64": "ZWNobyDk"}}))
+    assert launch(latin).files["command.sh"].encode(errors="surrogateescape") == b"echo \xe4"
     with pytest.raises(TaskFailed, match=r"'x.sh' is not beside the DAG file d\.py"):
         launch(a_job(a_version(specs=[task])))
 

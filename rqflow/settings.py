@@ -76,7 +76,7 @@ def key(default: Any, text: str, *, secret: bool = False) -> Any:
 class Core:
     """Where things are, and how DAG files are loaded."""
 
-    state_dir: str = key("", "Folder of the live state (embedded Redis, SQLite, sockets, spool). Must be on a local disk. "
+    state_dir: str = key("", "Folder of the live state (embedded Redis, SQLite, sockets, folders of workers). Must be on a local disk. "
                              "Empty: HOME/state, or /var/tmp/rqflow-UID/… when HOME is on a network file system.")
     dags_folder: str = key("dags", "Folder of DAG files, relative to HOME.")
     default_queue: str = key("default", "Queue of tasks that name none.")

@@ -1,4 +1,4 @@
-"""Where the live state of this machine is: Redis, SQLite, sockets, spool. It must be on a local disk (architecture section 11)."""
+"""Where the live state of this machine is: Redis, SQLite, sockets, folders of workers. It must be on a local disk (architecture section 11)."""
 
 from __future__ import annotations
 
@@ -92,29 +92,25 @@ def locate(settings: Settings, machine: Machine) -> Path:
 
 
 def prepare(settings: Settings, machine: Machine) -> Path:
-    """Make HOME and the folder of this machine's live state, private to its owner, and return the latter.
+    """Make HOME, the folder of this machine's live state and that of its sockets, private to their owner; return the second.
 
     Raises ConfigError when one cannot be written or belongs to somebody else.
     """
     home.ensure(settings)
     state = locate(settings, machine)
-    _make_private(machine.var_tmp / f"rqflow-{machine.uid}", state, machine)
+    _make_private(state, machine)
+    _make_private(socket_folder(state, machine), machine)
     return state
 
 
 def socket_folder(state: Path, machine: Machine) -> Path:
-    """Return the folder for unix sockets: `state`, or, when its path is too long, one below /run/user or /var/tmp."""
+    """Return the folder for unix sockets: `state`, or, when its path is too long, one below /run/user or /var/tmp; nothing is written."""
     if len(os.fsencode(state)) <= SOCKET_FOLDER_MAX:
         return state
     run_user = machine.run_user / str(machine.uid)
-    name = _digest(state)
     if run_user.is_dir() and os.access(run_user, os.W_OK):
-        folder = run_user / f"rqflow-{name}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
-    folder = machine.var_tmp / f"rqflow-{machine.uid}" / name
-    _make_private(machine.var_tmp / f"rqflow-{machine.uid}", folder, machine)
-    return folder
+        return run_user / f"rqflow-{_digest(state)}"
+    return _private(state, machine)
 
 
 def claim_home(settings: Settings, machine: Machine) -> Path:
@@ -153,13 +149,14 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
-def _private(home_folder: Path, machine: Machine) -> Path:
-    """Return /var/tmp/rqflow-UID/<hash of the home>."""
-    return machine.var_tmp / f"rqflow-{machine.uid}" / _digest(home_folder)
+def _private(folder: Path, machine: Machine) -> Path:
+    """Return /var/tmp/rqflow-UID/<hash of the path of `folder`>."""
+    return machine.var_tmp / f"rqflow-{machine.uid}" / _digest(folder)
 
 
-def _make_private(shared_root: Path, folder: Path, machine: Machine) -> None:
+def _make_private(folder: Path, machine: Machine) -> None:
     """Make `folder` with mode 0700; what lies below a folder that everybody may write must be ours."""
+    shared_root = machine.var_tmp / f"rqflow-{machine.uid}"
     try:
         if folder.is_relative_to(shared_root):
             shared_root.mkdir(mode=0o700, exist_ok=True)

@@ -95,8 +95,11 @@ def test_short_state_paths_hold_their_sockets(tmp_path: Path) -> None:
 def test_sockets_of_long_state_paths_move_to_run_user(tmp_path: Path) -> None:
     here = machine(tmp_path)
     (here.run_user / str(os.getuid())).mkdir(parents=True)
-    folder = statedir.socket_folder(tmp_path / ("long" * 30), here)
+    settings = Settings(home=tmp_path / ("long" * 30))
+    folder = statedir.socket_folder(statedir.locate(settings, here), here)
     assert folder.parent == here.run_user / str(os.getuid())
+    assert not folder.exists()
+    statedir.prepare(settings, here)
     assert folder.stat().st_mode & 0o777 == 0o700
 
 

@@ -19,6 +19,7 @@ from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
+from tests.unit.loading import reference as names
 from tests.unit.store import reference as tables
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +88,8 @@ def exit_codes_page() -> str:
     classes = [cls for _, cls in inspect.getmembers(exceptions, inspect.isclass) if issubclass(cls, RqflowError)]
     rows = {
         0: "Done; for commands that wait for a run: it ended in success.", 1: "The work failed: the run or task failed; or an unexpected error.",
-        130: "Stopped by Ctrl-C; what runs goes on.", 143: "Stopped by SIGTERM.",
+        6: "A DAG file that cannot be used, or a setting that is unknown, of the wrong type, or contradicts another one.",
+        130: "Stopped by Ctrl-C; what runs goes on.", 143: "Stopped by SIGTERM; `worker` and `scheduler` end in good order, with 0.",
     }
     for cls in sorted(classes, key=lambda c: len(c.__mro__)):
         if cls.exit_code not in rows:
@@ -154,6 +156,7 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "commands.md": commands_page(),
         docs / "reference" / "exit-codes.md": exit_codes_page(),
         docs / "reference" / "operators.md": operators_page(),
+        docs / "reference" / "airflow-names.md": names.page(),
         docs / "reference" / "database.md": tables.page(),
         docs / "explanation" / "states.md": states_page(),
     }

@@ -32,7 +32,7 @@ class UsageError(RqflowError):
 
 
 class NotFound(RqflowError):
-    """A named thing does not exist; the children say which kind."""
+    """A named thing does not exist: a DAG, a run, a task, a pool, a setting, a log."""
 
     exit_code = 3
 
@@ -63,10 +63,6 @@ class Conflict(RqflowError):
     """The wish contradicts what is: a run id that exists, a home in use, a database that needs `rqflow db upgrade`."""
 
     exit_code = 5
-
-
-class InvalidTransition(Conflict):
-    """A state change that the table in states.py does not allow."""
 
 
 class ConfigError(RqflowError):

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from rqflow.dag import context, loader, timetable
-from rqflow.dag import params as dag_params
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
 from rqflow.dag.template import Renderer, is_plain
 from rqflow.dag.version import TaskSpec, Version
@@ -22,9 +21,8 @@ def run_at(version: Version, moment: datetime, *, params: Mapping[str, Any] | No
     is_scheduled = table.after(moment) is not None
     start, end = table.scheduled_interval(moment) if is_scheduled else (moment, moment)
     kind = SCHEDULED if is_scheduled else MANUAL
-    values = {**version.params, **dag_params.with_given({}, {}, params or {})}
     return RunInfo(dag_id=version.dag_id, run_id=f"{kind}__{moment.isoformat()}", run_type=kind, version=version.sha, logical_date=moment,
-                   data_interval_start=start, data_interval_end=end, params=values)
+                   data_interval_start=start, data_interval_end=end, params={**version.params, **(params or {})})
 
 
 def rendered(version: Version, task: TaskSpec, run: RunInfo, *, unsafe: bool = False, settings: Settings | None = None) -> dict[str, Any]:

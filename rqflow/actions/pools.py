@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rqflow.broker.broker import Broker
+from rqflow.broker.rows import DEFAULT_POOL
+from rqflow.broker.status import PoolStatus
 from rqflow.exceptions import PoolNotFound, UsageError
 from rqflow.store import pools
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
-
-DEFAULT_POOL = "default_pool"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,8 +29,9 @@ def list_all(broker: Broker, engine: Engine) -> list[Pool]:
     live = broker.pools()
     with reading(engine) as connection:
         records = pools.list_all(connection)
-    return [Pool(name=one.name, slots=one.slots, description=one.description, used=live[one.name].used if one.name in live else 0,
-                 parked=live[one.name].parked if one.name in live else 0) for one in records]
+    idle = PoolStatus(slots=0, used=0, parked=0)
+    return [Pool(name=one.name, slots=one.slots, description=one.description, used=use.used, parked=use.parked)
+            for one in records for use in [live.get(one.name, idle)]]
 
 
 def get(broker: Broker, engine: Engine, name: str) -> Pool:

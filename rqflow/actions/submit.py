@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rqflow.actions import pools
 from rqflow.broker.broker import Broker
+from rqflow.broker.rows import DEFAULT_POOL
 from rqflow.dag import loader, timetable
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError, UsageError
@@ -107,7 +108,7 @@ def pool_problems(version: Version, slots: Mapping[str, int]) -> list[str]:
     problems = []
     for task in version.tasks:
         place = f"{version.file}: task {task.task_id} of DAG {version.dag_id}"
-        if task.pool not in slots and task.pool != pools.DEFAULT_POOL:
+        if task.pool not in slots and task.pool != DEFAULT_POOL:
             problems.append(f"{place}: there is no pool {task.pool}")
         elif task.pool in slots and task.pool_slots > slots[task.pool]:
             problems.append(f"{place} takes {task.pool_slots} slots of pool {task.pool}, which has {slots[task.pool]}")

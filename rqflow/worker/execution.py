@@ -68,7 +68,7 @@ class Execution:
         self._leader = Ended(
             id=self.entry.id, pid=self.entry.pid, status=status, cpu=cpu, rss=rss, oom=oom, lost=status is None,
             started=self.entry.started, ended=clock.boottime(), at=clock.timestamp(), boot=self.entry.boot,
-            log=self.entry.log, memo=self.entry.memo, killed=self._kill.why if self._kill else "",
+            memo=self.entry.memo, killed=self._kill.why if self._kill else "",
         )
         if by_itself and status != 0 and not reused and processes.group_is_alive(self.entry.pid):
             self.kill(LEFTOVER, self.entry.grace)

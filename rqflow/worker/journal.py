@@ -41,7 +41,6 @@ class Started:
     grace: float = 10.0
     outputs: tuple[str, ...] = ()
     try_number: int = 1
-    log: str = ""
     memo: str = ""
 
 

@@ -205,7 +205,7 @@ class Shepherd:
     def _hello(self, client: Client, message: dict[str, Any]) -> None:
         client.is_worker = message.get("role") == "worker"
         entries = self._journal.running.values()
-        running = [to_plain(Running(id=e.id, pid=e.pid, started=e.started, log=e.log, memo=e.memo)) for e in entries]
+        running = [to_plain(Running(id=e.id, pid=e.pid, memo=e.memo)) for e in entries]
         ended = [to_plain(entry) for entry in self._journal.open_ends()]
         client.out += pack("hello", protocol=PROTOCOL, pid=os.getpid(), running=running, ended=ended)
 
@@ -236,12 +236,12 @@ class Shepherd:
             pid = spawn(request, self._base, self._umask, self._null)
         except (OSError, ValueError) as error:
             moment: dict[str, Any] = {"started": started, "ended": clock.boottime(), "at": clock.timestamp(), "boot": self._boot}
-            self._tell(Ended(id=request.id, error=_reason(error, request), log=request.log, memo=request.memo, **moment))
+            self._tell(Ended(id=request.id, error=_reason(error, request), memo=request.memo, **moment))
             return
         entry = Started(
             id=request.id, pid=pid, boot=self._boot, started=started, timeout=request.timeout, grace=request.grace,
             earliest=int(started * processes.TICKS), latest=int(clock.boottime() * processes.TICKS) + 1,
-            outputs=request.outputs, try_number=request.try_number, log=request.log, memo=request.memo,
+            outputs=request.outputs, try_number=request.try_number, memo=request.memo,
         )
         self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=self._oom_before)
         self._journal.start(entry)

@@ -62,12 +62,10 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """One process that runs now. `started` is CLOCK_BOOTTIME."""
+    """One process that runs now."""
 
     id: str
     pid: int
-    started: float
-    log: str = ""
     memo: str = ""
 
 
@@ -101,7 +99,6 @@ class Ended:
     lost: bool = False
     #: The broker has taken this end already.
     accepted: bool = False
-    log: str = ""
     memo: str = ""
 
 

@@ -127,7 +127,7 @@ class Horse:
         earliest, latest = int(started * processes.TICKS), int(clock.boottime() * processes.TICKS) + 1
         entry = Started(
             id=held.id, pid=pid, earliest=earliest, latest=latest, boot=self._machine.boot, started=started, timeout=request.timeout,
-            grace=request.grace, outputs=request.outputs, try_number=request.try_number, log=request.log,
+            grace=request.grace, outputs=request.outputs, try_number=request.try_number,
         )
         execution = Execution(entry, oom_before=counter.read())
         poll, watched = select.poll(), os.pidfd_open(pid)

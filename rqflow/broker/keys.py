@@ -35,7 +35,7 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 #: Hash of a run: info, dag, run_id, version, state, left, counts, times. + ":t" hash index -> task instance, + ":x" hash of XComs,
 #: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it.
 RUN = f"{FLOW}run:"
-#: Hash of a version: json, dag, roots, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). + ":runs" set.
+#: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). + ":runs" set.
 VERSION = f"{FLOW}version:"
 #: Sorted sets of run keys (seconds): being written since, unfinished ones by creation, finished ones by end.
 PREPARING = f"{FLOW}preparing"
@@ -48,10 +48,12 @@ LABELLED = f"{FLOW}labelled:"
 BELL = f"{FLOW}bell:"
 #: Counter that numbers task instances in the order in which they became ready.
 SEQUENCE = f"{FLOW}sequence"
-#: Hash of pools: name -> slots. Hash of what limits are in use: limit -> slots. Sorted set per limit: who waits for it.
+#: Hash of pools: name -> slots. Hash of what limits are in use: limit -> slots. Sorted set per limit: who waits for it. Set of the limits
+#: whose free slots have not all been handed over yet.
 POOLS = f"{FLOW}pools"
 USED = f"{FLOW}used"
 PARKED = f"{FLOW}parked:"
+FREED = f"{FLOW}freed"
 #: Sorted set of running executions by the end of their lease (seconds, Redis' clock), and per worker the ones it holds.
 LEASES = f"{FLOW}leases"
 HOLDS = f"{FLOW}holds:"

@@ -4,8 +4,8 @@
 -- A step reads what it needs into the caches of `call`, changes it there, and `finish_call` writes it back: nothing is written by
 -- halves, because Redis runs the whole script alone.
 --
--- Run hash fields: info dag run_id version state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created started
---   ended priority seq last_event.
+-- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created
+--   started ended priority seq last_event.
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r}, q member of the ready set,
 --   z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys.
@@ -22,7 +22,7 @@ end
 
 local call = {
   now = micros(), runs = {}, tasks = {}, dirty = {}, rows = {}, versions = {}, events = {}, work = {}, evaluate = {},
-  used = {}, freed = {}, touched = {}, deferred = {}, unfinished = {}, budget = 1200, wake = false,
+  used = {}, freed = {}, touched = {}, deferred = {}, unfinished = {}, budget = 1200, hand_overs = 500, wake = false,
 }
 
 -- Split 'a:b' at the last colon.
@@ -74,7 +74,6 @@ local function get_version(sha)
   local version = call.versions[sha]
   if not version then
     version = cjson.decode(redis.call('HGET', K.VERSION .. sha, 'dag'))
-    version.sha = sha
     call.versions[sha] = version
   end
   return version
@@ -143,7 +142,7 @@ local function task_event(task, extra)
   local row = get_row(task.run, task.index)
   local event = {kind = 'ti', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index, ['try'] = task.t,
     state = task.s, seq = task.v, at = digits(call.now), reason = task.z or '', queue = row.q, pool = row.p or '', worker = task.w or '',
-    execution = task.e or '', started_at = task.b, ended_at = task.d, max_tries = task.m, job = task.j}
+    execution = task.e or '', started_at = task.b, ended_at = task.d, max_tries = task.m}
   for name, value in pairs(extra or {}) do event[name] = value end
   call.events[#call.events + 1] = event
   touch(task)

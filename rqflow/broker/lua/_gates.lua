@@ -70,16 +70,18 @@ local function free_slots(task, row)
   touch(task)
 end
 
--- Take a task out of the sets in which it waits for a slot or a worker. Does not change its state.
+-- Take a queued or parked task out of the sets in which it waits for a slot or a worker. Does not change its state.
 local function leave_waiting(task, row)
-  redis.call('ZREM', K.READY .. row.q, task.q or '')
-  redis.call('ZREM', K.LABELLED .. row.q, task.q or '')
+  if task.s ~= 'queued' and task.s ~= 'parked' then return end
+  redis.call('ZREM', K.READY .. row.q, task.q)
+  redis.call('ZREM', K.LABELLED .. row.q, task.q)
   if task.g then
     redis.call('ZREM', K.PARKED .. task.g, task.q)
     -- Who waited behind it may fit now.
     call.freed[task.g] = true
     task.g = nil
   end
+  free_slots(task, row)
   touch(task)
 end
 
@@ -109,18 +111,20 @@ local function offer(task, row)
   end
 end
 
--- Hand a limit's free slots to the tasks parked under it, best first, until the best does not fit.
+-- Hand a limit's free slots to the tasks parked under it, best first, until the best does not fit. Returns whether that was reached
+-- within what one call may look at.
 local function hand_over(name)
-  for _ = 1, 64 do
+  while call.hand_overs > 0 do
+    call.hand_overs = call.hand_overs - 1
     local head = redis.call('ZRANGE', K.PARKED .. name, 0, 0)[1]
-    if not head then return end
+    if not head then return true end
     local task = get_ref(string.sub(head, 15))
     if not task or task.g ~= name then
       redis.call('ZREM', K.PARKED .. name, head)
     else
       local row = get_row(task.run, task.index)
       local limit = blocking_limit(task, row)
-      if limit and limit.name == name then return end
+      if limit and limit.name == name then return true end
       redis.call('ZREM', K.PARKED .. name, head)
       if limit then
         park(task, row, limit)
@@ -130,13 +134,12 @@ local function hand_over(name)
       end
     end
   end
+  return false
 end
 
+-- Hand over what this call freed and what earlier calls could not finish.
 local function hand_over_all()
-  for _ = 1, 8 do
-    local freed = call.freed
-    if next(freed) == nil then return end
-    call.freed = {}
-    for name in pairs(freed) do hand_over(name) end
-  end
+  for _, name in ipairs(redis.call('SMEMBERS', K.FREED)) do call.freed[name] = true end
+  for name in pairs(call.freed) do redis.call(hand_over(name) and 'SREM' or 'SADD', K.FREED, name) end
+  call.freed = {}
 end

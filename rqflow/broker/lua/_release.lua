@@ -131,15 +131,24 @@ local function judge(task)
   end
 end
 
+-- Cancel a task instance that has not ended: one that runs is marked, and ends as cancelled when its processes are gone.
+local function cancel_task(task, words)
+  if task.s ~= 'running' then
+    leave_waiting(task, get_row(task.run, task.index))
+    task.z, task.n = words, nil
+    settle(task, 'cancelled')
+  elseif not task.y then
+    task.y = digits(call.now)
+    touch(task)
+    redis.call('PUBLISH', K.HINT .. task.w, task.e)
+  end
+end
+
 -- Put a waiting task back to pending without an event of its own.
 local function take_back(task)
-  local row = get_row(task.run, task.index)
-  if task.s == 'queued' or task.s == 'parked' then
-    leave_waiting(task, row)
-    free_slots(task, row)
-  end
+  leave_waiting(task, get_row(task.run, task.index))
   if task.s ~= 'pending' then set_state(task, 'pending', true) end
-  task.dv, task.z, task.n, task.q, task.g = nil, nil, nil, nil, nil
+  task.dv, task.z, task.q = nil, nil, nil
   touch(task)
 end
 
@@ -190,26 +199,14 @@ function DO.e(run, from)
 end
 
 function DO.x(run, from)
+  -- A run that had ended with this left to do may have been opened again by a clear.
+  if not run.cancel then return end
   for index = from, run.total - 1 do
     if call.budget <= 0 then return {'x', index} end
     local task = get_task(run, index)
     if task and not TERMINAL[task.s] then
       call.budget = call.budget - 1
-      if task.s == 'running' then
-        if not task.y then
-          task.y = digits(call.now)
-          task_event(task, {cancel_requested = true})
-          redis.call('PUBLISH', K.HINT .. task.w, task.e)
-        end
-      else
-        local row = get_row(run, index)
-        if task.s == 'queued' or task.s == 'parked' then
-          leave_waiting(task, row)
-          free_slots(task, row)
-        end
-        task.z = 'the run was cancelled'
-        settle(task, 'cancelled')
-      end
+      cancel_task(task, 'the run was cancelled')
     else
       call.budget = call.budget - 0.1
     end

@@ -57,9 +57,8 @@ local function queue_again(task, next_try)
   offer(task, get_row(task.run, task.index))
 end
 
--- Whether the worker may take this task now: nil, or the reason. A task that a limit holds back is parked.
+-- The reason in words why a limit holds this task back, which is parked then, or nil.
 local function refused(task, row)
-  if task.run.cancel then return 'the run was cancelled' end
   if task.h then return nil end
   local limit = blocking_limit(task, row)
   if not limit then return nil end
@@ -75,11 +74,11 @@ local function has_labels(row, labels)
 end
 
 -- The best task of the labelled set that this worker can serve, among the first 64: task, score.
-local function best_labelled(queue, labels, passed)
+local function best_labelled(queue, labels)
   if next(labels) == nil then return nil end
   local list = redis.call('ZRANGE', K.LABELLED .. queue, 0, 63, 'WITHSCORES')
   for at = 1, #list, 2 do
-    local task = not passed[list[at]] and get_ref(string.sub(list[at], 15))
+    local task = get_ref(string.sub(list[at], 15))
     if task and task.s == 'parked' and has_labels(get_row(task.run, task.index), labels) then return task, tonumber(list[at + 1]) end
   end
 end
@@ -115,35 +114,24 @@ end
 
 -- Claim up to `wanted` tasks from the queues, in their order; looks at no more than 64 that are held back.
 local function claim(request)
-  local claims, held_back, labels, passed = {}, 0, {}, {}
+  local claims, held_back, labels = {}, 0, {}
   for _, label in ipairs(request.labels) do labels[label] = true end
-  if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims, 'unrecorded' end
+  if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
   for _, queue in ipairs(request.queues) do
     while #claims < request.wanted and held_back < 64 do
       local task, score = best_ready(queue)
-      local other, other_score = best_labelled(queue, labels, passed)
+      local other, other_score = best_labelled(queue, labels)
       if other and (not task or other_score < score or other_score == score and other.q < task.q) then task = other end
       if not task or not is_settled(task.run) then break end
-      local row, member = get_row(task.run, task.index), task.q
-      if task.s ~= 'queued' and task.s ~= 'parked' then
+      local row = get_row(task.run, task.index)
+      if task.s ~= 'queued' and task.s ~= 'parked' or refused(task, row) then
         held_back = held_back + 1
-      elseif refused(task, row) then
-        held_back = held_back + 1
-        passed[member] = true
-        -- Nothing may stay the head for ever: what is not parked now belongs to a cancelled run.
-        if task.s == 'queued' then
-          leave_waiting(task, row)
-          free_slots(task, row)
-          task.z = 'the run was cancelled'
-          settle(task, 'cancelled')
-        end
       else
         claims[#claims + 1] = start(task, row, request.caller, request.executions[#claims + 1], request.number, request.lease)
       end
     end
     call.touched[queue] = call.touched[queue] or 'ready'
   end
-  do_work()
   return claims
 end
 
@@ -162,19 +150,20 @@ local function finish(caller, tell)
   local row, state = get_row(run, tell.index), tell.state
   let_go(task)
   free_slots(task, row)
-  task.d, task.z = ended, tell.reason
+  task.d = ended
   if task.mk and state ~= 'lost' then
-    state, task.mk = task.mk, nil
+    -- The reason that a marked task has got already says who did it.
+    state, task.mk, tell.reason = task.mk, nil, task.z
   elseif (task.y or run.cancel) and (state == 'failed' or state == 'up_for_retry' or state == 'up_for_reschedule') then
     state = 'cancelled'
   elseif state == 'up_for_retry' and task.t >= task.m then
     state = 'failed'
   end
+  task.z = tell.reason
   keep_xcoms(task, row, tell.xcoms)
   local extra = {started_at = started, facts = tell.facts}
   if state == 'up_for_retry' or state == 'up_for_reschedule' then
     task.n = digits(call.now + math.floor((tell.retry_in or 0) * 1000000))
-    extra.due_at = task.n
     set_state(task, state, true)
     task_event(task, extra)
     if (tell.retry_in or 0) <= 0 then queue_again(task, state == 'up_for_retry') end

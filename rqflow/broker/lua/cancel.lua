@@ -19,20 +19,8 @@ if request.index == nil then
   state = run.state
 else
   local task = get_task(run, request.index)
-  if task.s == 'running' then
-    if not task.y then
-      task.y = digits(call.now)
-      task_event(task, {cancel_requested = true})
-      redis.call('PUBLISH', K.HINT .. task.w, task.e)
-    end
-  elseif not TERMINAL[task.s] then
-    local row = get_row(run, request.index)
-    if task.s == 'queued' or task.s == 'parked' then
-      leave_waiting(task, row)
-      free_slots(task, row)
-    end
-    task.z = 'cancelled by ' .. request.by
-    settle(task, 'cancelled')
+  if not TERMINAL[task.s] then
+    cancel_task(task, 'cancelled by ' .. request.by)
     do_work()
   end
   state = task.s

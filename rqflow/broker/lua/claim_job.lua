@@ -10,10 +10,12 @@ if before then return before end
 local run = get_run(request.run)
 local task = run and get_task(run, request.index)
 if not task then return finish_call(request.caller, ARGV[1], {refused = 'Redis does not know this run'}) end
-local row = get_row(run, request.index)
+local row, settled = get_row(run, request.index), is_settled(run)
 local why
 if task.s ~= 'queued' then
   why = 'it is ' .. task.s
+elseif not settled then
+  why = 'a change of its run is still under way'
 else
   why = refused(task, row)
 end
@@ -27,9 +29,13 @@ if why then
     redis.call('SREM', K.RQ_WORKER .. request.caller .. ':executions', member)
   end
   redis.call('HSET', K.RQ_JOB .. task.j, 'status', RQ_STATUS[task.s], 'worker_name', task.s == 'running' and task.w or '')
+  if task.s == 'queued' then
+    -- The stock worker has taken it off RQ's list, too.
+    unproject(task, row)
+    project(task, row)
+  end
   reply = {refused = why}
 else
   reply = {claim = start(task, row, request.caller, request.execution, request.number, request.lease)}
 end
-hand_over_all()
 return finish_call(request.caller, ARGV[1], reply)

@@ -1,7 +1,7 @@
 -- Bring tasks whose delay is over back to their queues.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, limit
--- Returns JSON {moved: n, next: seconds until the next entry is due (absent when there is none), unfinished: […]}.
+-- Returns JSON {moved: n, next: seconds until the next entry is due (absent when there is none)}.
 -- Entries of the set that are not rqflow's own are left alone.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
@@ -20,8 +20,7 @@ for _, job in ipairs(redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, '-inf', no
     redis.call('HDEL', K.DUE, job)
   end
 end
-hand_over_all()
-local reply = {moved = moved, unfinished = {}}
+local reply = {moved = moved}
 local head = redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, moved == request.limit and '-inf' or '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if head[2] then reply.next = math.max(0, tonumber(head[2]) - call.now / 1000000) end
 return finish_call(request.caller, ARGV[1], reply)

@@ -38,6 +38,5 @@ compare('leaf_failed', run.leaf_failed, leaf_failed)
 compare('leaf_cancelled', run.leaf_cancelled, leaf_cancelled)
 for state, number in pairs(n) do compare('tasks ' .. state, run.n[state], number) end
 run.n, run.left, run.leaf_failed, run.leaf_cancelled, run.dirty = n, left, leaf_failed, leaf_cancelled, true
-call.budget = 2000
-do_work()
+close_if_done(run)
 return finish_call(request.caller, ARGV[1], {changed = changed, unfinished = unfinished_runs()})

@@ -1,15 +1,15 @@
 -- Clear task instances (they run again), or mark them with a state; what was only derived from them is judged anew.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, run, indices, state ('pending' clears), by, retries {index: retries allowed after a clear}
--- Returns JSON {changed: n, refused: [indices of running tasks that a clear cannot touch], unfinished: […]}.
+-- Returns JSON {refused: [indices of running tasks that a clear cannot touch], unfinished: […]}.
 -- A running task that is marked is stopped first and gets its state when it ends.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
 
 local run = get_run(request.run)
-if not run then return finish_call(request.caller, ARGV[1], {changed = 0, refused = {}, unfinished = {}}) end
-local changed, refused_list, target = 0, {}, request.state
+if not run then return finish_call(request.caller, ARGV[1], {refused = {}, unfinished = {}}) end
+local refused_list, target = {}, request.state
 
 for _, index in ipairs(request.indices) do
   local task = get_task(run, index)
@@ -22,20 +22,15 @@ for _, index in ipairs(request.indices) do
       task.z = 'marked ' .. target .. ' by ' .. request.by
       touch(task)
       redis.call('PUBLISH', K.HINT .. task.w, task.e)
-      changed = changed + 1
     end
-  elseif task.s == 'removed' or target ~= 'pending' and task.s == target then
-    call.budget = call.budget - 1
-  else
-    local was_terminal, ran = TERMINAL[task.s], task.e ~= nil
-    if task.s == 'queued' or task.s == 'parked' then
-      leave_waiting(task, row)
-      free_slots(task, row)
-    end
+  elseif task.s ~= 'removed' and (target == 'pending' or task.s ~= target) then
+    local was_terminal = TERMINAL[task.s]
+    leave_waiting(task, row)
     local skipped_by_it = task.k
-    task.k, task.dv, task.n, task.q, task.g, task.y = nil, nil, nil, nil, nil, nil
+    task.k, task.dv, task.n, task.q, task.y, task.mk = nil, nil, nil, nil, nil, nil
     if target == 'pending' then
-      if was_terminal and ran then task.t = task.t + 1 end
+      -- The try that it names has begun, and keeps its place in the history.
+      if task.e then task.t = task.t + 1 end
       task.m = task.t + (request.retries[tostring(index)] or 0)
       task.z = 'cleared by ' .. request.by
       if task.s ~= 'pending' then set_state(task, 'pending') end
@@ -45,7 +40,6 @@ for _, index in ipairs(request.indices) do
       task.z, task.d = 'marked ' .. target .. ' by ' .. request.by, digits(call.now)
       set_state(task, target)
     end
-    changed = changed + 1
     reopen(run)
     if was_terminal or target == 'pending' then
       for _, below in ipairs(skipped_by_it or {}) do
@@ -67,4 +61,4 @@ for _, index in ipairs(request.indices) do
   end
 end
 do_work()
-return finish_call(request.caller, ARGV[1], {changed = changed, refused = refused_list, unfinished = unfinished_runs()})
+return finish_call(request.caller, ARGV[1], {refused = refused_list, unfinished = unfinished_runs()})

@@ -132,7 +132,7 @@ class Model:
             self.cancelled = False
         self.derived.discard(index)
         if target == "pending":
-            if old in TERMINAL and index in self.ran:
+            if index in self.ran:
                 self.tries[index] += 1
             self.last_try[index] = self.tries[index] + self.version.tasks[index].retries
             self.ran.discard(index)

@@ -78,6 +78,18 @@ def test_more_slots_let_waiting_tasks_go_at_once(broker: Broker) -> None:
     assert len(claim(broker)) == 2
 
 
+def test_many_free_slots_are_all_handed_over_in_parts(broker: Broker) -> None:
+    broker.set_pool("db", 0)
+    version = a_version([f"t{number}" for number in range(600)], each={"pool": "db"})
+    run = a_run(version)
+    broker.create_run(run, version)
+    while "queued" in states(broker, run.key).values():
+        assert claim(broker) == []
+    broker.set_pool("db", 600)
+    assert list(states(broker, run.key).values()).count("queued") == 500, "one step looks at no more"
+    assert len(claim(broker, 600)) == 600
+
+
 def test_a_pool_that_was_removed_holds_its_tasks_and_says_so(broker: Broker) -> None:
     version = a_version(["a"], each={"pool": "gone"})
     run = a_run(version)

@@ -30,6 +30,12 @@ from tests.waiting import until
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
 
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each step touch one edge only, and leave the rest to the next."""
+    whole = steps.source.__wrapped__
+    monkeypatch.setattr(steps, "source", lambda step: whole(step).replace("budget = 1200", "budget = 1"))
+
+
 def test_a_diamond_runs_in_order(broker: Broker) -> None:
     version = a_version(DIAMOND)
     run = a_run(version)
@@ -87,6 +93,69 @@ def test_r27_both_parents_ending_at_once_release_the_child_once(new_broker: Call
         assert db.llen(keys.RQ_QUEUE + "default") == 1
         assert [c.task_id for c in claim(two)] == ["d"]
         assert claim(one) == []
+
+
+def test_a_clear_during_the_delay_of_a_retry_leaves_the_ended_try_its_number(broker: Broker) -> None:
+    version = a_version(["a"], each={"retries": 1})
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0], TaskState.UP_FOR_RETRY, retry_in=60.0))
+    broker.clear(run.key, [0], "somebody")
+    again = claim(broker)[0]
+    assert (again.try_number, again.max_tries) == (2, 3)
+
+
+def test_a_marked_task_that_ran_says_who_marked_it(broker: Broker) -> None:
+    version = a_version(["a"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    running = claim(broker)[0]
+    broker.mark(run.key, [0], TaskState.SUCCESS, "somebody")
+    tell(broker, end(running, TaskState.FAILED, reason="killed by signal 15 (TERM)"))
+    status = broker.task_statuses(run.key)[0]
+    assert (status.state, status.reason) == (TaskState.SUCCESS, "marked success by somebody")
+
+
+def test_a_mark_on_a_task_that_was_lost_does_not_stop_its_next_try(broker: Broker) -> None:
+    version = a_version(["a"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    running = claim(broker)[0]
+    broker.mark(run.key, [0], TaskState.SUCCESS, "somebody")
+    tell(broker, end(running, TaskState.LOST))
+    broker.clear(run.key, [0], "somebody")
+    again = claim(broker)[0]
+    assert broker.beat({again.execution_id: (again.run_key, again.index)}).cancel == ()
+
+
+def test_a_cancel_that_was_broken_off_spares_what_is_cleared_after_the_end(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_steps(monkeypatch)
+    version = a_version(["a", "b", "c"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    running = {each.index: each for each in claim(broker)}
+    tell(broker, end(running[1]), end(running[2]))
+    assert broker.steps.call("cancel", {"run": run.key, "by": "somebody"})["unfinished"] == [run.key]
+    broker.turn(queues=(), wanted=0, ends=[end(running[0], TaskState.FAILED)])
+    assert broker.run_status(run.key).state is RunState.CANCELLED
+    broker.clear(run.key, [2], "somebody")
+    assert [each.index for each in claim(broker)] == [2]
+
+
+def test_a_stock_worker_gets_no_task_that_a_clear_is_about_to_take_back(broker: Broker, monkeypatch: pytest.MonkeyPatch, db: redis.Redis) -> None:
+    small_steps(monkeypatch)
+    version = a_version({"a": [], **{name: ["a"] for name in "bcdef"}})
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0]))
+    clear = {"run": run.key, "indices": [0], "state": "pending", "by": "somebody", "retries": {"0": 0}}
+    assert broker.steps.call("rewrite", clear)["unfinished"] == [run.key]
+    popped = db.rpop(keys.RQ_QUEUE + "default")
+    task_id = json.loads(db.hget(keys.RQ_JOB + popped.decode(), "data"))[2][1]
+    assert broker.claim_job(run.key, task_id, "e1") == "a change of its run is still under way"
+    assert popped in db.lrange(keys.RQ_QUEUE + "default", 0, -1), "it has its place on RQ's list again"
+    broker.advance_all([run.key])
+    assert play(broker)[0] == "a"
 
 
 def test_all_skipped_upstream_skips_and_the_run_ends(broker: Broker) -> None:

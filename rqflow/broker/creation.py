@@ -18,11 +18,11 @@ def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
     Nothing of it is on a list, so it may be broken off and repeated at any point until it is committed.
     """
     removed = rows.removed_tasks(version, run.logical_date)
-    head = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, len(version.tasks), len(version.tasks) - len(removed), run.priority]
-    begin = steps.script("begin_run")
-    answer = begin(args=head)
+    total = len(version.tasks)
+    head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority]
+    answer = steps.plain("begin_run", head)
     if answer == b"version":
-        answer = begin(args=[*head, *(part for pair in rows.version_fields(version) for part in pair)])
+        answer = steps.plain("begin_run", [*head, *(part for pair in rows.version_fields(version) for part in pair)])
     if answer == b"exists":
         return False
     write_jobs(steps, run, version, removed)
@@ -32,7 +32,7 @@ def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
 def write_jobs(steps: Steps, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
     """Write all task instances of a run and their RQ jobs, CHUNK at a time."""
     steps.connection.sadd(keys.RQ_QUEUES, *{keys.RQ_QUEUE + task.queue for task in version.tasks})
-    write, created_at = steps.script("write_jobs"), run.created_at or utcnow()
+    created_at = run.created_at or utcnow()
     for start in range(0, len(version.tasks), CHUNK):
         args: list[str | int] = [run.key]
         for task in version.tasks[start:start + CHUNK]:
@@ -40,4 +40,4 @@ def write_jobs(steps: Steps, run: RunInfo, version: Version, removed: frozenset[
             name = "" if task.index in removed else rows.job_id(run.dag_id, run.run_id, task.task_id)
             fields = [part for pair in rows.job_hash(run, version, task, created_at).items() for part in pair] if name else []
             args += [task.index, rows.task_instance(run, task, removed), name, len(fields), *fields]
-        write(args=args)
+        steps.plain("write_jobs", args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,8 +18,13 @@ from rqflow.broker import keys
 from rqflow.exceptions import BrokerError
 
 SHARED = ("_core", "_gates", "_release", "_try")
+#: Times that a step is sent before a broken link is an error.
+ATTEMPTS = 5
 #: What a lost link, a restarting or a full Redis raises; the request may or may not have been carried out.
-LINK_ERRORS = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError)
+LINK_ERRORS = (
+    redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+)
 
 
 @cache
@@ -66,17 +71,23 @@ class Steps:
         reply: dict[str, Any] = json.loads(self.script(request.step)(args=[request.id, request.payload]))
         return reply
 
-    def call(self, step: str, payload: Mapping[str, Any], *, attempts: int = 5) -> dict[str, Any]:
+    def call(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send a new request, repeating it over a broken link; raises BrokerError when Redis does not answer."""
-        request = self.request(step, payload)
-        try:
-            for attempt in Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_attempt(attempts),
-                                    wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1), reraise=True):
-                with attempt:
-                    return self.send(request)
-        except LINK_ERRORS as error:
-            raise BrokerError(f"Redis does not answer: {error}", hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
-        raise AssertionError("Retrying either returns or raises")
+        return dict(_patiently(self.send, self.request(step, payload)))
+
+    def plain(self, step: str, args: Sequence[str | int]) -> Any:
+        """Run a step that needs no request id, because doing it twice is the same as once; else like `call`."""
+        return _patiently(self.script(step), args=args)
+
+
+def _patiently(ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
+    """Call `ask` again while the link is broken; raises BrokerError when Redis does not answer."""
+    again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_attempt(ATTEMPTS), reraise=True,
+                     wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1))
+    try:
+        return again(ask, *args, **given)
+    except LINK_ERRORS as error:
+        raise BrokerError(f"Redis does not answer: {error}", hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
 
 
 def text(value: Any) -> str:

@@ -87,6 +87,15 @@ def test_worker_that_cannot_register_can_be_stopped(site: Site) -> None:
     assert worker.wait(PATIENCE) == 0
 
 
+def test_cancel_does_not_wait_for_a_heartbeat(site: Site) -> None:
+    run = site.command("sleep 1000")
+    site.start(environ={"RQFLOW__WORKER__HEARTBEAT": "60s"})
+    registered(site)
+    site.until(run, "running")
+    site.broker.cancel_task(run.key, "t", "me")
+    site.until(run, "cancelled")
+
+
 def test_suspended_worker_starts_nothing_until_it_is_resumed(site: Site) -> None:
     site.start()
     registered(site)

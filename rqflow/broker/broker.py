@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import redis
 
-from rqflow.broker import creation, keys, rows, status
+from rqflow.broker import creation, keys, status
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
@@ -24,8 +24,6 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
 from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
-
-logger = logging.getLogger(__name__)
 
 #: Tasks of a run that one step removes.
 FORGET_CHUNK = 500
@@ -42,8 +40,9 @@ class Broker:
         self.steps = Steps(connection, self.caller)
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
-        self.run_info = lru_cache(maxsize=1024)(self._run_info)
-        self.version = lru_cache(maxsize=64)(self._version)
+        # What raises RunNotFound is not kept: it may be there the next time.
+        self._runs = lru_cache(maxsize=1024)(partial(status.run_info, connection))
+        self._versions = lru_cache(maxsize=64)(partial(status.version, connection))
 
     # ---------------------------------------------------------------- runs
 
@@ -54,9 +53,7 @@ class Broker:
         """
         if not creation.prepare(self.steps, run, version):
             return False
-        removed = rows.removed_tasks(version, run.logical_date)
-        counts = {"pending": len(version.tasks) - len(removed)}
-        reply = self.steps.call("commit", {"run": run.key, "n": counts})
+        reply = self.steps.call("commit", {"run": run.key})
         self.advance_all(items(reply["unfinished"]))
         return bool(reply["state"] == "running")
 
@@ -102,8 +99,8 @@ class Broker:
         """Remove a finished run, or one that was never committed, from Redis; its history stays in SQL."""
         at = 0
         while at >= 0:
-            at = int(self.steps.script("forget")(args=[run_key, at, FORGET_CHUNK]))
-        self.run_info.cache_clear()
+            at = int(self.steps.plain("forget", [run_key, at, FORGET_CHUNK]))
+        self._runs.cache_clear()
 
     def cancel_run(self, run_key: str, by: str) -> str:
         """Cancel all of a run that has not ended; returns its state afterwards. Running tasks are stopped by their workers."""
@@ -158,7 +155,7 @@ class Broker:
         # What ended "two seconds ago" when the link broke ended longer ago by now.
         reply = self.steps.send(_aged(request, monotonic() - asked_at) if told else request)
         self._unanswered = None
-        return Turn(claims=tuple(_claim(item) for item in items(reply["claims"])), accepted=tuple(items(reply["accepted"])),
+        return Turn(claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
                     unfinished=tuple(items(reply["unfinished"])), ends=told)
 
     def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
@@ -166,7 +163,7 @@ class Broker:
         self._turns += 1
         reply = self.steps.call("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
                                               "lease": self._lease(), "number": self._turns})
-        return _claim(reply["claim"]) if "claim" in reply else str(reply["refused"])
+        return Claim.read(reply["claim"]) if "claim" in reply else str(reply["refused"])
 
     def beat(self, executions: Mapping[str, tuple[str, int]]) -> Beat:
         """Renew the leases of these executions ({id: (run key, index)}) and learn what each must do.
@@ -218,22 +215,20 @@ class Broker:
 
     # ---------------------------------------------------------------- reading
 
-    def _run_info(self, run_key: str) -> RunInfo | None:
+    def run_info(self, run_key: str) -> RunInfo | None:
         """Return what the run stands for, or None when Redis has it not. Cached: it never changes."""
-        info = self.connection.hget(keys.RUN + run_key, "info")
-        return RunInfo.from_json(text(info)) if info else None
+        with suppress(RunNotFound):
+            return self._runs(run_key)
+        return None
 
-    def _version(self, sha: str) -> Version | None:
+    def version(self, sha: str) -> Version | None:
         """Return a version of which Redis has a run, else None. Cached."""
-        json = self.connection.hget(keys.VERSION + sha, "json")
-        return Version.from_json(text(json)) if json else None
+        with suppress(RunNotFound):
+            return self._versions(sha)
+        return None
 
     def _version_of(self, run_key: str) -> Version:
-        run = self.run_info(run_key)
-        version = self.version(run.version) if run else None
-        if version is None:
-            raise RunNotFound(f"Redis has no run {run_key}")
-        return version
+        return self._versions(self._runs(run_key).version)
 
     def _index(self, run_key: str, task_id: str) -> int:
         version = self._version_of(run_key)
@@ -277,20 +272,12 @@ class Broker:
         return int(self.settings.worker.lease.total_seconds() * 1_000_000)
 
     def _tell(self, end: End) -> dict[str, Any]:
-        told = {"run": end.run_key, "index": end.index, "try": end.try_number, "execution": end.execution_id, "state": end.state.value,
-                "retry_in": end.retry_in, "ended_ago": end.ended_ago, "duration": end.duration, "reason": end.reason, "facts": dict(end.facts)}
-        if end.xcoms:
-            told["xcoms"] = dict(end.xcoms)
-        if end.skip:
-            told["skip"] = list(end.skip)
-        try:
-            # Only for the record of a late end whose run Redis may have lost meanwhile.
-            run = self.run_info(end.run_key)
-            version = self.version(run.version) if run else None
-            told |= {"dag": run.dag_id, "run_id": run.run_id} if run else {}
-            told |= {"task": version.tasks[end.index].task_id} if version else {}
-        except LINK_ERRORS:
-            logger.debug("no names for the end of %s", end.execution_id)
+        told = end.told()
+        # Names, only for the record of a late end whose run Redis may have lost meanwhile.
+        with suppress(RunNotFound, *LINK_ERRORS):
+            run = self._runs(end.run_key)
+            told |= {"dag": run.dag_id, "run_id": run.run_id}
+            told["task"] = self._versions(run.version).tasks[end.index].task_id
         return told
 
 
@@ -300,10 +287,3 @@ def _aged(request: Request, seconds: float) -> Request:
     for tell in payload["ends"]:
         tell["ended_ago"] += seconds
     return replace(request, payload=json.dumps(payload))
-
-
-def _claim(reply: list[Any]) -> Claim:
-    run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries = reply
-    return Claim(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
-                 queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries))
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,13 @@ class Claim:
     started_at: int
     #: The number of the last try that retries allow; a clear raises it.
     max_tries: int = 1
+
+    @classmethod
+    def read(cls, reply: Sequence[Any]) -> Claim:
+        """Return the claim as the steps reply it; the order is that of lua/turn.lua."""
+        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries = reply
+        return cls(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
+                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +59,16 @@ class End:
     #: host, worker, pid, exit_code, signal, cpu_seconds, max_rss_bytes, log_bytes: kept with the try in SQL.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def told(self) -> dict[str, Any]:
+        """Return this end as the steps read it; what is empty and would be a list or a table there is left out."""
+        told = {"run": self.run_key, "index": self.index, "try": self.try_number, "execution": self.execution_id, "state": self.state.value,
+                "retry_in": self.retry_in, "ended_ago": self.ended_ago, "duration": self.duration, "reason": self.reason, "facts": dict(self.facts)}
+        if self.xcoms:
+            told["xcoms"] = dict(self.xcoms)
+        if self.skip:
+            told["skip"] = list(self.skip)
+        return told
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
@@ -74,5 +91,3 @@ class Beat:
     cancel: tuple[str, ...] = ()
     #: Execution ids that are no longer ours: another try has begun, or the run is gone.
     unknown: tuple[str, ...] = ()
-    #: Events up to this id are in SQL (architecture section 6, spool).
-    acked: str = ""

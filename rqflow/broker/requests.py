@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: An answer that nobody fetched is dropped after this many seconds.
 KEEP = 600
-#: Requests waiting longer than this are dropped unanswered: whoever asked has given up.
+#: When more requests than this wait, the oldest are dropped unanswered: whoever asked has given up.
 MAX_WAITING = 10_000
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]

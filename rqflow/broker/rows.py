@@ -46,7 +46,7 @@ def _moment(text: str | None) -> datetime | None:
 def version_fields(version: Version) -> Iterator[tuple[str, str]]:
     """Yield the (field, value) pairs of the hash of a version: json, dag, and per task its row and its two lists of neighbours."""
     yield "json", version.json
-    yield "dag", json.dumps({"max_active_tasks": version.max_active_tasks} if version.max_active_tasks else {"dag_id": version.dag_id})
+    yield "dag", json.dumps({"max_active_tasks": version.max_active_tasks} if version.max_active_tasks else {})
     for task in version.tasks:
         yield str(task.index), json.dumps(task_row(task), separators=(",", ":"))
         if task.upstream:

@@ -13,7 +13,9 @@ import redis
 from rqflow.broker import keys
 from rqflow.broker.steps import text
 from rqflow.clock import from_micros
+from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
+from rqflow.exceptions import RunNotFound
 from rqflow.states import RunState, TaskState
 
 
@@ -87,6 +89,22 @@ def _hash(connection: redis.Redis, key: str) -> dict[str, str]:
     return {text(name): text(value) for name, value in connection.hgetall(key).items()}
 
 
+def run_info(connection: redis.Redis, run_key: str) -> RunInfo:
+    """Return what the run stands for; raises RunNotFound."""
+    info = connection.hget(keys.RUN + run_key, "info")
+    if info is None:
+        raise RunNotFound(f"Redis has no run {run_key}")
+    return RunInfo.from_json(text(info))
+
+
+def version(connection: redis.Redis, sha: str) -> Version:
+    """Return a version; raises RunNotFound when Redis has no run of it."""
+    json_text = connection.hget(keys.VERSION + sha, "json")
+    if json_text is None:
+        raise RunNotFound(f"Redis has no run of the version {sha}")
+    return Version.from_json(text(json_text))
+
+
 def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
     """Return how the run stands, or None when Redis has it not. A run being prepared is `queued`."""
     record = _hash(connection, keys.RUN + run_key)
@@ -132,7 +150,7 @@ def xcoms(connection: redis.Redis, run_key: str, version: Version, task_ids: Ite
 def pools(connection: redis.Redis) -> dict[str, PoolStatus]:
     """Return the pools by name."""
     slots = {name: int(value) for name, value in _hash(connection, keys.POOLS).items()}
-    used = {name: int(float(value)) for name, value in _hash(connection, keys.USED).items()}
+    used = {name: int(value) for name, value in _hash(connection, keys.USED).items()}
     return {name: PoolStatus(slots=n, used=used.get(f"pool:{name}", 0), parked=connection.zcard(f"{keys.PARKED}pool:{name}"))
             for name, n in sorted(slots.items())}
 

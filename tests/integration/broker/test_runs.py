@@ -22,6 +22,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
 from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
+from rqflow.exceptions import BrokerError
 from rqflow.states import RunState, TaskState
 from tests.integration.broker.playing import claim, end, play, states, tell
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
@@ -295,6 +296,46 @@ def test_creating_a_run_twice_makes_it_once_also_after_breaking_off(broker: Brok
     assert broker.create_run(run, version)
     assert not broker.create_run(run, version)
     assert play(broker)[0] == "a"
+
+
+def test_a_run_that_was_asked_for_too_early_is_found_later(broker: Broker, new_broker: Callable[[str], Broker]) -> None:
+    version = a_version(["a"])
+    run = a_run(version)
+    assert broker.run_info(run.key) is None
+    new_broker("another").create_run(run, version)
+    assert states(broker, run.key) == {"a": "queued"}
+
+
+def test_a_step_that_a_broken_link_stops_is_sent_again(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version(DIAMOND)
+    run = a_run(version)
+    execute, calls = broker.connection.execute_command, itertools.count()
+
+    def execute_and_lose(*args: object, **options: object) -> object:
+        reply = execute(*args, **options)
+        if args[0] == "EVALSHA" and next(calls) % 2 == 0:
+            raise redis.exceptions.ConnectionError("the reply was lost")
+        return reply
+
+    monkeypatch.setattr(broker.connection, "execute_command", execute_and_lose)
+    assert broker.create_run(run, version)
+    assert broker.cancel_run(run.key, "somebody") == "cancelled"
+    broker.forget_run(run.key)
+    assert not broker.run_exists(run.key)
+
+
+def test_a_full_redis_is_an_error_in_words_and_changes_nothing(broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = a_version(["a"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    monkeypatch.setattr(steps, "ATTEMPTS", 2)
+    db.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerError, match="maxmemory"):
+            broker.cancel_run(run.key, "somebody")
+    finally:
+        db.config_set("maxmemory", 0)
+    assert states(broker, run.key) == {"a": "queued"}
 
 
 def test_a_run_whose_creator_vanished_is_completed(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

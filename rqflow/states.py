@@ -1,7 +1,7 @@
 """The states of task instances and runs, and the one table of what may follow what.
 
-The Lua steps in broker/lua and the guards in store/ obey this table; tests compare them with it. The picture in
-docs/explanation/states.md is drawn from it.
+The Lua steps get this table from broker/keys.py and refuse whatever it lacks. The picture in docs/explanation/states.md is drawn
+from it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,6 @@ T = TaskState
 TERMINAL_STATES = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED, T.REMOVED})
 #: States that a trigger rule counts as failure.
 FAILURE_STATES = frozenset({T.FAILED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED})
-#: States in which a task instance waits for something other than upstream tasks.
-WAITING_STATES = frozenset({T.PARKED, T.QUEUED, T.UP_FOR_RETRY, T.UP_FOR_RESCHEDULE})
 TERMINAL_RUN_STATES = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
 
 #: What may follow what. A terminal state is left only by clear (to pending) or by mark (to success, failed, skipped).
@@ -98,8 +96,3 @@ RQ_STATUS: dict[TaskState, str] = {
     T.UPSTREAM_FAILED: "canceled",
     T.CANCELLED: "canceled",
 }
-
-
-def may_follow(old: TaskState, new: TaskState) -> bool:
-    """Tell whether `new` may follow `old` by the table."""
-    return new in TRANSITIONS[old]

@@ -53,6 +53,15 @@ def test_path_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.Monke
         load(Path("dags/d.py"), root=Path("dags"))
 
 
+def test_load_writes_nothing_and_takes_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    write(tmp_path, "X = 1\n", "dags/lib.py")
+    write(tmp_path, "raise ValueError('not this one')\n", "json.py")
+    monkeypatch.chdir(tmp_path)
+    load(write(tmp_path, "import lib\n" + GOOD, "dags/d.py"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["d.py", "dags", "json.py", "lib.py"]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from rqflow.dag.explain import _syntax
 from tests.unit.loading.files import HEAD, said, write
 
 DAG = 'dag = DAG("d")\n'
@@ -69,12 +68,6 @@ def test_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, expected: 
     found = said(write(tmp_path, text))
     assert any(expected in problem for problem in found), found
     assert all("Traceback" not in problem for problem in found)
-
-
-def test_python_2_is_named() -> None:
-    with pytest.raises(SyntaxError) as caught:
-        compile('print "x"', "d.py", "exec")
-    assert "the file is written for Python 2, this is Python 3" in _syntax(caught.value)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ def test_a_run_s_json_has_times_and_all_tries(cli: Cli) -> None:
     task, = run["tasks"]
     assert [(one["try_number"], one["state"], one["exit_code"]) for one in task["tries"]] == [(1, "up_for_retry", 1), (2, "success", 0)]
     assert all(one["host"] and one["started_at"] < one["ended_at"] for one in task["tries"])
+    logs = [cli.run("task", "logs", run["run_id"], "a", "--try", number)[0].splitlines()[-1] for number in (1, 2)]
+    assert ["exit code 1" in logs[0], "exit code 0" in logs[1]] == [True, True]
 
 
 def test_quiet_says_only_what_is_wrong(cli: Cli) -> None:

@@ -1,0 +1,136 @@
+"""What the options of the commands that list, show and try things do. Redis is a server's, so that nothing is started beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.integration.cli.conftest import Result, Rqflow
+from tests.profile import ENVIRON
+
+HEAD = "from rqflow import DAG, BashOperator\n"
+TWO = HEAD + """
+with DAG("two", schedule=None, tags=["x", "y"], default_args={"owner": "ann"}, description="Sorts reads"):
+    BashOperator(task_id="a", bash_command="echo one; exit $((2 - $RQFLOW_TRY))", retries=1, retry_delay=0) >> BashOperator(task_id="b", bash_command="pwd")
+"""
+ONE = HEAD + """
+with DAG("one", schedule=None, tags=["y"]):
+    BashOperator(task_id="a", bash_command="true", worker_labels=["gpu"])
+"""
+WARNS = """
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+with DAG("w", schedule=None, nonsense=1):
+    BashOperator(task_id="a", bash_command="true")
+"""
+
+
+@pytest.fixture(autouse=True)
+def server(db: redis.Redis, redis_url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ENVIRON, "RQFLOW_HOME": str(home), "RQFLOW__REDIS__URL": redis_url}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name, text in {"two.py": TWO, "one.py": ONE}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def names(result: Result) -> list[str]:
+    assert result.code == 0, result
+    return result.out.split()
+
+
+def read(result: Result) -> Any:
+    assert result.code == 0, result
+    return json.loads(result.out)
+
+
+@pytest.mark.parametrize(("options", "found"), [
+    ((), ["one", "two"]), (("--tag", "y"), ["one", "two"]), (("--tag", "y", "--tag", "x"), ["two"]), (("--owner", "ann"), ["two"]),
+    (("--search", "reads"), ["two"]), (("--search", "on"), ["one"]),
+])
+def test_dags_are_chosen(options: tuple[str, ...], found: list[str], rqflow: Rqflow, files: Path) -> None:
+    rqflow("submit", files)
+    assert names(rqflow("dag", "list", "-o", "name", *options)) == found
+
+
+def test_runs_are_chosen(rqflow: Rqflow, files: Path) -> None:
+    for number in range(3):
+        rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", f"r{number}", "--note", f"number {number}")
+    rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
+    rqflow("run", "cancel", "r1")
+    assert names(rqflow("run", "list", "-o", "name")) == ["other", "r2", "r1", "r0"]
+    assert names(rqflow("run", "list", "-o", "name", "-L", 2)) == ["other", "r2"]
+    assert names(rqflow("run", "list", "-o", "name", "-L", 2, "--all")) == ["other", "r2", "r1", "r0"]
+    assert names(rqflow("run", "list", "-o", "name", "--dag", "two")) == ["r2", "r1", "r0"]
+    assert names(rqflow("run", "list", "-o", "name", "--since", "1h")) == ["other", "r2", "r1", "r0"]
+    assert names(rqflow("run", "list", "-o", "name", "--until", "1h")) == []
+    assert [run["note"] for run in read(rqflow("run", "list", "-o", "json", "--dag", "two"))] == ["number 2", "number 1", "number 0"]
+
+
+def test_the_state_of_a_run_is_an_exit_code_on_demand(rqflow: Rqflow, files: Path) -> None:
+    rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", "r")
+    assert rqflow("run", "show", "r").code == 0
+    assert rqflow("run", "show", "r", "--exit-status").code == 8
+    rqflow("run", "cancel", "r")
+    assert rqflow("run", "show", "r", "--exit-status").code == 1
+
+
+def test_waiting_for_any_of_some_runs_ends_with_the_first(rqflow: Rqflow, files: Path) -> None:
+    rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", "r")
+    rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
+    rqflow("run", "cancel", "other")
+    assert rqflow("run", "wait", "r", "other", "--any")[:2] == (1, "other cancelled\n")
+    assert rqflow("run", "wait", "r", "other", "--timeout", "200ms").code == 124
+
+
+def test_a_worker_ends_after_as_many_tasks_as_it_was_told_and_runs_what_its_labels_fit(rqflow: Rqflow, files: Path) -> None:
+    rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
+    rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "another")
+    assert rqflow("worker", "--burst").code == 0
+    assert read(rqflow("run", "show", "other", "-o", "json"))["tasks"][0]["state"] == "parked"
+    assert rqflow("worker", "--label", "gpu", "-n", 1, "--max-tasks", 1, "-Q", "x,default").code == 0
+    states = [read(rqflow("run", "show", name, "-o", "json"))["state"] for name in ("other", "another")]
+    assert sorted(states) == ["running", "success"]
+
+
+def test_tasks_are_listed_as_a_tree(rqflow: Rqflow, files: Path) -> None:
+    assert [line.split("  Bash")[0].rstrip() for line in rqflow("task", "list", files / "two.py", "--tree").out.splitlines()[1:]] == ["a", "  b"]
+
+
+def test_a_trial_takes_some_tasks_and_keeps_their_folders(rqflow: Rqflow, files: Path) -> None:
+    result = rqflow("dag", "test", files / "two.py", "--task", "b", "--keep-workdir", "-o", "name")
+    assert names(result) == ["b"]
+    folder = Path(result.err.split("are kept in ")[1].strip())
+    assert str(folder) in result.err.splitlines()[0]
+    assert folder.is_dir()
+    assert [row["tries"] for row in read(rqflow("dag", "test", files / "two.py", "-o", "json"))] == ["2/2", "1/1"]
+
+
+def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, files: Path) -> None:
+    bad, warns = files / "bad.py", files / "warns.py"
+    bad.write_text(HEAD + "oops\n")
+    warns.write_text(WARNS)
+    said = rqflow("dag", "validate", bad)
+    assert (said.code, said.out.startswith(f"{bad}:2: NameError")) == (6, True)
+    assert rqflow("dag", "validate", bad, "--format", "github").out.startswith(f"::error file={bad},line=2::NameError")
+    report, = json.loads(rqflow("dag", "validate", bad, "--format", "json").out)
+    assert (report["file"], report["dags"], len(report["errors"]), report["warnings"]) == (str(bad), [], 1, [])
+    assert rqflow("dag", "validate", warns).code == 0
+    assert rqflow("dag", "validate", warns, "--strict").code == 6
+    assert rqflow("dag", "validate", warns, "--format", "github").out.startswith(f"::warning file={warns},line=4::")
+    assert rqflow("submit", warns, "--strict").code == 6
+
+
+def test_colours_are_forced_and_forbidden(rqflow: Rqflow) -> None:
+    assert "\x1b[" in rqflow("--color", "always", "pool", "list").out
+    assert "\x1b[" not in rqflow("--color", "never", "pool", "list").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from rqflow.worker.shepherd_protocol import Ended, Lines, Start, encode, from_pl
 from rqflow.worker.slots import Slots
 from rqflow.worker.tries import Try
 from tests.unit.worker.test_outcome import a_claim
+from tests.waiting import until
 
 
 def test_message_survives_the_wire() -> None:
@@ -159,6 +161,14 @@ def test_slot_is_free_at_the_end_but_the_try_is_named_until_it_is_accepted() -> 
     assert slots.named() == {"1": ("k1", 0), "2": ("k2", 0)}
     assert [held.id for held, _ in slots.accept([an_end("1"), an_end("9")])] == ["1"]
     assert slots.named() == {"2": ("k2", 0)}
+
+
+def test_end_that_waits_to_be_told_grows_older() -> None:
+    slots = Slots(1, None)
+    one = a_try("1")
+    slots.take(one)
+    slots.end(one, replace(an_end("1"), ended_ago=5.0))
+    assert until(lambda: (ago := slots.ends()[0].ended_ago) > 5.0 and ago, what="the end to grow older") < 15.0
 
 
 def test_slots_end_at_the_limit() -> None:

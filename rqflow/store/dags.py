@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import difflib
-import json
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
 
@@ -46,16 +44,6 @@ class DagRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VersionRecord:
-    """One version of a DAG, without its text."""
-
-    version: str
-    dag_id: str
-    number: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
     """What save_version did: the number of the version, whether it was unknown, and whether the DAG had another one before."""
 
@@ -64,8 +52,8 @@ class Saved:
     is_change: bool
 
 
-def save_version(connection: Connection, version: Version, *, paused: bool = False) -> Saved:
-    """Make `version` the one that new runs of its DAG take, and the DAG active; a DAG seen for the first time is `paused` or not.
+def save_version(connection: Connection, version: Version) -> Saved:
+    """Make `version` the one that new runs of its DAG take, and the DAG active; one that is paused stays so.
 
     The same version again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides.
     """
@@ -74,7 +62,7 @@ def save_version(connection: Connection, version: Version, *, paused: bool = Fal
         "file": version.file, "description": version.description, "owner": clean(version.owner, ID_LENGTH), "tags": list(version.tags),
         "schedule": version.schedule, "timezone": version.timezone, "is_active": True, "updated_at": now,
     }
-    upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": paused, "created_at": now}])
+    upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": False, "created_at": now}])
     # The lock on the DAG's row puts two that save at the same time in order.
     before = connection.execute(select(dag.c.version).where(dag.c.dag_id == version.dag_id).with_for_update()).scalar_one()
     number = connection.execute(select(dag_version.c.number).where(dag_version.c.version == version.sha)).scalar()
@@ -112,37 +100,18 @@ class DagFilter:
     owner: str | None = None
     #: Part of the dag_id or the description, in any case.
     text: str | None = None
-    is_active: bool | None = None
-    is_paused: bool | None = None
 
 
-def search(connection: Connection, wanted: DagFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[DagRecord]:
+def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagRecord]:
     """Return the DAGs that pass, by dag_id; those with all of the tags, where tags are given."""
     wanted = wanted or DagFilter()
-    query = select(dag).order_by(dag.c.dag_id).limit(limit).offset(offset or None)
-    for tag in wanted.tags:
-        # Looked for as the JSON text has it, by what is left when it is taken out: LIKE minds the case only on some databases.
-        query = query.where(func.length(func.replace(dag.c.tags, json.dumps(tag), "")) < func.length(dag.c.tags))
+    query = select(dag).order_by(dag.c.dag_id)
     if wanted.owner is not None:
         query = query.where(dag.c.owner == wanted.owner)
-    if wanted.text:
-        pattern = wanted.text.lower()
-        query = query.where(func.lower(dag.c.dag_id).contains(pattern, autoescape=True)
-                            | func.lower(dag.c.description).contains(pattern, autoescape=True))
-    for column, value in ((dag.c.is_active, wanted.is_active), (dag.c.is_paused, wanted.is_paused)):
-        if value is not None:
-            query = query.where(column == value)
-    return [_record(row) for row in connection.execute(query).mappings()]
-
-
-def set_paused(connection: Connection, dag_id: str, paused: bool) -> None:
-    """Stop or resume the making of runs by schedule; raises DagNotFound."""
-    _change(connection, dag_id, is_paused=paused)
-
-
-def set_active(connection: Connection, dag_id: str, active: bool) -> None:
-    """Say whether the DAG is still in a file; raises DagNotFound."""
-    _change(connection, dag_id, is_active=active)
+    found = [_record(row) for row in connection.execute(query).mappings()]
+    # Decided here, because only some databases mind the case of LIKE, and know that of letters beyond ASCII.
+    text = (wanted.text or "").casefold()
+    return [one for one in found if {*wanted.tags} <= {*one.tags} and (text in one.dag_id.casefold() or text in one.description.casefold())]
 
 
 def version(connection: Connection, sha: str) -> Version | None:
@@ -158,13 +127,6 @@ def latest_version(connection: Connection, dag_id: str) -> Version | None:
     return None if text is None else Version.from_json(_unpacked(text))
 
 
-def versions(connection: Connection, dag_id: str) -> list[VersionRecord]:
-    """Return the versions of the DAG, newest number first, without their text."""
-    columns = [dag_version.c[f.name] for f in fields(VersionRecord)]
-    query = select(*columns).where(dag_version.c.dag_id == dag_id).order_by(dag_version.c.number.desc())
-    return [VersionRecord(**row) for row in connection.execute(query).mappings()]
-
-
 def _packed(text: str) -> str:
     """Return the JSON of a version as it is kept: a large one compressed, so that escaped it fits MariaDB's max_allowed_packet of 16 MB."""
     if len(text) < PACKED_FROM:
@@ -174,12 +136,6 @@ def _packed(text: str) -> str:
 
 def _unpacked(text: str) -> str:
     return zlib.decompress(base64.b64decode(text.removeprefix(PACKED))).decode() if text.startswith(PACKED) else text
-
-
-def _change(connection: Connection, dag_id: str, **values: Any) -> None:
-    changed = connection.execute(update(dag).where(dag.c.dag_id == dag_id).values(updated_at=clock.utcnow(), **values))
-    if not changed.rowcount:
-        find(connection, dag_id)
 
 
 def _record(row: RowMapping) -> DagRecord:

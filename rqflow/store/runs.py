@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, delete, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rqflow import clock
@@ -15,7 +15,7 @@ from rqflow.dag.run import SCHEDULED, RunInfo
 from rqflow.exceptions import RunNotFound, UsageError
 from rqflow.states import TERMINAL_RUN_STATES, RunState
 from rqflow.store.engine import Connection
-from rqflow.store.tables import dag_run, event_log, sla_miss, task_instance, task_try, xcom
+from rqflow.store.tables import dag_run
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
@@ -67,12 +67,9 @@ class RunFilter:
 
     dag_id: str | None = None
     states: Collection[RunState] | None = None
-    run_types: Collection[str] | None = None
     #: Made at or after, and before.
     since: datetime | None = None
     until: datetime | None = None
-    logical_since: datetime | None = None
-    logical_until: datetime | None = None
 
 
 def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
@@ -152,46 +149,20 @@ def previous(connection: Connection, dag_id: str, before: datetime, *, states: C
     return _first(connection, query.order_by(dag_run.c.logical_date.desc(), dag_run.c.created_at.desc()))
 
 
-def search(connection: Connection, wanted: RunFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[RunRecord]:
+def search(connection: Connection, wanted: RunFilter | None = None, *, limit: int | None = None) -> list[RunRecord]:
     """Return the runs that pass, the one made last first."""
     wanted = wanted or RunFilter()
     columns = dag_run.c
-    query = select(dag_run).order_by(columns.created_at.desc(), columns.run_key).limit(limit).offset(offset or None)
+    query = select(dag_run).order_by(columns.created_at.desc(), columns.run_key).limit(limit)
     if wanted.dag_id is not None:
         query = query.where(columns.dag_id == wanted.dag_id)
     if wanted.states is not None:
         query = query.where(columns.state.in_([state.value for state in wanted.states]))
-    if wanted.run_types is not None:
-        query = query.where(columns.run_type.in_(wanted.run_types))
-    for column, since, until in (
-        (columns.created_at, wanted.since, wanted.until), (columns.logical_date, wanted.logical_since, wanted.logical_until),
-    ):
-        query = query if since is None else query.where(column >= since)
-        query = query if until is None else query.where(column < until)
+    if wanted.since is not None:
+        query = query.where(columns.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(columns.created_at < wanted.until)
     return [_record(row) for row in connection.execute(query).mappings()]
-
-
-def unfinished(connection: Connection) -> list[RunRecord]:
-    """Return all runs that have not ended, the one made last first."""
-    return search(connection, RunFilter(states=set(RunState) - TERMINAL_RUN_STATES))
-
-
-def finish(connection: Connection, run_key: str, state: RunState, ended_at: datetime) -> bool:
-    """End a run of which no events will come, because it never reached Redis; False when it had ended already."""
-    unended = dag_run.c.state.not_in([state.value for state in TERMINAL_RUN_STATES])
-    values = {"state": state.value, "seq": clock.to_micros(ended_at), "ended_at": ended_at}
-    return bool(connection.execute(update(dag_run).where(dag_run.c.run_key == run_key, unended).values(values)).rowcount)
-
-
-def set_note(connection: Connection, run_key: str, note: str) -> None:
-    """Keep a person's remark on the run."""
-    connection.execute(update(dag_run).where(dag_run.c.run_key == run_key).values(note=note))
-
-
-def delete_all(connection: Connection, run_keys: Sequence[str]) -> None:
-    """Remove these runs with their tasks, tries, XComs, events and SLA misses."""
-    for table in (xcom, sla_miss, task_try, task_instance, event_log, dag_run):
-        connection.execute(delete(table).where(table.c.run_key.in_(run_keys)))
 
 
 def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,6 +20,8 @@ OPTIONS: dict[str, Any] = {
 }
 #: Characters of a state, a sha256 in hex, a run key, a line of text.
 STATE, SHA, KEY, LINE = 32, 64, 16, 1000
+#: Who writes a table whose feature is still to come.
+NOBODY = "nobody yet"
 
 metadata = MetaData(naming_convention={
     "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -46,7 +48,7 @@ dag = Table(
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
     Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"),
-    info=_about("One row a DAG.", "submit; pause and unpause; the scheduler when a file is gone"), **OPTIONS,
+    info=_about("One row a DAG.", "submit"), **OPTIONS,
 )
 
 dag_version = Table(
@@ -158,7 +160,7 @@ event_log = Table(
     Column("who", Id(), nullable=False, doc="Person or worker, or empty."),
     Column("detail", LongText(), nullable=False, doc="Reason, or what was given, for people."),
     Index(None, "dag_id", "seq"), Index(None, "run_key", "seq"),
-    info=_about("What happened, one row a state change or deed.", "the recorder; every action of a person"), sqlite_with_rowid=False, **OPTIONS,
+    info=_about("What happened, one row a state change or deed.", "the recorder; who starts or cancels a run"), sqlite_with_rowid=False, **OPTIONS,
 )
 
 sla_miss = Table(
@@ -170,7 +172,7 @@ sla_miss = Table(
     Column("seen_at", UtcDateTime(), nullable=False, doc="When that was noticed."),
     Column("is_notified", Boolean(), nullable=False, doc="True: people were told."),
     Index(None, "dag_id", "seen_at"),
-    info=_about("Tasks that did not end in their sla.", "the scheduler"), **OPTIONS,
+    info=_about("Tasks that did not end in their sla.", NOBODY), **OPTIONS,
 )
 
 pool = Table(
@@ -188,7 +190,7 @@ variable = Table(
     Column("secret_key", Id(STATE), doc="Name of the key that value is encrypted with; NULL: plain."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Values that templates read as var.value and var.json.", "var set and delete"), **OPTIONS,
+    info=_about("Values that templates read as var.value and var.json.", NOBODY), **OPTIONS,
 )
 
 connection = Table(
@@ -204,7 +206,7 @@ connection = Table(
     Column("secret_key", Id(STATE), doc="Name of the key that password and extra are encrypted with; NULL: plain."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Where other systems are, and how to log in there.", "conn set and delete"), **OPTIONS,
+    info=_about("Where other systems are, and how to log in there.", NOBODY), **OPTIONS,
 )
 
 user = Table(
@@ -215,7 +217,7 @@ user = Table(
     Column("email", LongText(), nullable=False, doc="Address for notices."),
     Column("is_active", Boolean(), nullable=False, doc="False: may not log in."),
     Column("created_at", UtcDateTime(), nullable=False, doc="When it was added."),
-    info=_about("People who may use the page.", "user add, edit, passwd, disable"), **OPTIONS,
+    info=_about("People who may use the page.", NOBODY), **OPTIONS,
 )
 
 worker = Table(
@@ -231,5 +233,5 @@ worker = Table(
     Column("seen_at", UtcDateTime(), nullable=False, doc="Last sign of life."),
     Column("ended_at", UtcDateTime(), doc="When it signed off; NULL: it has not."),
     Index(None, "host", "seen_at"), Index(None, "seen_at"),
-    info=_about("Workers, also those that are gone.", "the scheduler"), **OPTIONS,
+    info=_about("Workers, also those that are gone.", NOBODY), **OPTIONS,
 )

@@ -75,15 +75,6 @@ def of_run(connection: Connection, run_key: str, *, states: Collection[TaskState
     return [_task(row) for row in connection.execute(query).mappings()]
 
 
-def of_runs(connection: Connection, run_keys: Collection[str]) -> dict[str, list[TaskRecord]]:
-    """Return the task instances of several runs by run key, in one query."""
-    found: dict[str, list[TaskRecord]] = {key: [] for key in run_keys}
-    query = select(task_instance).where(task_instance.c.run_key.in_(list(run_keys)))
-    for row in connection.execute(query.order_by(task_instance.c.run_key, task_instance.c.task_index)).mappings():
-        found[row["run_key"]].append(_task(row))
-    return found
-
-
 def get(connection: Connection, run_key: str, task_id: str) -> TaskRecord | None:
     """Return the task instance, or None."""
     query = select(task_instance).where(task_instance.c.run_key == run_key, task_instance.c.task_id == task_id)
@@ -98,13 +89,6 @@ def counts(connection: Connection, run_keys: Collection[str]) -> dict[str, dict[
     for key, state, number in connection.execute(query.group_by(task_instance.c.run_key, task_instance.c.state)):
         found[key][TaskState(state)] = number
     return found
-
-
-def in_states(connection: Connection, states: Collection[TaskState], *, since: datetime, limit: int | None = None) -> list[TaskRecord]:
-    """Return task instances of all runs that came into one of `states` at or after `since`, newest first."""
-    columns = task_instance.c
-    query = select(task_instance).where(columns.state.in_([state.value for state in states]), columns.updated_at >= since)
-    return [_task(row) for row in connection.execute(query.order_by(columns.updated_at.desc()).limit(limit)).mappings()]
 
 
 def tries(connection: Connection, run_key: str, task_id: str | None = None) -> list[TryRecord]:

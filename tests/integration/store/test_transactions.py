@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, update
 
 from rqflow.exceptions import StoreError
-from rqflow.states import RunState, TaskState
+from rqflow.states import RunState
 from rqflow.store import engine as store_engine
 from rqflow.store import pools, runs, schema, tasks
 from rqflow.store.engine import Connection, Engine, open_engine, reading, run_in_transaction, transaction
@@ -92,7 +92,6 @@ def plans(engine: Engine) -> Iterator[list[str]]:
     lambda connection: runs.get(connection, "d", "r"),
     lambda connection: runs.by_key(connection, "k"),
     lambda connection: tasks.of_run(connection, "k"),
-    lambda connection: tasks.in_states(connection, [TaskState.FAILED], since=NOON),
     lambda connection: tasks.tries(connection, "k", "t"),
 ])
 def test_questions_of_pages_use_an_index(tmp_path: Path, question: Callable[[Connection], object]) -> None:

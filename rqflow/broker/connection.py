@@ -64,8 +64,16 @@ def check_server(connection: redis.Redis) -> None:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise BrokerError(f"Redis may throw tasks away: its maxmemory-policy is {policy}", hint="Set `maxmemory-policy noeviction` in redis.conf.")
-    if not info.get("aof_enabled") and not info.get("rdb_last_save_time"):
-        logger.warning("Redis keeps nothing on disk; after a crash rqflow rebuilds its state from the database")
+    if not info.get("aof_enabled") and not _has_save_points(connection):
+        logger.warning("Redis keeps nothing on disk: its end loses the runs that have not ended; set `appendonly yes` in redis.conf")
+
+
+def _has_save_points(connection: redis.Redis) -> bool:
+    """Tell whether Redis writes snapshots by itself; True when it does not let us ask."""
+    try:
+        return bool(connection.config_get("save").get("save", "?"))
+    except redis.exceptions.ResponseError:
+        return True
 
 
 def _public(url: str) -> str:

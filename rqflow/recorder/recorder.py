@@ -66,32 +66,30 @@ class Recorder:
         """
         if self._behind:
             schema.check(self.engine)
-        entries = self._take(block_ms)
         was_behind, self._behind = self._behind, True
+        entries, is_behind = self._take(was_behind, block_ms)
         events = [event for _, found in entries for event in found]
         for at in range(0, len(events), EVENTS):
             self._record(events[at:at + EVENTS])
         self.stream.acknowledge([entry_id for entry_id, _ in entries])
-        self._behind = was_behind
+        self._behind = is_behind
         self._trim(bool(entries))
         return len(events)
 
-    def _take(self, block_ms: int) -> list[Entry]:
-        """Return our own leftovers, else those of a recorder that died, else what is new."""
-        if self._behind:
-            entries = self.stream.pending(self.consumer, ENTRIES)
-            if entries:
-                return entries
-            self._behind = False
+    def _take(self, is_behind: bool, block_ms: int) -> tuple[list[Entry], bool]:
+        """Return our own leftovers, else those of a recorder that died, else what is new; and whether we may have more leftovers."""
+        leftovers = self.stream.pending(self.consumer, ENTRIES) if is_behind else []
+        if leftovers:
+            return leftovers, True
         now = clock.monotonic()
         if now >= self._next_look:
             entries = self.stream.take_over(self.consumer, self._idle_ms, ENTRIES)
             if entries:
                 self.taken_over += len(entries)
                 logger.info("%d entries of another recorder taken over", len(entries), extra=logs.context("events_taken_over", count=len(entries)))
-                return entries
+                return entries, False
             self._next_look = now + self._look_every
-        return self.stream.read(self.consumer, ENTRIES, block_ms)
+        return self.stream.read(self.consumer, ENTRIES, block_ms), False
 
     def _record(self, events: Sequence[Event]) -> None:
         """Write events in one transaction. If one of them upsets the database, that one alone is kept aside, as evidence."""

@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import make_url
 
 from rqflow.broker import keys
-from rqflow.broker.events import EventStream
+from rqflow.broker.events import Entry, EventStream
 from rqflow.dag.run import run_key
 from rqflow.exceptions import Conflict, StoreError
 from rqflow.recorder.recorder import Recorder, open_recorder
@@ -90,6 +90,28 @@ def test_restarted_recorder_of_the_same_name_goes_on_with_what_it_had(db: redis.
     tell(db, a_task_event("running", 1))
     assert EventStream(db).read("a", block_ms=0)
     recorder = Recorder(EventStream(db), engine, "a", take_over_after=timedelta(hours=1))
+    assert recorder.step(block_ms=0) == 1
+    assert recorder.stream.backlog() == 0
+
+
+class Forgetful(EventStream):
+    """A stream whose first answer with events gets lost on its way."""
+
+    lost = False
+
+    def read(self, consumer: str, count: int = 200, block_ms: int = 1000) -> list[Entry]:
+        entries = super().read(consumer, count, block_ms)
+        if entries and not self.lost:
+            self.lost = True
+            raise redis.ConnectionError("connection reset by peer")
+        return entries
+
+
+def test_events_whose_answer_got_lost_are_recorded_next(db: redis.Redis, engine: Engine) -> None:
+    recorder = Recorder(Forgetful(db), engine, "a", take_over_after=timedelta(hours=1))
+    tell(db, a_task_event("running", 1))
+    with pytest.raises(redis.ConnectionError):
+        recorder.step()
     assert recorder.step(block_ms=0) == 1
     assert recorder.stream.backlog() == 0
 

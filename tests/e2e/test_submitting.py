@@ -8,7 +8,6 @@ import os
 import pickle
 import pty
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -161,14 +160,3 @@ def test_a_killed_terminal_only_ends_the_watching(new_lab: Callable[..., Lab]) -
     with contextlib.suppress(AssertionError):
         until(lambda: not lab.belongings(), patience=30)
     assert [(process.pid, process.cmdline()) for process in lab.belongings()] == [], f"all of them end by themselves when idle\n{lab.logs()}"
-
-
-def test_follow_shows_the_result_and_exits_with_it(new_lab: Callable[..., Lab]) -> None:
-    lab = new_lab()
-    good = subprocess.run([*COMMAND, "submit", lab.dag(GOOD), "--run", "--follow"], env=lab.environ, capture_output=True, text=True, timeout=60)
-    assert good.returncode == 0, good.stderr
-    assert "success" in good.stdout + good.stderr
-    bad = subprocess.run([*COMMAND, "submit", lab.dag(GOOD.replace("echo one", "exit 4")), "--run", "--follow"], env=lab.environ,
-                         capture_output=True, text=True, timeout=60)
-    assert bad.returncode == 1
-    assert "exit code 4" in bad.stdout + bad.stderr

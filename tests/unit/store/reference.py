@@ -1,8 +1,6 @@
-"""The reference page of the database, made from store/tables.py: python -m tests.unit.store.reference > docs/reference/database.md"""
+"""The reference page of the database, made from store/tables.py; scripts/docs writes it."""
 
 from __future__ import annotations
-
-import sys
 
 from sqlalchemy import Column, Table
 
@@ -41,7 +39,3 @@ def section(table: Table) -> str:
 def page() -> str:
     """The whole page."""
     return "\n".join([HEAD, "\n\n".join(section(table) for table in metadata.tables.values()), ""])
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

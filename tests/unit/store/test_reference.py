@@ -1,19 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Column
 
 from rqflow.store.tables import metadata
-from tests.unit.store.reference import page
 
 COLUMNS = [column for table in metadata.tables.values() for column in table.columns]
-
-
-def test_reference_page_is_that_of_the_tables() -> None:
-    written = Path(__file__).parents[3] / "docs" / "reference" / "database.md"
-    assert written.read_text(encoding="utf-8") == page(), "run: python -m tests.unit.store.reference > docs/reference/database.md"
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)

@@ -21,10 +21,7 @@ def execute(file: Path, root: Path, *, name: str = "") -> dict[str, Any]:
     The module's name is made from the file's, unless `name` says otherwise. Raises whatever the file raises.
     """
     finder.install()
-    for folder in (str(root), str(file.parent)):
-        if folder in sys.path:
-            sys.path.remove(folder)
-        sys.path.insert(0, folder)
+    sys.path[:0] = dict.fromkeys((str(file.parent), str(root)))
     code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
     module = ModuleType(name or f"rqflow_dag_{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}")
     module.__file__ = str(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -167,6 +168,15 @@ def test_macros_and_filters_of_the_dags_own_render_for_people_too(tmp_path: Path
     assert a["rendered"] == {"bash_command": "echo GENES 2024-01-05", "env": {"P": "genes"}}
     assert (a["error"], b["rendered"]) == (None, None)
     assert b["error"] == "task b: bash_command, line 1: ZeroDivisionError: division by zero"
+
+
+def test_protection_of_commands_holds_for_people_too(tmp_path: Path) -> None:
+    text = "from rqflow import DAG, BashOperator\nwith DAG('d', params={'p': 'x'}, user_defined_macros={'m': 1}):\n"
+    (version,) = load(write(tmp_path, text + "    BashOperator(task_id='a', bash_command='echo {{ m }} {{ params.p }}')\n")).versions
+    run = describe.run_at(version, datetime(2024, 1, 5, tzinfo=UTC), params={"p": "$(id)"})
+    assert "comes from outside" in loader.render_source(version, run, settings(), ["a"])["a"]["error"]
+    lifted = replace(settings(), core=replace(settings().core, unsafe_templates=True))
+    assert loader.render_source(version, run, lifted, ["a"])["a"]["values"]["bash_command"] == "echo 1 $(id)"
 
 
 def test_template_files_of_own_operators_render_for_people_too(tmp_path: Path) -> None:

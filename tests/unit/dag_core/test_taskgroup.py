@@ -72,6 +72,14 @@ def test_id_of_a_group_that_is_taken_is_reported(loading: Collected, first: str)
     ]
 
 
+def test_bad_id_of_a_group_is_reported(loading: Collected) -> None:
+    with DAG("d"):
+        TaskGroup("a b")
+    assert [problem.message for problem in loading.notes.problems] == [
+        "group_id 'a b' has a blank in it; only letters, digits, dash, dot and underscore are allowed"
+    ]
+
+
 def test_task_id_that_is_a_groups_is_reported(loading: Collected) -> None:
     with DAG("d"):
         TaskGroup("g")

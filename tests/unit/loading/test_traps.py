@@ -186,6 +186,11 @@ def test_13_dags_count_as_globals_by_their_block_or_by_decorator(tmp_path: Path,
     assert sorted(made.dag_id for made in loaded(tmp_path, V2 + text).versions) == ids
 
 
+def test_13_docstring_and_arguments_of_a_dag_function_are_the_dags(tmp_path: Path) -> None:
+    made = version(tmp_path, V1 + 'from airflow.decorators import dag\n@dag(params={"x": 1})\ndef a(n: int = 3):\n    """About."""\na(n=4)\n')
+    assert (made.doc_md, made.params) == ("About.", {"x": 1, "n": 4})
+
+
 # 14 (what callables are given) is tested with real children in tests/integration/test_runner.py.
 
 

@@ -46,7 +46,7 @@ OWN_MACROS = {
 def render(template: str, *, field: str = "bash_command", unsafe: bool = False, undefined: str = "error", **changes: Any) -> Any:
     """Render `template` as a field of a DAG with own macros and filters, for a run with CONF."""
     version = a_version(specs=[a_task()], params={"author": "a && b", "sample": "s1"}, undefined=undefined)
-    run = a_run(version, **{"conf": CONF, "params": {"author": "a && b", "sample": EVIL}, "run_id": EVIL, **changes})
+    run = a_run(version, **{"conf": CONF, "params": {"author": "a && b", "sample": EVIL}, "run_id": EVIL, "note": EVIL, **changes})
     texts = {"up": {"return_value": '"a;b"', "list": '["x", "y z"]'}}
     variables = context.build(
         version, version.tasks[0], run, xcoms=XComs.of(texts), variables={"v": EVIL, "j": '{"k": "`id`"}'},
@@ -70,6 +70,7 @@ def render(template: str, *, field: str = "bash_command", unsafe: bool = False, 
         "{{ params }}",
         "{{ run_id }}",
         "{{ dag_run.run_id }}",
+        "{{ dag_run.note }}",
         "{{ ti.run_id }}",
         "{{ dag_run }}",
         "{{ ti }}",

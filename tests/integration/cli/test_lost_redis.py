@@ -14,9 +14,11 @@ from rqflow import clock
 from rqflow.actions import cancel, follow, query, trigger
 from rqflow.deploy.live import open_live
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import BrokerError
+from rqflow.exceptions import BrokerError, Conflict
 from rqflow.settings import RedisSettings, Settings
 from rqflow.states import RunState
+from rqflow.store import dags, runs
+from rqflow.store.engine import Connection, run_in_transaction
 from tests.services import redis_server
 from tests.unit.builders import a_version
 from tests.waiting import until
@@ -39,6 +41,23 @@ def lose_redis(settings: Settings) -> None:
 def test_a_command_says_that_redis_no_longer_answers(settings: Settings) -> None:
     with pytest.raises(BrokerError, match="no longer answers"):
         lose_redis(settings)
+
+
+def test_a_start_broken_off_after_the_database_is_gone_on_with_and_a_second_one_is_a_conflict(settings: Settings) -> None:
+    version = a_version()
+    run = trigger.by_hand(version, trigger.Given(run_id="r"), clock.utcnow())
+
+    def write(connection: Connection) -> bool:
+        dags.save_version(connection, version)
+        return runs.create(connection, run)
+
+    with open_services(settings) as services:
+        run_in_transaction(services.engine, write)
+        assert services.broker.live_runs() == []
+        assert trigger.start(services.broker, services.engine, run, version, by="me")
+        assert services.broker.live_runs() == [run.key]
+        with pytest.raises(Conflict, match="has a run r already"):
+            trigger.start(services.broker, services.engine, run, version, by="me")
 
 
 def test_waiting_for_a_run_goes_on_when_redis_is_back(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

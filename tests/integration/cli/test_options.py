@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from rqflow.broker import status
 from tests.integration.cli.conftest import Result, Rqflow
 from tests.profile import ENVIRON
 
@@ -134,3 +135,11 @@ def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, fil
 def test_colours_are_forced_and_forbidden(rqflow: Rqflow) -> None:
     assert "\x1b[" in rqflow("--color", "always", "pool", "list").out
     assert "\x1b[" not in rqflow("--color", "never", "pool", "list").out
+
+
+def test_a_pool_is_changed_for_running_workers_at_once(rqflow: Rqflow, db: redis.Redis) -> None:
+    for slots in (3, 5):
+        rqflow("pool", "set", "disk", slots)
+        assert status.pools(db)["disk"].slots == slots
+    rqflow("pool", "delete", "disk")
+    assert "disk" not in status.pools(db)

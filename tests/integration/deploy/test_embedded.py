@@ -17,7 +17,7 @@ import redis
 
 from rqflow.deploy import embedded, flock, statedir
 from rqflow.deploy.embedded import Place
-from rqflow.exceptions import BrokerError, Conflict
+from rqflow.exceptions import BrokerError, ConfigError, Conflict
 from rqflow.settings import RedisSettings, Settings
 from tests.waiting import until
 
@@ -149,4 +149,15 @@ def test_a_redis_that_cannot_start_says_why(settings: Settings, where: Place) ->
     where.data.mkdir()
     (where.data / "appendonlydir").write_text("a file where Redis wants a folder")
     with pytest.raises(BrokerError, match="does not start"), embedded.running(settings, where, MACHINE):
+        pass
+
+
+def test_an_older_redis_does_not_start_empty_on_the_data_of_a_newer_one(
+    settings: Settings, where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (where.data / "appendonlydir").mkdir(parents=True)
+    (tmp_path / "redis-server").write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha'\n")
+    (tmp_path / "redis-server").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"written by Redis 7 or newer, but .* is version 6\.2"), embedded.running(settings, where, MACHINE):
         pass

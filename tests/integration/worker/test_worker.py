@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from rqflow.broker.logstream import LogStream
+from rqflow.recorder.archive import LogArchive
 from tests.integration.worker.conftest import RQ, Site, is_alive
 from tests.profile import KILL_GRACE, PATIENCE
 from tests.unit.builders import a_task, a_version
@@ -96,6 +98,17 @@ def test_private_folder_is_fresh_and_removed(site: Site) -> None:
         assert first == "y"
         assert folder.startswith(str(site.folder))
         assert not Path(folder, "x").exists()
+
+
+def test_folder_in_which_something_was_left_running_is_not_used_again(site: Site, tmp_path: Path, reap: Callable[[int], None]) -> None:
+    site.start(slots=1)
+    site.until(site.command(f"sleep 1000 & echo $! > {tmp_path}/pid; pwd > {tmp_path}/first"), "success")
+    reap(int((tmp_path / "pid").read_text()))
+    folder = Path((tmp_path / "first").read_text().strip())
+    archive = LogArchive(LogStream(site.db), tmp_path / "logs")
+    until(lambda: archive.step(block_ms=10) is None or not (folder.parent / "log").exists(), what="the log to be archived")
+    site.until(site.run(a_version(["next"], commands={"next": f"pwd > {tmp_path}/second"}), run_id="next"), "success", "next")
+    assert (tmp_path / "second").read_text() != f"{folder}\n"
 
 
 def test_given_folder_and_umask(site: Site, tmp_path: Path) -> None:

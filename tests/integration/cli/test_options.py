@@ -70,6 +70,8 @@ def test_runs_are_chosen(rqflow: Rqflow, files: Path) -> None:
     rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
     rqflow("run", "cancel", "r1")
     assert names(rqflow("run", "list", "-o", "name")) == ["other", "r2", "r1", "r0"]
+    states = [run["state"] for run in read(rqflow("run", "list", "-o", "json"))]
+    assert states == ["running", "running", "cancelled", "running"], "as Redis has them, though no hub has recorded anything yet"
     assert names(rqflow("run", "list", "-o", "name", "-L", 2)) == ["other", "r2"]
     assert names(rqflow("run", "list", "-o", "name", "-L", 2, "--all")) == ["other", "r2", "r1", "r0"]
     assert names(rqflow("run", "list", "-o", "name", "--dag", "two")) == ["r2", "r1", "r0"]
@@ -135,6 +137,13 @@ def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, fil
 def test_colours_are_forced_and_forbidden(rqflow: Rqflow) -> None:
     assert "\x1b[" in rqflow("--color", "always", "pool", "list").out
     assert "\x1b[" not in rqflow("--color", "never", "pool", "list").out
+
+
+def test_submit_gives_a_redis_that_lost_its_pools_those_of_the_database(rqflow: Rqflow, db: redis.Redis, files: Path) -> None:
+    rqflow("pool", "set", "disk", 3)
+    db.flushall()
+    rqflow("submit", files / "two.py")
+    assert status.pools(db)["disk"].slots == 3
 
 
 def test_a_pool_is_changed_for_running_workers_at_once(rqflow: Rqflow, db: redis.Redis) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def test_the_state_folder_is_private(tmp_path: Path, home: Path) -> None:
 def test_a_folder_in_var_tmp_that_others_can_enter_is_refused(tmp_path: Path, home: Path) -> None:
     here = machine(tmp_path, home)
     (here.var_tmp / f"rqflow-{os.getuid()}").mkdir(parents=True, mode=0o755)
+    with pytest.raises(ConfigError, match="is not a private folder"):
+        statedir.prepare(Settings(home=home), here)
+
+
+def test_a_folder_in_var_tmp_that_somebody_else_made_is_refused(tmp_path: Path, home: Path) -> None:
+    here = replace(machine(tmp_path, home), uid=os.getuid() + 1)
+    (here.var_tmp / f"rqflow-{here.uid}").mkdir(parents=True, mode=0o700)
     with pytest.raises(ConfigError, match="is not a private folder"):
         statedir.prepare(Settings(home=home), here)
 

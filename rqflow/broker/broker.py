@@ -14,6 +14,7 @@ from typing import Any
 import redis
 
 from rqflow.broker import creation, keys, status
+from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
@@ -178,8 +179,8 @@ class Broker:
         return Beat(cancel=tuple(items(reply["cancel"])), unknown=tuple(items(reply["unknown"])))
 
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
-        """Wait up to `timeout` seconds until there may be work on one of these queues; True when a bell rang."""
-        return self.connection.blpop([keys.BELL + queue for queue in queues], timeout=timeout) is not None
+        """Wait up to `timeout` seconds, or as long as a call may take, until there may be work on one of these queues; True when a bell rang."""
+        return self._rings([keys.BELL + queue for queue in queues], timeout)
 
     def ring_bell(self, queue: str) -> None:
         """Ring for work on `queue` that this worker was called for and cannot take."""
@@ -210,8 +211,11 @@ class Broker:
         return int(reply["moved"]), reply.get("next")
 
     def wait_wakeup(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds, or until a delay begins that may end earlier; True when that happened."""
-        return self.connection.blpop([keys.WAKE], timeout=timeout) is not None
+        """Wait up to `timeout` seconds, or as long as a call may take, until a delay begins that may end earlier; True when that happened."""
+        return self._rings([keys.WAKE], timeout)
+
+    def _rings(self, bells: Sequence[str], timeout: float) -> bool:
+        return self.connection.blpop(list(bells), timeout=min(timeout, longest_wait(self.connection))) is not None
 
     # ---------------------------------------------------------------- reading
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rqflow.exceptions import BrokerError, ConfigError
-from rqflow.settings import Settings
+from rqflow.settings import Settings, without_password
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def connect(url: str, settings: Settings, *, client_name: str = "") -> redis.Red
     except redis.exceptions.AuthenticationError as error:
         raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
     except redis.exceptions.RedisError as error:
-        raise BrokerError(f"Redis does not answer at {_public(url)}: {error}",
+        raise BrokerError(f"Redis does not answer at {without_password(url)}: {error}",
                           hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
     return connection
 
@@ -76,7 +77,12 @@ def _has_save_points(connection: redis.Redis) -> bool:
         return True
 
 
-def _public(url: str) -> str:
-    """Return `url` without its password."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+def longest_wait(connection: redis.Redis) -> float:
+    """Return for how many seconds a blocking call on `connection` may wait: one that outlasts the socket's timeout looks like a broken link."""
+    timeout = connection.connection_pool.connection_kwargs.get("socket_timeout")
+    return timeout / 2 if timeout else math.inf
+
+
+def block(connection: redis.Redis, milliseconds: int) -> int | None:
+    """Return `milliseconds` as XREAD's BLOCK takes them, no longer than the socket allows; None, which does not wait, for 0."""
+    return int(min(milliseconds, 1000 * longest_wait(connection))) or None

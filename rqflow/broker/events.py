@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import redis
 
 from rqflow.broker import keys
+from rqflow.broker.connection import block
 from rqflow.broker.steps import text
 
 GROUP = "recorders"
-Entry = tuple[str, list[dict[str, Any]]]
+_FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_text(encoding="utf-8")
+Entry = tuple[str, list[Any]]
 
 
 class EventStream:
@@ -24,7 +27,8 @@ class EventStream:
 
     def read(self, consumer: str, count: int = 200, block_ms: int = 1000) -> list[Entry]:
         """Return up to `count` entries that no recorder has had, waiting `block_ms` for the first. They stay pending until acknowledged."""
-        answer = self._grouped(lambda: self.connection.xreadgroup(GROUP, consumer, {keys.EVENTS: ">"}, count=count, block=block_ms or None))
+        wait = block(self.connection, block_ms)
+        answer = self._grouped(lambda: self.connection.xreadgroup(GROUP, consumer, {keys.EVENTS: ">"}, count=count, block=wait))
         return [entry for _, entries in answer or [] for entry in _decode(entries)]
 
     def pending(self, consumer: str, count: int = 200) -> list[Entry]:
@@ -36,6 +40,10 @@ class EventStream:
         """Return entries that another recorder was given more than `idle_ms` ago and has not acknowledged; they are `consumer`'s now."""
         answer = self._grouped(lambda: self.connection.xautoclaim(keys.EVENTS, GROUP, consumer, min_idle_time=idle_ms, count=count))
         return _decode(answer[1])
+
+    def forget_readers(self, silent_ms: int = 3_600_000) -> int:
+        """Remove readers that hold nothing and have been silent for so long: each process that ever recorded leaves one. Returns how many."""
+        return int(self._grouped(lambda: self.connection.eval(_FORGET, 1, keys.EVENTS, GROUP, silent_ms)))
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Say that the events of these entries are in SQL."""
@@ -86,4 +94,14 @@ def is_before(one: str, other: str) -> bool:
 
 def _decode(entries: Any) -> list[Entry]:
     """Return the entries with their events; one that was trimmed away while pending has none."""
-    return [(text(entry_id), json.loads(fields[b"e"]) if fields else []) for entry_id, fields in entries]
+    return [(text(entry_id), _events(fields) if fields else []) for entry_id, fields in entries]
+
+
+def _events(fields: dict[bytes, bytes]) -> list[Any]:
+    """Return the events of an entry. One that no step of ours wrote is one event as it came, so that it holds up no other."""
+    raw = fields.get(b"e", b"")
+    try:
+        events = json.loads(raw)
+    except ValueError:
+        return [raw.decode(errors="replace")]
+    return events if isinstance(events, list) else [events]

@@ -17,6 +17,7 @@ import redis
 
 from rqflow import logs
 from rqflow.broker import keys
+from rqflow.broker.connection import block
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class LogStream:
 
         What was acknowledged is gone, so "0" reads all that is not archived. An entry that cannot be read is dropped.
         """
-        answer: Any = self.connection.xread({keys.LOGS: after}, count=count, block=block_ms or None)
+        answer: Any = self.connection.xread({keys.LOGS: after}, count=count, block=block(self.connection, block_ms))
         found = []
         for _, entries in answer or []:
             for entry_id, fields in entries:

@@ -13,7 +13,9 @@ from typing import Any
 
 import redis
 
+from rqflow import clock
 from rqflow.broker import keys
+from rqflow.broker.connection import block, longest_wait
 from rqflow.broker.steps import text
 from rqflow.exceptions import BrokerError, RqflowError
 
@@ -31,7 +33,10 @@ def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeo
     """Ask the hub and wait up to `timeout` seconds; raises BrokerError when no leader answers, RqflowError with the hub's own words."""
     name = uuid.uuid4().hex
     connection.xadd(keys.REQUESTS, {"id": name, "kind": kind, "payload": json.dumps(payload)}, maxlen=MAX_WAITING, approximate=True)
-    answer: Any = connection.blpop([keys.ANSWER + name], timeout=timeout)
+    deadline = clock.monotonic() + timeout
+    answer: Any = None
+    while answer is None and (left := deadline - clock.monotonic()) > 0:
+        answer = connection.blpop([keys.ANSWER + name], timeout=min(left, longest_wait(connection)))
     if answer is None:
         raise BrokerError(f"the hub did not answer within {timeout:g} s", hint="Is `rqflow scheduler` running there?")
     reply: dict[str, Any] = json.loads(answer[1])
@@ -50,23 +55,23 @@ class RequestDesk:
 
     def step(self, *, block_ms: int = 500, count: int = 50) -> int:
         """Answer the requests that wait, up to `count`, waiting `block_ms` for the first; returns how many."""
-        answer: Any = self.connection.xread({keys.REQUESTS: "0"}, count=count, block=block_ms)
+        answer: Any = self.connection.xread({keys.REQUESTS: "0"}, count=count, block=block(self.connection, block_ms))
         entries = [entry for _, part in answer or [] for entry in part]
         for entry_id, fields in entries:
-            reply = self._reply(text(fields[b"kind"]), json.loads(fields[b"payload"]))
+            reply = self._reply(text(fields.get(b"kind", b"")), fields.get(b"payload", b""))
             with self.connection.pipeline() as pipe:
-                box = keys.ANSWER + text(fields[b"id"])
+                box = keys.ANSWER + text(fields.get(b"id", entry_id))
                 pipe.rpush(box, json.dumps(reply))
                 pipe.expire(box, KEEP)
                 pipe.xdel(keys.REQUESTS, entry_id)
                 pipe.execute()
         return len(entries)
 
-    def _reply(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    def _reply(self, kind: str, payload: bytes) -> dict[str, Any]:
         if kind not in self.handlers:
             return {"error": f"the hub does not know requests of kind {kind}", "hint": "Does an older release run there?"}
         try:
-            return {"answer": self.handlers[kind](payload)}
+            return {"answer": self.handlers[kind](json.loads(payload))}
         except RqflowError as error:
             return {"error": error.message, "hint": error.hint}
         except Exception:

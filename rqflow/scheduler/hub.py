@@ -12,6 +12,7 @@ import redis
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
+from rqflow.broker.events import EventStream
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.scheduler import Scheduler
@@ -95,7 +96,7 @@ class Hub:
 
 
 def tidying(broker: Broker) -> Chore:
-    """Return the chore that finishes what dead callers left half done and removes runs that are over and recorded."""
+    """Return the chore that finishes what dead callers left half done and removes what is over: recorded runs, readers of events."""
 
     def run(stop: threading.Event) -> None:
         def step() -> None:
@@ -111,6 +112,7 @@ def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
     broker.finish_preparing()
     broker.advance_all(broker.live_runs())
+    EventStream(broker.connection).forget_readers()
     for run_key in broker.expired_runs():
         broker.forget_run(run_key)
         logger.debug("forgot run %s", run_key, extra=logs.context("run_forgotten", run_key=run_key))

@@ -32,8 +32,6 @@ class Bell:
     def __init__(self, broker: Broker, queues: Sequence[str], notify: Callable[[], None]) -> None:
         """Wait at the bells of `queues` by a `broker` of this thread's own; `notify` is called when one rang."""
         self._broker, self._queues, self._notify = broker, list(queues), notify
-        # A wait that outlasts the timeout of a call would look like a broken link.
-        self._wait = min(_WAIT, broker.settings.redis.socket_timeout.total_seconds() / 2)
         self._wanted, self._stop = threading.Event(), threading.Event()
         self._rang = False
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
@@ -70,7 +68,7 @@ class Bell:
             if self._stop.is_set():
                 return
             try:
-                rang = self._broker.wait_bell(self._queues, self._wait)
+                rang = self._broker.wait_bell(self._queues, _WAIT)
                 backoff.reset()
                 if rang:
                     self._answer()

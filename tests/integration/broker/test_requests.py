@@ -43,6 +43,14 @@ def test_what_goes_wrong_at_the_hub_is_said_where_it_was_asked(desk: RequestDesk
         served(desk, redis_url, kind, {})
 
 
+def test_an_entry_that_is_no_request_holds_up_no_other(desk: RequestDesk, db: redis.Redis, redis_url: str) -> None:
+    db.xadd(keys.REQUESTS, {"odd": "entry"})
+    db.xadd(keys.REQUESTS, {"id": "x", "kind": "double", "payload": "{"})
+    assert desk.step() == 2
+    assert served(desk, redis_url, "double", {"value": 4}) == {"value": 8}
+    assert db.xlen(keys.REQUESTS) == 0
+
+
 def test_no_hub_is_said_with_its_remedy(db: redis.Redis) -> None:
     with pytest.raises(BrokerError, match="did not answer within"):
         ask(db, "double", {}, timeout=0.1)

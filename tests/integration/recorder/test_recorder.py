@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import make_url
 
 from rqflow.broker import keys
-from rqflow.broker.events import Entry, EventStream
+from rqflow.broker.events import GROUP, Entry, EventStream
 from rqflow.dag.run import run_key
 from rqflow.exceptions import Conflict, StoreError
 from rqflow.recorder.recorder import Recorder, open_recorder
@@ -57,6 +57,31 @@ def running(*recorders: Recorder) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize("odd", [{"e": "{"}, {"e": "\udcff".encode(errors="surrogateescape")}, {"e": "1"}, {"other": "x"}, {"e": '["text"]'}])
+def test_an_entry_that_no_step_wrote_holds_up_no_other(db: redis.Redis, engine: Engine, odd: Any) -> None:
+    db.xadd(keys.EVENTS, odd)
+    tell(db, a_task_event("queued", 0))
+    recorder = a_recorder(db, engine)
+    recorder.step()
+    assert recorded(engine) == {TaskState.QUEUED: 1}
+    with reading(engine) as connection:
+        assert len(event_log.search(connection, EventFilter(kinds=[event_log.UNREADABLE]))) == 1
+    assert db.xpending(keys.EVENTS, GROUP)["pending"] == 0
+
+
+def test_readers_that_are_gone_are_forgotten_unless_they_hold_entries(db: redis.Redis) -> None:
+    stream = EventStream(db)
+    for reader in ("gone", "holds"):
+        tell(db, a_task_event("queued", 0))
+        [(entry, _)] = stream.read(reader, block_ms=0)
+        if reader == "gone":
+            stream.acknowledge([entry])
+    until(lambda: all(one["idle"] >= 50 for one in db.xinfo_consumers(keys.EVENTS, GROUP)), what="silence")
+    assert stream.forget_readers(3_600_000) == 0
+    assert stream.forget_readers(50) == 1
+    assert [one["name"] for one in db.xinfo_consumers(keys.EVENTS, GROUP)] == [b"holds"]
 
 
 def test_events_are_recorded_acknowledged_and_trimmed(db: redis.Redis, engine: Engine) -> None:

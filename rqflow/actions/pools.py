@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rqflow.broker.broker import Broker
-from rqflow.broker.rows import DEFAULT_POOL
 from rqflow.broker.status import PoolStatus
+from rqflow.dag.version import DEFAULT_POOL
 from rqflow.exceptions import PoolNotFound, UsageError
 from rqflow.store import pools
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rqflow.actions import pools
 from rqflow.broker.broker import Broker
-from rqflow.broker.rows import DEFAULT_POOL
 from rqflow.dag import loader, timetable
-from rqflow.dag.version import Version
+from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError, UsageError
 from rqflow.settings import Settings
 from rqflow.store import dags, runs

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rqflow.dag.run import RunInfo
-from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.version import DEFAULT_POOL, TaskSpec, Version
 
 #: The function that every job names; RQ imports it by this string.
 FUNCTION = "rqflow.jobs.run_task"
 #: Joins over this many upstream tasks keep the list in the version only, not in the job as well.
 MAX_DEPENDENCIES = 100
-DEFAULT_POOL = "default_pool"
 
 
 def job_id(dag_id: str, run_id: str, task_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rqflow.dag import readers as r
 from rqflow.dag.readers import Argument
 from rqflow.dag.trigger_rule import TriggerRule
+from rqflow.dag.version import DEFAULT_POOL
 
 
 class _Absent:
@@ -41,7 +42,7 @@ TASK_ARGUMENTS: dict[str, Argument] = {
     "priority_weight": Argument(1, r.default_for_none(1, r.whole())),
     "weight_rule": Argument("downstream", r.default_for_none("downstream", r.one_of("downstream", "upstream", "absolute"))),
     "queue": Argument(None, r.optional(r.text)),
-    "pool": Argument("default_pool", r.default_for_none("default_pool", r.text)),
+    "pool": Argument(DEFAULT_POOL, r.default_for_none(DEFAULT_POOL, r.text)),
     "pool_slots": Argument(1, r.default_for_none(1, r.whole(1))),
     "sla": Argument(None, r.optional(r.duration)),
     "execution_timeout": Argument(None, r.optional(r.positive_duration)),

@@ -18,6 +18,17 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}")
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\{[{%#]", re.DOTALL)
 
 
+def check_text(version: Version, place: Place | None) -> bool:
+    """Report at `place` the first text that UTF-8 cannot say, such as the name of a file that is no UTF-8; True when there is none."""
+    try:
+        version.json.encode()
+    except UnicodeEncodeError as error:
+        around = error.object[max(error.start - 30, 0):error.end + 10]
+        report(f"DAG {version.dag_id} holds characters that are no Unicode text: …{ascii(around)[1:-1]}…", place)
+        return False
+    return True
+
+
 class Checker:
     """Checks the templates of one DAG; the same expressions in thousands of tasks are looked at once."""
 

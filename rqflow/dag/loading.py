@@ -12,7 +12,7 @@ from rqflow.dag import sources
 from rqflow.dag.airflow.standin import held_by
 from rqflow.dag.airflow.static import uses_in_functions
 from rqflow.dag.airflow.uses import USES, message
-from rqflow.dag.check import Checker
+from rqflow.dag.check import Checker, check_text
 from rqflow.dag.execution import execute
 from rqflow.dag.explain import Paths, problems_of
 from rqflow.dag.generation import NATIVE, generation_of
@@ -90,6 +90,8 @@ def _versions(
             version = version_of(dag, file=paths.key, generation=generation, sources=travelling, default_queue=default_queue)
         except DagLoadError as error:
             result.problems += problems_of(error, paths)
+            continue
+        if not check_text(version, dag.origin):
             continue
         checker = Checker(version, functions=dag.user_defined_macros or (), filters=dag.user_defined_filters)
         checker.check({task.task_id: task.origin for task in dag.tasks})

@@ -15,6 +15,8 @@ from functools import cached_property
 from typing import Any
 
 FORMAT = 1
+#: The pool of tasks that name none. It limits nothing until somebody gives it slots.
+DEFAULT_POOL = "default_pool"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,7 @@ class TaskSpec:
     doc: str = ""
 
     queue: str = "default"
-    pool: str = "default_pool"
+    pool: str = DEFAULT_POOL
     pool_slots: int = 1
     #: Effective weight, after weight_rule; higher runs first.
     weight: int = 1

@@ -12,7 +12,8 @@ if seen[1] then return finish_call(request.caller, ARGV[1], {state = 'exists', u
 if not seen[2] then return finish_call(request.caller, ARGV[1], {state = 'gone', unfinished = {}}) end
 redis.call('HDEL', key, 'preparing')
 redis.call('ZREM', K.PREPARING, request.run)
-redis.call('HSET', key, 'state', 'running', 'n', '{"pending":' .. seen[3] .. '}', 'started', digits(call.now))
+local counts = seen[3] == '0' and '{}' or '{"pending":' .. seen[3] .. '}'
+redis.call('HSET', key, 'state', 'running', 'n', counts, 'started', digits(call.now))
 redis.call('ZADD', K.LIVE, math.floor(call.now / 1000000), request.run)
 local run = get_run(request.run)
 run_event(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rqflow.broker import keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
-from rqflow.dag.run import RunInfo
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import Version
 from rqflow.settings import Settings
@@ -325,8 +323,3 @@ def test_random_runs_end_as_the_model_says(db: redis.Redis, home: Path) -> None:
 @pytest.mark.timeout(240)
 def test_random_runs_with_frontiers_in_small_chunks_end_as_the_model_says(db: redis.Redis, home: Path) -> None:
     check(db, home, examples=30, budgets=(1, 2, 3, 7))
-
-
-def test_run_info_survives_its_json() -> None:
-    run = dataclasses.replace(a_run(), conf={"a": [1, "ü"]})
-    assert RunInfo.from_json(run.to_json()) == run

@@ -360,6 +360,15 @@ def test_tasks_whose_start_date_is_later_are_removed_and_count_for_nothing(broke
     assert broker.recount(run.key) == []
 
 
+def test_a_run_without_tasks_is_a_success_at_once(broker: Broker) -> None:
+    version = a_version({})
+    run = a_run(version)
+    assert broker.create_run(run, version)
+    status = broker.run_status(run.key)
+    assert (status.state, status.counts) == (RunState.SUCCESS, {})
+    assert broker.live_runs() == []
+
+
 def test_empty_tasks_pass_without_a_worker(broker: Broker) -> None:
     version = a_version({"start": [], "end": ["start"]}, specs=[an_empty_task("start"), an_empty_task("end")])
     run = a_run(version)

@@ -33,7 +33,7 @@ def a_task_event(state: str, step: int, task: str = "t", try_number: int = 1, ru
     """A task instance's new state."""
     event: dict[str, Any] = {
         "kind": "ti", **about(run_id), "task": task, "index": 0, "try": try_number, "state": state, "seq": str(START + step),
-        "at": str(START + step), "reason": "", "queue": "default", "pool": "default_pool", "worker": "", "execution": "", "max_tries": 3, "job": "j",
+        "at": str(START + step), "reason": "", "queue": "default", "pool": "default_pool", "worker": "", "execution": "", "max_tries": 3,
     }
     if state not in {"pending", "queued", "parked"}:
         event |= {"worker": "w.1", "execution": f"e{try_number}", "started_at": str(START + 1)}
@@ -50,7 +50,7 @@ def an_end(state: str, step: int, task: str = "t", try_number: int = 1, run_id: 
 def a_late_end(state: str, step: int, task: str = "t", try_number: int = 1, run_id: str = "r", **changes: Any) -> dict[str, Any]:
     """The end of a try that is no longer the current one."""
     event = an_end(state, step, task, try_number, run_id, kind="late")
-    return {**{name: value for name, value in event.items() if name not in {"queue", "pool", "max_tries", "job"}}, **changes}
+    return {**{name: value for name, value in event.items() if name not in {"queue", "pool", "max_tries"}}, **changes}
 
 
 def an_xcom(value: Any, step: int, task: str = "t", run_id: str = "r", key: str = "return_value") -> dict[str, Any]:

@@ -42,6 +42,7 @@ DAG = 'dag = DAG("d")\n'
         ),
         ("x = 1\n", "d.py:1: there is no DAG in this file; a DAG counts when it is a global of the file, or has a `with` block"),
         (HEAD + "def f():\n    d = DAG('d')\nf()\n", "d.py:1: there is no DAG in this file; a DAG counts when it is a global of the file"),
+        (HEAD + "d = DAG('d', description='\\udcff')\n", "d.py:2: DAG d holds characters that are no Unicode text: …"),
         (HEAD + "a = DAG('d')\nb = DAG('d')\n", "d.py:3: dag_id 'd' is already that of the DAG in line 2"),
         (HEAD + DAG + "BashOperator(task_id='a', dag=dag)\n", "d.py:3: task a: BashOperator needs either bash_command or bash_file"),
         (HEAD + DAG + "BashOperator(bash_command='true', dag=dag)\n", "d.py:3: BashOperator needs task_id"),

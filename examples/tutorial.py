@@ -3,7 +3,7 @@
     rqflow submit examples/tutorial.py --run
     rqflow submit examples/tutorial.py --run -p greeting=Moin
 
-prints what each task does; docs/tutorial/first-dag.md goes through this file line by line.
+prints what each task does; docs/tutorial/first-dag.md explains the parts by a smaller file.
 """
 
 from datetime import timedelta

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from rqflow.dag import context, loader, timetable
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
-from rqflow.dag.template import Renderer, is_plain
+from rqflow.dag.template import Renderer
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagLoadError, TemplateError
 from rqflow.settings import Settings
@@ -60,7 +59,7 @@ def _all_rendered(
 ) -> dict[str, dict[str, Any]]:
     """Return {task_id: {"rendered": template fields or None, "error": why not or None}}."""
     results: dict[str, dict[str, Any]] = {}
-    if settings is not None and (needing := [task.task_id for task in tasks if task.needs_source and _has_templates(task)]):
+    if settings is not None and (needing := [task.task_id for task in tasks if task.needs_source and _says_something(task)]):
         results = _in_child(version, needing, run, settings)
     results |= {task.task_id: _here(version, task, run, renderer) for task in tasks if task.task_id not in results}
     return {task.task_id: _shown(task, results[task.task_id]) for task in tasks}
@@ -72,8 +71,9 @@ def _shown(task: TaskSpec, result: Mapping[str, Any]) -> dict[str, Any]:
     return {"rendered": rendered, "error": result.get("error")}
 
 
-def _has_templates(task: TaskSpec) -> bool:
-    return not is_plain(json.dumps([task.fields.get(name) for name in task.template_fields]))
+def _says_something(task: TaskSpec) -> bool:
+    """Tell whether there is anything to render. What has no braces may still name a template file, by endings that only the source knows."""
+    return any(task.fields.get(name) for name in task.template_fields)
 
 
 def _here(version: Version, task: TaskSpec, run: RunInfo, renderer: Renderer) -> dict[str, Any]:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from rqflow.broker.broker import Broker
 from rqflow.exceptions import Conflict
-from rqflow.states import RunState
+from rqflow.states import TERMINAL_RUN_STATES, RunState
 from rqflow.store import events
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 from rqflow.store.runs import RunRecord
+
+#: What to do about a run that Redis holds nothing of, and about one that it holds in part.
+_AFTER_LOSS = "There is nothing to cancel: what runs of it ends by itself, and no more of it starts. `rqflow submit FILE --run` starts another run."
+_AFTER_BREAK = "A scheduler (`rqflow scheduler`) carries the start through within a minute; cancel it then."
 
 
 def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str) -> RunState:
     """Cancel all of a run that has not ended; return its state: `cancelled`, or `running` until running tasks are gone.
 
-    Raises Conflict when the run has ended.
+    Raises Conflict when the run has ended, and when Redis does not hold one that has not.
     """
     status = broker.run_status(run.run_key)
     state = status.state if status else run.state
-    if status is None or state in {RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED}:
+    if state in TERMINAL_RUN_STATES:
         raise Conflict(f"run {run.run_id} of {run.dag_id} has ended: {state.value}")
 
     def note(connection: Connection) -> None:
         events.add(connection, "run_cancelled", who=by, dag_id=run.dag_id, run_key=run.run_key)
 
-    after = RunState(broker.cancel_run(run.run_key, by))
+    after = broker.cancel_run(run.run_key, by)
+    if after == "gone":
+        raise Conflict(f"Redis does not hold run {run.run_id} of {run.dag_id}, which has not ended: its start was broken off, or Redis lost its data",
+                       hint=_AFTER_LOSS if status is None else _AFTER_BREAK)
     run_in_transaction(engine, note)
-    return after
+    return RunState(after)

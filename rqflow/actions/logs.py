@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from rqflow import clock
 from rqflow.actions import query, select
-from rqflow.actions.model import Run, TaskInstance
+from rqflow.actions.model import Run, TaskInstance, Try
 from rqflow.broker.broker import Broker
 from rqflow.dag.run import SCHEDULED
 from rqflow.dag.version import Version
@@ -58,7 +58,10 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
     Waits a moment for the rest of the log of a try that ended just now. Raises NotFound when the archive has none.
     """
     archive, where = reader(settings), path(run, task_id, try_number)
-    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if _ended_just_now(run, task_id, try_number) else 0)
+    held = [each for each in task_of(run, task_id).tries if each.try_number == try_number]
+    if held and held[0].ended_at and not held[0].worker:
+        raise NotFound(f"there is no log of {task_id}, try {try_number}: no worker had it")
+    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if held and _ended_just_now(held[0]) else 0)
     while not archive.is_whole(where) and clock.monotonic() < deadline:
         clock.sleep(0.05)
     size = archive.size(where)
@@ -71,10 +74,9 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
         yield data
 
 
-def _ended_just_now(run: Run, task_id: str, try_number: int) -> bool:
+def _ended_just_now(one: Try) -> bool:
     """Tell whether a try ended so recently that its log may still be on its way into the archive."""
-    ends = [each.ended_at for each in task_of(run, task_id).tries if each.try_number == try_number]
-    return any(end and (clock.utcnow() - end).total_seconds() < JUST_NOW for end in ends)
+    return one.ended_at is not None and (clock.utcnow() - one.ended_at).total_seconds() < JUST_NOW
 
 
 def tail(settings: Settings, run: Run, task: TaskInstance, size: int) -> bytes:

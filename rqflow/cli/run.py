@@ -13,7 +13,7 @@ from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import NotFinished
+from rqflow.exceptions import Conflict, NotFinished, NotFound
 from rqflow.states import RunState
 from rqflow.store.runs import RunFilter
 
@@ -72,8 +72,11 @@ def logs_(app: App, name: str, selector: str, failed: bool) -> None:
         version = query.version_of(services.broker, services.engine, found)
         for task in logs.chosen(found, version, selector, failed=failed):
             output.note(f"==> {task.task_id}, try {task.try_number}: {task.state.value} <==")
-            for chunk in logs.read(services.settings, found, task.task_id, task.try_number):
-                output.raw(chunk)
+            try:
+                for chunk in logs.read(services.settings, found, task.task_id, task.try_number):
+                    output.raw(chunk)
+            except NotFound as error:
+                output.note(error.message)
 
 
 @run.command()
@@ -95,10 +98,19 @@ def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any:
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @pass_app
 def cancel(app: App, names: tuple[str, ...]) -> None:
-    """Cancel all tasks of runs that have not ended; running ones get TERM, later KILL."""
+    """Cancel all tasks of runs that have not ended; running ones get TERM, later KILL.
+
+    A run that cannot be cancelled is named, and the others are cancelled all the same; the exit code is then 5.
+    """
+    code = 0
     with open_services(app.settings) as services:
-        for name in names:
-            found = query.find_run(services.engine, name)
-            state = cancelling.cancel_run(services.broker, services.engine, found, by=who())
+        for found in [query.find_run(services.engine, name) for name in names]:
+            try:
+                state = cancelling.cancel_run(services.broker, services.engine, found, by=who())
+            except Conflict as error:
+                output.problem(f"rqflow: {error}")
+                code = error.exit_code
+                continue
             said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
             output.note(f"run {found.run_id} of {found.dag_id}: {said}")
+    click.get_current_context().exit(code)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from rqflow.broker import status
+from rqflow.broker import keys, status
 from tests.integration.cli.conftest import Result, Rqflow
 from tests.profile import ENVIRON
 
@@ -86,6 +86,36 @@ def test_the_state_of_a_run_is_an_exit_code_on_demand(rqflow: Rqflow, files: Pat
     assert rqflow("run", "show", "r", "--exit-status").code == 8
     rqflow("run", "cancel", "r")
     assert rqflow("run", "show", "r", "--exit-status").code == 1
+
+
+def test_one_run_that_has_ended_keeps_no_other_from_being_cancelled(rqflow: Rqflow, files: Path) -> None:
+    for name in ("r1", "r2", "r3"):
+        rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", name)
+    rqflow("run", "cancel", "r1")
+    code, _, said = rqflow("run", "cancel", "r1", "r2", "r3")
+    assert (code, said.splitlines()[0]) == (5, "rqflow: run r1 of two has ended: cancelled")
+    assert {run["state"] for run in read(rqflow("run", "list", "-o", "json"))} == {"cancelled"}
+
+
+def test_a_mistyped_run_keeps_all_from_being_cancelled(rqflow: Rqflow, files: Path) -> None:
+    rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", "r1")
+    assert rqflow("run", "cancel", "r1", "nope").code == 3
+    assert read(rqflow("run", "list", "-o", "json"))[0]["state"] == "running"
+
+
+def test_a_run_that_redis_has_lost_cannot_be_cancelled(rqflow: Rqflow, db: redis.Redis, files: Path) -> None:
+    rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", "r1")
+    db.flushall()
+    code, _, said = rqflow("run", "cancel", "r1")
+    assert (code, "Redis does not hold run r1 of two" in said, "submit FILE --run" in said) == (5, True, True), said
+    assert read(rqflow("run", "list", "-o", "json"))[0]["state"] == "queued"
+
+
+def test_a_run_whose_start_was_broken_off_cannot_be_cancelled_yet(rqflow: Rqflow, db: redis.Redis, files: Path) -> None:
+    rqflow("submit", files / "two.py", "--run", "--no-follow", "--run-id", "r1")
+    db.hdel(keys.RUN + read(rqflow("run", "show", "r1", "-o", "json"))["run_key"], "state")
+    code, _, said = rqflow("run", "cancel", "r1")
+    assert (code, "its start was broken off" in said, "rqflow scheduler" in said) == (5, True, True), said
 
 
 def test_waiting_for_any_of_some_runs_ends_with_the_first(rqflow: Rqflow, files: Path) -> None:

@@ -242,6 +242,21 @@ def test_a_log_is_followed_while_it_grows_and_read_afterwards(cli: Cli) -> None:
     assert cli.run("run", "logs", "d@latest", "--failed")[0] == ""
 
 
+def test_tasks_without_a_log_keep_no_other_log_from_being_read(cli: Cli) -> None:
+    cli.write(HEAD.replace("BashOperator", "BashOperator, EmptyOperator") + 'with DAG("d", schedule=None):\n'
+              '    e, f = EmptyOperator(task_id="e"), EmptyOperator(task_id="f")\n'
+              '    e >> BashOperator(task_id="b", bash_command="echo one") >> f >> BashOperator(task_id="c", bash_command="exit 1") >> '
+              'BashOperator(task_id="never", bash_command="true")\n')
+    cli.run("submit", cli.folder / "d.py", "--run", "--follow", code=1)
+    began = time.monotonic()
+    out, err = cli.run("run", "logs", "d@latest")
+    assert time.monotonic() - began < 3, "no log is waited for that never comes"
+    assert out.splitlines()[0] == "one"
+    assert "there is no log of e, try 1: no worker had it" in err
+    assert [line.split(",")[0] for line in err.splitlines() if line.startswith("==>")] == ["==> e", "==> b", "==> f", "==> c"]
+    assert "no worker had it" in cli.run("task", "logs", "d@latest", "e", code=3)[1]
+
+
 def test_a_run_id_that_exists_is_a_conflict(cli: Cli) -> None:
     path = cli.write(dag("a: true"))
     cli.run("submit", path, "--run", "--no-follow", "--run-id", "r1")

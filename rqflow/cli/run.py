@@ -11,14 +11,27 @@ from rqflow.actions import follow, logs, query
 from rqflow.cli import output, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Printer
-from rqflow.cli.types import DURATION, MOMENT
+from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, NotFound
 from rqflow.states import RunState
 from rqflow.store.runs import RunFilter
 
 
-@click.group()
+class RunGroup(click.Group):
+    """The group; what Airflow 1.7 wrote as `run DAG TASK DATE` is one try of a task, here and now, and becomes `task test`."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begin with; three words of which the first is no command and the third a time are the old name."""
+        if args[0] in self.commands or len(args) < 3 or not is_moment(args[2]):
+            return super().resolve_command(ctx, args)
+        from rqflow.cli.task import test  # here: what runs tasks is not needed for looking at runs
+
+        output.note("`rqflow run DAG TASK DATE` is now `rqflow task test DAG TASK DATE`")
+        return "test", test, args
+
+
+@click.group(cls=RunGroup)
 def run() -> None:
     """List, show, wait for and cancel runs; read their logs.
 

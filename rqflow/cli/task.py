@@ -30,7 +30,7 @@ def task() -> None:
 
 @task.command("list")
 @click.argument("name", metavar="DAG|FILE|RUN")
-@click.option("--tree", is_flag=True, help="Indent each task below one that it follows.")
+@click.option("-t", "--tree", is_flag=True, help="Indent each task below one that it follows.")
 @output.listing
 @pass_app
 def list_(app: App, printer: Printer, name: str, tree: bool) -> None:

@@ -54,4 +54,13 @@ def moment(text: str, now: datetime) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def is_moment(text: str) -> bool:
+    """Tell whether `text` names a time."""
+    try:
+        moment(text, utcnow())
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 DURATION, MOMENT = Duration(), Moment()

@@ -12,9 +12,9 @@ def test_r84_pipes_succeed_as_in_airflow_unless_pipefail_and_scripts_run_without
     script.chmod(0o755)
     file = lab.dag(f"""
         from rqflow import DAG, BashOperator
-        with DAG("pipes"):
-            BashOperator(task_id="lenient", bash_command="false | true")
-            BashOperator(task_id="strict", bash_command="false | true", pipefail=True)
+        with DAG("pipes", default_args={{"pipefail": True}}):
+            BashOperator(task_id="lenient", bash_command="false | true", pipefail=False)
+            BashOperator(task_id="strict", bash_command="false | true")
             BashOperator(task_id="script", bash_command="{script}")
             BashOperator(task_id="blank", bash_command="{script} ")
     """)

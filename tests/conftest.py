@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,9 +60,21 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated() -> set[str]:
-    """URLs of the servers' databases that have their tables already."""
-    return set()
+def emptied() -> Callable[[str], Engine]:
+    """Open the database of a server, by its URL, with all tables, and no row in them."""
+    migrated = set()
+
+    def ready(url: str) -> Engine:
+        opened = open_engine(url)
+        if url not in migrated:
+            schema.upgrade(opened)
+            migrated.add(url)
+        with opened.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+        return opened
+
+    return ready
 
 
 @pytest.fixture(scope="session")
@@ -107,18 +119,13 @@ def empty_url(database: str, server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def engine(database: str, server_url: str, migrated: set[str], request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(database: str, server_url: str, emptied: Callable[[str], Engine], request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine on a database of each kind with all tables, empty. Every connection must have come back at the end."""
-    opened = open_engine(server_url)
     if database == "sqlite":
+        opened = open_engine(server_url)
         shutil.copy(request.getfixturevalue("sqlite_template"), str(opened.url.database))
-    elif server_url not in migrated:
-        schema.upgrade(opened)
-        migrated.add(server_url)
-    if database != "sqlite":
-        with opened.begin() as connection:
-            for table in reversed(metadata.sorted_tables):
-                connection.execute(table.delete())
+    else:
+        opened = emptied(server_url)
     yield opened
     assert opened.pool.checkedout() == 0
     opened.dispose()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from rqflow.store import events as event_log
 from rqflow.store import schema, tasks, xcoms
 from rqflow.store.engine import Engine, open_engine, reading, transaction
 from rqflow.store.events import EventFilter
-from rqflow.store.tables import metadata, xcom
+from rqflow.store.tables import xcom
 from tests.integration.recorder.events import a_task_event, an_end, an_xcom
 from tests.waiting import until
 
@@ -162,14 +162,12 @@ def test_nothing_is_acknowledged_while_the_database_cannot_take_it(db: redis.Red
     assert recorder.stream.backlog() == 0
 
 
-def test_cut_connection_is_not_noticed(db: redis.Redis, mariadb_url: str, postgres_url: str, migrated: set[str]) -> None:
+def test_cut_connection_is_not_noticed(db: redis.Redis, mariadb_url: str, postgres_url: str, emptied: Callable[[str], Engine]) -> None:
     for url, cut in (
         (mariadb_url, "SELECT id FROM information_schema.processlist WHERE db = 'rqflow' AND id <> connection_id()"),
         (postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'rqflow' AND pid <> pg_backend_pid()"),
     ):
-        engine, other = open_engine(url), open_engine(url)
-        if url not in migrated:
-            schema.upgrade(engine)
+        engine, other = emptied(url), open_engine(url)
         recorder = a_recorder(db, engine)
         tell(db, a_task_event("running", 1))
         recorder.step()
@@ -184,13 +182,8 @@ def test_cut_connection_is_not_noticed(db: redis.Redis, mariadb_url: str, postgr
         engine.dispose()
 
 
-def test_database_that_is_away_for_a_while_misses_nothing(db: redis.Redis, postgres_url: str, migrated: set[str]) -> None:
-    engine = open_engine(postgres_url)
-    if postgres_url not in migrated:
-        schema.upgrade(engine)
-    with transaction(engine) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+def test_database_that_is_away_for_a_while_misses_nothing(db: redis.Redis, postgres_url: str, emptied: Callable[[str], Engine]) -> None:
+    engine = emptied(postgres_url)
     engine.dispose()
     door = Path(str(make_url(postgres_url).query["host"])) / ".s.PGSQL.5432"
     hidden = door.rename(door.with_name("hidden"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,27 @@ def test_python_shows_the_traceback_of_the_file_alone(rqflow: Rqflow, tmp_path: 
     assert result.code == 1
     assert "ZeroDivisionError" in result.err
     assert "runpy" not in result.err
+
+
+RULE = 'BashOperator(task_id="a", bash_command="true", trigger_rule="nope")'
+
+
+@pytest.mark.parametrize("command", [(), ("-m", "rqflow.cli.main", "python")], ids=["python", "rqflow python"])
+@pytest.mark.parametrize(("body", "code", "told"), [
+    ('with DAG("d", schedule=None):\n    BashOperator(task_id="a", bash_command="true")\n', 0, "d.py: DAG d with 1 tasks"),
+    ('with DAG("d", schedule=None):\n    a = BashOperator(task_id="a", bash_command="true")\n    a >> a\n', 6, "d.py:2: DAG d has a cycle"),
+    (f'with DAG("d", schedule=None):\n    {RULE}\n', 6, "d.py:3: task a: trigger_rule='nope'"),
+    (f'with DAG("d", schedule=None):\n    if __name__ == "__main__":\n        {RULE}\n', 6, "d.py:4: task a: trigger_rule='nope'"),
+], ids=["good", "cycle", "rule", "only when run"])
+def test_a_dag_file_run_as_a_script_ends_as_validate_does(command: tuple[str, ...], body: str, code: int, told: str, tmp_path: Path) -> None:
+    (tmp_path / "d.py").write_text("from rqflow import DAG, BashOperator\n" + body)
+    done = subprocess.run([sys.executable, *command, "d.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert (done.returncode, said.count(told), "Traceback" in said) == (code, 1, False), said
+
+
+def test_a_mistake_in_an_airflow_file_is_one_line_of_it(rqflow: Rqflow, tmp_path: Path) -> None:
+    file = tmp_path / "d.py"
+    file.write_text(f'from airflow import DAG\nfrom airflow.operators.bash import BashOperator\nwith DAG("d"):\n    {RULE}\n')
+    code, _, said = rqflow("python", file)
+    assert (code, said.startswith(f"{file}:4: task a: trigger_rule='nope'"), said.count("\n")) == (6, True, 1)

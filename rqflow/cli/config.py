@@ -22,8 +22,10 @@ def config() -> None:
 @pass_app
 def list_(app: App, printer: Printer, changed: bool) -> None:
     """List all settings with where each value comes from. Secrets are hidden."""
-    rows = [row for row in _rows(app.settings) if not changed or row["origin"] != "default"]
-    printer.records(rows, [Column("name", "SETTING"), Column("value", "VALUE"), Column("origin", "FROM"), Column("help", "MEANING", wide=True)])
+    rows = _rows(app.settings)
+    printer.check(rows[0])
+    printer.records([row for row in rows if not changed or row["origin"] != "default"],
+                    [Column("name", "SETTING"), Column("value", "VALUE"), Column("origin", "FROM"), Column("help", "MEANING", wide=True)])
 
 
 @config.command()

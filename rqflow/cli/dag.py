@@ -22,7 +22,7 @@ from rqflow.dag.version import Version
 from rqflow.deploy.services import open_database
 from rqflow.exceptions import UsageError
 from rqflow.store import dags
-from rqflow.store.dags import DagFilter
+from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.engine import reading
 
 LIST_COLUMNS = [
@@ -85,6 +85,7 @@ def _tell(report: Report, *, is_github: bool) -> None:
 @pass_app
 def list_(app: App, printer: Printer, tags: tuple[str, ...], owner: str | None, text: str | None) -> None:
     """List the DAGs that were submitted."""
+    printer.check(output.fields_of(DagRecord))
     with open_database(app.settings) as engine, reading(engine) as connection:
         found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text))
     printer.records(map(asdict, found), LIST_COLUMNS)
@@ -136,6 +137,7 @@ def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
 def test(app: App, /, printer: Printer, name: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...], selector: str | None,
          keep_workdir: bool) -> None:
     """Run a DAG here and now, one task after the other: nothing is recorded, no Redis, no waiting between tries."""
+    printer.check(trying.FIELDS)
     version = version_named(app, name, dag_id)
     only = select.tasks(version, selector) if selector else None
     with trying.trial(app, version, date=date, pairs=params, keep=keep_workdir, echo=output.raw_note) as run:

@@ -24,6 +24,8 @@ from rqflow.states import FAILURE_STATES
 
 #: Seconds for which a run may wait on queues that nobody serves before following it ends.
 STALL_PATIENCE = 5.0
+#: Fields of a run that is started and not followed.
+ANNOUNCED = ("dag_id", "run_id", "logical_date")
 #: Failed tasks whose log is shown in the summary, and bytes of each.
 TAILS, TAIL_BYTES = 3, 2000
 
@@ -41,7 +43,7 @@ class Follower:
         """Say that the runs have started, and what they wait for; return the exit code."""
         for run, version in runs:
             if self.printer.format != "table":
-                self.printer.record({"dag_id": run.dag_id, "run_id": run.run_id, "logical_date": run.logical_date}, name="run_id")
+                self.printer.record({name: getattr(run, name) for name in ANNOUNCED}, name="run_id")
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -87,13 +88,16 @@ class Printer:
         """Print an empty line between two tables."""
         click.echo("")
 
-    def _chosen(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not self.fields:
-            return row
-        unknown = [name for name in self.fields if name not in row]
+    def check(self, known: Iterable[str]) -> None:
+        """Raise UsageError when a field was chosen that is not among the `known` ones: for who starts something before it prints."""
+        names = list(known)
+        unknown = [name for name in self.fields if name not in names]
         if unknown:
-            raise UsageError(f"--fields: there is no field {unknown[0]}", hint=f"There are: {', '.join(row)}")
-        return {name: row[name] for name in self.fields}
+            raise UsageError(f"--fields: there is no field {unknown[0]}", hint=f"There are: {', '.join(names)}")
+
+    def _chosen(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.check(row)
+        return {name: row[name] for name in self.fields} if self.fields else row
 
     def _columns(self, columns: Sequence[Column]) -> list[Column]:
         if self.fields:
@@ -135,6 +139,11 @@ class Printer:
         terminal = stream.isatty()
         return Console(file=stream, force_terminal=forced, no_color=True if self.color == "never" else None, width=None if terminal else 10_000,
                        highlight=False, soft_wrap=False)
+
+
+def fields_of(model: type) -> list[str]:
+    """Return the names of the fields of a dataclass, which its records have too."""
+    return [field.name for field in dataclasses.fields(model)]
 
 
 def zone(name: str) -> tzinfo:

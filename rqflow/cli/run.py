@@ -8,6 +8,7 @@ import click
 
 from rqflow.actions import cancel as cancelling
 from rqflow.actions import follow, logs, query
+from rqflow.actions.model import Run
 from rqflow.cli import output, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Printer
@@ -51,6 +52,7 @@ def run() -> None:
 def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], since: datetime | None, until: datetime | None,
           limit: int, unlimited: bool) -> None:
     """List runs, the newest first."""
+    printer.check(name for name in output.fields_of(Run) if name != "tasks")
     wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, since=since, until=until)
     with open_services(app.settings) as services:
         found = query.list_runs(services.broker, services.engine, wanted, limit=None if unlimited else limit)

@@ -14,9 +14,10 @@ import click
 from rqflow import clock
 from rqflow.actions import submit as action
 from rqflow.actions import trigger
+from rqflow.actions.model import Run
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.following import Follower
+from rqflow.cli.following import ANNOUNCED, Follower
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT
 from rqflow.dag.run import RunInfo
@@ -71,13 +72,14 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
     wish = Wish(**options)
     if wish.says_how and not wish.start:
         raise UsageError("-p, --conf, --at, --run-id and --note say how a run is started", hint="Add --run.")
+    follow = wish.follow if wish.follow is not None else sys.stderr.isatty()
+    printer.check(output.fields_of(Run) if follow else ANNOUNCED)
     found = _load(app, paths, wish)
     with open_services(app.settings, client_name="rqflow-submit") as services:
         runs, started = _register(app, services, found.versions, wish)
         if not runs:
             return
         follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
-        follow = wish.follow if wish.follow is not None else sys.stderr.isatty()
         code = follower.follow(runs) if follow else follower.announce(runs)
     click.get_current_context().exit(code)
 

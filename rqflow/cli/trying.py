@@ -22,6 +22,9 @@ from rqflow.deploy.local import Echo, LocalRun
 COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("tries", "TRY"), Column("duration", "DURATION", show=duration),
            Column("reason", "REASON")]
 
+#: Fields of what `row` returns.
+FIELDS = ("task_id", "state", "tries", "try_number", "duration", "exit_code", "reason")
+
 
 @contextmanager
 def trial(app: App, version: Version, *, date: datetime | None, pairs: Sequence[str], keep: bool, echo: Echo) -> Iterator[LocalRun]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rqflow.broker.status import WorkerStatus
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
@@ -67,5 +68,6 @@ def work(settings: Settings, asked: Asked) -> None:
 @pass_app
 def list_(app: App, printer: Printer) -> None:
     """List the workers that live, stock RQ workers too."""
+    printer.check(output.fields_of(WorkerStatus))
     with open_live(app.settings) as live:
         printer.records(map(asdict, background.live_workers(live)), COLUMNS)

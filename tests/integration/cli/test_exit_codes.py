@@ -102,7 +102,14 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
     ("db", "reset"): (2, "--yes"),
     ("config", "get", "x.y"): (3, "there is no setting x.y"),
     ("--tz", "Mars", "run", "list"): (2, "no time zone"),
-    ("run", "list", "--fields", "nope"): (0, ""),
+    ("run", "list", "--fields", "nope"): (2, "there is no field nope\nThere are: dag_id, run_id"),
+    ("run", "list", "--fields", "tasks"): (2, "there is no field tasks"),
+    ("dag", "list", "--fields", "nope"): (2, "there is no field nope\nThere are: dag_id"),
+    ("worker", "list", "--fields", "nope"): (2, "there is no field nope\nThere are: name"),
+    ("config", "list", "--changed", "--fields", "nope"): (2, "there is no field nope\nThere are: name"),
+    ("submit", "FILE", "--run", "--follow", "--fields", "nope"): (2, "there is no field nope\nThere are: dag_id, run_id"),
+    ("submit", "FILE", "--run", "--no-follow", "--fields", "state"): (2, "There are: dag_id, run_id, logical_date"),
+    ("dag", "test", "FILE", "--fields", "nope"): (2, "there is no field nope\nThere are: task_id"),
     ("run", "list", "-o", "xml"): (2, "Invalid value"),
     ("run", "list", "-L", "-1"): (2, "Invalid value"),
     ("run", "list", "--since", "99999999999d"): (2, "is no time"),
@@ -114,13 +121,15 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
 
 
 @pytest.mark.parametrize("words", ARGUMENTS, ids=" ".join)
-def test_a_bad_argument_has_its_exit_code(words: tuple[str, ...], rqflow: Rqflow, tmp_path: Path) -> None:
+def test_a_bad_argument_has_its_exit_code(words: tuple[str, ...], rqflow: Rqflow, home: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "good.py").write_text(GOOD)
     places = {"FILE": str(tmp_path / "good.py"), "DIR": str(tmp_path / "folder")}
     code, message = ARGUMENTS[words]
     result = rqflow(*(places.get(word, word) for word in words))
     assert (result.code, message in result.out + result.err, "Traceback" in result.err) == (code, True, False), result
+    assert "--fields" not in words or list(home.iterdir()) == [], "refused before anything is started"
+    assert "==>" not in result.err
 
 
 #: commands that need services.

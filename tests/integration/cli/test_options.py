@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from rqflow.broker import keys, status
+from rqflow.cli import trying
 from tests.integration.cli.conftest import Result, Rqflow
 from tests.profile import ENVIRON
 
@@ -155,7 +156,8 @@ def test_a_trial_takes_some_tasks_and_keeps_their_folders(rqflow: Rqflow, files:
     folder = Path(result.err.split("are kept in ")[1].strip())
     assert str(folder) in result.err.splitlines()[0]
     assert folder.is_dir()
-    assert [row["tries"] for row in read(rqflow("dag", "test", files / "two.py", "-o", "json"))] == ["2/2", "1/1"]
+    rows = read(rqflow("dag", "test", files / "two.py", "-o", "json", "--fields", ",".join(trying.FIELDS)))
+    assert [row["tries"] for row in rows] == ["2/2", "1/1"]
 
 
 def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, files: Path) -> None:

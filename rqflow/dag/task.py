@@ -12,6 +12,7 @@ from rqflow.dag.construction import OperatorMeta
 from rqflow.dag.links import Node
 from rqflow.dag.params import values_of
 from rqflow.dag.problems import Place, check_id, nearest, report, warn
+from rqflow.dag.program import Program, Surroundings
 from rqflow.dag.xcomarg import XComArg, xcom_args
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     unsupported: ClassVar[str] = ""
     init_takes: ClassVar[Sequence[str]] = (*TASK_ARGUMENTS, *TASK_ALIASES)
 
+    #: What the programs that `execute` starts are given, where a Python child runs it.
+    child_surroundings: Surroundings | None = None
     #: The author's line that made the task.
     origin: Place
     params: dict[str, Any]
@@ -194,6 +197,10 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     def execute(self, context: Mapping[str, Any]) -> Any:
         """Do the task's work in a Python child, and return what goes into its XCom."""
         raise NotImplementedError(f"{type(self).__name__} has no execute()")
+
+    def as_program(self) -> Program | None:
+        """Return, once the fields are rendered, the program that does all of the task's work in place of `execute`; None when there is none."""
+        return None
 
     def pre_execute(self, context: Mapping[str, Any]) -> None:
         """Called before `execute`."""

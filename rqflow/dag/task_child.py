@@ -9,7 +9,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -22,20 +22,26 @@ from rqflow.dag.airflow.uses import USES
 from rqflow.dag.context import context_of
 from rqflow.dag.execution import load_source
 from rqflow.dag.frame import Frame
+from rqflow.dag.program import Surroundings
 from rqflow.dag.run import RunInfo
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import Renderer
 from rqflow.dag.version import Version
 from rqflow.dag.xcom_view import RETURN_VALUE, XComs
+from rqflow.exceptions import TaskFailed
 
 
-def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping[str, str]) -> None:
     """Run the task that `spec` names and fill in `result`: XComs, also those pushed before a failure.
+
+    `environ` is the environment of this process; the task's `env` is laid over it. A task that is a program takes the place of this process.
 
     The spec holds `version` (path of its JSON), `folder` (its unpacked sources), `task_id`, `try_number`, `run` (a RunInfo as JSON),
     `xcoms` {task_id: {key: value}}, `variables`, `connections`, and may hold `unsafe` (templates are not protected), `test_mode`, and
-    `arguments` {name: value} of the operator that follow from what only the worker knows.
+    `arguments` {name: value} of the operator that follow from what only the worker knows, and for programs the names of variables that
+    they do not get (`hidden`) or get in any case (`bare`).
     """
+    as_started = Surroundings(dict(environ), spec.get("hidden", ()), spec.get("bare", ()))
     version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
     outside.provide(variables=spec.get("variables"), connections=spec.get("connections"))
     dag = load_source(version, Path(spec["folder"]))
@@ -48,10 +54,16 @@ def run(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
         xcoms=XComs.of_values(spec.get("xcoms") or {}), dag=dag, operator=operator, hostname=socket.gethostname(),
         test_mode=bool(spec.get("test_mode")), started_at=clock.utcnow(),
     )  # fmt: skip
+    renderer = Renderer(
+        version, unsafe=bool(spec.get("unsafe")), limit=None, functions=dag.user_defined_macros, filters=dag.user_defined_filters
+    )
     try:
-        _render(operator, frame, Renderer(
-            version, unsafe=bool(spec.get("unsafe")), limit=None, functions=dag.user_defined_macros, filters=dag.user_defined_filters
-        ))  # fmt: skip
+        _render(operator, frame, renderer)
+        program = operator.as_program()
+        if program is not None:
+            program.start(as_started)
+        environ.update(_env(operator, frame, renderer))
+        operator.child_surroundings = replace(as_started, environ=environ)
         _execute(operator, frame)
     finally:
         result["xcoms"].update(frame.xcoms.pushed)
@@ -64,6 +76,15 @@ def _render(operator: BaseOperator, frame: Frame, renderer: Renderer) -> None:
         value = getattr(operator, name, None)
         if value is not None:
             setattr(operator, name, renderer.value(value, marked, task_id=operator.task_id, field=name, endings=endings))
+
+
+def _env(operator: BaseOperator, frame: Frame, renderer: Renderer) -> dict[str, str]:
+    """Return the rendered `env` of a task whose operator has no field of that name."""
+    env = operator.argument("env")
+    if not env or "env" in operator.field_names or "env" in operator.template_names():
+        return {}
+    rendered = renderer.value(env, context_of(frame), task_id=operator.task_id, field="env")
+    return {str(name): "" if value is None else str(value) for name, value in rendered.items()}
 
 
 def _execute(operator: BaseOperator, frame: Frame) -> None:
@@ -79,6 +100,8 @@ def _execute(operator: BaseOperator, frame: Frame) -> None:
             frame.xcoms.push(operator.task_id, RETURN_VALUE, value)
         except TypeError as error:
             sys.stderr.write(f"rqflow: what the task returned is not kept as XCom: {error}\n")
+        except ValueError as error:
+            raise TaskFailed(f"what the task returned is too large: {error}") from error
 
 
 def _on_term(operator: BaseOperator) -> None:

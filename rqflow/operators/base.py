@@ -16,10 +16,9 @@ from typing import Any
 
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.xcom_view import RETURN_VALUE
 from rqflow.states import TaskState
 
-#: The key of the XCom that a task leaves by merely ending.
-RETURN_VALUE = "return_value"
 #: The name, in the try's folder, of the file that tells a Python child what to do.
 SPEC_FILE = "spec.json"
 #: What a shell says with its own exit codes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -11,13 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+from rqflow import settings
 from rqflow.dag import template_files
 from rqflow.dag.generation import NATIVE
 from rqflow.dag.problems import report
+from rqflow.dag.program import Program, Surroundings
 from rqflow.dag.task import BaseOperator
+from rqflow.dag.template import is_plain
 from rqflow.dag.version import Version
+from rqflow.dag.xcom_view import RETURN_VALUE, to_text
 from rqflow.exceptions import SkipTask, TaskFailed
-from rqflow.operators.base import RETURN_VALUE, Ended, Launch, Outcome, TryJob, from_result, python_child, say_end, setup_lines, strings
+from rqflow.operators.base import Ended, Launch, Outcome, TryJob, from_result, python_child, say_end, setup_lines, strings
 from rqflow.states import TaskState
 
 SKIP_EXIT_CODE = 99
@@ -25,15 +30,26 @@ SKIP_EXIT_CODE = 99
 LONGEST_ARGUMENT = 100_000
 SCRIPT = "command.sh"
 _RUN_SCRIPT = 'exec bash "$1"'
+#: What a subclass or a hook may do around the command.
+_AROUND = ("execute", "pre_execute", "post_execute", "on_kill")
 
-#: Keeps, for `env` without append_env inside a Python child, only what a task's environment always has.
-_ENV_ONLY = r"""
-kept=()
-while IFS= read -r -d '' pair; do
-  case $pair in PATH=*|HOME=*|LANG=*|LC_ALL=*|TMPDIR=*|TZ=*|USER=*|LOGNAME=*|RQFLOW_*|AIRFLOW_CTX_*) kept+=("$pair") ;; esac
-done < <(env -0)
-exec env -i "${kept[@]}" "$@"
-"""
+
+class CommandFailed(TaskFailed):
+    """A command that a Python child ran has failed; `status` is its exit code, or the signal that killed it as a negative number."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Keep how the command ended."""
+        super().__init__(message)
+        self.status = status
+
+
+class CommandSkipped(SkipTask):
+    """A command that a Python child ran has ended with the exit code `status`, which means skipped."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Keep how the command ended."""
+        super().__init__(message)
+        self.status = status
 
 
 class BashOperator(BaseOperator):
@@ -47,8 +63,9 @@ class BashOperator(BaseOperator):
     kind: ClassVar[str] = "bash"
     template_fields = ("bash_command", "env", "cwd")
     template_ext = (".sh", ".bash")
-    #: How bash_file is started, where the worker tells that to a Python child.
-    argv: Sequence[str] = ()
+    #: How bash_file is started, and the path for a command that is too long for an argument, where the worker tells them to a Python child.
+    bash_argv: Sequence[str] = ()
+    bash_script: str = ""
     field_names: ClassVar[Sequence[str]] = ("bash_command", "bash_file", "env", "append_env", "cwd", "skip_exit_code", "pipefail")
 
     def __init__(
@@ -96,10 +113,11 @@ class BashOperator(BaseOperator):
         lines = _lines(job.task.setup, pipefail)
         if job.task.needs_source:
             argv, files = _start(lines, fields, job) if fields.get("bash_file") else ((), {})
-            told = {"pipefail": pipefail, "append_env": inherits, "argv": argv}
-            # The setup line is for the bash that the child starts, not for the child as well.
+            told = {"pipefail": pipefail, "append_env": inherits, "bash_argv": argv, "bash_script": str(job.folder / SCRIPT)}
+            # The setup line is for the bash that the child becomes, not for the child as well.
             child = python_child(replace(job, task=replace(job.task, setup=None)), {})
-            return replace(child, files=files, spec={**(child.spec or {}), "arguments": told})
+            cwd = str(fields.get("cwd") or "")
+            return replace(child, files=files, cwd=cwd if cwd and is_plain(cwd) else None, spec={**(child.spec or {}), "arguments": told})
         argv, files = _start(lines, fields, job)
         return Launch(argv=argv, files=files, env=strings(env), cwd=fields.get("cwd") or None, inherit_env=inherits)
 
@@ -115,31 +133,54 @@ class BashOperator(BaseOperator):
         xcoms = {RETURN_VALUE: json.dumps(ended.last_line, ensure_ascii=False)} if job.task.do_xcom_push else {}
         return Outcome(state=TaskState.SUCCESS, xcoms=xcoms)
 
-    def execute(self, context: Mapping[str, Any]) -> str:  # noqa: ARG002 (every operator takes the same)
+    def as_program(self) -> Program | None:
+        """Return bash with the rendered command, unless a class of an author's own, or a hook, has more to do around it."""
+        if any(name in self.__dict__ or getattr(type(self), name) is not getattr(BashOperator, name) for name in _AROUND):
+            return None
+        argv, files = self._started(Path(self.bash_script).parent)
+        return Program(argv=argv, files=files, env=strings(self.env), inherit_env=self._inherits(), cwd=self.cwd or None)
+
+    def execute(self, context: Mapping[str, Any]) -> str | None:  # noqa: ARG002 (every operator takes the same)
         """Run the command from within a Python child, where the attributes are rendered already; return its last line of output.
 
-        Raises SkipTask for a skip code, TaskFailed otherwise when it fails.
+        Raises SkipTask for a skip code, TaskFailed otherwise when it fails; their `status` is how bash ended.
         """
-        lines = _lines(self.argument("setup"), bool(self.pipefail))
-        env = [f"{name}={value}" for name, value in strings(self.env).items()]
-        kept = ["bash", "-c", _ENV_ONLY, "bash", *env] if env and not self.append_env else []
+        surroundings = self.child_surroundings or Surroundings(settings.environment())
+        env = surroundings.environment(strings(self.env), inherit=self._inherits())
         last = b""
         with TemporaryDirectory(prefix="rqflow-") as folder:
-            argv, files = (tuple(self.argv), {}) if self.argv else _command(lines, self.bash_command, self.bash_file, Path(folder))
-            for name, text in files.items():
-                Path(folder, name).write_text(text, encoding="utf-8", errors="surrogateescape")
-            command = ["env", *env, *kept, *argv]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.cwd or None) as process:
-                for line in process.stdout or ():
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.buffer.flush()
-                    last = line if line.strip() else last
-        code = process.returncode
-        if code in self.skip_exit_code:
-            raise SkipTask(f"exit code {code}")
-        if code:
-            raise TaskFailed(say_end(Ended(exit_code=code) if code > 0 else Ended(signal=-code)))
-        return last.decode(errors="replace").rstrip("\r\n")
+            argv, files = self._started(Path(folder))
+            for path, text in files.items():
+                Path(path).write_text(text, encoding="utf-8", errors="surrogateescape")
+            try:
+                with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.cwd or None, env=env) as process:
+                    for line in process.stdout or ():
+                        sys.stdout.buffer.write(line)
+                        sys.stdout.buffer.flush()
+                        last = line
+            except SystemExit:
+                # Both were told to stop, and bash has.
+                raise CommandFailed("it was stopped", -signal.SIGTERM) from None
+        if process.returncode:
+            said = say_end(Ended(exit_code=process.returncode) if process.returncode > 0 else Ended(signal=-process.returncode))
+            raise (CommandSkipped if process.returncode in self.skip_exit_code else CommandFailed)(said, process.returncode)
+        text = last.decode(errors="replace").rstrip()
+        try:
+            to_text(text)
+        except ValueError as error:
+            sys.stdout.write(f"rqflow: its last line is not kept as XCom: {error}\n")
+            return None
+        return text
+
+    def _inherits(self) -> bool:
+        return not self.env or bool(self.append_env)
+
+    def _started(self, folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return argv and {path: text} of the rendered command; a long one is a file in `folder`."""
+        if self.bash_argv:
+            return tuple(self.bash_argv), {}
+        argv, files = _command(_lines(self.argument("setup"), bool(self.pipefail)), self.bash_command, self.bash_file, folder)
+        return argv, {str(folder / name): text for name, text in files.items()}
 
 
 def _codes(given: Any) -> list[int]:

@@ -12,9 +12,9 @@ from typing import Any
 
 from rqflow import clock, logs
 from rqflow.broker.messages import End
-from rqflow.dag.xcom_view import MAX_BYTES
+from rqflow.dag.xcom_view import MAX_BYTES, RETURN_VALUE
 from rqflow.exceptions import RqflowError, TaskFailed
-from rqflow.operators.base import RETURN_VALUE, Outcome, say_end
+from rqflow.operators.base import Outcome, say_end
 from rqflow.operators.registry import by_kind
 from rqflow.states import TaskState
 from rqflow.worker import logfile, outputs

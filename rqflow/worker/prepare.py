@@ -22,6 +22,7 @@ from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
 from rqflow.worker import environment, outputs
+from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
 from rqflow.worker.workdir import WorkDir
@@ -83,11 +84,15 @@ class Preparer:
         held.fields = self._fields(job)
         launch = by_kind(task.operator).launch(held.fields, job)
         cwd = str(Path(launch.cwd).expanduser()) if launch.cwd else held.cwd
-        held.outputs = tuple(str(cwd / Path(name).expanduser()) for name in self._rendered(job, task.outputs, "outputs"))
+        base = Path(cwd)
+        if launch.cwd is None and task.operator == "bash" and task.outputs:
+            # A child that renders the folder goes there by itself.
+            base /= Path(self._rendered(job, held.fields.get("cwd"), "cwd") or "").expanduser()
+        held.outputs = tuple(str(base / Path(name).expanduser()) for name in self._rendered(job, task.outputs, "outputs"))
         if task.skip_if_outputs_exist and outputs.exist(held.outputs):
             raise OutputsExist("its outputs exist already")
         env = self._environment(held, job, launch)
-        self._write_files(held, job, launch)
+        self._write_files(held, job, launch, env)
         # Last: a try that cannot start leaves them where they are.
         outputs.move_aside(held.outputs, held.claim.try_number)
         return Start(
@@ -142,17 +147,17 @@ class Preparer:
         env.update(environment.of_try(held.claim, job.run))
         return env
 
-    def _write_files(self, held: Try, job: TryJob, launch: Launch) -> None:
+    def _write_files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> None:
         texts = dict(launch.files)
         if launch.spec is not None:
-            texts[SPEC_FILE] = json.dumps(self._spec(held, job, launch.spec))
+            texts[SPEC_FILE] = json.dumps(self._spec(held, job, launch.spec, env))
         for name, text in texts.items():
             held.only_log = False
             descriptor = os.open(f"{held.folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
                 stream.write(text)
 
-    def _spec(self, held: Try, job: TryJob, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def _spec(self, held: Try, job: TryJob, spec: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
         """Return what a Python child is told: the operator's part, and what the worker alone knows."""
         told = {**spec, "result": str(held.result)}
         if spec.get("mode") != "task":
@@ -161,7 +166,8 @@ class Preparer:
         return told | {
             "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / "sources"), "version": str(folder / "version.json"),
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
-            "unsafe": self._settings.core.unsafe_templates,
+            "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
+            "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)),
         }
 

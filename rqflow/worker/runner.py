@@ -5,7 +5,9 @@ the rest; it runs under rqflow's own Python. `mode` "function", for an interpret
 function), `function` (its name), `args`, `kwargs`, and `context`, of whose values the function gets those that its signature names.
 
 How it went is written to the file `result`: {"state": "success", "failed", "skipped" or "reschedule", "reason", "xcoms": {key: JSON
-text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0.
+text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0,
+unless what was raised has a `status`: then this process ends by that exit code or, when it is negative, by that signal. A task that is a
+program, such as a bash command, takes the place of this process and leaves no result.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import faulthandler
 import inspect
 import json
 import logging
+import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,9 +50,12 @@ def main(spec_path: str) -> int:
         (_run_task if spec["mode"] == "task" else _run_function)(spec, result)
     except BaseException as error:  # noqa: BLE001 (whatever an author's code raises is how the task ended)
         _conclude(error, result)
+    status: int = result.pop("status", 1 if result["state"] == "failed" else 0)
     _write(result, spec["result"])
     _flush()
-    return 1 if result["state"] == "failed" else 0
+    if status < 0:
+        _die_of(-status)
+    return status
 
 
 def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
@@ -57,7 +63,7 @@ def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
     # Here, since only this mode has rqflow at hand.
     from rqflow.dag import task_child
 
-    task_child.run(spec, result)
+    task_child.run(spec, result, os.environ)
 
 
 def _run_function(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
@@ -95,14 +101,20 @@ def _conclude(error: BaseException, result: dict[str, Any]) -> None:
         return
     result["state"] = "skipped" if names & SKIP else "reschedule" if names & RESCHEDULE else "failed"
     result["retry"] = not names & FINAL
-    said = str(error).strip()
-    result["reason"] = (said if names & (PLAIN | SKIP) and said else type(error).__name__ + (said and f": {said}"))[:_MAX_REASON]
+    said = str(getattr(error, "message", "") if names & PLAIN else error).strip() or str(error).strip()
+    reason = said if names & (PLAIN | SKIP) and said else type(error).__name__ + (said and f": {said}")
+    result["reason"] = reason[:_MAX_REASON]
+    if getattr(error, "status", None) is not None:
+        result["status"] = error.status  # type: ignore[attr-defined]
     if names & RESCHEDULE:
         again: Any = getattr(error, "reschedule_date", None)
         now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 (datetime.UTC is of Python 3.11)
         result["retry_in"] = max((again - now).total_seconds(), 0) if again else 0
     elif names & (SKIP | PLAIN):
-        _say("rqflow: " + result["reason"])
+        # The reason itself is among the lines with which the worker closes the log.
+        for text in (reason if len(reason) > _MAX_REASON else "", getattr(error, "hint", "")):
+            if text:
+                _say(f"rqflow: {text}")
     else:
         _print_traceback(error)
 
@@ -112,12 +124,21 @@ def _print_traceback(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
+    if trace is None and isinstance(error, SystemExit):
+        return  # It was told to stop; why, the worker says.
     lines: list[str] = traceback.format_exception(type(error), error, trace or error.__traceback__)
     _say("".join(lines).rstrip("\n"))
 
 
 def _is_ours(path: str) -> bool:
     return path.startswith(os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep)  # noqa: PTH100, PTH120
+
+
+def _die_of(number: int) -> None:
+    faulthandler.disable()
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _say(text: str) -> None:

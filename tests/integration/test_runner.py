@@ -79,8 +79,8 @@ def run(spec: Path, **environ: str) -> Done:
         [sys.executable, str(RUNNER), str(spec)], cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **environ}, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=30,
     )  # fmt: skip
-    result = json.loads((spec.parent / "result.json").read_text())
-    return Done(done.returncode, done.stdout, result)
+    left = spec.parent / "result.json"
+    return Done(done.returncode, done.stdout, json.loads(left.read_text()) if left.exists() else {})
 
 
 @pytest.mark.parametrize(
@@ -187,13 +187,41 @@ def test_bash_with_own_macros_runs_in_the_child(tmp_path: Path) -> None:
     spec = prepared(tmp_path, "BashOperator(task_id='t', bash_command='echo {{ greet(ds) | twice }}; echo $X', env={'X': '{{ ds }}'}, dag=dag)")
     done = run(spec)
     assert done.log.endswith("hi 2024-01-01hi 2024-01-01\n2024-01-01\n")
-    assert done.xcoms == {"return_value": "2024-01-01"}
+    assert done.result == {}
 
 
-@pytest.mark.parametrize(("command", "state", "reason"), [("exit 3", "failed", "exit code 3"), ("exit 99", "skipped", "exit code 99")])
-def test_bash_in_the_child_ends_by_its_exit_code(tmp_path: Path, command: str, state: str, reason: str) -> None:
-    done = run(prepared(tmp_path, f"BashOperator(task_id='t', bash_command='{command} # {{{{ greet(ds) }}}}', dag=dag)"))
-    assert (done.result["state"], done.result["reason"]) == (state, reason)
+@pytest.mark.parametrize(
+    ("kind", "command", "code", "state"),
+    [
+        ("BashOperator", "exit 3", 3, None), ("BashOperator", "exit 99", 99, None), ("BashOperator", "kill -9 $$", -9, None),
+        ("Around", "exit 3", 3, "failed"), ("Around", "exit 99", 99, "skipped"), ("Around", "kill -9 $$", -9, "failed"),
+    ],
+)
+def test_bash_in_the_child_ends_the_child_as_it_ended(tmp_path: Path, kind: str, command: str, code: int, state: str | None) -> None:
+    own = "class Around(BashOperator):\n    def execute(self, context):\n        return super().execute(context)\n"
+    done = run(prepared(tmp_path, f"{own}{kind}(task_id='t', bash_command='{command} # {{{{ greet(ds) }}}}', dag=dag)"))
+    assert (done.code, done.result.get("state"), done.log) == (code, state, "")
+
+
+def test_python_task_gets_its_rendered_env(tmp_path: Path) -> None:
+    body = "task(lambda: [os.environ['A'], os.environ['B']], env={'A': '{{ greet(ds) }}', 'B': 1})"
+    assert run(prepared(tmp_path, body), A="{{ greet(ds) }}").xcoms == {"return_value": ["hi 2024-01-01", "1"]}
+
+
+def test_skip_is_told_in_the_log_by_the_worker_alone(tmp_path: Path) -> None:
+    assert run(prepared(tmp_path, "def f():\n    raise AirflowSkipException('not today')\ntask(f)")).log == ""
+
+
+def test_hint_to_a_template_is_in_the_log(tmp_path: Path) -> None:
+    done = run(prepared(tmp_path, "BashOperator(task_id='t', bash_command='echo {{ dag_run.conf.x }}', dag=dag)", run={"conf": {"x": "$(id)"}}))
+    assert done.log.startswith("rqflow: Write {{ … | shquote }}")
+    assert "Write" not in done.result["reason"]
+
+
+def test_returned_value_that_is_too_large_fails_without_a_traceback(tmp_path: Path) -> None:
+    done = run(prepared(tmp_path, "task(lambda: 'x' * 50000)"))
+    assert (done.result["state"], done.log) == ("failed", "")
+    assert done.result["reason"].startswith("what the task returned is too large: an XCom holds at most 48 KB")
 
 
 def test_bash_in_the_child_is_protected_from_values_from_outside(tmp_path: Path) -> None:
@@ -207,14 +235,14 @@ def test_bash_in_the_child_is_protected_from_values_from_outside(tmp_path: Path)
 def test_bash_in_the_child_is_told_what_only_the_worker_knows(tmp_path: Path) -> None:
     spec = prepared(
         tmp_path, "BashOperator(task_id='t', bash_command='echo $X$OUTER {{ greet(ds) }} | false | cat', env={'X': '{{ ds }}'}, dag=dag)",
-        arguments={"append_env": True, "pipefail": True, "argv": []},
+        arguments={"append_env": True, "pipefail": True, "bash_argv": []},
     )  # fmt: skip
-    assert run(spec).result["reason"] == "exit code 1"
+    assert run(spec).code == 1
     write(tmp_path, "echo $X$OUTER", "command.sh")
-    told = {**json.loads(spec.read_text()), "arguments": {"append_env": True, "argv": ["bash", str(tmp_path / "command.sh")]}}
+    told = {**json.loads(spec.read_text()), "arguments": {"append_env": True, "bash_argv": ["bash", str(tmp_path / "command.sh")]}}
     spec.write_text(json.dumps(told))
     (tmp_path / "cwd").rmdir()
-    assert run(spec, OUTER="!").xcoms == {"return_value": "2024-01-01!"}
+    assert run(spec, OUTER="!").log == "2024-01-01!\n"
 
 
 def test_unsafe_setting_reaches_the_child(tmp_path: Path) -> None:

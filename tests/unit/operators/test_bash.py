@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from rqflow import DAG, BashOperator, SkipTask
 from rqflow.dag.model import collecting
+from rqflow.dag.program import Surroundings
 from rqflow.exceptions import TaskFailed
 from rqflow.operators.base import Ended, Outcome
 from rqflow.operators.bash import LONGEST_ARGUMENT
@@ -173,7 +175,7 @@ def test_task_that_needs_the_source_is_started_in_a_python_child() -> None:
     assert found.argv == ("/py", "/runner.py", "/try/spec.json")
     assert found.spec == {
         "mode": "task", "file": "d.py", "dag_id": "d", "task_id": "a", "try_number": 1,
-        "arguments": {"pipefail": False, "append_env": True, "argv": ()},
+        "arguments": {"pipefail": False, "append_env": True, "bash_argv": (), "bash_script": "/try/command.sh"},
     }  # fmt: skip
     job = job_of(needs_source=True)
     assert outcome(Ended(exit_code=0, result={"state": "skipped", "reason": "exit code 99"}), job).state is TaskState.SKIPPED
@@ -183,25 +185,27 @@ def test_python_child_is_told_what_only_the_worker_knows() -> None:
     task = a_task("a", needs_source=True, setup="export X=1", fields={"bash_command": None, "bash_file": "x.sh"})
     version = a_version(specs=[task], sources={".rqflow-searchpath/0/x.sh": "echo hi"}, template_searchpath=("/author/scripts",))
     found = launch(a_job(version, pipefail=True))
-    assert found.spec["arguments"] == {"pipefail": True, "append_env": True, "argv": ("bash", "/try/command.sh")}
+    assert found.spec["arguments"] == {"pipefail": True, "append_env": True, "bash_argv": ("bash", "/try/command.sh"), "bash_script": "/try/command.sh"}
     assert found.files["command.sh"].endswith("set -o pipefail\necho hi")
     assert "export X=1" in found.files["command.sh"]
 
 
-def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> str:
-    monkeypatch.setenv("OUTER", "1")
-    monkeypatch.setenv("RQFLOW_DAG_ID", "d")
+def executed(tmp_path: Path, **arguments: Any) -> str | None:
+    environ = {"PATH": os.environ["PATH"], "OUTER": "1", "RQFLOW_DAG_ID": "d", "RQFLOW_VAR_X": "secret"}
     with DAG("d"):
-        return BashOperator(task_id="a", cwd=str(tmp_path), **arguments).execute({})
+        task = BashOperator(task_id="a", cwd=str(tmp_path), **arguments)
+    task.child_surroundings = Surroundings(environ, hidden=["RQFLOW_VAR_X"], bare=["PATH", "RQFLOW_DAG_ID"])
+    return task.execute({})
 
 
-def test_execute_in_a_python_child_returns_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> None:
-    assert executed(tmp_path, monkeypatch, bash_command="echo one; echo two >&2; echo; pwd") == str(tmp_path)
-    assert executed(tmp_path, monkeypatch, bash_command="echo $A$OUTER", env={"A": "x"}, append_env=True) == "x1"
-    assert executed(tmp_path, monkeypatch, bash_command="echo $A-$OUTER-$RQFLOW_DAG_ID", env={"A": "x y"}) == "x y--d"
+def test_execute_in_a_python_child_returns_the_last_line(tmp_path: Path) -> None:
+    assert executed(tmp_path, bash_command="echo one; echo two >&2; echo; pwd") == str(tmp_path)
+    assert executed(tmp_path, bash_command="echo $A$OUTER$RQFLOW_VAR_X", env={"A": "x"}, append_env=True) == "x1"
+    assert executed(tmp_path, bash_command="echo $A-$OUTER-$RQFLOW_DAG_ID", env={"A": "x y"}) == "x y--d"
     (tmp_path / "x.sh").write_text("echo $S")
-    assert executed(tmp_path, monkeypatch, bash_file=str(tmp_path / "x.sh"), setup="export S=5") == "5"
-    assert executed(tmp_path, monkeypatch, bash_command=f": {'x' * 300_000}\necho done") == "done"
+    assert executed(tmp_path, bash_file=str(tmp_path / "x.sh"), setup="export S=5") == "5"
+    assert executed(tmp_path, bash_command=f": {'x' * 300_000}\necho done") == "done"
+    assert executed(tmp_path, bash_command="head -c 60000 /dev/zero | tr '\\0' x") is None
 
 
 @pytest.mark.parametrize(
@@ -213,8 +217,6 @@ def test_execute_in_a_python_child_returns_the_last_line(tmp_path: Path, monkeyp
         ("false | true", TaskFailed, "exit code 1"),
     ],
 )
-def test_execute_in_a_python_child_raises_for_a_bad_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: type[Exception], said: str
-) -> None:
+def test_execute_in_a_python_child_raises_for_a_bad_end(tmp_path: Path, command: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        executed(tmp_path, monkeypatch, bash_command=command, pipefail=True)
+        executed(tmp_path, bash_command=command, pipefail=True)

@@ -52,14 +52,14 @@ TASK_ARGUMENTS: dict[str, Argument] = {
 }
 #: rqflow's own.
 OWN_ARGUMENTS: dict[str, Argument] = {
-    "env": Argument(None, r.anything),
+    "env": Argument(None, r.optional(r.env)),
     "env_file": Argument(None, r.optional(r.text)),
     "setup": Argument(None, r.optional(r.text)),
     "umask": Argument(None, r.optional(r.umask)),
     "python": Argument(None, r.optional(r.text)),
-    "outputs": Argument((), r.default_for_none((), r.texts)),
+    "outputs": Argument((), r.default_for_none((), r.paths)),
     "skip_if_outputs_exist": Argument(False, r.flag),
-    "files": Argument((), r.default_for_none((), r.texts)),
+    "files": Argument((), r.default_for_none((), r.paths)),
     "worker_labels": Argument((), r.default_for_none((), r.labels)),
     "retry_on_other_worker": Argument(False, r.flag),
     "grace": Argument(None, lambda value: None if value in (None, "never") else r.duration(value)),

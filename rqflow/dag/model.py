@@ -13,6 +13,7 @@ from rqflow.dag.arguments import ABSENT, DAG_ALIASES, DAG_ARGUMENTS, renamed
 from rqflow.dag.graph import topological_order
 from rqflow.dag.params import specs_of, values_of
 from rqflow.dag.problems import Notes, author_place, check_id, nearest, noting, report, warn
+from rqflow.dag.readers import shown
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.taskgroup import TaskGroup
 from rqflow.dag.timetable import zone_name
@@ -106,7 +107,7 @@ class DAG:
         try:
             return DAG_ARGUMENTS[name].read(value)
         except ValueError as error:
-            report(f"DAG {self.dag_id}: {name}={value!r} {error}", self.origin)
+            report(f"DAG {self.dag_id}: {name}={shown(name, value)} {error}", self.origin)
             return DAG_ARGUMENTS[name].default
 
     def _settle_defaults(self) -> None:

@@ -38,8 +38,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """Return `file:line: message`."""
-        return f"{self.file}:{self.line}: {self.message}"
+        """Return `file:line: message` as one line."""
+        return f"{self.file}:{self.line}: {' | '.join(line.strip() for line in self.message.splitlines() if line.strip())}"
 
 
 @dataclass(slots=True)

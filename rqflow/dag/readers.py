@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import PurePath
@@ -12,7 +12,8 @@ from dateutil import parser as date_parser
 
 from rqflow.dag.problems import nearest
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
-from rqflow.settings import parse_duration
+from rqflow.dag.xcomarg import XComArg
+from rqflow.settings import format_duration, parse_duration
 
 Reader = Callable[[Any], Any]
 
@@ -23,6 +24,13 @@ class Argument:
 
     default: Any
     read: Reader
+
+
+def shown(name: str, value: Any) -> str:
+    """Return how a value that the author gave for the argument `name` is shown to them."""
+    if isinstance(value, timedelta):
+        return f"-{format_duration(-value)}" if value < timedelta(0) else format_duration(value)
+    return f"{value:#o}" if name == "umask" and type(value) is int else repr(value)
 
 
 def anything(value: Any) -> Any:
@@ -65,12 +73,19 @@ def duration(value: Any) -> timedelta:
         except (OverflowError, ValueError):
             raise ValueError("is too long") from None
     elif isinstance(value, str):
-        value = timedelta(-1) if value.startswith("-") else parse_duration(value)
+        value = timedelta(-1) if value.startswith("-") else _parsed_duration(value)
     if not isinstance(value, timedelta):
         raise ValueError("must be a timedelta, a number of seconds, or text like 90s, 5m, 2h")
     if value < timedelta(0):
         raise ValueError("must not be negative")
     return value
+
+
+def _parsed_duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{text.strip()!r} ")) from None
 
 
 def positive_duration(value: Any) -> timedelta:
@@ -126,6 +141,35 @@ def texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise ValueError("must be text or a list of texts")
     return tuple(str(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
+
+
+def paths(value: Any) -> tuple[str, ...]:
+    """Read one path or a list of them."""
+    found = [value] if isinstance(value, str | PurePath) else list(value) if isinstance(value, Iterable) and not isinstance(value, Mapping) else None
+    if found is None or not all(isinstance(item, str | PurePath) and str(item) for item in found):
+        raise ValueError("must be a path or a list of paths")
+    return texts(value)
+
+
+def env(value: Any) -> Any:
+    """Read variables of the environment: a mapping by name, the output of a task, or a template that makes one."""
+    if isinstance(value, XComArg) or (isinstance(value, str) and "{" in value):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a dictionary, {name: value}")
+    for name in value:
+        if not isinstance(name, str) or not name or set(name) & set("=\0"):
+            raise ValueError(f"has {name!r}, which is no name of a variable")
+    return value
+
+
+def exit_codes(value: Any) -> list[int]:
+    """Read one exit code or a collection of them."""
+    given = value if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) else [value]
+    try:
+        return [whole(0)(code) for code in given]
+    except ValueError:
+        raise ValueError("must be an exit code or a list of exit codes") from None
 
 
 def words(value: Any) -> tuple[str, ...]:

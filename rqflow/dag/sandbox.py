@@ -53,7 +53,9 @@ class Unknown(StrictUndefined):
     def _undefined_message(self) -> str:
         if isinstance(self._undefined_obj, Mapping) and not self._undefined_hint:
             name, known = str(self._undefined_name), [str(key) for key in self._undefined_obj]
-            return f"there is no {name!r} among {', '.join(sorted(known)[:10]) or 'nothing'}{nearest(name, known)}"
+            if not known:
+                return f"there is no {name!r} in it, since it is empty (values for params and conf are given by -p and --conf)"
+            return f"there is no {name!r} among {', '.join(sorted(known)[:10])}{nearest(name, known)}"
         if isinstance(self._undefined_obj, macros.Shown):
             return self._undefined_obj.refusal(str(self._undefined_name))
         return super()._undefined_message

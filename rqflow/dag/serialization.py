@@ -95,6 +95,7 @@ class _Frame:
         """Return one task as plain data."""
         fields, template_fields, exact = _fields(task)
         params, params_exact = plain(values_of(task.argument("params") or {}))
+        _check_outputs(task)
         hooked = bool({"pre_execute", "post_execute"} & task.__dict__.keys())
         kind = _kind(task)
         wanted = self.wants_source or task.is_authored or hooked or not (exact and params_exact)
@@ -119,6 +120,16 @@ class _Frame:
         """In Airflow 1.x a bash task left an XCom only when it was told to."""
         said = task.argument("do_xcom_push")
         return said if said is not None else not (kind == "bash" and self.generation == "1")
+
+
+def _check_outputs(task: BaseOperator) -> None:
+    """Report outputs that would be removed with the private folder in which a task without `cwd` works."""
+    if getattr(task, "cwd", None):
+        return
+    for name in task.argument("outputs"):
+        if not name.startswith(("/", "~", "{")):
+            what = "give the task a cwd, or the output its full path" if task.kind == "bash" else "give its full path"
+            report(f"task {task.task_id}: the output {name!r} would be removed with the private folder of the try; {what}", task.origin)
 
 
 def _fields(task: BaseOperator) -> tuple[dict[str, Any], tuple[str, ...], bool]:

@@ -13,6 +13,7 @@ from rqflow.dag.links import Node
 from rqflow.dag.params import values_of
 from rqflow.dag.problems import Place, check_id, nearest, report, warn
 from rqflow.dag.program import Program, Surroundings
+from rqflow.dag.readers import shown
 from rqflow.dag.xcomarg import XComArg, xcom_args
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class BaseOperator(Node, metaclass=OperatorMeta):
         try:
             return TASK_ARGUMENTS[name].read(value)
         except ValueError as error:
-            report(f"task {self.task_id}: {name}={value!r} {error}", self.origin)
+            report(f"task {self.task_id}: {name}={shown(name, value)} {error}", self.origin)
             return TASK_ARGUMENTS[name].default
 
     def argument(self, name: str) -> Any:

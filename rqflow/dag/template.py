@@ -151,7 +151,7 @@ class Renderer:
 def _check(piece: taint.Tainted, before: Sequence[Any], place: str) -> None:
     """Raise TemplateError when a shell would act on what came from outside in `piece`."""
     if piece.hot:
-        shown = ascii(taint.plain(piece))
+        shown = repr(taint.plain(piece))
         raise TemplateError(
             f"{place}: {piece.origin} comes from outside of the DAG and has characters that the shell would act on: "
             f"{shown if len(shown) < 100 else shown[:97] + '…'}",

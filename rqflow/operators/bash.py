@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from rqflow import settings
-from rqflow.dag import template_files
+from rqflow.dag import readers, template_files
 from rqflow.dag.generation import NATIVE
 from rqflow.dag.problems import report
 from rqflow.dag.program import Program, Surroundings
@@ -21,6 +21,7 @@ from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import is_plain
 from rqflow.dag.version import Version
 from rqflow.dag.xcom_view import RETURN_VALUE, to_text
+from rqflow.dag.xcomarg import XComArg
 from rqflow.exceptions import SkipTask, TaskFailed
 from rqflow.operators.base import Ended, Launch, Outcome, TryJob, from_result, python_child, say_end, setup_lines, strings
 from rqflow.states import TaskState
@@ -85,15 +86,27 @@ class BashOperator(BaseOperator):
         """Make the task; `skip_exit_code`, or the list `skip_on_exit_code`, says which exit codes mean skipped."""
         super().__init__(**kwargs)
         self.bash_command, self.bash_file = bash_command, bash_file
-        self.env, self.append_env, self.cwd = env, append_env, cwd
-        self.output_encoding, self.pipefail = output_encoding, pipefail
-        self.skip_exit_code = _codes(skip_exit_code if skip_on_exit_code == SKIP_EXIT_CODE else skip_on_exit_code)
+        codes = "skip_exit_code" if skip_on_exit_code == SKIP_EXIT_CODE else "skip_on_exit_code"
+        self.env = self._given("env", env, readers.env)
+        self.cwd = self._given("cwd", cwd, _folder)
+        self.append_env = self._given("append_env", append_env, readers.flag)
+        self.pipefail = self._given("pipefail", pipefail, readers.flag)
+        self.skip_exit_code = self._given(codes, skip_exit_code if codes == "skip_exit_code" else skip_on_exit_code, readers.exit_codes) or []
+        self.output_encoding = output_encoding
         if (bash_command is None) == (bash_file is None):
             report(f"task {self.task_id}: BashOperator needs either bash_command or bash_file", self.origin)
-        elif isinstance(bash_command, list | tuple | dict | bytes):
+        elif isinstance(bash_command, list | tuple | dict | set | bytes | int | float):
             report(f"task {self.task_id}: bash_command must be text, not {bash_command!r}", self.origin)
         elif isinstance(bash_command, str) and "\0" in bash_command:
             report(f"task {self.task_id}: bash_command holds a NUL character, which no command may", self.origin)
+
+    def _given(self, name: str, value: Any, read: readers.Reader) -> Any:
+        """Return a value as it is read; one that cannot be used is reported, and then None."""
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            report(f"task {self.task_id}: {name}={value!r} {error}", self.origin)
+            return None
 
     def source_files(self) -> tuple[str, ...]:
         """Return `files` and the script, unless that is to be found on the worker."""
@@ -183,10 +196,10 @@ class BashOperator(BaseOperator):
         return argv, {str(folder / name): text for name, text in files.items()}
 
 
-def _codes(given: Any) -> list[int]:
-    if given is None:
-        return []
-    return [int(code) for code in given] if isinstance(given, Collection) else [int(given)]
+def _folder(value: Any) -> Any:
+    if not isinstance(value, str | PurePath | XComArg):
+        raise ValueError("must be the path of a folder")
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def _lines(setup: str | None, pipefail: bool) -> str:

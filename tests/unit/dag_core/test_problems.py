@@ -24,6 +24,10 @@ def test_problems_and_warnings_are_collected_once_each_by_the_innermost() -> Non
     assert (outer.problems, outer.warnings) == ([], [])
 
 
+def test_problem_of_several_lines_is_shown_as_one() -> None:
+    assert str(Problem("d.py", 7, "the thing\nwent\n\n wrong")) == "d.py:7: the thing | went | wrong"
+
+
 def test_warning_outside_of_a_load_is_dropped() -> None:
     warn("is odd", HERE)
 

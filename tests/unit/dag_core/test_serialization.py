@@ -152,6 +152,26 @@ def test_own_class_that_gives_an_empty_task_work_is_a_python_task() -> None:
     assert one(Resting).operator == "empty"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"bash_command": "true", "outputs": ["o", "{{ ds }}.bam", "/data/o", "~/o"]}, "task a: the output 'o' would be removed"),
+        ({"bash_command": "true", "outputs": ["o"], "cwd": "/data"}, ""),
+        ({"bash_command": "true", "outputs": ["o"], "cwd": "{{ params.folder }}"}, ""),
+    ],
+)
+def test_output_in_the_private_folder_of_the_try_is_refused(arguments: dict[str, Any], said: str) -> None:
+    with DAG("d") as dag:
+        BashOperator(task_id="a", **arguments)
+    if not said:
+        assert serialized(dag)
+        return
+    with pytest.raises(DagLoadError, match=f"{said}.*give the task a cwd, or the output its full path") as caught:
+        serialized(dag)
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{__file__}:")
+
+
 def test_stand_in_says_what_it_stands_for() -> None:
     assert one(StandIn).unsupported == "airflow.x.StandIn is not supported yet"
 
@@ -213,7 +233,7 @@ def dags(draw: st.DrawFn) -> DAG:
 
 
 def _bash(task_id: str, value: Any) -> BaseOperator:
-    return BashOperator(task_id=task_id, bash_command="true", env={"X": value}, retries=3, outputs=["a"])
+    return BashOperator(task_id=task_id, bash_command="true", env={"X": value}, retries=3, outputs=["/a"])
 
 
 def _python(task_id: str, value: Any) -> BaseOperator:

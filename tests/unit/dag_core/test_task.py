@@ -119,7 +119,20 @@ def test_arguments_are_read_in_every_spelling(loading: Collected, name: str, giv
         ("depends_on_past", "maybe", "must be True or False"),
         ("queue", 5, "must be text"),
         ("params", 5, "must be a dictionary"),
-        ("outputs", 5, "must be text or a list"),
+        ("outputs", 5, "must be a path or a list of paths"),
+        ("outputs", [3], "outputs=[3] must be a path or a list of paths"),
+        ("files", [""], "must be a path or a list of paths"),
+        ("env", "A=1", "env='A=1' must be a dictionary"),
+        ("env", {"A=": "1"}, "has 'A=', which is no name of a variable"),
+        ("env", {3: "1"}, "has 3, which is no name of a variable"),
+        ("cwd", 3, "cwd=3 must be the path of a folder"),
+        ("pipefail", "x", "pipefail='x' must be True or False"),
+        ("append_env", "x", "must be True or False"),
+        ("skip_exit_code", "x", "skip_exit_code='x' must be an exit code"),
+        ("skip_on_exit_code", [1, "x"], "skip_on_exit_code=[1, 'x'] must be an exit code or a list"),
+        ("retry_delay", timedelta(seconds=-90), "retry_delay=-90s must not be negative"),
+        ("grace", "x", "grace='x' is no duration: write it like 90s"),
+        ("umask", 0o1777, "umask=0o1777 must be octal"),
         ("priority_weight", "high", "must be a whole number"),
     ],
 )
@@ -128,6 +141,18 @@ def test_bad_argument_is_reported_with_its_line(loading: Collected, name: str, g
     (problem,) = loading.notes.problems
     assert said in problem.message
     assert problem.file == __file__
+
+
+def test_env_of_any_task_is_read(loading: Collected) -> None:
+    with DAG("d"):
+        PythonOperator(task_id="a", python_callable=print, env="A=1")
+    assert problems(loading) == ["task a: env='A=1' must be a dictionary, {name: value}"]
+
+
+@pytest.mark.parametrize("given", [{"cwd": PurePosixPath("/data")}, {"env": {"A B": 1}}, {"env": {}}, {"skip_on_exit_code": (1, 2)}, {"cwd": "{{ ds }}"}])
+def test_good_arguments_of_bash(loading: Collected, given: dict[str, Any]) -> None:
+    a_bash(**given)
+    assert problems(loading) == []
 
 
 def test_problem_names_the_authors_line_also_for_an_own_class(loading: Collected) -> None:

@@ -25,6 +25,7 @@ DAG = 'dag = DAG("d")\n'
         ("import numpie\n", "d.py:1: no module named 'numpie'; if it is a package, install it: pip install numpie"),
         ("from sklearn.base import x\n", "d.py:1: no module named 'sklearn'; if it is a package, install it: pip install scikit-learn"),
         ("import os\ndef f():\n    raise ValueError('no')\n\nf()\n", "d.py:3: ValueError: no"),
+        ("raise RuntimeError('the thing\\nwent wrong')\n", "d.py:1: RuntimeError: the thing | went wrong"),
         ("import os\nos.path.join(None)\n", "d.py:2: TypeError: expected str, bytes or os.PathLike object, not NoneType"),
         ("import sys\nsys.exit()\n", "d.py:2: the file ends Python while it loads: sys.exit()"),
         ("import sys\nsys.exit('bye')\n", "d.py:2: the file ends Python while it loads: sys.exit('bye')"),

@@ -244,6 +244,11 @@ def test_refusal_names_field_line_value_and_the_way_out() -> None:
     assert "shquote" in caught.value.hint
 
 
+def test_refusal_shows_the_value_as_it_is_written() -> None:
+    with pytest.raises(TemplateError, match="act on: 'grün; \\\\x1b'"):
+        render("echo {{ dag_run.conf.y }}", conf={"y": "grün; \x1b"})
+
+
 def test_setting_lifts_the_protection() -> None:
     assert render("{{ dag_run.conf.x }}", unsafe=True) == EVIL
 

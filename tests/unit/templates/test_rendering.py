@@ -50,6 +50,7 @@ def test_plain_text_renders_as_jinja_would(text: str) -> None:
         ("\n\n{{ execution_dat }}", "line 3: unknown variable 'execution_dat'; did you mean execution_date?"),
         ("{% for i in [1] %}\n{{ i.x }}{% endfor %}", "line 2: 'int object' has no attribute 'x'"),
         ("{{ params.smaple }}", "line 1: there is no 'smaple' among sample; did you mean sample?"),
+        ("{{ dag_run.conf.x }}", "line 1: there is no 'x' in it, since it is empty (values for params and conf are given by -p and --conf)"),
         ("{{ ", "task a: env, line 1: the template does not compile"),
         ("a\n{% if x %}", "line 2: the template does not compile: Unexpected end of template"),
         ("{{ ds | nosuch }}", "does not compile: No filter named 'nosuch'"),

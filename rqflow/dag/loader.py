@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rqflow import clock
-from rqflow.dag import template_files
+from rqflow.dag import unpacking
 from rqflow.dag.execution import load_source
 from rqflow.dag.explain import Paths
 from rqflow.dag.problems import Place, Problem
@@ -84,14 +84,11 @@ def render_source(version: Version, run: RunInfo, settings: Settings, task_ids: 
     The version's source is loaded in a child with the limits of a load. Raises DagLoadError when it does not load any more.
     """
     with TemporaryDirectory(prefix="rqflow-") as name:
-        folder = Path(os.path.realpath(name), "sources")
-        for key, source in version.sources.items():
-            file = folder / key
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(template_files.bytes_of(source))
-        (folder.parent / "version.json").write_text(version.json, encoding="utf-8")
+        unpacked = Path(os.path.realpath(name), "version")
+        unpacking.unpack(version, unpacked)
+        folder = unpacked / unpacking.SOURCES
         job = {
-            "version": str(folder.parent / "version.json"), "folder": str(folder), "run": run.to_json(), "tasks": list(task_ids),
+            "version": str(unpacked / unpacking.VERSION), "folder": str(folder), "run": run.to_json(), "tasks": list(task_ids),
             "unsafe": settings.core.unsafe_templates,
         }  # fmt: skip
         paths = Paths(folder / version.file, folder, version.file)

@@ -138,6 +138,9 @@ def _fields(task: BaseOperator) -> tuple[dict[str, Any], tuple[str, ...], bool]:
     values = {name: getattr(task, name, None) for name in dict.fromkeys([*task.field_names, *rendered])}
     if "env" not in values and task.argument("env"):
         values["env"] = task.argument("env")
+    if "files" not in values and task.argument("files"):
+        # By this a worker knows that the task wants to find them.
+        values["files"] = task.argument("files")
     values.update(task.more_fields())
     pairs = {name: plain(value) for name, value in values.items() if value is not None}
     template_fields = tuple(name for name in pairs if name in rendered or name == "env")

@@ -102,8 +102,13 @@ class BaseOperator(Node, metaclass=OperatorMeta):
         return {}
 
     def source_files(self) -> tuple[str, ...]:
-        """Return the files that must travel with the version: below the DAG file's folder, in template_searchpath, or absolute."""
-        return tuple(self.argument("files"))
+        """Return the files that must travel with the version: below the DAG file's folder, in template_searchpath, or absolute.
+
+        An env_file travels when its path is relative; an absolute one is the worker's.
+        """
+        env_file = self.argument("env_file")
+        travels = env_file and not env_file.startswith(("/", "~", "{"))
+        return (*self.argument("files"), *((env_file,) if travels else ()))
 
     @property
     def is_authored(self) -> bool:

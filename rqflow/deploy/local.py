@@ -6,7 +6,6 @@ parts say what its end means. Delays of retries are not waited for.
 
 from __future__ import annotations
 
-import os
 import select
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +27,7 @@ from rqflow.exceptions import TaskFailed
 from rqflow.settings import Settings
 from rqflow.states import FAILURE_STATES, RunState, TaskState
 from rqflow.worker.conclude import Machine, conclude, refuse
-from rqflow.worker.environment import of_try
+from rqflow.worker.environment import of_try, umask
 from rqflow.worker.prepare import OutputsExist, Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended
@@ -204,7 +203,7 @@ def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, ech
     shepherd = ShepherdClient(work_dir.path, env=environ, linger=0.0)
     try:
         shepherd.connect()
-        shepherd.environment(preparer.inherited, _umask())
+        shepherd.environment(preparer.inherited, umask())
         yield LocalRun(memory, work_dir, preparer, shepherd, echo)
     finally:
         shepherd.close()
@@ -219,10 +218,3 @@ def surroundings(version: Version, task: TaskSpec, run: RunInfo, try_number: int
 def _claim(run: RunInfo, task: TaskSpec, try_number: int) -> Claim:
     return Claim(run_key=run.key, index=task.index, task_id=task.task_id, try_number=try_number, execution_id=uuid4().hex, job_id=task.task_id,
                  queue=task.queue, version=run.version, started_at=0, max_tries=task.retries + 1)
-
-
-def _umask() -> int:
-    """Return this process' umask, which can only be read by setting it."""
-    old = os.umask(0o077)
-    os.umask(old)
-    return old

@@ -18,11 +18,13 @@ from rqflow.exceptions import TaskFailed
 
 #: Variables that are ours, or hold secrets that are: settings, Variables, Connections, credentials of systemd, RQ's own.
 _OURS = re.compile(
-    r"RQFLOW__.*|RQFLOW_(VAR|CONN)_.*|RQFLOW_(HOME|CONFIG|TOKEN|EXECUTION|OUTPUT|DAG_ID|RUN_ID|TASK_ID|TRY|LOGICAL_DATE)"
+    r"RQFLOW__.*|RQFLOW_(VAR|CONN)_.*|RQFLOW_(HOME|CONFIG|TOKEN|EXECUTION|OUTPUT|DAG_ID|RUN_ID|TASK_ID|TRY|LOGICAL_DATE|DAG_FOLDER)"
     r"|AIRFLOW__.*|AIRFLOW_(VAR|CONN|CTX)_.*|RQ_.*|CREDENTIALS_DIRECTORY|NOTIFY_SOCKET|WATCHDOG_(PID|USEC)|SUPERVISOR_.*"
     r"|PYTHONHOME|__PYVENV_LAUNCHER__",
 )
 _GIVEN = re.compile(r"(RQFLOW|AIRFLOW)_(VAR|CONN)_")
+#: Names the folder of the DAG file, as it travelled, for tasks that have `files`.
+DAG_FOLDER = "RQFLOW_DAG_FOLDER"
 #: What a try without the inherited environment still gets of it.
 _BARE = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "USER", "LOGNAME")
 _UTF8, _ASCII = "C.UTF-8", {"", "C", "POSIX"}
@@ -67,6 +69,13 @@ def of_try(claim: Claim, run: RunInfo) -> dict[str, str]:
 def bare(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the little that a task gets which asked not to inherit."""
     return {name: inherited[name] for name in _BARE if name in inherited}
+
+
+def umask() -> int:
+    """Return the umask of this process, which can only be read by setting it."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def parse(text: str, name: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rqflow.broker.broker import Broker
 from rqflow.broker.steps import LINK_ERRORS
-from rqflow.dag import context, template_files
+from rqflow.dag import context, template_files, unpacking
 from rqflow.dag.run import RunInfo
 from rqflow.dag.template import Renderer
 from rqflow.dag.version import Version
@@ -145,6 +145,8 @@ class Preparer:
             env.update(environment.parse(_env_file(job.version, name), name))
         env.update(launch.env)
         env.update(environment.of_try(held.claim, job.run))
+        if job.task.fields.get("files"):
+            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version)))
         return env
 
     def _write_files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> None:
@@ -164,7 +166,7 @@ class Preparer:
             return told
         folder = self._work_dir.unpack(job.version)
         return told | {
-            "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / "sources"), "version": str(folder / "version.json"),
+            "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
             "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),
@@ -183,12 +185,16 @@ def link_error(error: TaskFailed) -> Exception:
 
 
 def _env_file(version: Version, name: str) -> str:
-    """Return the text of an env_file: one that travels with the version, else one on this machine, which must be absolute."""
-    if name in version.sources:
-        return template_files.text_of(version.sources[name])
-    if not Path(name).expanduser().is_absolute():
+    """Return the text of an env_file: one on this machine by its absolute path, else one that travels with the version."""
+    if Path(name).expanduser().is_absolute():
+        return environment.read_file(name)
+    key = template_files.find(name, version)
+    if key is None:
         raise TaskFailed(f"env_file {name} is not among the files of the DAG", hint="Name it in files=[…] too, or by its absolute path.")
-    return environment.read_file(name)
+    try:
+        return template_files.text_of(version.sources[key])
+    except UnicodeDecodeError as error:
+        raise TaskFailed(f"env_file {name} is not UTF-8") from error
 
 
 def _parsed(texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,6 @@ make and remove them for each of many short tasks would cost more than to run th
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -17,6 +16,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 
@@ -113,12 +113,12 @@ class WorkDir:
             shutil.rmtree(folder, ignore_errors=True)
 
     def unpack(self, version: Version) -> Path:
-        """Return the folder with the sources of `version`, made when it is not there; safe with several at once."""
+        """Return the folder in which `version` is unpacked, made when it is not there; safe with several at once."""
         folder = self.versions / version.sha
         if not folder.exists():
             fresh = self.versions / f"{version.sha}.{os.getpid()}"
             shutil.rmtree(fresh, ignore_errors=True)
-            unpack_sources(version, fresh)
+            unpacking.unpack(version, fresh)
             try:
                 fresh.rename(folder)
             except OSError:
@@ -149,17 +149,3 @@ def _remove_all_but_the_log(folder: Path) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.name != LOG:
                 Path(entry.path).unlink(missing_ok=True)
-
-
-def unpack_sources(version: Version, folder: Path) -> None:
-    """Write the sources of `version`, and its own JSON as `version.json` beside them, below `folder`; raises OSError."""
-    folder.mkdir(parents=True, mode=0o700)
-    root = folder / "sources"
-    root.mkdir()
-    for name, content in version.sources.items():
-        path = root / name
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise ConfigError(f"{version.dag_id}: the source {name!r} lies outside of the DAG's folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else base64.b64decode(content["base64"]))
-    (folder / "version.json").write_text(version.json, encoding="utf-8")

@@ -36,7 +36,7 @@ from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
 from rqflow.settings import Settings
 from rqflow.states import TaskState
-from rqflow.worker import processes
+from rqflow.worker import environment, processes
 from rqflow.worker.conclude import Machine
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
@@ -235,7 +235,7 @@ class Worker(rq_worker.Worker):
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
         loop = self._loop = Loop(broker, tasks, self, options, settings)
         bell = Bell(self._broker(), options.queues, loop.wake)
-        tasks.connect(umask=_umask(), holds=options.holds)
+        tasks.connect(umask=environment.umask(), holds=options.holds)
         shipper.start()
         self._register_patiently()
         self.subscribe()
@@ -331,13 +331,6 @@ def _work_dir(settings: Settings, asked: Asked) -> Path:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _umask() -> int:
-    """Return the umask of this process, which can only be read by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 def _log_to_stderr(level: str | None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from rqflow.dag.loader import load
 from tests.integration.worker.conftest import Site
 
 
@@ -75,6 +77,31 @@ def test_env_without_append_env_is_all_there_is(site: Site) -> None:
     assert env["ONLY"] == "1"
     assert "OTHER" not in env
     assert {"PATH", "HOME", "LANG", "RQFLOW_TASK_ID", "AIRFLOW_CTX_TASK_ID"} <= env.keys()
+
+
+FILES = '''
+from rqflow import DAG, BashOperator, PythonOperator
+
+with DAG("f"):
+    BashOperator(task_id="bash", bash_command="echo $A; cat $RQFLOW_DAG_FOLDER/data/x.txt", files=["data"], env_file="my.env")
+    PythonOperator(task_id="python", python_callable=lambda: print(open(__import__("os").environ["RQFLOW_DAG_FOLDER"] + "/data/x.txt").read()), files=["data"])
+    BashOperator(task_id="none", bash_command="echo ${RQFLOW_DAG_FOLDER-none}", env_file="my.env")
+'''
+
+
+def test_files_are_reached_by_a_variable_and_env_files_travel(site: Site, tmp_path: Path) -> None:
+    submitted = tmp_path / "submitted" / "sub"
+    (submitted / "data").mkdir(parents=True)
+    (submitted / "data" / "x.txt").write_text("from the file")
+    (submitted / "my.env").write_text("A=travelled")
+    (submitted / "f.py").write_text(FILES)
+    [version] = load(submitted / "f.py", site.settings, root=tmp_path / "submitted").versions
+    shutil.rmtree(tmp_path / "submitted")
+    run = site.run(version)
+    site.work()
+    assert site.log(run, "bash").splitlines()[:2] == ["travelled", "from the file"]
+    assert site.log(run, "python").splitlines()[0] == "from the file"
+    assert site.log(run, "none").splitlines()[0] == "none"
 
 
 def test_missing_env_file_fails_the_try(site: Site) -> None:

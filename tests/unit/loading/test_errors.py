@@ -60,6 +60,7 @@ DAG = 'dag = DAG("d")\n'
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='gone.sh', dag=dag)\n", "d.py:3: task a: there is no template file gone.sh; put it"),
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='{% include \"x\" %}', dag=dag)\n", "d.py:3: task a: bash_command: there is no template"),
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='true', files=['gone'], dag=dag)\n", "d.py:3: task a: there is no file gone"),
+        (HEAD + DAG + "BashOperator(task_id='a', bash_command='true', env_file='my.env', dag=dag)\n", "d.py:3: task a: there is no file my.env"),
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='true', queue='a b', dag=dag)\n", "d.py:3: task a: queue 'a b' may only hold"),
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='true', pool='', dag=dag)\n", "d.py:3: task a: pool '' may only hold"),
         (HEAD + DAG + "BashOperator(task_id='a', bash_command='true', retries='x', dag=dag)\n", "d.py:3: task a: retries='x' must be a whole number"),

@@ -18,12 +18,15 @@ from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
 from rqflow.deploy.background import Started
+from rqflow.deploy.live import refusal
 from rqflow.deploy.services import Services
 from rqflow.exceptions import NotFinished
 from rqflow.states import FAILURE_STATES
 
 #: Seconds for which a run may wait on queues that nobody serves before following it ends.
 STALL_PATIENCE = 5.0
+#: Seconds between two looks whether Redis takes writes.
+LOOK_EVERY = 2.0
 #: Fields of a run that is started and not followed.
 ANNOUNCED = ("dag_id", "run_id", "logical_date")
 #: Failed tasks whose log is shown in the summary, and bytes of each.
@@ -70,7 +73,7 @@ class Follower:
             return logs.last_line(services.settings, record, task.task_id, task.try_number) if task.try_number else ""
 
         snapshots = follow.snapshots(services.broker, services.engine, run.key, version, timeout=self.timeout)
-        live.watch(self._unless_stalled(run, snapshots), self.printer, run.run_id, last_line)
+        live.watch(self._unless_stalled(run, self._with_refusals(snapshots)), self.printer, run.run_id, last_line)
         ended = follow.recorded(services.broker, services.engine, run.key)
         self._summary(ended)
         return show.exit_code(ended.state)
@@ -90,6 +93,18 @@ class Follower:
         tail = logs.tail(self.services.settings, ended, task, TAIL_BYTES) if self.printer.shows_parts else b""
         if tail:
             problem(f"==> end of the log of {task.task_id}, try {task.try_number} <==\n{tail.decode('utf-8', 'replace')}")
+
+    def _with_refusals(self, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
+        """Pass the snapshots on; say when Redis takes no writes, for then neither hub nor workers get on."""
+        told, looked_at = "", 0.0
+        for snapshot in snapshots:
+            yield snapshot
+            if clock.monotonic() - looked_at >= LOOK_EVERY:
+                looked_at = clock.monotonic()
+                refused = refusal(self.services)
+                if refused and refused != told:
+                    problem(f"warning: the run goes on when Redis takes writes again, and it says: {refused}")
+                told = refused
 
     def _unless_stalled(self, run: RunInfo, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
         """Pass the snapshots on; raise NotFinished when the run has waited for a while on queues that nobody serves."""

@@ -63,6 +63,15 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
             raise BrokerError(f"Redis no longer answers: {error}", hint="What it holds goes on when it is back; try again then.") from error
 
 
+def refusal(live: Live) -> str:
+    """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them."""
+    try:
+        live.connection.ping()  # which Redis refuses then, as it does every write
+    except redis.exceptions.ResponseError as error:
+        return str(error)
+    return ""
+
+
 def another_broker(live: Live, *, client_name: str = "") -> Broker:
     """Return a broker on a connection of its own, for another thread."""
     return Broker(broker_connection.open_connection(live.settings.redis.url, live.settings, client_name=client_name), live.settings)

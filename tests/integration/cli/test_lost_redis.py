@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import redis
 
 from rqflow import clock
 from rqflow.actions import cancel, follow, query, trigger
+from rqflow.cli.following import Follower
+from rqflow.cli.output import Printer
 from rqflow.deploy.live import open_live
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import BrokerError, Conflict
+from rqflow.exceptions import BrokerError, Conflict, TimedOut
 from rqflow.settings import RedisSettings, Settings
 from rqflow.states import RunState
 from rqflow.store import dags, runs
@@ -58,6 +61,28 @@ def test_a_start_broken_off_after_the_database_is_gone_on_with_and_a_second_one_
         assert services.broker.live_runs() == [run.key]
         with pytest.raises(Conflict, match="has a run r already"):
             trigger.start(services.broker, services.engine, run, version, by="me")
+
+
+def test_who_follows_is_told_once_that_redis_cannot_write(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    version = a_version()
+    run = trigger.by_hand(version, trigger.Given(), clock.utcnow())
+    with redis_server(tmp_path, "--dir", str(gone)) as url, open_services(Settings(home=home, redis=RedisSettings(url=url))) as services:
+        trigger.start(services.broker, services.engine, run, version, by="me")
+        gone.rmdir()
+        refuse_writes(services.connection)
+        with pytest.raises(TimedOut):
+            Follower(services=services, printer=Printer(), started=[], timeout=timedelta(seconds=3)).follow([(run, version)])
+        services.connection.config_set("save", "")  # else it would not end before it has saved
+    assert capsys.readouterr().err.count("the run goes on when Redis takes writes again, and it says: MISCONF") == 1
+
+
+def refuse_writes(connection: redis.Redis) -> None:
+    """Let a Redis without a folder refuse writes, as it does when its disk is full."""
+    connection.config_set("save", "3600 1")
+    connection.bgsave()
+    until(lambda: connection.info("persistence")["rdb_last_bgsave_status"] == "err", what="the save to fail")
 
 
 def test_waiting_for_a_run_goes_on_when_redis_is_back(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

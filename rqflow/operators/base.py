@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rqflow.states import TaskState
 
 #: The name, in the try's folder, of the file that tells a Python child what to do.
 SPEC_FILE = "spec.json"
+_MAX_NAMES = 20
 #: What a shell says with its own exit codes.
 _SHELL_CODES = {126: "not executable", 127: "command not found"}
 
@@ -90,6 +91,8 @@ class Outcome:
     retry: bool = True
     #: Seconds until the next try, when the operator and not retry_delay says so.
     retry_in: float | None = None
+    #: Lines for the log.
+    notes: tuple[str, ...] = ()
 
 
 def say_end(ended: Ended) -> str:
@@ -163,6 +166,13 @@ def from_result(ended: Ended, job: TryJob) -> Outcome:
 
 def _without_return_value(xcoms: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in xcoms.items() if key != RETURN_VALUE}
+
+
+def names_of(version: Version, indices: Iterable[int]) -> str:
+    """Return the ids of tasks as a text that is not too long."""
+    ids = [version.tasks[index].task_id for index in indices]
+    shown = ", ".join(ids[:_MAX_NAMES])
+    return f"{shown} and {len(ids) - _MAX_NAMES} more" if len(ids) > _MAX_NAMES else shown
 
 
 def returned(ended: Ended) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rqflow.dag.graph import branch_skips
 from rqflow.exceptions import TaskFailed
-from rqflow.operators.base import Ended, Outcome, TryJob, from_result, returned
+from rqflow.operators.base import Ended, Outcome, TryJob, from_result, names_of, returned
 from rqflow.operators.python import PythonOperator
 from rqflow.states import TaskState
 
@@ -36,7 +36,8 @@ class BranchPythonOperator(PythonOperator):
             skip = branch_skips(job.version, job.task.index, [chosen] if isinstance(chosen, str) else chosen or [])
         except TaskFailed as error:
             return Outcome(state=TaskState.FAILED, reason=str(error))
-        return replace(outcome, skip=skip)
+        followed = names_of(job.version, (index for index in job.task.downstream if index not in skip)) or "none"
+        return replace(outcome, skip=skip, notes=(f"the branch follows {followed}" + (f"; skipped: {names_of(job.version, skip)}" if skip else ""),))
 
 
 def ids_of(value: Any) -> str | list[str] | None:

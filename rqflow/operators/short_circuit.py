@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rqflow.dag.graph import short_circuit_skips
-from rqflow.operators.base import Ended, Outcome, TryJob, from_result, returned
+from rqflow.operators.base import Ended, Outcome, TryJob, from_result, names_of, returned
 from rqflow.operators.python import PythonOperator
 from rqflow.states import TaskState
 
@@ -30,7 +30,10 @@ class ShortCircuitOperator(PythonOperator):
     def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:
         """Return what the child says, with what is skipped when the answer was no."""
         outcome = from_result(ended, job)
-        if outcome.state is not TaskState.SUCCESS or returned(ended):
+        if outcome.state is not TaskState.SUCCESS:
             return outcome
+        if returned(ended):
+            return replace(outcome, notes=("it returned a true value: what is downstream goes on",))
         everything = bool(fields.get("ignore_downstream_trigger_rules", True))
-        return replace(outcome, skip=short_circuit_skips(job.version, job.task.index, everything))
+        skip = short_circuit_skips(job.version, job.task.index, everything)
+        return replace(outcome, skip=skip, notes=(f"it returned no true value; skipped: {names_of(job.version, skip) or 'nothing'}",))

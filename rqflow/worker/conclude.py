@@ -51,7 +51,8 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
         with contextlib.suppress(OSError):
             ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
     held.inhabited = bool(ended.left or ended.survivors)
-    outcome = _close_log(held, outcome, [*lines, *closing_lines(outcome, ended)])
+    moved = [f"what was there before it was moved to {name}" for name in held.moved]
+    outcome = _close_log(held, outcome, [*moved, *outcome.notes, *lines, *closing_lines(outcome, ended)])
     facts = Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=_ended_ago(ended, machine.boot))
     return end(held.claim, held.task, outcome, ended, facts)
 

@@ -7,6 +7,7 @@ be repeated: what is done already is passed over.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def missing(paths: Sequence[str]) -> list[str]:
 
 
 def move_aside(paths: Sequence[str], try_number: int) -> list[str]:
-    """Rename each output that exists before the try to `f.before-TRY`; return the new names."""
-    return _rename(paths, f".before-{try_number}")
+    """Rename each output that exists before the try to `f.before-TRY`, or `f.before-TRY-1` … when there is one; return the new names."""
+    return _rename(paths, f".before-{try_number}", keep=True)
 
 
 def mark_partial(paths: Sequence[str], try_number: int) -> list[str]:
@@ -31,20 +32,20 @@ def mark_partial(paths: Sequence[str], try_number: int) -> list[str]:
     return _rename(paths, f".partial-{try_number}")
 
 
-def _rename(paths: Sequence[str], suffix: str) -> list[str]:
+def _rename(paths: Sequence[str], suffix: str, *, keep: bool = False) -> list[str]:
     renamed = []
     for path in paths:
-        target = _free(path.rstrip("/") + suffix)
+        target = _free(path.rstrip("/") + suffix, keep=keep)
         with contextlib.suppress(FileNotFoundError):
             Path(path).rename(target)
             renamed.append(str(target))
     return renamed
 
 
-def _free(target: str) -> Path:
-    """Return `target`, with a number behind it when a folder, which rename cannot replace, has that name."""
+def _free(target: str, *, keep: bool) -> Path:
+    """Return `target`, with a number behind it when a folder, which rename cannot replace, or a file to `keep` has that name."""
     number, path = 0, Path(target)
-    while path.is_dir():
+    while path.is_dir() or (keep and os.path.lexists(path)):
         number += 1
         path = Path(f"{target}-{number}")
     return path

@@ -94,7 +94,7 @@ class Preparer:
         env = self._environment(held, job, launch)
         self._write_files(held, job, launch, env)
         # Last: a try that cannot start leaves them where they are.
-        outputs.move_aside(held.outputs, held.claim.try_number)
+        held.moved += tuple(outputs.move_aside(held.outputs, held.claim.try_number))
         return Start(
             id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=env, inherit=launch.inherit_env,
             umask=task.umask, timeout=task.execution_timeout, grace=self._grace, outputs=held.outputs, try_number=held.claim.try_number,

@@ -20,6 +20,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 KILL = signal.SIGKILL
 
+#: So many bytes of a command line are shown.
+_SHOWN = 80
+
 _GONE = frozenset("ZX")
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
@@ -36,8 +39,8 @@ class Process:
     name: str
 
     def __str__(self) -> str:
-        """Return what a person needs to find it."""
-        return f"pid {self.pid} ({self.name})"
+        """Return what a person needs to find it: what it runs now, which is not what it was forked from."""
+        return f"pid {self.pid} ({_command(self.pid) or self.name})"
 
 
 def boot_id() -> str:
@@ -142,6 +145,17 @@ def _prctl(option: int, argument: object) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, argument, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _command(pid: int) -> str:
+    """Return the beginning of the command line of a process; empty for one that has none, or is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            data = stream.read(_SHOWN + 1)
+    except OSError:
+        return ""
+    words = data[:_SHOWN].replace(b"\0", b" ").decode(errors="replace").split()
+    return " ".join(words) + ("…" if len(data) > _SHOWN else "")
 
 
 def _is_marked(process: Process, marker: str) -> bool:

@@ -31,6 +31,8 @@ class Try:
     archive: str = ""
     #: The outputs that its success needs, absolute.
     outputs: tuple[str, ...] = ()
+    #: Where those were moved to that were there before it.
+    moved: tuple[str, ...] = ()
     timeout: float | None = None
     #: Nothing but the log was written into the folder, the task's own one inside left aside.
     only_log: bool = True
@@ -79,7 +81,7 @@ class Try:
         """Return what the next worker needs, as JSON."""
         claim = dict(zip(Claim.__slots__, _claimed(self.claim), strict=True))
         plain = {"claim": claim, "folder": str(self.folder), "archive": self.archive, "only_log": self.only_log}
-        more = {"outputs": self.outputs, "timeout": self.timeout}
+        more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout}
         return json.dumps(plain | {name: value for name, value in more.items() if value})
 
     @classmethod
@@ -89,7 +91,7 @@ class Try:
             plain = json.loads(memo)
             return cls(
                 claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), archive=plain["archive"], only_log=plain["only_log"],
-                outputs=tuple(plain.get("outputs", ())), timeout=plain.get("timeout"),
+                outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no memo of a try: {memo[:100]!r}") from error

@@ -17,6 +17,8 @@ def test_earlier_file_is_moved_aside(site: Site, tmp_path: Path) -> None:
     site.work()
     assert site.task(run).state == "success"
     assert (file.read_text(), Path(f"{file}.before-1").read_text()) == ("new\n", "old")
+    assert site.log(run).splitlines()[0] == f"rqflow: what was there before it was moved to {file}.before-1"
+    assert site.broker.xcoms(run.key)["t"] == {"return_value": '""'}
 
 
 def test_try_that_cannot_start_leaves_earlier_files_where_they_are(site: Site, tmp_path: Path) -> None:

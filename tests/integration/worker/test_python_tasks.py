@@ -59,6 +59,8 @@ def test_run_of_python_tasks_without_their_file(site: Site) -> None:
     assert site.broker.xcoms(run.key)["make"] == {"return_value": '[3, "ä"]', "extra": '{"n": 3}'}
     assert "making 3 2024-01-01" in site.log(run, "make")
     assert site.log(run, "left").splitlines()[0] == "xx"
+    assert "rqflow: the branch follows left; skipped: right\n" in site.log(run, "choose")
+    assert "rqflow: it returned no true value; skipped: stopped\n" in site.log(run, "stop")
     assert "no good" in site.task(run, "fails").reason
     assert 'raise ValueError("no good")' in site.log(run, "fails")
 
@@ -110,6 +112,8 @@ def ends(site: Site, folder: Path, kind: str) -> dict[str, Any]:
     [found] = load(path, site.settings).versions
     run = site.run(found, run_id=kind, conf={"x": "a; b"})
     site.work(slots=2, environ={"OUTER": "out", "RQFLOW_VAR_SECRET": "secret", "RQFLOW__WORKER__PIPEFAIL": "true"})
+    for made in (folder / "made", folder / "2024-01-01" / "also"):
+        made.unlink()
     told = {}
     for name in site.states(run):
         event = site.end_of(run, name)

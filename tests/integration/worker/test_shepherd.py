@@ -164,12 +164,12 @@ def test_end_of_a_killed_task_waits_for_the_last_of_it(herd: Herd, reap: Callabl
 
 
 def test_success_leaves_daemons_alone_and_names_them(herd: Herd, reap: Callable[[int], None]) -> None:
-    name = herd.bash("nohup sleep 1000 & echo $!")
+    name = herd.bash("nohup sleep 1000 & while ! grep -q sleep /proc/$!/comm; do :; done; echo $!")
     ended = herd.end(name)
     pid = int(herd.log(name).split()[-1])
     reap(pid)
     assert is_alive(pid)
-    assert [name.split(" (")[0] for name in ended.left] == [f"pid {pid}"]
+    assert list(ended.left) == [f"pid {pid} (sleep 1000)"]
 
 
 def test_failure_ends_the_rest_of_its_group_but_no_daemon_of_its_own_session(herd: Herd, reap: Callable[[int], None]) -> None:

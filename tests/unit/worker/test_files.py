@@ -24,6 +24,13 @@ def test_outputs_are_moved_and_marked(tmp_path: Path) -> None:
     assert Path(f"{two}.partial-2").is_dir()
 
 
+def test_what_was_moved_aside_is_kept_when_the_next_is(tmp_path: Path) -> None:
+    for text in ("first", "second", "third"):
+        (tmp_path / "f").write_text(text)
+        outputs.move_aside([str(tmp_path / "f")], 1)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"f.before-1": "first", "f.before-1-1": "second", "f.before-1-2": "third"}
+
+
 def test_no_outputs_never_exist() -> None:
     assert not outputs.exist([])
 

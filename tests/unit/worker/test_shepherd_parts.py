@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,7 +137,8 @@ def test_kills_for_want_of_memory_are_counted_here() -> None:
 
 
 def a_try(name: str) -> Try:
-    return Try(claim=a_claim(execution_id=name, run_key=f"k{name}"), folder=Path("/tries/1"), archive="a/b/c/1.log", outputs=("/o",), timeout=2.0)
+    files: dict[str, Any] = {"folder": Path("/tries/1"), "archive": "a/b/c/1.log", "outputs": ("/o",), "moved": ("/o.before-1",)}
+    return Try(claim=a_claim(execution_id=name, run_key=f"k{name}"), timeout=2.0, **files)
 
 
 def test_try_survives_its_memo() -> None:

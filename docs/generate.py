@@ -5,27 +5,25 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from rqflow import exceptions
 from rqflow.cli.main import SUMMARIES, cli
+from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
+from rqflow.dag.task import BaseOperator
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
-from rqflow.dag.version import TaskSpec
 from rqflow.deploy import home
 from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
+from rqflow.worker.environment import DAG_FOLDER
 from tests.unit.loading import reference as names
 from tests.unit.store import reference as tables
 
 ROOT = Path(__file__).parents[1]
-#: Fields of a task that a version holds and an author does not write under that name.
-_NO_ARGUMENTS = {"index", "operator", "operator_name", "fields", "template_fields", "upstream", "downstream", "group_id", "doc", "weight",
-                 "max_active_per_dag", "needs_source", "unsupported"}
 MADE = "<!-- Made from the code by scripts/docs: change the code, then run it. -->\n"
 
 
@@ -129,9 +127,9 @@ def operators_page() -> str:
         lines.append(f"| `{kind}` | `{operator.__name__}` | {_escaped(_first_paragraph(operator))} |")
     lines += ["\nArguments of each, beyond those of every task:\n"]
     for operator in registry.OPERATORS.values():
-        own = [name for name in inspect.signature(operator.__init__).parameters if name not in {"self", "task_id", "kwargs", "args"}]
-        lines.append(f"- `{operator.__name__}`: {', '.join(f'`{name}`' for name in own) or 'none'}")
+        lines.append(f"- `{operator.__name__}`: {', '.join(f'`{name}`' for name in _own_arguments(operator)) or 'none'}")
     lines += ["\nArguments of every task: " + ", ".join(f"`{name}`" for name in _task_arguments()) + ".\n"]
+    lines += [f"A task with `files` finds them below the folder that the variable `{DAG_FOLDER}` names, as they stand beside the DAG file.\n"]
     lines += ["## Trigger rules\n", "When the states of its upstream tasks let a task run. `lost` and `cancelled` count as failed.\n"]
     lines += ["| rule | it runs when |", "|---|---|"]
     lines += [f"| `{rule}` | {meaning} |" for rule, meaning in _documented(inspect.getsource(TriggerRule))]
@@ -143,8 +141,15 @@ def _first_paragraph(cls: type) -> str:
     return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
 
 
+def _own_arguments(operator: type) -> list[str]:
+    """Return the arguments of an operator, those of the operator that it is made of included, without those of every task."""
+    classes = [cls for cls in operator.__mro__ if issubclass(cls, BaseOperator) and cls is not BaseOperator]
+    found = (name for cls in reversed(classes) if "__init__" in vars(cls) for name in inspect.signature(vars(cls)["__init__"]).parameters)
+    return [name for name in dict.fromkeys(found) if name not in {"self", "kwargs", "args"}]
+
+
 def _task_arguments() -> list[str]:
-    return sorted(field.name for field in fields(TaskSpec) if field.name not in _NO_ARGUMENTS)
+    return sorted({"task_id", "dag", "task_group", "doc_md", "pre_execute", "post_execute", *set(TASK_ARGUMENTS).difference(TASK_KEPT)})
 
 
 def pages() -> dict[Path, str]:

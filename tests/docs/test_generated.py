@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from rqflow.cli.main import ALIASES, COMMANDS
+from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.operators import registry
 from rqflow.settings import keys
@@ -62,6 +63,14 @@ def test_each_operator_and_trigger_rule_is_in_the_reference() -> None:
     page = read("reference/operators.md")
     assert all(f"| `{rule.value}` |" in page for rule in TriggerRule)
     assert all(f"`{cls.__name__}`" in page for cls in registry.OPERATORS.values())
+
+
+def test_each_argument_of_operators_is_in_the_reference() -> None:
+    page = read("reference/operators.md")
+    assert re.search(r"^- `ShortCircuitOperator`: .*`op_args`.*`ignore_downstream_trigger_rules`$", page, re.MULTILINE)
+    assert "- `EmptyOperator`: none\n" in page
+    shown = next(line for line in page.splitlines() if line.startswith("Arguments of every task:"))
+    assert all(f"`{name}`" in shown for name in {"task_id", *TASK_ARGUMENTS}.difference(TASK_KEPT))
 
 
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")

@@ -47,7 +47,10 @@ def connect(url: str, settings: Settings, *, client_name: str = "") -> redis.Red
     try:
         check_server(connection)
     except redis.exceptions.AuthenticationError as error:
-        raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
+        if connection.get_connection_kwargs().get("password"):
+            raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
+        raise BrokerError(f"Redis at {without_password(url)} asks for a password, and redis.url has none",
+                          hint="Write it like redis://:PASSWORD@HOST/0 or unix://:PASSWORD@/PATH.") from error
     except redis.exceptions.RedisError as error:
         raise BrokerError(f"Redis does not answer at {without_password(url)}: {error}",
                           hint="Is it running, and does redis.url in rqflow.cfg name it?") from error

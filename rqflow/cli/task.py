@@ -16,8 +16,10 @@ from rqflow.cli.types import MOMENT
 from rqflow.dag.version import Version
 from rqflow.deploy import local
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import DagNotFound, UsageError
+from rqflow.exceptions import DagNotFound, RunNotFound, UsageError
 from rqflow.states import TaskState
+from rqflow.store.engine import Engine
+from rqflow.store.runs import RunRecord
 
 
 @click.group()
@@ -42,7 +44,7 @@ def list_(app: App, printer: Printer, name: str, tree: bool) -> None:
         printer.records(describe.indented(rows) if tree else rows, columns)
         return
     with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, name)
+        found = query.show(services.broker, services.engine, _run_named(services.engine, name).run_key)
     printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
 
 
@@ -54,6 +56,16 @@ def _definition(app: App, name: str) -> Version | None:
         return version_named(app, name)
     except DagNotFound:
         return None
+
+
+def _run_named(engine: Engine, name: str) -> RunRecord:
+    """Return the run that a DAG|FILE|RUN argument names which is neither a DAG nor a file."""
+    try:
+        return query.find_run(engine, name)
+    except RunNotFound as error:
+        if "@" in name:
+            raise
+        raise RunNotFound(f"there is no DAG, file or run {name}", hint="`rqflow dag list` and `rqflow run list` show them.") from error
 
 
 @task.command("show")
@@ -108,7 +120,7 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
     run = None
     if version is None:
         with open_services(app.settings) as services:
-            record = query.find_run(services.engine, name)
+            record = _run_named(services.engine, name)
             version, run = query.version_of(services.broker, services.engine, record), record.info
         if run is None:
             raise UsageError(f"of run {record.run_id} too little is known to render anything")

@@ -93,7 +93,9 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
     ("run", "cancel", "nope"): (3, "there is no run nope"),
     ("task", "show", "nope", "a"): (3, "there is no run nope"),
     ("task", "logs", "nope", "a"): (3, "there is no run nope"),
-    ("task", "list", "nope"): (3, "there is no run nope"),
+    ("task", "list", "nope"): (3, "there is no DAG, file or run nope"),
+    ("task", "list", "nope@latest"): (3, "there is no DAG nope"),
+    ("task", "render", "nope", "x"): (3, "there is no DAG, file or run nope"),
     ("pool", "get", "nope"): (3, "there is no pool nope"),
     ("pool", "delete", "nope"): (3, "there is no pool nope"),
     ("pool", "set", "p", "x"): (2, "is not a valid integer"),
@@ -153,6 +155,10 @@ def broken(kind: str, home: Path, tmp_path: Path) -> Iterator[tuple[dict[str, st
         with redis_server(folder) as url, redis.Redis.from_url(url) as connection:
             connection.config_set("requirepass", "right")
             yield {"RQFLOW__REDIS__URL": url.replace("unix://", "unix://:wrong@")}, 7, "Redis refuses the password"
+    elif kind == "no password":
+        with redis_server(folder) as url, redis.Redis.from_url(url) as connection:
+            connection.config_set("requirepass", "right")
+            yield {"RQFLOW__REDIS__URL": url}, 7, "asks for a password, and redis.url has none"
     elif kind == "redis evicts":
         with redis_server(folder, "--maxmemory-policy", "allkeys-lru") as url:
             yield {"RQFLOW__REDIS__URL": url}, 7, "maxmemory-policy"
@@ -180,7 +186,7 @@ def broken(kind: str, home: Path, tmp_path: Path) -> Iterator[tuple[dict[str, st
         yield {"RQFLOW__WORKER__SLOTZ": "3"}, 6, "Did you mean worker.slots?"
 
 
-KINDS = ["redis down", "redis refuses", "wrong password", "redis evicts", "no redis url", "database down", "no database url",
+KINDS = ["redis down", "redis refuses", "wrong password", "no password", "redis evicts", "no redis url", "database down", "no database url",
          "database without tables", "newer database", "home is no folder", "bad setting"]
 #: Every kind for the main commands, the quick kinds for all.
 CASES = [(words, kind) for words in SERVED for kind in KINDS if words in SERVED[1:3] or kind in {"redis down", "bad setting"}]

@@ -64,6 +64,11 @@ class TaskInstance:
     job_id: str = ""
     tries: tuple[Try, ...] = ()
 
+    @property
+    def has_run(self) -> bool:
+        """Whether a first try has begun; a task may be cancelled or skipped, or its upstream fail, before that."""
+        return self.started_at is not None or self.try_number > 1 or bool(self.tries)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:

@@ -17,7 +17,8 @@ class Pool:
     """A pool and its use now."""
 
     name: str
-    slots: int
+    #: None: no limit, as it is for the default pool until somebody sets one.
+    slots: int | None
     used: int
     #: Task instances that wait for a slot.
     parked: int
@@ -25,13 +26,16 @@ class Pool:
 
 
 def list_all(broker: Broker, engine: Engine) -> list[Pool]:
-    """Return all pools by name."""
+    """Return all pools by name, the default pool too."""
     live = broker.pools()
     with reading(engine) as connection:
         records = pools.list_all(connection)
     idle = PoolStatus(slots=0, used=0, parked=0)
-    return [Pool(name=one.name, slots=one.slots, description=one.description, used=use.used, parked=use.parked)
-            for one in records for use in [live.get(one.name, idle)]]
+    found = [Pool(name=one.name, slots=one.slots, description=one.description, used=use.used, parked=use.parked)
+             for one in records for use in [live.get(one.name, idle)]]
+    if all(one.name != DEFAULT_POOL for one in found):
+        found.append(Pool(name=DEFAULT_POOL, slots=None, used=0, parked=0, description="Tasks that name no pool; their slots are not counted."))
+    return sorted(found, key=lambda pool: pool.name)
 
 
 def get(broker: Broker, engine: Engine, name: str) -> Pool:
@@ -71,5 +75,5 @@ def send(broker: Broker, engine: Engine) -> None:
     """Give Redis the pools as SQL has them, in case it has lost them."""
     live = broker.pools()
     for pool in list_all(broker, engine):
-        if pool.name not in live or live[pool.name].slots != pool.slots:
+        if pool.slots is not None and (pool.name not in live or live[pool.name].slots != pool.slots):
             broker.set_pool(pool.name, pool.slots)

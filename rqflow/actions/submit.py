@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from rqflow.actions import pools
@@ -11,7 +12,7 @@ from rqflow.broker.broker import Broker
 from rqflow.dag import loader, timetable
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError, UsageError
-from rqflow.settings import Settings
+from rqflow.settings import Settings, format_duration
 from rqflow.store import dags, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
@@ -96,7 +97,7 @@ def _twice(reports: Iterable[Report]) -> dict[Path, list[str]]:
 
 def check_pools(broker: Broker, engine: Engine, versions: Iterable[Version]) -> None:
     """Raise DagLoadError for tasks with an unknown pool, or with more slots than their pool has."""
-    slots = {pool.name: pool.slots for pool in pools.list_all(broker, engine)}
+    slots = {pool.name: pool.slots for pool in pools.list_all(broker, engine) if pool.slots is not None}
     problems = [problem for version in versions for problem in pool_problems(version, slots)]
     if problems:
         raise DagLoadError(problems, hint="`rqflow pool list` shows the pools, `rqflow pool set NAME SLOTS` makes one.")
@@ -158,4 +159,15 @@ def describe(version: Version, saved: dags.Saved) -> str:
     """Return one line about a registered DAG."""
     tasks = f"{len(version.tasks)} task{'s' if len(version.tasks) != 1 else ''}"
     news = "unchanged" if not saved.is_new else f"version {saved.number}"
-    return f"{version.dag_id}: {tasks}, schedule {version.schedule or 'none'}, {news}"
+    return f"{version.dag_id}: {tasks}, schedule {schedule_words(version.schedule) or 'none'}, {news}"
+
+
+def schedule_words(schedule: str | None) -> str:
+    """Return a schedule as people read it: a length of time as `every 1d` or `every 2 months`, any other as it was written."""
+    kind, _, rest = (schedule or "").partition(":")
+    if kind == "timedelta":
+        return f"every {format_duration(timedelta(seconds=float(rest)))}"
+    if kind == "relativedelta":
+        parts = (part.partition("=") for part in rest.split(","))
+        return "every " + ", ".join(f"{number} {name if number != '1' else name.removesuffix('s')}" for name, _, number in parts)
+    return schedule or ""

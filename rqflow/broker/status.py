@@ -78,7 +78,7 @@ class WorkerStatus:
     labels: tuple[str, ...]
     slots: int
     running: int
-    last_heartbeat: str
+    last_heartbeat: datetime | None
 
 
 def _moment(micros: str | bytes | None) -> datetime | None:
@@ -167,5 +167,5 @@ def workers(connection: redis.Redis) -> list[WorkerStatus]:
             name=name, host=raw.get("hostname", ""), pid=int(raw.get("pid") or 0), state=raw.get("state", "?"),
             queues=tuple(filter(None, raw.get("queues", "").split(","))), labels=tuple(filter(None, raw.get("labels", "").split(","))),
             slots=int(raw.get("slots") or 1), running=connection.scard(f"{keys.RQ_WORKER}{name}:executions"),
-            last_heartbeat=raw.get("last_heartbeat", "")))
+            last_heartbeat=datetime.fromisoformat(raw["last_heartbeat"]) if raw.get("last_heartbeat") else None))
     return found

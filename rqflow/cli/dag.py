@@ -26,8 +26,8 @@ from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.engine import reading
 
 LIST_COLUMNS = [
-    Column("dag_id", "DAG"), Column("schedule", "SCHEDULE"), Column("owner", "OWNER"), Column("tags", "TAGS"), Column("file", "FILE"),
-    Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True),
+    Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
+    Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True),
 ]
 TASK_COLUMNS = [
     Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
@@ -118,7 +118,8 @@ def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
 
 def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
     for one in shown:
-        printer.record(one, name="dag_id")
+        schedule = action.schedule_words(str(one["schedule"] or ""))
+        printer.record(one | {"schedule": schedule} if printer.is_for_people else one, name="dag_id")
         if printer.shows_parts:
             printer.blank()
             tasks = one["tasks"]

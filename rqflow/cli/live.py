@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -51,26 +52,27 @@ def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
 
 def change(task: TaskInstance) -> str:
     """Return one line about what a task has come to."""
-    which = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 else ""
+    which = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 and task.has_run else ""
     took = f" after {duration(task.duration)}" if task.duration is not None else ""
     why = f": {task.reason}" if task.reason else ""
     return f"{task.task_id} {task.state.value}{which}{took}{why}"
 
 
-def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) -> Table:
+def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) -> Group:
     """Return the table of a run: its tasks as far as they fit, and a line of totals."""
     room = max(height - 4, 5)
     tasks = list(snapshot.tasks)
     if len(tasks) > room:
         tasks = sorted(tasks, key=lambda task: _FIRST.get(task.state, 9))[:room - 1]
-    shown = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption=totals(snapshot, name))
+    shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("TASK", "STATE", "TRY", "DURATION", "LAST LINE"):
         shown.add_column(title, no_wrap=True, overflow="ellipsis")
     for task in tasks:
         shown.add_row(*_row(task, last_line))
     if len(tasks) < len(snapshot.tasks):
         shown.add_row(Text(f"… and {len(snapshot.tasks) - len(tasks)} more", style="dim"))
-    return shown
+    # Not the table's caption, which would be no wider than the table and break the run id.
+    return Group(shown, Text(totals(snapshot, name), style="dim italic"))
 
 
 def _row(task: TaskInstance, last_line: LastLine) -> list[Any]:

@@ -47,9 +47,14 @@ class Printer:
     color: str = "auto"
 
     @property
+    def is_for_people(self) -> bool:
+        """Whether a person reads it, to whom values may be put into words."""
+        return self.format in {"table", "wide"}
+
+    @property
     def shows_parts(self) -> bool:
         """Whether the parts of a thing follow it in tables of their own: for people, unless they chose fields."""
-        return self.format in {"table", "wide"} and not self.fields
+        return self.is_for_people and not self.fields
 
     def records(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
         """Print a list; the first column is its name. An empty list prints `[]` as JSON, and the heads as a table."""

@@ -27,7 +27,11 @@ def pool() -> None:
 def list_(app: App, printer: Printer) -> None:
     """List the pools with the slots in use and the tasks that wait for one."""
     with open_services(app.settings) as services:
-        printer.records(map(asdict, pools.list_all(services.broker, services.engine)), COLUMNS)
+        printer.records([_row(printer, one) for one in pools.list_all(services.broker, services.engine)], COLUMNS)
+
+
+def _row(printer: Printer, one: pools.Pool) -> dict[str, object]:
+    return asdict(one) | ({"slots": "unlimited"} if one.slots is None and printer.is_for_people else {})
 
 
 @pool.command()
@@ -37,7 +41,7 @@ def list_(app: App, printer: Printer) -> None:
 def get(app: App, printer: Printer, name: str) -> None:
     """Show one pool."""
     with open_services(app.settings) as services:
-        printer.record(asdict(pools.get(services.broker, services.engine, name)), name="name")
+        printer.record(_row(printer, pools.get(services.broker, services.engine, name)), name="name")
 
 
 @pool.command("set")

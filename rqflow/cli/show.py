@@ -8,7 +8,7 @@ from typing import Any
 
 from rqflow.actions.model import Run, TaskInstance, Try, plain
 from rqflow.cli.output import Column, Printer, duration
-from rqflow.states import RunState, TaskState
+from rqflow.states import RunState
 
 RUN_COLUMNS = [
     Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("run_type", "TYPE", wide=True),
@@ -36,7 +36,7 @@ def row(thing: Run | TaskInstance | Try) -> dict[str, Any]:
 
 def tries(task: TaskInstance) -> str:
     """Return which try of how many a task is at; empty before the first."""
-    return f"{task.try_number}/{task.max_tries}" if task.try_number and task.state is not TaskState.PENDING else ""
+    return f"{task.try_number}/{task.max_tries}" if task.try_number and task.has_run else ""
 
 
 def run_row(run: Run) -> dict[str, Any]:

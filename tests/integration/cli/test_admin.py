@@ -65,9 +65,12 @@ def test_pools_are_made_changed_and_deleted(rqflow: Rqflow) -> None:
     assert json.loads(rqflow("pool", "get", "disk", "-o", "json").out) == {
         "name": "disk", "slots": 3, "used": 0, "parked": 0, "description": "the array"}
     rqflow("pool", "set", "disk", 5)
-    assert rqflow("pool", "list", "-o", "csv").out == "name,slots,used,parked,description\ndisk,5,0,0,the array\n"
+    assert [row.split(",")[:4] for row in rqflow("pool", "list", "-o", "csv").out.splitlines()[1:]] == [
+        ["default_pool", "", "0", "0"], ["disk", "5", "0", "0"]]
+    assert rqflow("pool", "list").out.splitlines()[1].split() == ["default_pool", "unlimited", "0", "0"]
+    assert json.loads(rqflow("pool", "get", "default_pool", "-o", "json").out)["slots"] is None
     assert rqflow("pool", "delete", "disk").code == 0
-    assert rqflow("pool", "list", "-o", "json").out == "[]\n"
+    assert rqflow("pool", "list", "-o", "name").out == "default_pool\n"
 
 
 def test_python_runs_a_file_with_airflow_understood(rqflow: Rqflow, tmp_path: Path) -> None:

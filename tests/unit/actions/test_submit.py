@@ -45,6 +45,14 @@ def test_pools_are_checked(pool: str, slots: int, problem: str) -> None:
     assert bool(problem) == bool(submit.pool_problems(version, {"p": 3}))
 
 
+@pytest.mark.parametrize(("schedule", "words"), [
+    ("timedelta:86400", "every 1d"), ("timedelta:5400", "every 90m"), ("relativedelta:months=1", "every 1 month"),
+    ("relativedelta:months=2,days=1", "every 2 months, 1 day"), ("0 3 * * *", "0 3 * * *"), ("@daily", "@daily"), (None, ""),
+])
+def test_schedules_are_shown_in_words(schedule: str | None, words: str) -> None:
+    assert submit.schedule_words(schedule) == words
+
+
 def test_the_queues_that_workers_must_serve_leave_out_empty_tasks() -> None:
     version = a_version(specs=[a_task("a"), a_task("b", queue="gpu"), a_task("c", queue="gpu"), an_empty_task("d", queue="x")])
     assert submit.tasks_by_queue(version) == {"default": ["a"], "gpu": ["b", "c"]}

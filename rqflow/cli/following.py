@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import FrameType
 
 from rqflow import clock
 from rqflow.actions import follow, logs, query
@@ -33,6 +36,24 @@ ANNOUNCED = ("dag_id", "run_id", "logical_date")
 TAILS, TAIL_BYTES = 3, 2000
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it ends the watching alone, as Ctrl-C does."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise Terminated in the block when SIGTERM arrives."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Follower:
     """Watches runs for one person."""
@@ -52,17 +73,18 @@ class Follower:
         return 0
 
     def follow(self, runs: Sequence[tuple[RunInfo, Version]]) -> int:
-        """Watch the runs one after the other; return 0 when all were a success, 1 when not, 130 after Ctrl-C."""
+        """Watch the runs one after the other; return 0 when all were a success, 1 when not, 130 after Ctrl-C, 143 after SIGTERM."""
         code = 0
         for run, version in runs:
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
             try:
-                code = max(code, self._one(run, version))
-            except KeyboardInterrupt:
+                with _terminable():
+                    code = max(code, self._one(run, version))
+            except KeyboardInterrupt as stop:
                 note(f"\nNo longer watching; the run goes on.\n  wait for it:  rqflow run wait {run.run_id}\n"
                      f"  cancel it:    rqflow run cancel {run.run_id}")
-                return 130
+                return 143 if isinstance(stop, Terminated) else 130
         return code
 
     def _one(self, run: RunInfo, version: Version) -> int:

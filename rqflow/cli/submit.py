@@ -87,12 +87,12 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
 def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
     """Load the files before any service is asked for, and refuse what must be refused."""
     found = action.read(paths, app.settings)
+    if found.warnings and wish.strict:
+        raise DagLoadError([*found.unsupported, *found.warnings], hint="--strict refuses DAGs with warnings.")
     for warning in found.warnings:
         output.problem(f"warning: {warning}")
     if found.unsupported and not wish.allow_unsupported:
         raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")
-    if found.warnings and wish.strict:
-        raise DagLoadError(list(found.warnings), hint="--strict refuses DAGs with warnings.")
     return found
 
 
@@ -105,6 +105,8 @@ def _register(app: App, services: Services, versions: Sequence[Version], wish: W
     for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
         output.note(action.describe(version, saved))
     for run, version in planned:
+        if missing := trigger.left_out(run, version):
+            output.problem(f"warning: {missing}")
         trigger.start(services.broker, services.engine, run, version, by=who())
     if wants_processes:  # again, for one that was about to end
         started = background.ensure(services, app.file, started)

@@ -127,6 +127,29 @@ def test_waiting_for_any_of_some_runs_ends_with_the_first(rqflow: Rqflow, files:
     assert rqflow("run", "wait", "r", "other", "--timeout", "200ms").code == 124
 
 
+def test_a_logical_date_outside_the_dag_s_dates_is_warned_of(rqflow: Rqflow, files: Path) -> None:
+    (files / "one.py").write_text(ONE.replace("schedule=None", "schedule=None, start_date=datetime(2026, 1, 1)").replace(
+        HEAD, HEAD + "from datetime import datetime\n"))
+    code, _, said = rqflow("submit", files / "one.py", "--run", "--no-follow", "--at", "2025-12-31")
+    assert (code, "warning: one: no task of it is run: the logical date 2025-12-31" in said) == (0, True), said
+
+
+def test_the_schedule_is_put_into_words_for_people(rqflow: Rqflow, files: Path) -> None:
+    (files / "one.py").write_text(ONE.replace("schedule=None", "schedule=timedelta(hours=6)").replace(
+        HEAD, HEAD + "from datetime import timedelta\n"))
+    assert "schedule every 6h" in rqflow("submit", files / "one.py").err
+    assert "every 6h" in rqflow("dag", "list").out
+    assert "every 6h" in rqflow("dag", "show", "one").out
+    assert read(rqflow("dag", "list", "-o", "json"))[0]["schedule"] == "timedelta:21600"
+
+
+def test_a_heartbeat_is_shown_as_all_times_are(rqflow: Rqflow, db: redis.Redis) -> None:
+    db.sadd(keys.RQ_WORKERS, f"{keys.RQ_WORKER}w")
+    db.hset(f"{keys.RQ_WORKER}w", mapping={"hostname": "elsewhere", "last_heartbeat": "2026-11-23T08:00:00.000005Z"})
+    assert read(rqflow("worker", "list", "-o", "json"))[0]["last_heartbeat"] == "2026-11-23T08:00:00.000005+00:00"
+    assert "2026-11-23T17:00:00+09:00" in rqflow("--tz", "Asia/Tokyo", "worker", "list", "-o", "wide").out
+
+
 def test_a_worker_ends_after_as_many_tasks_as_it_was_told_and_runs_what_its_labels_fit(rqflow: Rqflow, files: Path) -> None:
     rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
     rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "another")
@@ -172,7 +195,8 @@ def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, fil
     assert rqflow("dag", "validate", warns).code == 0
     assert rqflow("dag", "validate", warns, "--strict").code == 6
     assert rqflow("dag", "validate", warns, "--format", "github").out.startswith(f"::warning file={warns},line=4::")
-    assert rqflow("submit", warns, "--strict").code == 6
+    code, _, said = rqflow("submit", warns, "--strict")
+    assert (code, said.count("nonsense")) == (6, 1)
 
 
 def test_colours_are_forced_and_forbidden(rqflow: Rqflow) -> None:

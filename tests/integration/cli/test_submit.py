@@ -196,6 +196,15 @@ def test_ctrl_c_only_detaches(cli: Cli) -> None:
     assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
 
 
+def test_sigterm_only_detaches_and_says_so(cli: Cli) -> None:
+    process = cli.start("submit", cli.write(dag("a: sleep 2")), "--run", "--follow")
+    until(lambda: running_task(cli), what="the task to run")
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, "the run goes on" in err, "rqflow run wait" in err) == (143, True, True)
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
 def running_task(cli: Cli) -> bool:
     found = cli.run("run", "show", "d@latest", "-o", "json", code=None)[0]
     return bool(found) and any(task["state"] == "running" for task in json.loads(found)["tasks"])
@@ -268,7 +277,7 @@ def test_an_unknown_pool_is_refused_and_a_known_one_is_used(cli: Cli) -> None:
     assert "there is no pool disk" in cli.run("submit", path, "--run", code=6)[1]
     cli.run("pool", "set", "disk", 2)
     cli.run("submit", path, "--run", "--follow")
-    assert cli.json("pool", "list") == [{"name": "disk", "slots": 2, "used": 0, "parked": 0, "description": ""}]
+    assert cli.json("pool", "list")[1:] == [{"name": "disk", "slots": 2, "used": 0, "parked": 0, "description": ""}]
 
 
 def test_what_airflow_has_and_rqflow_has_not_is_refused_unless_allowed(cli: Cli) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rqflow.actions import trigger
 from rqflow.actions.trigger import Given
 from rqflow.exceptions import UsageError
-from tests.unit.builders import a_version
+from tests.unit.builders import a_task, a_version
 
 NOW = datetime(2026, 11, 23, 8, 30, 15, 123456, tzinfo=UTC)
 
@@ -69,6 +69,18 @@ def test_run_ids_that_would_harm_are_refused(run_id: str) -> None:
 @pytest.mark.parametrize("run_id", ["r 1", "läuft", "x" * 250, "a/b+c:d"])
 def test_run_ids_with_unusual_characters_are_taken(run_id: str) -> None:
     assert trigger.by_hand(a_version(), Given(run_id=run_id), NOW).run_id == run_id
+
+
+@pytest.mark.parametrize(("day", "said"), [
+    ("2025-12-31", "d: no task of it is run: the logical date 2025-12-31T00:00:00+00:00 lies before start_date 2026-01-01T00:00:00+00:00"),
+    ("2026-01-05", ""),
+    ("2026-02-05", "d: b not run: the logical date 2026-02-05T00:00:00+00:00 lies after end_date 2026-02-01T00:00:00+00:00"),
+])
+def test_the_tasks_that_a_logical_date_leaves_out_are_named(day: str, said: str) -> None:
+    start, end = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
+    version = a_version(specs=[a_task("a", start_date=start), a_task("b", start_date=start, end_date=end)])
+    moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    assert trigger.left_out(trigger.by_hand(version, Given(logical_date=moment), NOW), version) == said
 
 
 def test_the_only_run_of_once_stands_for_the_start_date() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from rqflow.exceptions import TaskFailed
 
+#: The state in the result of a Python child that has become a program: the program's own end tells the rest.
+STARTED = "program"
 #: Signals that Python ignores, and that what it becomes would ignore as well.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -51,12 +55,15 @@ class Program:
             for path, text in self.files.items():
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
                 os.fchmod(descriptor, 0o600)  # Whatever the task's umask is, the program must read it.
-                with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                    stream.write(text)
+                with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(text)
             if self.cwd:
                 _enter(self.cwd)
             for number in _IGNORED:
                 signal.signal(number, signal.SIG_DFL)
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(ValueError):  # The DAG file may have closed it.
+                    stream.flush()
             os.execvpe(self.argv[0], self.argv, environ)  # noqa: S606 (the shell, where there is one, is named in argv)
         except OSError as error:
             if error.errno == errno.E2BIG:

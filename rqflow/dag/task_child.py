@@ -22,7 +22,7 @@ from rqflow.dag.airflow.uses import USES
 from rqflow.dag.context import context_of
 from rqflow.dag.execution import load_source
 from rqflow.dag.frame import Frame
-from rqflow.dag.program import Surroundings
+from rqflow.dag.program import STARTED, Surroundings
 from rqflow.dag.run import RunInfo
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import Renderer
@@ -61,6 +61,8 @@ def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping
         _render(operator, frame, renderer)
         program = operator.as_program()
         if program is not None:
+            if "result" in spec:
+                Path(spec["result"]).write_text(json.dumps({"state": STARTED}), encoding="utf-8")
             program.start(as_started)
         environ.update(_env(operator, frame, renderer))
         operator.child_surroundings = replace(as_started, environ=environ)

@@ -17,6 +17,7 @@ from typing import Any
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.xcom_view import RETURN_VALUE
+from rqflow.exceptions import TaskFailed
 from rqflow.states import TaskState
 
 #: The name, in the try's folder, of the file that tells a Python child what to do.
@@ -141,7 +142,9 @@ def setup_lines(setup: str | None) -> str:
 
 
 def strings(env: Any) -> dict[str, str]:
-    """Return rendered `env` with every name and value as text, None as empty."""
+    """Return rendered `env` with every name and value as text, None as empty; raises TaskFailed when it is no mapping."""
+    if env and not isinstance(env, Mapping):
+        raise TaskFailed(f"env must be a dictionary, {{name: value}}, not {env!r:.100}")
     return {str(name): "" if value is None else str(value) for name, value in (env or {}).items()}
 
 

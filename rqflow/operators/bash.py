@@ -16,7 +16,7 @@ from rqflow import settings
 from rqflow.dag import readers, template_files
 from rqflow.dag.generation import NATIVE
 from rqflow.dag.problems import report
-from rqflow.dag.program import Program, Surroundings
+from rqflow.dag.program import STARTED, Program, Surroundings
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.template import is_plain
 from rqflow.dag.version import Version
@@ -137,7 +137,7 @@ class BashOperator(BaseOperator):
     @classmethod
     def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:
         """Return success for exit code 0 with the last line as XCom, skipped for a skip code, else failed."""
-        if ended.result is not None:
+        if job.task.needs_source and (ended.result or {}).get("state") != STARTED:
             return from_result(ended, job)
         if ended.exit_code is not None and ended.exit_code in fields.get("skip_exit_code", [SKIP_EXIT_CODE]):
             return Outcome(state=TaskState.SKIPPED, reason=f"exit code {ended.exit_code}")
@@ -151,7 +151,7 @@ class BashOperator(BaseOperator):
         if any(name in self.__dict__ or getattr(type(self), name) is not getattr(BashOperator, name) for name in _AROUND):
             return None
         argv, files = self._started(Path(self.bash_script).parent)
-        return Program(argv=argv, files=files, env=strings(self.env), inherit_env=self._inherits(), cwd=self.cwd or None)
+        return Program(argv=argv, files=files, env=strings(self.env), inherit_env=self._inherits(), cwd=str(self.cwd or "") or None)
 
     def execute(self, context: Mapping[str, Any]) -> str | None:  # noqa: ARG002 (every operator takes the same)
         """Run the command from within a Python child, where the attributes are rendered already; return its last line of output.

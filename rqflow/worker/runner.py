@@ -7,7 +7,7 @@ function), `function` (its name), `args`, `kwargs`, and `context`, of whose valu
 How it went is written to the file `result`: {"state": "success", "failed", "skipped" or "reschedule", "reason", "xcoms": {key: JSON
 text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0,
 unless what was raised has a `status`: then this process ends by that exit code or, when it is negative, by that signal. A task that is a
-program, such as a bash command, takes the place of this process and leaves no result.
+program, such as a bash command, takes the place of this process and leaves the state "program": the rest is told by how it ends.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def run(spec: Path, **environ: str) -> Done:
         [sys.executable, str(RUNNER), str(spec)], cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **environ}, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=30,
     )  # fmt: skip
-    left = spec.parent / "result.json"
-    return Done(done.returncode, done.stdout, json.loads(left.read_text()) if left.exists() else {})
+    result = json.loads((spec.parent / "result.json").read_text())
+    return Done(done.returncode, done.stdout, result)
 
 
 @pytest.mark.parametrize(
@@ -187,20 +187,20 @@ def test_bash_with_own_macros_runs_in_the_child(tmp_path: Path) -> None:
     spec = prepared(tmp_path, "BashOperator(task_id='t', bash_command='echo {{ greet(ds) | twice }}; echo $X', env={'X': '{{ ds }}'}, dag=dag)")
     done = run(spec)
     assert done.log.endswith("hi 2024-01-01hi 2024-01-01\n2024-01-01\n")
-    assert done.result == {}
+    assert done.result == {"state": "program"}
 
 
 @pytest.mark.parametrize(
     ("kind", "command", "code", "state"),
     [
-        ("BashOperator", "exit 3", 3, None), ("BashOperator", "exit 99", 99, None), ("BashOperator", "kill -9 $$", -9, None),
+        ("BashOperator", "exit 3", 3, "program"), ("BashOperator", "exit 99", 99, "program"), ("BashOperator", "kill -9 $$", -9, "program"),
         ("Around", "exit 3", 3, "failed"), ("Around", "exit 99", 99, "skipped"), ("Around", "kill -9 $$", -9, "failed"),
     ],
 )
-def test_bash_in_the_child_ends_the_child_as_it_ended(tmp_path: Path, kind: str, command: str, code: int, state: str | None) -> None:
+def test_bash_in_the_child_ends_the_child_as_it_ended(tmp_path: Path, kind: str, command: str, code: int, state: str) -> None:
     own = "class Around(BashOperator):\n    def execute(self, context):\n        return super().execute(context)\n"
     done = run(prepared(tmp_path, f"{own}{kind}(task_id='t', bash_command='{command} # {{{{ greet(ds) }}}}', dag=dag)"))
-    assert (done.code, done.result.get("state"), done.log) == (code, state, "")
+    assert (done.code, done.result["state"], done.log) == (code, state, "")
 
 
 def test_python_task_gets_its_rendered_env(tmp_path: Path) -> None:

@@ -179,6 +179,19 @@ def test_task_that_needs_the_source_is_started_in_a_python_child() -> None:
     }  # fmt: skip
     job = job_of(needs_source=True)
     assert outcome(Ended(exit_code=0, result={"state": "skipped", "reason": "exit code 99"}), job).state is TaskState.SKIPPED
+    assert outcome(Ended(exit_code=99, result={"state": "program"}), job).state is TaskState.SKIPPED
+    assert outcome(Ended(exit_code=0, last_line="x", result={"state": "program"}), job).xcoms == {"return_value": '"x"'}
+
+
+def test_python_child_that_ends_before_its_command_has_failed() -> None:
+    """The DAG file may call os._exit(0)."""
+    found = outcome(Ended(exit_code=0), job_of(needs_source=True))
+    assert (found.state, found.reason) == (TaskState.FAILED, "the Python process ended without a result")
+
+
+def test_env_that_renders_to_no_dictionary_is_refused() -> None:
+    with pytest.raises(TaskFailed, match="env must be a dictionary.* not 'A=1'"):
+        launch(job_of(), env="A=1")
 
 
 def test_python_child_is_told_what_only_the_worker_knows() -> None:

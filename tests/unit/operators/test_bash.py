@@ -190,7 +190,7 @@ def test_python_child_that_ends_before_its_command_has_failed() -> None:
 
 
 def test_env_that_renders_to_no_dictionary_is_refused() -> None:
-    with pytest.raises(TaskFailed, match="env must be a dictionary.* not 'A=1'"):
+    with pytest.raises(TaskFailed, match=r"env must be a dictionary.* not 'A=1'"):
         launch(job_of(), env="A=1")
 
 

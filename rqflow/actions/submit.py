@@ -20,7 +20,7 @@ from rqflow.store.runs import RunRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What came of loading one file: its DAGs, or the problems that it has, each as `file:line: message`."""
+    """What came of loading one file: the DAGs with which nothing is wrong, and the problems that it has, each as `file:line: message`."""
 
     file: Path
     versions: tuple[Version, ...] = ()
@@ -63,13 +63,19 @@ def survey(paths: Sequence[Path], settings: Settings) -> list[Report]:
         except loader.NoDag as error:
             if folder is None:
                 reports.append(Report(file=file, errors=tuple(error.problems)))
+        except loader.BadFile as error:
+            reports.append(_report(file, error.sound, error.problems))
         except DagLoadError as error:
             reports.append(Report(file=file, errors=tuple(error.problems)))
         else:
-            reports.append(Report(file=file, versions=loaded.versions, warnings=tuple(map(str, loaded.warnings)),
-                                  unsupported=tuple(map(str, loaded.unsupported))))
+            reports.append(_report(file, loaded))
     doubled = _twice(reports)
     return [replace(report, errors=(*report.errors, *doubled[report.file])) if report.file in doubled else report for report in reports]
+
+
+def _report(file: Path, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
+    return Report(file=file, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
+                  unsupported=tuple(map(str, loaded.unsupported)))
 
 
 def read(paths: Sequence[Path], settings: Settings) -> Read:

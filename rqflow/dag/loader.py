@@ -26,7 +26,7 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import Settings
 
-__all__ = ["Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source", "render_source"]
+__all__ = ["BadFile", "Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source", "render_source"]
 
 #: Seconds that the child may overstay its own time limit before it is killed.
 _PATIENCE = 2.0
@@ -40,6 +40,15 @@ _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 class NoDag(DagLoadError):
     """A file without anything wrong in it that holds no DAG; in a folder of DAG files that is no error."""
+
+
+class BadFile(DagLoadError):
+    """A file with something wrong in it; `sound` is what is nevertheless known: DAGs with which nothing is wrong, and warnings."""
+
+    def __init__(self, problems: list[str], sound: Loaded) -> None:
+        """Keep both."""
+        super().__init__(problems)
+        self.sound = sound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +73,7 @@ class _Said:
 def load(path: Path, settings: Settings, *, root: Path | None = None) -> Loaded:
     """Load the DAG file `path` of the folder `root`, by default its own.
 
-    Raises DagLoadError with a `file:line: message` for each problem; NoDag when the only one is that there is no DAG.
+    Raises DagLoadError with a `file:line: message` for each problem: NoDag when the only one is that there is no DAG, else mostly BadFile.
     """
     file = path.absolute()
     if not file.is_file():
@@ -93,6 +102,8 @@ def render_source(version: Version, run: RunInfo, settings: Settings, task_ids: 
         }  # fmt: skip
         paths = Paths(folder / version.file, folder, version.file)
         answer = _answer(_run_child(paths, settings, {"render": job}), paths, settings)
+    if problems := _problems(answer):
+        raise DagLoadError(problems)
     rendered: dict[str, dict[str, Any]] = answer["rendered"]
     return rendered
 
@@ -179,22 +190,26 @@ def _listen(said: _Said, streams: Mapping[int, str], deadline: float) -> None:
 
 
 def _answer(said: _Said, paths: Paths, settings: Settings) -> Mapping[str, Any]:
-    """Return what the child answered; raises DagLoadError with the problems that it, or its end, tells."""
+    """Return what the child answered; raises DagLoadError with the problem that its end tells."""
     try:
         answer: dict[str, Any] = json.loads(said.answer)
     except ValueError:
         raise DagLoadError([str(_end(said, paths, settings))]) from None
-    if problems := answer.get("problems"):
-        kind = NoDag if answer.get("no_dag") else DagLoadError
-        raise kind([str(Problem(*problem)) for problem in problems])
     return answer
+
+
+def _problems(answer: Mapping[str, Any]) -> list[str]:
+    return [str(Problem(*problem)) for problem in answer.get("problems", ())]
 
 
 def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
     answer = _answer(said, paths, settings)
     found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("warnings", "unsupported")}
     versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
-    return Loaded(versions=versions, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
+    loaded = Loaded(versions=versions, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
+    if problems := _problems(answer):
+        raise NoDag(problems) if answer["no_dag"] else BadFile(problems, loaded)
+    return loaded
 
 
 def _version(item: Mapping[str, Any], sources: Mapping[str, Any]) -> Version:

@@ -27,7 +27,7 @@ _HOW = "a DAG counts when it is a global of the file, or has a `with` block"
 
 @dataclass(slots=True)
 class Result:
-    """What loading a file gave."""
+    """What loading a file gave; `versions` are those of its DAGs with which nothing is wrong, as far as that is known."""
 
     versions: list[Version] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -44,18 +44,21 @@ def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[
     """
     result = Result()
     before = set(sys.modules)
+    is_known = False
     with collecting() as collected:
         try:
             generation = _generation(paths)
             namespace = execute(paths.file, paths.root)
+            is_known = not collected.notes.problems
             _versions(result, paths, collected, namespace, generation, default_queue, opened)
         except BaseException as error:  # noqa: BLE001 (an author's file, or its objects, may raise whatever they like; it must be told)
             result.problems += problems_of(error, paths)
+            is_known = False
         result.problems += _shown(collected.notes.problems, paths)
         result.warnings += _shown(collected.notes.warnings, paths)
     result.unsupported += _shown(USES.noted, paths)
     result.warnings += [*_static_uses(paths), *sources.stray_modules(paths, before)]
-    if result.problems:
+    if not is_known:  # a problem of the file itself, or of tasks of whichever DAG
         result.versions.clear()
     return result
 
@@ -82,6 +85,7 @@ def _versions(
     files = sources.Sources(paths)
     shared = files.shared(list(opened))
     for dag in dags:
+        told = len(collected.notes.problems)
         travelling = {**shared, **files.of_dag(dag)}
         files.check_size(travelling)
         if USES.made:
@@ -95,7 +99,8 @@ def _versions(
             continue
         checker = Checker(version, functions=dag.user_defined_macros or (), filters=dag.user_defined_filters)
         checker.check({task.task_id: task.origin for task in dag.tasks})
-        result.versions.append(version)
+        if len(collected.notes.problems) == told:
+            result.versions.append(version)
 
 
 def _generation_of_modules(paths: Paths) -> str | None:

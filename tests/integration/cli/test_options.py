@@ -199,6 +199,15 @@ def test_problems_are_written_for_people_programs_and_github(rqflow: Rqflow, fil
     assert (code, said.count("nonsense")) == (6, 1)
 
 
+def test_the_good_dags_of_a_file_are_shown_beside_its_errors(rqflow: Rqflow, files: Path) -> None:
+    (files / "one.py").write_text(ONE + ONE.removeprefix(HEAD).replace('"one"', '"bad"').replace('"true"', '"echo {{ nope }}"'))
+    code, out, _ = rqflow("dag", "show", files / "one.py", "-o", "json")
+    shown = json.loads(out)
+    assert (code, [dag["dag_id"] for dag in shown["dags"]], len(shown["errors"])) == (6, ["one"], 1)
+    code, out, said = rqflow("dag", "show", files / "one.py")
+    assert (code, "dag_id" in out, "nope" in said) == (6, True, True)
+
+
 def test_colours_are_forced_and_forbidden(rqflow: Rqflow) -> None:
     assert "\x1b[" in rqflow("--color", "always", "pool", "list").out
     assert "\x1b[" not in rqflow("--color", "never", "pool", "list").out

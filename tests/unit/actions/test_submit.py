@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rqflow.actions import submit
-from rqflow.exceptions import UsageError
+from rqflow.exceptions import DagLoadError, UsageError
 from rqflow.settings import Settings
 from tests.unit.builders import a_task, a_version, an_empty_task
 
@@ -26,6 +26,16 @@ def test_every_file_of_a_folder_is_reported_on(tmp_path: Path, home: Path) -> No
     good, bad = submit.survey([folder], Settings(home=home))
     assert [version.dag_id for version in good.versions] == ["a"]
     assert bad.errors[0].startswith(f"{folder}/b.py:4: NameError")
+
+
+def test_a_broken_dag_hides_no_good_one_of_its_file(tmp_path: Path, home: Path) -> None:
+    bad = GOOD.format(name="bad").partition("\n")[2].replace('"true"', '"echo {{ nope }}"')
+    (tmp_path / "d.py").write_text(GOOD.format(name="good") + bad + GOOD.format(name="too").partition("\n")[2])
+    report, = submit.survey([tmp_path / "d.py"], Settings(home=home))
+    assert [version.dag_id for version in report.versions] == ["good", "too"]
+    assert [error.split(":")[1] for error in report.errors] == ["5"]
+    with pytest.raises(DagLoadError, match="nope"):
+        submit.read([tmp_path / "d.py"], Settings(home=home))
 
 
 def test_a_dag_id_in_two_files_is_a_problem_of_the_second(tmp_path: Path, home: Path) -> None:

@@ -34,7 +34,8 @@ def list_all(broker: Broker, engine: Engine) -> list[Pool]:
     found = [Pool(name=one.name, slots=one.slots, description=one.description, used=use.used, parked=use.parked)
              for one in records for use in [live.get(one.name, idle)]]
     if all(one.name != DEFAULT_POOL for one in found):
-        found.append(Pool(name=DEFAULT_POOL, slots=None, used=0, parked=0, description="Tasks that name no pool; their slots are not counted."))
+        use = live[DEFAULT_POOL]
+        found.append(Pool(name=DEFAULT_POOL, slots=None, used=use.used, parked=use.parked, description="Tasks that name no pool; no limit yet."))
     return sorted(found, key=lambda pool: pool.name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rq.defaults import RQ_KEY_PREFIX
 
+from rqflow.dag.version import DEFAULT_POOL  # noqa: F401 (the steps have it in K)
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, TaskState
 
 RQ = f"{RQ_KEY_PREFIX}:"

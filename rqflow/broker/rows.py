@@ -59,7 +59,9 @@ def task_row(task: TaskSpec) -> dict[str, Any]:
     row: dict[str, Any] = {"id": task.task_id, "r": task.trigger_rule, "q": task.queue, "w": task.weight, "nu": len(task.upstream),
                            "nd": len(task.downstream)}
     if task.pool != DEFAULT_POOL:
-        row |= {"p": task.pool, "ps": task.pool_slots}
+        row["p"] = task.pool
+    if task.pool_slots != 1:
+        row["ps"] = task.pool_slots
     if task.max_active_per_dag:
         row["ta"] = task.max_active_per_dag
     if task.worker_labels:

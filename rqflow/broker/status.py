@@ -14,7 +14,7 @@ from rqflow.broker import keys
 from rqflow.broker.steps import text
 from rqflow.clock import from_micros
 from rqflow.dag.run import RunInfo
-from rqflow.dag.version import Version
+from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import RunNotFound
 from rqflow.states import RunState, TaskState
 
@@ -61,7 +61,8 @@ class TaskStatus:
 class PoolStatus:
     """A pool: its slots, how many are in use, and how many task instances wait for one."""
 
-    slots: int
+    #: None: as many as are wanted, which only the default pool has.
+    slots: int | None
     used: int
     parked: int
 
@@ -148,8 +149,8 @@ def xcoms(connection: redis.Redis, run_key: str, version: Version, task_ids: Ite
 
 
 def pools(connection: redis.Redis) -> dict[str, PoolStatus]:
-    """Return the pools by name."""
-    slots = {name: int(value) for name, value in _hash(connection, keys.POOLS).items()}
+    """Return the pools by name, the default pool too."""
+    slots = {DEFAULT_POOL: None, **{name: int(value) for name, value in _hash(connection, keys.POOLS).items()}}
     used = {name: int(value) for name, value in _hash(connection, keys.USED).items()}
     return {name: PoolStatus(slots=n, used=used.get(f"pool:{name}", 0), parked=connection.zcard(f"{keys.PARKED}pool:{name}"))
             for name, n in sorted(slots.items())}

@@ -79,7 +79,7 @@ local function get_version(sha)
   return version
 end
 
--- The row of a task: id, r rule, q queue, w weight, p pool, ps slots, ta limit over runs, l labels, nu upstream, nd downstream, e empty.
+-- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream, nd downstream, e empty.
 local function get_row(run, index)
   local name = run.version .. index
   local row = call.rows[name]
@@ -141,7 +141,7 @@ local function task_event(task, extra)
   next_seq(task)
   local row = get_row(task.run, task.index)
   local event = {kind = 'ti', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index, ['try'] = task.t,
-    state = task.s, seq = task.v, at = digits(call.now), reason = task.z or '', queue = row.q, pool = row.p or '', worker = task.w or '',
+    state = task.s, seq = task.v, at = digits(call.now), reason = task.z or '', queue = row.q, pool = row.p or K.DEFAULT_POOL, worker = task.w or '',
     execution = task.e or '', started_at = task.b, ended_at = task.d, max_tries = task.m}
   for name, value in pairs(extra or {}) do event[name] = value end
   call.events[#call.events + 1] = event

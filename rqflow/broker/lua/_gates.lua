@@ -6,12 +6,12 @@
 
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
-  local list, version = {}, get_version(task.run.version)
-  if row.p then
-    local capacity = redis.call('HGET', K.POOLS, row.p)
-    list[1] = {name = 'pool:' .. row.p, capacity = tonumber(capacity or '0'), slots = row.ps or 1,
-      words = capacity and ('pool ' .. row.p .. ' is full') or ('pool ' .. row.p .. ' does not exist')}
-  end
+  local version, pool = get_version(task.run.version), row.p or K.DEFAULT_POOL
+  local capacity = redis.call('HGET', K.POOLS, pool)
+  -- Slots of the default pool are counted also while it limits nothing, for the moment when somebody gives it slots.
+  local unknown = row.p and 0 or math.huge
+  local list = {{name = 'pool:' .. pool, capacity = tonumber(capacity) or unknown, slots = row.ps or 1,
+    words = capacity and ('pool ' .. pool .. ' is full') or ('pool ' .. pool .. ' does not exist')}}
   if version.max_active_tasks then
     list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = version.max_active_tasks, slots = 1,
       words = 'max_active_tasks of ' .. task.run.dag .. ' reached'}

@@ -53,6 +53,21 @@ def test_r50_a_full_pool_parks_and_says_so_then_hands_over_by_priority(broker: B
     assert broker.pools()["db"].used == 0
 
 
+def test_the_default_pool_limits_once_it_has_slots_and_counts_before(broker: Broker) -> None:
+    version = a_version(["a", "b", "c"])
+    run = a_run(version)
+    broker.create_run(run, version)
+    first, second = claim(broker, wanted=2)
+    assert (broker.pools()["default_pool"].slots, broker.pools()["default_pool"].used) == (None, 2)
+    broker.set_pool("default_pool", 2)
+    assert claim(broker) == []
+    assert [s.reason for s in broker.task_statuses(run.key) if s.state is TaskState.PARKED] == ["pool default_pool is full"]
+    tell(broker, end(first))
+    (third,) = claim(broker)
+    tell(broker, end(second), end(third))
+    assert broker.pools()["default_pool"].used == 0
+
+
 def test_nobody_barges_past_a_task_that_needs_more_slots(broker: Broker) -> None:
     broker.set_pool("db", 2)
     small = a_version(["s1", "s2"], each={"pool": "db"}, dag_id="small")

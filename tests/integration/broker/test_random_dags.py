@@ -259,8 +259,7 @@ class RandomRuns(RuleBasedStateMachine):
             assert not (record["s"] == "running" and not record.get("h"))
             assert not (record.get("h") and record["s"] not in {"running", "queued", "parked"})
             if record.get("h"):
-                if task.pool in POOLS:
-                    used[f"pool:{task.pool}"] = used.get(f"pool:{task.pool}", 0) + task.pool_slots
+                used[f"pool:{task.pool}"] = used.get(f"pool:{task.pool}", 0) + task.pool_slots
                 if self.version.max_active_tasks:
                     used[f"dag:{self.version.dag_id}"] = used.get(f"dag:{self.version.dag_id}", 0) + 1
                 if task.max_active_per_dag:

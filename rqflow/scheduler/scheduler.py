@@ -1,13 +1,15 @@
 """rq-scheduler with its heart replaced: due work is moved by one atomic step, by one leader, at the millisecond.
 
-Inherited are construction, registration (seen by rq-scheduler's own tools), keys and signals. The rest of rq-scheduler unpickles
+Inherited are construction, registration (seen by rq-scheduler's own tools) and keys. The rest of rq-scheduler unpickles
 jobs, checks RQ's dependencies again and knows whole seconds only, so all of it is overridden; a test lists what is not.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -44,6 +46,7 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         self.lock = lock.leader(connection, ttl=lock_ttl)
         self.is_leader = False
         self._turn = lock_ttl.total_seconds() / 3
+        self._told_to_stop = self._may_be_interrupted = False
 
     def run(self, burst: bool = False) -> None:
         """Move what is due, for ever, over any loss of Redis; with `burst` once. SIGTERM and SIGINT raise SystemExit here."""
@@ -57,6 +60,27 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
             self.remove_lock()
             self.register_death()
 
+    def _install_signal_handlers(self) -> None:
+        """Let SIGTERM and SIGINT end the scheduler where it waits: raised anywhere else, SystemExit may leave a lock held, or get lost."""
+        def stop(_number: int, _frame: object) -> None:
+            self._told_to_stop = True
+            if self._may_be_interrupted:
+                raise SystemExit
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait in the block; raises SystemExit when a signal comes, or came before."""
+        self._may_be_interrupted = True
+        try:
+            if self._told_to_stop:
+                raise SystemExit
+            yield
+        finally:
+            self._may_be_interrupted = False
+
     def live_turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
         """Do one turn; when Redis is out of reach, wait a moment in its place. `before_wait` is called between work and wait."""
         pause = RECONNECT_PAUSE
@@ -66,7 +90,8 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
             except (redis.exceptions.RedisError, BrokerError) as error:
                 self.is_leader = False
                 logger.warning("redis is out of reach, trying again: %s", error, extra=logs.context("scheduler_reconnect"))
-                clock.sleep(pause)
+                with self._waiting():
+                    clock.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST)
 
     def turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
@@ -75,14 +100,14 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         leads = self.acquire_lock()
         due_in = self.enqueue_jobs() if leads else None
         before_wait()
-        if not leads:
-            clock.sleep(self._turn)
-            return
         wait = self._turn if due_in is None else min(due_in, self._turn)
-        if wait > BLOCKING_GRAIN:
-            self.broker.wait_wakeup(wait - BLOCKING_GRAIN)
-        elif wait > 0:
-            clock.sleep(wait)
+        with self._waiting():
+            if not leads:
+                clock.sleep(self._turn)
+            elif wait > BLOCKING_GRAIN:
+                self.broker.wait_wakeup(wait - BLOCKING_GRAIN)
+            elif wait > 0:
+                clock.sleep(wait)
 
     def enqueue_jobs(self) -> float | None:
         """Move all that is due; return the seconds until the next entry is, None when there is none."""

@@ -6,9 +6,9 @@ from rqflow.broker import keys
 from rqflow.scheduler.scheduler import Scheduler
 
 
-def test_only_construction_registration_keys_and_signals_are_inherited() -> None:
+def test_only_construction_registration_and_keys_are_inherited() -> None:
     theirs = {name for name, value in vars(RQScheduler).items() if callable(value) or isinstance(value, property)}
-    assert theirs - vars(Scheduler).keys() == {"key", "pid", "register_birth", "_install_signal_handlers", "queue_class", "job_class"}
+    assert theirs - vars(Scheduler).keys() == {"key", "pid", "register_birth", "queue_class", "job_class"}
 
 
 def test_the_keys_are_those_of_rq_scheduler() -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
@@ -129,18 +133,35 @@ class Subscription:
         """Hear messages until the link breaks, or gives no sign of life."""
         with self._connection.pubsub() as pubsub:  # type: ignore[no-untyped-call]
             pubsub.subscribe(*self._channels)
-            heard, asked = clock.monotonic(), False
-            while not self._stop.is_set():
-                message = pubsub.get_message(timeout=_WAIT)
-                now = clock.monotonic()
-                if message is not None:
-                    heard, asked = now, False
-                    backoff.reset()
-                    if message["type"] == "message":
-                        self._received.append((message["channel"].decode(), message["data"]))
-                        self._notify()
-                elif now - heard > _DEAD:
-                    return
-                elif now - heard > _QUIET and not asked:
-                    asked = True
-                    pubsub.ping()
+            with _retried(pubsub.connection):
+                self._hear(pubsub, backoff)
+
+    def _hear(self, pubsub: Any, backoff: Backoff) -> None:
+        heard, asked = clock.monotonic(), False
+        while not self._stop.is_set():
+            message = pubsub.get_message(timeout=_WAIT)
+            now = clock.monotonic()
+            if message is not None:
+                heard, asked = now, False
+                backoff.reset()
+                if message["type"] == "message":
+                    self._received.append((message["channel"].decode(), message["data"]))
+                    self._notify()
+            elif now - heard > _DEAD:
+                return
+            elif now - heard > _QUIET and not asked:
+                asked = True
+                pubsub.ping()
+
+
+@contextmanager
+def _retried(connection: Any) -> Iterator[None]:
+    """Let redis-py go on after one broken link in the block: it subscribes anew before it raises, and what comes meanwhile would be lost.
+
+    The connection goes back to the pool as it was, for steps must never be retried by redis-py.
+    """
+    before, connection.retry = connection.retry, Retry(NoBackoff(), 1)
+    try:
+        yield
+    finally:
+        connection.retry = before

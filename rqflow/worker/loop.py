@@ -144,6 +144,13 @@ class Loop:
 
     # -- waiting --
 
+    def pause(self, seconds: float) -> None:
+        """Sleep for so long before `run`, or until told to stop."""
+        until = clock.monotonic() + seconds
+        while not self._stop_level and (left := until - clock.monotonic()) > 0:
+            select.select([self.wake], [], [], left)
+            self.wake.clear()
+
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         poll = select.poll()

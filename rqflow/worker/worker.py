@@ -28,7 +28,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
 
-from rqflow import clock, logs
+from rqflow import logs
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
@@ -237,7 +237,7 @@ class Worker(rq_worker.Worker):
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
         shipper.start()
-        self._register_patiently()
+        self._register_patiently(loop)
         self.subscribe()
         bell.start()
         loop.listen_for(bell)
@@ -283,7 +283,7 @@ class Worker(rq_worker.Worker):
         self.register_birth()  # type: ignore[no-untyped-call]
         self._broker().announce(self.name, slots=options.slots, labels=options.labels)
 
-    def _register_patiently(self) -> None:
+    def _register_patiently(self, loop: Loop) -> None:
         """Register with RQ, for as long as it takes, or until told to stop."""
         backoff = Backoff()
         while True:
@@ -295,7 +295,7 @@ class Worker(rq_worker.Worker):
                     return
                 wait = backoff.next()
                 logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
-                clock.sleep(wait)
+                loop.pause(wait)
 
     def _sign_off(self) -> None:
         try:

@@ -316,9 +316,9 @@ def check(db: redis.Redis, home: Path, *, examples: int, budgets: tuple[int, ...
 
 @pytest.mark.timeout(240)
 def test_random_runs_end_as_the_model_says(db: redis.Redis, home: Path) -> None:
-    check(db, home, examples=30, budgets=(1200,))
+    check(db, home, examples=20, budgets=(1200,))
 
 
 @pytest.mark.timeout(240)
 def test_random_runs_with_frontiers_in_small_chunks_end_as_the_model_says(db: redis.Redis, home: Path) -> None:
-    check(db, home, examples=30, budgets=(1, 2, 3, 7))
+    check(db, home, examples=20, budgets=(1, 2, 3, 7))

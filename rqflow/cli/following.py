@@ -40,8 +40,17 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, where it ends the watching alone, as Ctrl-C does."""
 
 
+def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo]) -> int:
+    """Say how to go on with the runs that have been started when somebody stops watching; return the exit code."""
+    if runs:
+        note(f"\nNo longer watching; the run{'s go' if len(runs) > 1 else ' goes'} on.")
+    for run in runs:
+        note(f"  wait for it:  rqflow run wait {run.run_id}\n  cancel it:    rqflow run cancel {run.run_id}")
+    return 143 if isinstance(stop, Terminated) else 130
+
+
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Raise Terminated in the block when SIGTERM arrives."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -73,18 +82,12 @@ class Follower:
         return 0
 
     def follow(self, runs: Sequence[tuple[RunInfo, Version]]) -> int:
-        """Watch the runs one after the other; return 0 when all were a success, 1 when not, 130 after Ctrl-C, 143 after SIGTERM."""
+        """Watch the runs one after the other; return 0 when all were a success, 1 when not."""
         code = 0
         for run, version in runs:
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
-            try:
-                with _terminable():
-                    code = max(code, self._one(run, version))
-            except KeyboardInterrupt as stop:
-                note(f"\nNo longer watching; the run goes on.\n  wait for it:  rqflow run wait {run.run_id}\n"
-                     f"  cancel it:    rqflow run cancel {run.run_id}")
-                return 143 if isinstance(stop, Terminated) else 130
+            code = max(code, self._one(run, version))
         return code
 
     def _one(self, run: RunInfo, version: Version) -> int:

@@ -17,7 +17,7 @@ from rqflow.actions import trigger
 from rqflow.actions.model import Run
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.following import ANNOUNCED, Follower
+from rqflow.cli.following import ANNOUNCED, Follower, detach, terminable
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT
 from rqflow.dag.run import RunInfo
@@ -76,11 +76,17 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
     printer.check(output.fields_of(Run) if follow else ANNOUNCED)
     found = _load(app, paths, wish)
     with open_services(app.settings, client_name="rqflow-submit") as services:
-        runs, started = _register(app, services, found.versions, wish)
-        if not runs:
+        planned, started = _register(app, services, found.versions, wish)
+        if not planned:
             return
-        follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
-        code = follower.follow(runs) if follow else follower.announce(runs)
+        begun: list[RunInfo] = []
+        try:
+            with terminable():
+                started = _start(app, services, planned, started, begun)
+                follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
+                code = follower.follow(planned) if follow else follower.announce(planned)
+        except KeyboardInterrupt as stop:
+            code = detach(stop, begun)
     click.get_current_context().exit(code)
 
 
@@ -97,24 +103,30 @@ def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
 
 
 def _register(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
-    """Register the DAGs and start the runs that were asked for; say what happens next with those of which none starts."""
+    """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
     action.check_pools(services.broker, services.engine, versions)
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
     wants_processes = bool(planned) and services.is_embedded
     started = background.ensure(services, app.file) if wants_processes else []
     for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
         output.note(action.describe(version, saved))
-    for run, version in planned:
-        if missing := trigger.left_out(run, version):
-            output.problem(f"warning: {missing}")
-        trigger.start(services.broker, services.engine, run, version, by=who())
-    if wants_processes:  # again, for one that was about to end
-        started = background.ensure(services, app.file, started)
     running = {run.dag_id for run, _ in planned}
     for version in versions:
         if version.dag_id not in running:
-            output.note(action.what_next(services.engine, version))
+            output.note(action.what_next(services.broker, services.engine, version))
     return planned, started
+
+
+def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], begun: list[RunInfo]) -> list[Started]:
+    """Start the planned runs and note each in `begun`; return the processes that carry them out, of which `started` are there already."""
+    for run, version in planned:
+        if missing := trigger.left_out(run, version):
+            output.problem(f"warning: {missing}")
+        # Noted first: from its first row on a run goes on without us.
+        begun.append(run)
+        trigger.start(services.broker, services.engine, run, version, by=who())
+    # Again, for one that was about to end.
+    return background.ensure(services, app.file, started) if services.is_embedded else started
 
 
 def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:

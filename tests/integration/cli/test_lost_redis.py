@@ -1,4 +1,4 @@
-"""What a person sees when Redis goes away while a command runs."""
+"""What a person sees when Redis goes away while a command runs, or the history is behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from rqflow import clock
-from rqflow.actions import cancel, follow, query, trigger
+from rqflow.actions import cancel, follow, query, submit, trigger
 from rqflow.cli.following import Follower
 from rqflow.cli.output import Printer
 from rqflow.deploy.live import open_live
@@ -22,6 +22,7 @@ from rqflow.settings import RedisSettings, Settings
 from rqflow.states import RunState
 from rqflow.store import dags, runs
 from rqflow.store.engine import Connection, run_in_transaction
+from tests.integration.broker import playing
 from tests.services import redis_server
 from tests.unit.builders import a_version
 from tests.waiting import until
@@ -61,6 +62,17 @@ def test_a_start_broken_off_after_the_database_is_gone_on_with_and_a_second_one_
         assert services.broker.live_runs() == [run.key]
         with pytest.raises(Conflict, match="has a run r already"):
             trigger.start(services.broker, services.engine, run, version, by="me")
+
+
+def test_an_once_run_is_told_as_it_is_before_the_history_has_its_end(settings: Settings) -> None:
+    version = a_version(schedule="@once")
+    run = trigger.once(version, clock.utcnow())
+    with open_services(settings) as services:
+        submit.register(services.broker, services.engine, [version])
+        trigger.start(services.broker, services.engine, run, version, by="me")
+        assert "@once has run (running)" in submit.what_next(services.broker, services.engine, version)
+        playing.play(services.broker)
+        assert "@once has run (success, 20" in submit.what_next(services.broker, services.engine, version)
 
 
 def test_who_follows_is_told_once_that_redis_cannot_write(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,8 @@ class Loop:
         self._suspended = False
         #: What RQ's record says: whether tasks run, and when that may be said anew.
         self._shown_busy, self._show_at = False, 0.0
-        self._stop_level = 0
+        #: How often it was told to stop, and how often it has obeyed.
+        self._stop_level, self._obeyed = 0, 0
         self._stopping_since = 0.0
         self._beat_at = 0.0
         self._busy_at = clock.monotonic()
@@ -126,11 +127,10 @@ class Loop:
 
     def run(self) -> int:
         """Work until told to stop, or until --burst, --max-tasks or idle_exit ends it; return how many tasks were begun."""
-        stopped = 0
         while True:
             self._wait()
-            if self._stop_level > stopped:
-                stopped = self._stop_level
+            if self._stop_level > self._obeyed:
+                self._obeyed = self._stop_level
                 self._begin_stop()
             self._hear()
             self._tasks.receive()
@@ -289,7 +289,7 @@ class Loop:
         if self._bell:
             # Bells are for others from now on.
             self._bell.listen(False)
-        again = self._stop_level > 1
+        again = self._obeyed > 1
         how = KILL if again else self._options.on_stop
         logger.info("stopping: %s", how, extra=logs.context("stopping", how=how, running=len(self._tasks.slots)))
         if how == KILL:
@@ -297,15 +297,17 @@ class Loop:
 
     def _is_over(self) -> bool:
         """Tell whether the loop may end."""
+        if self._stop_level > self._obeyed:
+            return False
         slots = self._tasks.slots
         told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis
-        if self._stop_level:
+        if self._obeyed:
             # What cannot be told now is in the shepherd's journal.
             may_leave = told or self._link.failing
-            if self._stop_level == 1 and self._options.on_stop == KEEP:
+            if self._obeyed == 1 and self._options.on_stop == KEEP:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
             # Told twice to stop, it leaves what is still to be begun or understood, too.
-            return may_leave and len(slots) == (self._tasks.waits_for_redis if self._stop_level > 1 else 0)
+            return may_leave and len(slots) == (self._tasks.waits_for_redis if self._obeyed > 1 else 0)
         if len(slots) or not told:
             return False
         return slots.spent or self._has_had_enough()

@@ -154,10 +154,12 @@ def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
 
 def what_next(broker: Broker, engine: Engine, version: Version) -> str:
     """Return what happens next with a DAG of which no run was started."""
-    for last in query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1) if is_once(version) else ():
-        when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
-        return f"@once has run ({last.state.value}{when}): --run for another"
-    return "nothing starts by itself: add --run"
+    found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
+    if not is_once(version) or not found:
+        return "nothing starts by itself: add --run"
+    last = found[0]
+    when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
+    return f"@once has run ({last.state.value}{when}): --run for another"
 
 
 def describe(version: Version, saved: dags.Saved) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from rqflow.actions import trigger
 from rqflow.cli.main import main
 from rqflow.deploy import background, flock
 from tests.profile import ENVIRON
@@ -213,6 +214,24 @@ def test_sigterm_only_detaches_and_says_so(cli: Cli) -> None:
     _, err = process.communicate(timeout=20)
     assert (process.returncode, "the run goes on" in err, "rqflow run wait" in err) == (143, True, True)
     go(cli)
+    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+
+
+def test_sigterm_between_the_start_of_a_run_and_the_first_look_at_it_only_detaches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = trigger.start
+
+    def start_and_stop(*args: Any, **options: Any) -> object:
+        started = start(*args, **options)
+        signal.raise_signal(signal.SIGTERM)
+        return started
+
+    monkeypatch.setattr(trigger, "start", start_and_stop)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        _, err = cli.run("submit", cli.write(dag("a: true")), "--run", "--follow", code=143)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "the run goes on" in err
     assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
 
 

@@ -246,15 +246,12 @@ def test_ends_after_max_tasks(site: Site) -> None:
 
 
 def test_idle_worker_wakes_at_once_and_ends_when_idle(site: Site) -> None:
-    worker = site.start(idle_exit=1.5)
+    worker = site.start(idle_exit=3.0, environ={"RQFLOW__WORKER__HEARTBEAT": "60s", "RQFLOW__WORKER__LEASE": "360s"})
     until(lambda: site.broker.workers(), what="the worker to register")
-    waits = []
-    for run_id in ("one", "two", "three"):
-        status = site.until(site.run(a_version(["t"]), run_id=run_id), "success")
-        assert status.started_at
-        assert status.queued_at
-        waits.append((status.started_at - status.queued_at).total_seconds())
-    assert min(waits) < 0.2
+    status = site.until(site.command("true"), "success")
+    assert status.started_at
+    assert status.queued_at
+    assert (status.started_at - status.queued_at).total_seconds() < 2.0
     assert worker.wait(PATIENCE) == 0
     assert site.broker.workers() == []
 

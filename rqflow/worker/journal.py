@@ -25,18 +25,18 @@ _REWRITE_SIZE, _EMPTY_SIZE = 4 << 20, 64 << 10
 
 @dataclass(kw_only=True, slots=True)
 class Started:
-    """A process as the journal remembers it; never changed. `started` is CLOCK_BOOTTIME.
+    """A process as the journal remembers it, from just before its start, when `pid` is 0. `started` is CLOCK_BOOTTIME.
 
     `earliest` and `latest` enclose its start time as /proc/PID/stat has it, in ticks. That file itself is not read: the kernel lets the
     reader wait until the new process has loaded its program.
     """
 
     id: str
-    pid: int
     earliest: int
-    latest: int
     boot: str
     started: float
+    pid: int = 0
+    latest: int = 0
     timeout: float | None = None
     grace: float = 10.0
     outputs: tuple[str, ...] = ()
@@ -62,10 +62,16 @@ class Journal:
         if data and not data.endswith(b"\n"):
             os.write(self._descriptor, b"\n")
 
-    def start(self, entry: Started) -> None:
-        """Note that a process runs."""
+    def intend(self, entry: Started) -> None:
+        """Note that a process is about to be started."""
         self.running[entry.id] = entry
         self._pending.append(_start_line(entry))
+
+    def start(self, name: str, pid: int, latest: int) -> None:
+        """Note that the intended process `name` runs."""
+        entry = self.running[name]
+        entry.pid, entry.latest = pid, latest
+        self._pending.append(line({"format": FORMAT, "what": "start", "id": name, "pid": pid, "latest": latest}, b"{}"))
 
     def end(self, entry: Ended, body: bytes) -> None:
         """Note how a process ended; `body` is the entry as JSON."""
@@ -136,7 +142,8 @@ class Journal:
         what = plain.pop("what")
         if what == "start":
             arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items() if k in Started.__slots__}
-            self.running[plain["id"]] = Started(**arguments)
+            known = self.running.get(plain["id"])
+            self.running[plain["id"]] = replace(known, **arguments) if known else Started(**arguments)
         elif what == "end":
             self.running.pop(plain["id"], None)
             self.ended[plain["id"]] = from_plain(Ended, plain)

@@ -113,6 +113,15 @@ def marked(marker: str) -> list[Process]:
     return [process for process in everything() if _is_marked(process, marker)]
 
 
+def leader_of(marker: str, *, since: int) -> int | None:
+    """Return the pid of the first process of the task that carries `marker`, also when only what it left lives; None: nothing lives.
+
+    It began the session that the oldest of them is in. Processes older than `since` (ticks) are left out.
+    """
+    left = [process for process in marked(marker) if process.started >= since]
+    return min(left, key=lambda process: (process.started, process.pid)).session if left else None
+
+
 def of_session(leader: int, *, since: int) -> list[Process]:
     """Return the live processes of the session or group that `leader` began, without those that made a session of their own."""
     return [p for p in everything() if p.started >= since and leader in {p.session, p.group}]

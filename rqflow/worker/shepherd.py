@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_SLEEP = 60.0
 #: For how long it waits for its first client, however short its linger is.
 _FIRST_CLIENT_SECONDS = 5.0
+#: A process that has begun to load its program shows its mark within this time.
+_MARK_SECONDS = 0.05
 _UNREAD = -1
 
 
@@ -71,6 +73,7 @@ class Shepherd:
         self._umask = os.umask(0o077)
         self._null = os.open(os.devnull, os.O_RDWR)
         self._held: dict[str, int] = {}
+        self._wanted: list[Start] = []
         self._stopping = False
         self._operations: dict[str, Callable[[Client, dict[str, Any]], None]] = {
             "hello": self._hello, "environment": self._environment, "hold": self._hold, "start": self._start,
@@ -86,6 +89,7 @@ class Shepherd:
             try:
                 for key, mask in self._selector.select(self._sleep()):
                     key.data(mask)
+                self._start_wanted()
                 self._oom_before = _UNREAD
                 self._reap()
                 self._step()
@@ -165,14 +169,18 @@ class Shepherd:
 
     def _write_out(self) -> None:
         """Write the journal first, then send what is to be sent."""
+        self._write_journal()
+        self._clients.flush()
+
+    def _write_journal(self) -> None:
         try:
             self._journal.flush()
         except OSError:
             logger.exception("the journal cannot be written; its entries are kept in memory")
-        self._clients.flush()
 
     def _adopt(self) -> None:
         """Take over what a shepherd before us started: watch what lives; what has gone is lost, for nobody saw how it ended."""
+        self._find_intended()
         for entry in list(self._journal.running.values()):
             execution = Execution(entry)
             self._executions[entry.id] = execution
@@ -188,6 +196,19 @@ class Shepherd:
             if descriptor >= 0:
                 os.close(descriptor)
 
+    def _find_intended(self) -> None:
+        """Find the processes that a shepherd before us was just starting; those that are not there may have run, or not: they are lost."""
+        intended = [entry for entry in self._journal.running.values() if not entry.pid]
+        if intended:
+            # Our lock was free only after these had let go of it, which they do a moment before they show their mark.
+            clock.sleep(_MARK_SECONDS)
+        for entry in intended:
+            leader = processes.leader_of(entry.id, since=entry.earliest) if entry.boot == self._boot else None
+            if leader:
+                self._journal.start(entry.id, leader, int(clock.boottime() * processes.TICKS) + 1)
+            else:
+                self._tell(Ended(id=entry.id, lost=True, memo=entry.memo, **self._moments(entry.started)))
+
     def _vanished(self, execution: Execution, descriptor: int) -> None:
         self._selector.unregister(descriptor)
         os.close(descriptor)
@@ -198,7 +219,11 @@ class Shepherd:
 
     def _obey(self, client: Client, message: dict[str, Any]) -> None:
         """Carry out what a client asks; what an old shepherd does not know is passed over."""
-        operation = self._operations.get(message.get("op", ""))
+        name = message.get("op", "")
+        if name != "start":
+            # In the order in which they were asked for.
+            self._start_wanted()
+        operation = self._operations.get(name)
         if operation:
             operation(client, message)
 
@@ -226,25 +251,44 @@ class Shepherd:
         self._held[path] = descriptor
 
     def _start(self, _: Client, message: dict[str, Any]) -> None:
-        request = from_plain(Start, message)
-        if request.id in self._executions or request.id in self._journal.ended:
+        self._wanted.append(from_plain(Start, message))
+
+    def _start_wanted(self) -> None:
+        """Start what was asked for. All of it is in the journal before its first process is: a successor must know what may run."""
+        requests = [request for request in self._wanted if self._intend(request)]
+        self._wanted.clear()
+        if not requests:
             return
+        self._write_journal()
         if self._oom_before == _UNREAD:
             self._oom_before = self._memory.read()
+        for request in requests:
+            self._spawn(request)
+
+    def _intend(self, request: Start) -> bool:
+        """Note a start in the journal; return False when this execution was started before."""
+        if request.id in self._journal.running or request.id in self._journal.ended:
+            return False
         started = clock.boottime()
+        self._journal.intend(Started(
+            id=request.id, boot=self._boot, started=started, earliest=int(started * processes.TICKS), timeout=request.timeout,
+            grace=request.grace, outputs=request.outputs, try_number=request.try_number, memo=request.memo,
+        ))
+        return True
+
+    def _spawn(self, request: Start) -> None:
+        entry = self._journal.running[request.id]
         try:
             pid = spawn(request, self._base, self._umask, self._null)
         except (OSError, ValueError) as error:
-            moment: dict[str, Any] = {"started": started, "ended": clock.boottime(), "at": clock.timestamp(), "boot": self._boot}
-            self._tell(Ended(id=request.id, error=_reason(error, request), memo=request.memo, **moment))
+            self._tell(Ended(id=request.id, error=_reason(error, request), memo=request.memo, **self._moments(entry.started)))
             return
-        entry = Started(
-            id=request.id, pid=pid, boot=self._boot, started=started, timeout=request.timeout, grace=request.grace,
-            earliest=int(started * processes.TICKS), latest=int(clock.boottime() * processes.TICKS) + 1,
-            outputs=request.outputs, try_number=request.try_number, memo=request.memo,
-        )
+        self._journal.start(request.id, pid, int(clock.boottime() * processes.TICKS) + 1)
         self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=self._oom_before)
-        self._journal.start(entry)
+
+    def _moments(self, started: float) -> dict[str, Any]:
+        """Return the times of an end that nobody saw, or that was no start."""
+        return {"started": started, "ended": clock.boottime(), "at": clock.timestamp(), "boot": self._boot}
 
     def _kill(self, _: Client, message: dict[str, Any]) -> None:
         execution = self._executions.get(message["id"])

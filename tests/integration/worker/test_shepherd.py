@@ -9,12 +9,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rqflow.worker import processes
 from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
 from tests.integration.worker.conftest import LINGER, PATH, Herd, is_alive
 from tests.profile import KILL_GRACE
@@ -254,7 +256,6 @@ def test_next_shepherd_watches_what_the_killed_one_started(herd: Herd) -> None:
 def test_task_that_ended_between_two_shepherds_is_lost(herd: Herd) -> None:
     name = herd.bash("echo $$; while [ ! -e go ]; do sleep 0.05; done")
     pid = int(herd.said(name, "\n"))
-    until(lambda: name in (herd.folder / "shepherd.journal").read_text(), what="the start to be in the journal")
     os.kill(herd.client.pid, signal.SIGKILL)
     (herd.folder / "go").touch()
     until(lambda: not is_alive(pid), what="the task to end")
@@ -262,6 +263,60 @@ def test_task_that_ended_between_two_shepherds_is_lost(herd: Herd) -> None:
     herd.client.flush()
     until(lambda: herd.again()[2], what="the loss to be told")
     assert [(entry.id, entry.lost) for entry in herd.again()[2]] == [(name, True)]
+
+
+@pytest.fixture
+def was_starting(herd: Herd, reap: Callable[[int], None]) -> Callable[[str, str], int]:
+    """Run a command as a shepherd did that was killed before it could write down the pid; return the pid."""
+
+    def leave(name: str, command: str) -> int:
+        os.kill(herd.client.pid, signal.SIGKILL)
+        earliest = int(time.clock_gettime(time.CLOCK_BOOTTIME) * processes.TICKS)
+        entry = {"format": 1, "what": "start", "id": name, "pid": 0, "earliest": earliest, "boot": processes.boot_id(), "started": 1.0, "memo": "m"}
+        with (herd.folder / "shepherd.journal").open("a") as journal:
+            journal.write(json.dumps(entry) + "\n")
+        mark = {**os.environ, processes.MARKER: name}
+        first = subprocess.Popen(["bash", "-c", command], start_new_session=True, env=mark, cwd=herd.folder, stdout=subprocess.PIPE)
+        assert first.stdout
+        assert first.stdout.readline() == b"up\n"
+        first.stdout.close()
+        reap(first.pid)
+        threading.Thread(target=first.wait, daemon=True).start()
+        return first.pid
+
+    return leave
+
+
+def test_process_whose_shepherd_died_before_it_knew_the_pid_is_found(herd: Herd, was_starting: Callable[[str, str], int]) -> None:
+    name = f"starting-{herd.unique}"
+    pid = was_starting(name, "echo up; while [ ! -e go ]; do sleep 0.05; done")
+    _, running, _ = herd.again()
+    assert [(entry.id, entry.pid, entry.memo) for entry in running] == [(name, pid, "m")]
+    (herd.folder / "go").touch()
+    ended = herd.end(name)
+    assert (ended.pid, ended.status, ended.lost) == (pid, None, True)
+
+
+def test_what_a_process_left_is_ended_when_its_shepherd_never_knew_the_pid(
+    herd: Herd, was_starting: Callable[[str, str], int], reap: Callable[[int], None],
+) -> None:
+    name = f"starting-{herd.unique}"
+    pid = was_starting(name, "sleep 1000 & echo $! > left; echo up")
+    left = int((herd.folder / "left").read_text())
+    reap(left)
+    until(lambda: not is_alive(pid), what="the process itself to end")
+    herd.again()
+    until(lambda: not is_alive(left), what="what it left to be ended")
+    assert [(entry.id, entry.lost) for entry in until(lambda: herd.again()[2], what="the loss to be told")] == [(name, True)]
+
+
+def test_process_that_was_being_started_and_is_not_there_is_lost(herd: Herd, was_starting: Callable[[str, str], int]) -> None:
+    """It may have run to its end: to start it again might be a second time."""
+    name = f"starting-{herd.unique}"
+    pid = was_starting(name, "echo up")
+    until(lambda: not is_alive(pid), what="the process to end")
+    _, running, ended = herd.again()
+    assert (running, [(entry.id, entry.lost, entry.memo) for entry in ended]) == ([], [(name, True, "m")])
 
 
 def test_journal_of_another_boot_kills_nobody(herd: Herd, reap: Callable[[int], None]) -> None:

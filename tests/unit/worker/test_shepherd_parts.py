@@ -45,6 +45,12 @@ def a_start(name: str) -> Started:
     return Started(id=name, pid=1, earliest=2, latest=3, boot="b", started=1.0, outputs=("o",), memo="m\udcff")
 
 
+def start(journal: Journal, name: str) -> None:
+    entry = a_start(name)
+    journal.intend(replace(entry, pid=0, latest=0))
+    journal.start(name, entry.pid, entry.latest)
+
+
 def ended(journal: Journal, name: str) -> None:
     entry = Ended(id=name, status=0, left=("x",))
     journal.end(entry, encode(to_plain(entry)))
@@ -54,7 +60,7 @@ def test_journal_remembers_what_is_open(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(path)
     for name in ("runs", "ended", "accepted", "forgotten"):
-        journal.start(a_start(name))
+        start(journal, name)
     for name in ("ended", "accepted", "forgotten"):
         ended(journal, name)
     journal.accept(["accepted", "forgotten"])
@@ -67,12 +73,29 @@ def test_journal_remembers_what_is_open(tmp_path: Path) -> None:
     again.close()
 
 
+def test_start_whose_second_line_is_torn_is_remembered_as_intended(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    start(journal, "a")
+    journal.flush()
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-5])
+    again = Journal(path)
+    assert again.running == {"a": replace(a_start("a"), pid=0, latest=0)}
+    again.start("a", 1, 3)
+    again.flush()
+    again.close()
+    last = Journal(path)
+    assert last.running == {"a": a_start("a")}
+    last.close()
+
+
 def test_journal_passes_over_torn_and_foreign_lines(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(b'{"format":9,"what":"start"}\nnonsense\n' + b'{"format":1,"what":"st')
     journal = Journal(path)
     assert (journal.running, journal.ended) == ({}, {})
-    journal.start(a_start("a"))
+    start(journal, "a")
     journal.flush()
     journal.close()
     again = Journal(path)
@@ -83,9 +106,9 @@ def test_journal_passes_over_torn_and_foreign_lines(tmp_path: Path) -> None:
 def test_journal_does_not_grow_without_end(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(path)
-    journal.start(a_start("long"))
+    start(journal, "long")
     for number in range(20_000):
-        journal.start(a_start(str(number)))
+        start(journal, str(number))
         ended(journal, str(number))
         journal.forget([str(number)])
         if number % 100 == 0:

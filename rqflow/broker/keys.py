@@ -55,8 +55,15 @@ POOLS = f"{FLOW}pools"
 USED = f"{FLOW}used"
 PARKED = f"{FLOW}parked:"
 FREED = f"{FLOW}freed"
-#: Sorted set of running executions by the end of their lease (seconds, Redis' clock), and per worker the ones it holds.
+#: Sorted set of running executions by the end of their lease (seconds, Redis' clock); HOLDS per worker: the ones it holds.
 LEASES = f"{FLOW}leases"
+#: Sorted sets of executions whose lease ran out: by the end of their grace (seconds, inf: never), and by the time of the one notice.
+UNREACHABLE = f"{FLOW}unreachable"
+NOTICES = f"{FLOW}notices"
+#: When recovery last looked (microseconds, Redis' clock).
+WATCHED = f"{FLOW}watched"
+#: Key per worker whose claims its successor has taken over: whatever of it is still under way claims nothing.
+RETIRED = f"{FLOW}retired:"
 HOLDS = f"{FLOW}holds:"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"

@@ -25,13 +25,15 @@ class Claim:
     started_at: int
     #: The number of the last try that retries allow; a clear raises it.
     max_tries: int = 1
+    #: Seconds for which the task may go on while this worker cannot reach the hub; 0: for ever.
+    grace: float = 0.0
 
     @classmethod
     def read(cls, reply: Sequence[Any]) -> Claim:
         """Return the claim as the steps reply it; the order is that of lua/turn.lua."""
-        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries = reply
+        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries, grace = reply
         return cls(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
-                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries))
+                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries), grace=float(grace))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,8 @@ class Turn:
     unfinished: tuple[str, ...] = ()
     #: The ends that `accepted` is about: those of the turn that was repeated, after a broken link.
     ends: tuple[End, ...] = ()
+    #: When the turn was sent for the first time, by CLOCK_BOOTTIME: no claim in it is older.
+    asked_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,5 +93,7 @@ class Beat:
 
     #: Execution ids that a person wants stopped.
     cancel: tuple[str, ...] = ()
-    #: Execution ids that are no longer ours: another try has begun, or the run is gone.
+    #: Execution ids that were declared lost: another try of the task may run elsewhere.
+    given_up: tuple[str, ...] = ()
+    #: Execution ids of which Redis knows nothing, or less than we do.
     unknown: tuple[str, ...] = ()

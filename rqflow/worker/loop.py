@@ -22,6 +22,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.messages import End
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
+from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.outcome import Stop
@@ -98,6 +99,7 @@ class Loop:
         self.wake = Wake()
         self._bell: Bell | None = None
         self._subscription: Subscription | None = None
+        self._heritage: Heritage | None = None
         self._hint_channel = broker.hint_channel(broker.caller)
         self._link = Backoff()
         self._frontiers: set[str] = set()
@@ -119,6 +121,10 @@ class Loop:
     def listen_to(self, subscription: Subscription) -> None:
         """Take the thread that hears commands."""
         self._subscription = subscription
+
+    def inherit(self, heritage: Heritage) -> None:
+        """Take over from earlier workers before anything else is said."""
+        self._heritage = heritage
 
     def request_stop(self) -> None:
         """Stop as --on-stop says; the second time kill what runs. May be called by a signal handler."""
@@ -191,6 +197,8 @@ class Loop:
         if self._link.left() > 0:
             return
         try:
+            if self._heritage:
+                self._heritage.enter_upon(self._tasks.slots.named())
             if self._tasks.waits_for_redis:
                 self._tasks.try_again()
             if clock.monotonic() >= self._beat_at:
@@ -209,7 +217,7 @@ class Loop:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
-        self._tasks.begin(turn.claims)
+        self._tasks.begin(turn.claims, asked_at=turn.asked_at)
         # What waits for its start comes before what is to be tidied up.
         self._tasks.flush()
         # The answer may be to an earlier turn, asked again; whoever was not in it is told next.
@@ -228,8 +236,11 @@ class Loop:
     def _beat(self) -> None:
         """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
         self._beat_at = clock.monotonic() + self._heartbeat
-        beat = self._broker.beat(self._tasks.slots.named())
+        named, sent_at = self._tasks.slots.named(), clock.boottime()
+        beat = self._broker.beat(named)
         self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
+        self._tasks.stop(beat.given_up, Stop.GIVEN_UP, self._grace)
+        self._tasks.heard(named.keys() - {*beat.given_up, *beat.unknown}, sent_at)
         for name in beat.unknown:
             context = logs.context("execution_unknown", execution_id=name)
             logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as evidence", name, extra=context)

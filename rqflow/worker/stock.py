@@ -91,11 +91,11 @@ class Horse:
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
         self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None)
         self._beat_at = 0.0
-        self._named: dict[str, tuple[str, int]] = {}
+        self._named: dict[str, tuple[str, int, int]] = {}
 
     def work(self, claim: Claim) -> None:
         """Run the try to its end, tell it, and send its log."""
-        self._named = {claim.execution_id: (claim.run_key, claim.index)}
+        self._named = {claim.execution_id: (claim.run_key, claim.index, claim.try_number)}
         held = Try(claim=claim, folder=self._work_dir.take())
         process: subprocess.Popen[bytes] | None = None
         started = 0.0

@@ -38,6 +38,7 @@ from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment, processes
 from rqflow.worker.conclude import Machine
+from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.logship import LogShipper
@@ -236,6 +237,7 @@ class Worker(rq_worker.Worker):
         loop = self._loop = Loop(broker, tasks, self, options, settings)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
+        loop.inherit(Heritage(broker, work_dir, machine.boot))
         shipper.start()
         self._register_patiently(loop)
         self.subscribe()

@@ -1,6 +1,6 @@
 -- A stock `rq worker` has popped a job: may its horse run it?
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution (RQ's id), lease (µs), number
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution (RQ's id), lease (µs), graces, number
 -- Returns JSON {claim: [as in turn.lua]} or {refused: reason}. When refused, RQ's view of the job is set right again, because the
 -- stock worker has already written `started` over it.
 local request = cjson.decode(ARGV[2])
@@ -36,6 +36,6 @@ if why then
   end
   reply = {refused = why}
 else
-  reply = {claim = start(task, row, request.caller, request.execution, request.number, request.lease)}
+  reply = {claim = start(task, row, request, request.execution)}
 end
 return finish_call(request.caller, ARGV[1], reply)

@@ -1,0 +1,22 @@
+-- Declare a try lost that cannot be reached: its grace is over, or a person knows that it is gone.
+--
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution, retry_in (s), reason
+-- Returns JSON {state: of the task instance afterwards | 'gone', lost: bool, unfinished: […]}. A try that was heard of again, or ended, stays.
+local request = cjson.decode(ARGV[2])
+local before = repeated(request.caller, ARGV[1])
+if before then return before end
+
+local run = get_run(request.run)
+local task = run and get_task(run, request.index)
+if not task then return finish_call(request.caller, ARGV[1], {state = 'gone', lost = false, unfinished = {}}) end
+local lost = task.s == 'running' and task.e == request.execution and task.u ~= nil
+if lost then
+  local row, wanted = get_row(run, request.index), task.mk
+  let_go(task)
+  free_slots(task, row)
+  task.d, task.z = digits(call.now), request.reason
+  -- Whether its processes are gone is not known: never `cancelled`.
+  lose(task, row, request, {}, not (wanted or task.y or run.cancel))
+  do_work()
+end
+return finish_call(request.caller, ARGV[1], {state = task.s, lost = lost, unfinished = unfinished_runs()})

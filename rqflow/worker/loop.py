@@ -199,10 +199,10 @@ class Loop:
         try:
             if self._heritage:
                 self._heritage.enter_upon(self._tasks.slots.named())
-            if self._tasks.waits_for_redis:
-                self._tasks.try_again()
             if clock.monotonic() >= self._beat_at:
                 self._beat()
+            if self._tasks.waits_for_redis:
+                self._tasks.try_again()
             if self._has_to_speak():
                 self._turn()
             if self._shown_busy != bool(len(self._tasks.slots)) and clock.monotonic() >= self._show_at:
@@ -217,7 +217,11 @@ class Loop:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
-        self._tasks.begin(turn.claims, asked_at=turn.asked_at)
+        # The answer to a turn that was asked again may have been given long ago.
+        are_old = clock.boottime() - turn.asked_at > self._heartbeat
+        self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=are_old)
+        if are_old:
+            self._beat_at = 0.0
         # What waits for its start comes before what is to be tidied up.
         self._tasks.flush()
         # The answer may be to an earlier turn, asked again; whoever was not in it is told next.

@@ -68,8 +68,11 @@ class Tasks:
 
     # -- begin --
 
-    def begin(self, claims: Iterable[Claim], *, asked_at: float) -> None:
-        """Start the tries of these claims, made after `asked_at` (CLOCK_BOOTTIME); one that cannot be started has ended."""
+    def begin(self, claims: Iterable[Claim], *, asked_at: float, are_old: bool = False) -> None:
+        """Start the tries of these claims, made after `asked_at` (CLOCK_BOOTTIME); one that cannot be started has ended.
+
+        Those that may be old wait for `try_again`: a beat must renew their leases first, or say that they were given up.
+        """
         for claim in claims:
             try:
                 held = Try(claim=claim, folder=self._work_dir.take(), heard_at=asked_at)
@@ -79,7 +82,10 @@ class Tasks:
                 self._end(held, refuse(held, error, self._machine))
                 continue
             self.slots.take(held)
-            self._start(held)
+            if are_old:
+                self._unprepared.append(held)
+            else:
+                self._start(held)
 
     def try_again(self) -> None:
         """Do what could not be done while Redis was away."""

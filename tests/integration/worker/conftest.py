@@ -163,10 +163,10 @@ class Site:
         """Create a run of one bash task `t`."""
         return self.run(a_version(specs=[a_task("t", command, **task)]))
 
-    def start(self, *, environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(self, *, url: str = "", environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a worker, at another URL of the Redis if one is given."""
         asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
-        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", self.url, str(self.folder), json.dumps(asked)]
+        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
         log = (self.folder / "worker.log").open("ab")
         process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True)
         log.close()

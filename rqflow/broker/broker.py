@@ -143,6 +143,7 @@ class Broker:
         When the link breaks, the error of redis-py is raised, and the next call repeats that same turn whatever its arguments say:
         look at `Turn.ends` for the ends that an answer is about. So nothing is applied twice and no claim is lost.
         """
+        was_repeated = self._unanswered is not None
         if self._unanswered is None:
             self._turns += 1
             payload = {
@@ -155,7 +156,7 @@ class Broker:
         reply = self.steps.send(_aged(request, boottime() - asked_at) if told else request)
         self._unanswered = None
         return Turn(claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
-                    unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at)
+                    unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at, was_repeated=was_repeated)
 
     def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
         """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now."""

@@ -85,6 +85,8 @@ class Turn:
     ends: tuple[End, ...] = ()
     #: When the turn was sent for the first time, by CLOCK_BOOTTIME: no claim in it is older.
     asked_at: float = 0.0
+    #: The link broke and the turn was asked again: its claims may be old, and given up meanwhile.
+    was_repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

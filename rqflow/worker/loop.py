@@ -217,10 +217,8 @@ class Loop:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
-        # The answer to a turn that was asked again may have been given long ago.
-        are_old = clock.boottime() - turn.asked_at > self._heartbeat
-        self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=are_old)
-        if are_old:
+        self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=turn.was_repeated)
+        if turn.claims and turn.was_repeated:
             self._beat_at = 0.0
         # What waits for its start comes before what is to be tidied up.
         self._tasks.flush()

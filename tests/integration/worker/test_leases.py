@@ -67,9 +67,16 @@ def hub(site: Site) -> Hub:
     return Hub(site)
 
 
-def behind(site: Site, tunnel: Proxy, name: str = "work", **options: Any) -> subprocess.Popen[bytes]:
+def behind(site: Site, tunnel: Proxy, name: str = "work", **environ: str) -> subprocess.Popen[bytes]:
     """Start a worker on the far side of the tunnel."""
-    return site.start(url=tunnel.redis_url, work_dir=str(site.folder / name), environ={"RQFLOW__REDIS__SOCKET_TIMEOUT": NOTICED}, **options)
+    return site.start(url=tunnel.redis_url, work_dir=str(site.folder / name), environ={"RQFLOW__REDIS__SOCKET_TIMEOUT": NOTICED, **environ})
+
+
+def waiting_for_a_bell(site: Site, tunnel: Proxy, name: str) -> subprocess.Popen[bytes]:
+    """Start a worker behind the tunnel; when it next asks for work there is some, because it does so by no heartbeat."""
+    worker = behind(site, tunnel, name, RQFLOW__WORKER__HEARTBEAT="60s")
+    site.until(site.run(a_version(["first"]), run_id="first"), "success", "first")
+    return worker
 
 
 def begin(site: Site, **task: Any) -> RunInfo:
@@ -262,8 +269,7 @@ def test_cancel_of_what_cannot_be_reached_takes_effect_when_it_comes_back(site: 
 
 def test_claims_of_a_worker_killed_before_it_started_them_go_back_to_the_queue(site: Site, tunnel: Proxy) -> None:
     """Reliability 13: the claim was made, its answer never came; the same try starts, once."""
-    worker = behind(site, tunnel)
-    until(lambda: site.broker.workers(), what="the worker to register")
+    worker = waiting_for_a_bell(site, tunnel, "work")
     tunnel.drop_reply(b'"wanted"', times=None)
     run = begin(site)
     site.until(run, "running")
@@ -280,8 +286,7 @@ def test_claims_of_a_worker_killed_before_it_started_them_go_back_to_the_queue(s
 
 
 def test_claim_whose_answer_comes_after_it_was_given_up_is_never_started(site: Site, tunnel: Proxy, hub: Hub) -> None:
-    far = behind(site, tunnel, "far")
-    until(lambda: site.broker.workers(), what="the worker to register")
+    far = waiting_for_a_bell(site, tunnel, "far")
     tunnel.drop_reply(b'"wanted"', times=None)
     run = begin(site, grace=GRACE, retries=1, retry_delay=0.0)
     site.until(run, "running")

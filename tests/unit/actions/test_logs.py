@@ -16,7 +16,7 @@ def a_failed_run(ended_ago: float) -> Run:
     at = clock.utcnow() - timedelta(seconds=ended_ago)
     one = Try(try_number=1, state=TaskState.FAILED, worker="w", started_at=at, ended_at=at)
     task = TaskInstance(task_id="t", state=TaskState.FAILED, try_number=1, tries=(one,))
-    return Run(dag_id="d", run_id="r", run_key="k", state=RunState.FAILED, logical_date=at, tasks=(task,))
+    return Run(dag_id="d", run_id="r", run_key="k", state=RunState.FAILED, logical_date=at, conf={}, params={}, tasks=(task,))
 
 
 def test_tail_waits_for_the_rest_of_the_log_of_a_try_that_ended_just_now(tmp_path: Path) -> None:

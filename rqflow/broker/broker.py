@@ -148,7 +148,7 @@ class Broker:
             self._turns += 1
             payload = {
                 "number": self._turns, "ends": [self._tell(end) for end in ends], "wanted": wanted, "queues": list(queues),
-                "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self._lease(),
+                "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease,
                 "graces": self._graces, "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
@@ -162,7 +162,7 @@ class Broker:
         """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now."""
         self._turns += 1
         reply = self.steps.call("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
-                                              "lease": self._lease(), "graces": self._graces, "number": self._turns})
+                                              "lease": self.lease, "graces": self._graces, "number": self._turns})
         return Claim.read(reply["claim"]) if "claim" in reply else str(reply["refused"])
 
     def beat(self, executions: Mapping[str, tuple[str, int, int]]) -> Beat:
@@ -172,7 +172,7 @@ class Broker:
         link is broken; a heartbeat is not repeated, the next one says it all again.
         """
         answered = self._turns if self._unanswered is None else self._turns - 1
-        reply = self.steps.send(self.steps.request("beat", {"executions": executions, "number": answered, "lease": self._lease()}))
+        reply = self.steps.send(self.steps.request("beat", {"executions": executions, "number": answered, "lease": self.lease}))
         self.advance_all(items(reply["unfinished"]))
         return Beat(cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
 
@@ -182,7 +182,7 @@ class Broker:
         Its other claims never started and go back to their queues; with `is_lost` they may have, and are lost. Returns how many were taken
         and how many were not. Raises BrokerError when Redis does not answer; may be repeated then.
         """
-        reply = self.steps.call("take_over", {"former": former, "executions": dict.fromkeys(executions, True), "lease": self._lease(),
+        reply = self.steps.call("take_over", {"former": former, "executions": dict.fromkeys(executions, True), "lease": self.lease,
                                               "is_lost": is_lost})
         self.advance_all(items(reply["unfinished"]))
         return int(reply["taken"]), int(reply["given_back"])
@@ -281,7 +281,9 @@ class Broker:
 
     # ---------------------------------------------------------------- own
 
-    def _lease(self) -> int:
+    @property
+    def lease(self) -> int:
+        """How long a lease lasts, in microseconds."""
         return int(self.settings.worker.lease.total_seconds() * 1_000_000)
 
     def _tell(self, end: End) -> dict[str, Any]:

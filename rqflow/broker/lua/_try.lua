@@ -205,6 +205,21 @@ local function lose(task, row, tell, extra, may_run_again)
   end
 end
 
+-- Declare the running try of a task lost, of which its worker does not tell. Never `cancelled`: whether its processes are gone is not known.
+local function declare_lost(task, reason, retry_in)
+  local row = get_row(task.run, task.index)
+  let_go(task)
+  free_slots(task, row)
+  task.d = digits(call.now)
+  if task.mk then
+    local state = task.mk
+    task.mk = nil
+    return settle(task, state)
+  end
+  task.z = reason
+  lose(task, row, {reason = reason, retry_in = retry_in}, {}, not (task.y or task.run.cancel))
+end
+
 -- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).
 local function finish(caller, tell)
   local run = get_run(tell.run)

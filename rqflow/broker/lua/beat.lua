@@ -9,6 +9,8 @@ local before = repeated(request.caller .. ':beat', ARGV[1])
 if before then return before end
 
 local cancel, given_up, unknown = {}, {}, {}
+-- States in which a try has not begun.
+local WAITS = {pending = true, queued = true, parked = true}
 for execution, named in pairs(request.executions) do
   local run = get_run(named[1])
   local task = run and get_task(run, named[2])
@@ -17,7 +19,7 @@ for execution, named in pairs(request.executions) do
     -- A stock worker's own heartbeat gives this entry an end; `rq info` would fail the job after it.
     redis.call('ZADD', K.RQ_WIP .. get_row(run, task.index).q, 'XX', '+inf', task.j .. ':' .. execution)
     if task.y or task.mk then cancel[#cancel + 1] = execution end
-  elseif task and (task.t > named[3] or TERMINAL[task.s]) then
+  elseif task and (task.t > named[3] or task.t == named[3] and not WAITS[task.s]) then
     given_up[#given_up + 1] = execution
   else
     unknown[#unknown + 1] = execution

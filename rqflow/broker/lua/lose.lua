@@ -11,12 +11,7 @@ local task = run and get_task(run, request.index)
 if not task then return finish_call(request.caller, ARGV[1], {state = 'gone', lost = false, unfinished = {}}) end
 local lost = task.s == 'running' and task.e == request.execution and task.u ~= nil
 if lost then
-  local row, wanted = get_row(run, request.index), task.mk
-  let_go(task)
-  free_slots(task, row)
-  task.d, task.z = digits(call.now), request.reason
-  -- Whether its processes are gone is not known: never `cancelled`.
-  lose(task, row, request, {}, not (wanted or task.y or run.cancel))
+  declare_lost(task, request.reason, request.retry_in)
   do_work()
 end
 return finish_call(request.caller, ARGV[1], {state = task.s, lost = lost, unfinished = unfinished_runs()})

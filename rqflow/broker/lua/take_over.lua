@@ -27,10 +27,7 @@ for at = 1, #held, 2 do
       taken = taken + 1
     else
       if request.is_lost then
-        let_go(task)
-        free_slots(task, get_row(task.run, task.index))
-        task.d, task.z = digits(call.now), 'lost: its machine was restarted'
-        lose(task, get_row(task.run, task.index), {reason = task.z}, {}, not (task.mk or task.y or task.run.cancel))
+        declare_lost(task, 'lost: its machine was restarted', 0)
       else
         give_back(task)
       end

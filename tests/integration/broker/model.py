@@ -48,6 +48,7 @@ class Model:
             return
         ups = [self.state[up] for up in task.upstream]
         outcomes = ("success", "failed", "upstream_failed", "skipped", "cancelled", "removed")
+        ups = ["failed" if up == "lost" else up for up in ups]
         counts = Counts(total=len(ups), **{name: ups.count(name) for name in outcomes})
         decision = decide(TriggerRule(task.trigger_rule), counts)
         if decision is Decision.RUN:
@@ -80,7 +81,7 @@ class Model:
     def lose(self, index: int, *, told: bool, retry_now: bool) -> None:
         """Its worker tells that it is lost, or it is declared so, when nobody knows whether its processes are gone."""
         may_run_again = index not in self.marked and index not in self.stop and not self.cancelled
-        if told and index in self.marked:
+        if index in self.marked:
             self.state[index] = self.marked.pop(index)
         elif told and not may_run_again:
             self.state[index] = "cancelled"

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,11 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rqflow.broker import keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
+from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.watch import Watch
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import Version
 from rqflow.settings import Settings
-from rqflow.states import RQ_STATUS, TaskState
+from rqflow.states import RQ_STATUS, RunState, TaskState
 from tests.integration.broker.model import ASKS, READY, TERMINAL, Model
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 
@@ -222,6 +224,38 @@ class RandomRuns(RuleBasedStateMachine):
         statuses = self.control.task_statuses(self.run.key)
         assert not any(status.unreachable_since for status in statuses)
         assert self.connection.zcard(keys.UNREACHABLE) == self.connection.zcard(keys.NOTICES) == 0
+
+    @rule(wiped=st.booleans())
+    def be_restored(self, wiped: bool) -> None:
+        """Redis lost everything, or forgot a step or two; the history has it all."""
+        self.catch_up()
+        assume(self.model.run_state() is RunState.RUNNING)
+        remembered = [self.remember(index, record) for index, record in self.records()]
+        cancel = self.connection.hget(keys.RUN + self.run.key, "cancel")
+        replies = {key: self.connection.hgetall(key) for key in self.connection.scan_iter(f"{keys.REPLY}*")}
+        if wiped:
+            self.connection.flushall()
+            for name, slots in POOLS.items():
+                self.control.set_pool(name, slots)
+            self.watch.look(pause=FOR_EVER)
+        else:
+            # As it was before some of the events.
+            for index, record in self.records():
+                older = {**record, "v": str(int(record.get("v", "1")) - 1)}
+                self.connection.hset(keys.task_key(self.run.key), str(index), json.dumps(older))
+        for key, reply in replies.items():
+            self.connection.hset(key, mapping=reply)
+        restore(self.control, self.run, self.version, remembered, cancelled_by=cancel.decode() if cancel else "")
+        marked = {index: state for index, state in self.model.marked.items()}
+        for index, state in marked.items():
+            self.control.mark(self.run.key, [index], TaskState(state), "somebody")
+
+    def remember(self, index: int, record: dict[str, Any]) -> Remembered:
+        return Remembered(
+            index=index, state=TaskState(record["s"]), try_number=record["t"], max_tries=record["m"], seq=int(record.get("v", "0")),
+            reason=record.get("z", ""), worker=record.get("w", ""), execution_id=record.get("e", ""), started_at=record.get("b"),
+            ended_at=record.get("d"), due_at=record.get("n"), skips=tuple(record.get("k", ())), skipped_by=record.get("o"),
+            is_derived=record.get("dv", False), asks=self.model.state[index] == ASKS, cancel_requested="y" in record)
 
     @rule(everything=st.booleans(), data=st.data())
     def time_passes(self, everything: bool, data: st.DataObject) -> None:

@@ -16,7 +16,7 @@ import redis
 from rqflow.broker import creation, keys, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
-from rqflow.broker.messages import Beat, Claim, End, Turn
+from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
 from rqflow.clock import boottime, from_micros
@@ -41,6 +41,9 @@ class Broker:
         self.steps = Steps(connection, self.caller)
         graces = {"": settings.worker.grace.default, **settings.worker.grace.queues}
         self._graces = {queue: 0 if grace is None else int(grace.total_seconds() * 1_000_000) for queue, grace in graces.items()}
+        #: Who claims, and the epoch in which it has said what it holds; None for a process that holds nothing.
+        self.machine: str | None = None
+        self.epoch: int | None = None
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
         # What raises RunNotFound is not kept: it may be there the next time.
@@ -147,15 +150,19 @@ class Broker:
         if self._unanswered is None:
             self._turns += 1
             payload = {
-                "number": self._turns, "ends": [self._tell(end) for end in ends], "wanted": wanted, "queues": list(queues),
-                "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease,
-                "graces": self._graces, "max_unrecorded": self.settings.broker.max_unrecorded}
+                "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": [self._tell(end) for end in ends],
+                "wanted": wanted, "queues": list(queues), "labels": list(labels),
+                "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease, "graces": self._graces, "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
         # What ended "two seconds ago" when the link broke ended longer ago by now.
         reply = self.steps.send(_aged(request, boottime() - asked_at) if told else request)
         self._unanswered = None
-        return Turn(claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
+        closed = str(reply.get("closed", ""))
+        if closed and closed != ADMIT:
+            # Nothing was done: what was told is to be told again.
+            return Turn(closed=closed, asked_at=asked_at)
+        return Turn(closed=closed, claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
                     unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at, was_repeated=was_repeated)
 
     def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
@@ -163,7 +170,10 @@ class Broker:
         self._turns += 1
         reply = self.steps.call("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
                                               "lease": self.lease, "graces": self._graces, "number": self._turns})
-        return Claim.read(reply["claim"]) if "claim" in reply else str(reply["refused"])
+        if "claim" not in reply:
+            return str(reply["refused"])
+        self.epoch = int(reply["epoch"])
+        return Claim.read(reply["claim"])
 
     def beat(self, executions: Mapping[str, tuple[str, int, int]]) -> Beat:
         """Renew the leases of these executions ({id: (run key, index, try)}) and learn what each must do.
@@ -172,9 +182,29 @@ class Broker:
         link is broken; a heartbeat is not repeated, the next one says it all again.
         """
         answered = self._turns if self._unanswered is None else self._turns - 1
-        reply = self.steps.send(self.steps.request("beat", {"executions": executions, "number": answered, "lease": self.lease}))
+        reply = self.steps.send(self.steps.request("beat", {"epoch": self.epoch, "executions": executions, "number": answered, "lease": self.lease}))
         self.advance_all(items(reply["unfinished"]))
-        return Beat(cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
+        return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])),
+                    unknown=tuple(items(reply["unknown"])))
+
+    def announce_held(self, queues: Sequence[str], executions: Mapping[str, tuple[str, int, int]]) -> Announced:
+        """Say what this worker holds ({id: (run key, index, try)}), ends that are not in SQL yet included, and which queues it serves.
+
+        To be said at the start and whenever Redis asks for it. Raises BrokerError when Redis does not answer; may be repeated then.
+        """
+        payload = {"machine": self.machine, "queues": list(queues), "executions": executions, "lease": self.lease}
+        reply = self.steps.call("announce", payload)
+        if "closed" in reply:
+            return Announced(is_heard=False)
+        self.epoch = int(reply["epoch"])
+        self.advance_all(items(reply["unfinished"]))
+        return Announced(is_heard=True, given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
+
+    def leave(self, queues: Sequence[str]) -> None:
+        """Say that this worker ends with empty hands: nobody has to wait for it when Redis loses its data."""
+        if self.machine:
+            left = json.dumps({"name": self.caller, "queues": list(queues), "left": True})
+            self.connection.hset(keys.MACHINES, self.machine, left)
 
     def take_over(self, former: str, executions: Iterable[str], *, is_lost: bool) -> tuple[int, int]:
         """Follow the worker `former`, which is dead, holding these executions of it: they are ours now.

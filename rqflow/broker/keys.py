@@ -65,6 +65,15 @@ WATCHED = f"{FLOW}watched"
 #: Key per worker whose claims its successor has taken over: whatever of it is still under way claims nothing.
 RETIRED = f"{FLOW}retired:"
 HOLDS = f"{FLOW}holds:"
+#: Hash of the epoch: run_id of the server process, number, state. Set of queues that give no work yet. Hash of the machines that serve queues
+#: (host.work_dir -> JSON), of those that the history knows (-> 1), and set of those that have said in this epoch what they hold. List that calls
+#: the leader's recovery.
+EPOCH = f"{FLOW}epoch"
+CLOSED = f"{FLOW}closed"
+MACHINES = f"{FLOW}machines"
+ADMITTED = f"{FLOW}admitted"
+ANNOUNCED = f"{FLOW}announced"
+CALL = f"{FLOW}call"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"
 WAKE = f"{FLOW}wake"

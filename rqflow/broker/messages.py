@@ -8,6 +8,9 @@ from typing import Any
 
 from rqflow.states import TaskState
 
+#: Redis lost data, or may have: the hub puts its runs together. This worker has to say what it holds. The hub has to note this worker first.
+REBUILD, ANNOUNCE, ADMIT = "rebuild", "announce", "admit"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
@@ -76,9 +79,12 @@ class End:
 class Turn:
     """The answer to one turn of a worker: what it claimed, and what became of the ends that it told."""
 
-    claims: tuple[Claim, ...]
+    #: Why nothing was claimed: REBUILD, ANNOUNCE or ADMIT; empty when Redis gives work. But for ADMIT no end was taken either.
+    closed: str = ""
+
+    claims: tuple[Claim, ...] = ()
     #: "ok" or "stale" for each end, in their order; a stale one was kept as evidence and changed nothing.
-    accepted: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
     #: Keys of runs whose frontier has more to do than one call may: call Broker.advance on them.
     unfinished: tuple[str, ...] = ()
     #: The ends that `accepted` is about: those of the turn that was repeated, after a broken link.
@@ -90,9 +96,22 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Announced:
+    """The answer to what a worker said that it holds."""
+
+    #: False: Redis is not to be believed yet; say it again later.
+    is_heard: bool
+    #: Execution ids of which another try has begun, or the end is known, and those of runs that Redis does not have.
+    given_up: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
     """The answer to a heartbeat: what each execution that it named must do now."""
 
+    #: Why Redis is not to be believed now: REBUILD or ANNOUNCE; else empty.
+    closed: str = ""
     #: Execution ids that a person wants stopped.
     cancel: tuple[str, ...] = ()
     #: Execution ids that were declared lost: another try of the task may run elsewhere.

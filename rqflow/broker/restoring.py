@@ -54,7 +54,9 @@ class Remembered:
         return {name: value for name, value in record.items() if value is not None}
 
 
-def restore(broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, cancelled_by: str = "") -> int:
+def restore(
+    broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, cancelled_by: str = "",
+) -> int:
     """Put a run into Redis, or set right what Redis has of it; returns how many task instances were changed. Safe to repeat and to break off.
 
     Raises BrokerError, or redis-py's errors, when Redis does not answer.
@@ -62,7 +64,7 @@ def restore(broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Reme
     creation.prepare(broker.steps, run, version)
     xcoms = {f"{task.index}:{key}": value for task in tasks for key, value in task.xcoms.items()}
     if xcoms:
-        broker.connection.hset(keys.xcom_key(run.key), mapping=xcoms)
+        broker.connection.hset(keys.xcom_key(run.key), items=[part for pair in xcoms.items() for part in pair])
     branches = [task.index for task in tasks if task.skips and task.state is TaskState.SUCCESS]
     changed = 0
     for at in range(0, max(len(tasks), 1), CHUNK):

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from rqflow.broker import keys
 from rqflow.exceptions import BrokerError
 
-SHARED = ("_core", "_gates", "_release", "_try")
+SHARED = ("_core", "_epoch", "_gates", "_release", "_try")
 #: Times that a step is sent before a broken link is an error.
 ATTEMPTS = 5
 #: What a lost link, a restarting or a full Redis raises; the request may or may not have been carried out.

@@ -34,7 +34,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     chores = [
         Chore(name="recorder", run=recorder.run, leader_only=is_sqlite),
         Chore(name="log archive", run=archive.run),
-        recovering(another_broker(services, client_name="rqflow-recovery")),
+        recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
     ]

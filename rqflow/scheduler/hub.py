@@ -15,8 +15,10 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.loop import keep_running
+from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
+from rqflow.store.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -96,9 +98,9 @@ class Hub:
         return now - self._busy_at >= self._idle_exit.total_seconds()
 
 
-def recovering(broker: Broker) -> Chore:
-    """Return the chore that mends what dead or unreachable processes left; `broker` is its own."""
-    return Chore(name="recovery", run=lambda stop: Recovery(broker).run(stop))
+def recovering(broker: Broker, engine: Engine) -> Chore:
+    """Return the chore that mends what dead or unreachable processes left, and what Redis lost; `broker` is its own."""
+    return Chore(name="recovery", run=lambda stop: Recovery(broker, EpochKeeper(broker, engine)).run(stop))
 
 
 def tidying(broker: Broker) -> Chore:

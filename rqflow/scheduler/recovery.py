@@ -16,6 +16,7 @@ from rqflow import logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.watch import Held, Notice, Seen, Watch
 from rqflow.recorder.loop import keep_running
+from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -135,27 +136,33 @@ def pause_of(settings: Settings) -> float:
 class Recovery:
     """The leader's watch: looks, decides, mends."""
 
-    def __init__(self, broker: Broker) -> None:
-        """Watch through `broker`, which nobody else uses."""
+    def __init__(self, broker: Broker, epochs: EpochKeeper) -> None:
+        """Watch through `broker`, which nobody else uses, and believe Redis as `epochs` does."""
         self._watch = Watch(broker)
+        self._epochs = epochs
         self._pause = pause_of(broker.settings)
         # A look that comes later than this left a time that nobody watched.
         self._patience = self._pause + broker.settings.worker.gap.total_seconds()
         self._first = True
 
     def step(self) -> Sequence[Repair]:
-        """Look once and mend what is to be mended; returns the repairs. Raises BrokerError or redis-py's errors when Redis does not answer."""
+        """Look once and mend what is to be mended; returns the repairs.
+
+        Raises BrokerError or redis-py's errors when Redis does not answer, StoreError when SQL is needed and does not.
+        """
+        self._epochs.believe()
         seen = self._watch.look(pause=self._patience, first=self._first)
         self._first = False
         found = repairs(seen)
         for repair in found:
             repair.apply(self._watch)
+        self._epochs.serve()
         return found
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, over all failures."""
         def step() -> None:
             self.step()
-            stop.wait(self._pause)
+            self._epochs.wait(self._pause)
 
         keep_running(step, stop, name="recovery")

@@ -94,7 +94,7 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
     seen = seen_by_operator(ended)
     told = {
         "host": facts.host, "pid": ended.pid or None, "exit_code": seen.exit_code, "signal": seen.signal, "cpu_seconds": ended.cpu or None,
-        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes,
+        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes, "skips": list(outcome.skip) or None,
     }
     return End(
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,

@@ -29,7 +29,7 @@ from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
-from rqflow.broker.messages import Claim, End
+from rqflow.broker.messages import ANNOUNCE, Claim, End
 from rqflow.broker.steps import LINK_ERRORS, text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.settings import Settings
@@ -160,6 +160,8 @@ class Horse:
         except (redis.exceptions.RedisError, BrokerError) as error:
             logger.warning("Redis does not answer; the task goes on: %s", error, extra=logs.context("link_broken"))
             return
+        if beat.closed == ANNOUNCE:
+            self._broker.announce_held([], self._named)
         if held.id in beat.cancel and held.stop is None:
             held.stop = Stop.CANCELLED
             execution.kill(Stop.CANCELLED.value, self._settings.worker.kill_grace.total_seconds())
@@ -170,12 +172,16 @@ class Horse:
         while True:
             try:
                 turn = self._broker.turn(queues=[], wanted=0, ends=[end])
-                self._broker.advance_all(turn.unfinished)
-                return
+                if not turn.closed:
+                    self._broker.advance_all(turn.unfinished)
+                    return
+                if turn.closed == ANNOUNCE:
+                    self._broker.announce_held([], self._named)
+                wait = backoff.next()
             except (redis.exceptions.RedisError, BrokerError) as error:
                 wait = backoff.next()
                 logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
-                clock.sleep(wait)
+            clock.sleep(wait)
 
 
 def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:

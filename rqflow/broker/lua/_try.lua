@@ -36,6 +36,18 @@ local function grace_of(row, graces)
   return grace > 0 and grace or nil
 end
 
+-- States in which a try has not begun.
+local WAITS = {pending = true, queued = true, parked = true}
+
+-- Note who runs a task instance (w, e), with lease and slots, and show it in RQ.
+local function run_here(task, row, turn_number, lease)
+  if not task.h then hold_slots(task, row) end
+  redis.call('ZADD', K.LEASES, (call.now + lease) / 1000000, task.ref .. ':' .. task.e)
+  redis.call('HSET', K.HOLDS .. task.w, task.e, task.ref .. ':' .. turn_number)
+  project(task, row)
+  touch(task)
+end
+
 -- Take the task for this worker: slots, lease, who holds it. It must be queued, or parked for labels.
 -- `request` has caller, number (of the turn), lease (µs), graces {queue or '': µs}.
 local function start(task, row, request, execution)
@@ -76,6 +88,16 @@ local function let_go(task)
   redis.call('HDEL', K.HOLDS .. task.w, task.e)
   is_reachable(task)
   task.gr = nil
+end
+
+-- Take a task instance out of wherever it is, with all that hangs on it; its state is the caller's to change.
+local function take_out(task, row)
+  leave_waiting(task, row)
+  if task.s == 'running' then
+    let_go(task)
+    free_slots(task, row)
+  end
+  unproject(task, row)
 end
 
 -- Queue the next try, or the same one again.
@@ -145,7 +167,7 @@ local function claim(request)
   local claims, held_back, labels = {}, 0, {}
   for _, label in ipairs(request.labels) do labels[label] = true end
   if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
-  for _, queue in ipairs(request.queues) do
+  for _, queue in ipairs(open_queues(request.queues)) do
     while #claims < request.wanted and held_back < 64 do
       local task, score = best_ready(queue)
       local other, other_score = best_labelled(queue, labels)

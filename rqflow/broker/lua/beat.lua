@@ -1,16 +1,17 @@
 -- A worker lives, and names every execution that it runs.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, executions {id: [run, index, try]}, number (of the last turn whose reply it has), lease (µs)
--- Returns JSON {cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
+-- ARGV 1  request id   ARGV 2  JSON: caller, epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
+--         turn whose reply it has), lease (µs)
+-- Returns JSON {closed: why (as in _epoch.lua, or absent), cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
 -- lost, and another try may run; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
 -- reply of, and that it does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller .. ':beat', ARGV[1])
 if before then return before end
 
+-- A Redis that is not to be believed gives nothing up and nothing back.
+local closed = closed_to(request.epoch)
 local cancel, given_up, unknown = {}, {}, {}
--- States in which a try has not begun.
-local WAITS = {pending = true, queued = true, parked = true}
 for execution, named in pairs(request.executions) do
   local run = get_run(named[1])
   local task = run and get_task(run, named[2])
@@ -19,13 +20,13 @@ for execution, named in pairs(request.executions) do
     -- A stock worker's own heartbeat gives this entry an end; `rq info` would fail the job after it.
     redis.call('ZADD', K.RQ_WIP .. get_row(run, task.index).q, 'XX', '+inf', task.j .. ':' .. execution)
     if task.y or task.mk then cancel[#cancel + 1] = execution end
-  elseif task and (task.t > named[3] or task.t == named[3] and not WAITS[task.s]) then
+  elseif not closed and task and (task.t > named[3] or task.t == named[3] and not WAITS[task.s]) then
     given_up[#given_up + 1] = execution
   else
     unknown[#unknown + 1] = execution
   end
 end
-local held = redis.call('HGETALL', K.HOLDS .. request.caller)
+local held = closed and {} or redis.call('HGETALL', K.HOLDS .. request.caller)
 for at = 1, #held, 2 do
   local execution = held[at]
   local ref, number = string.match(held[at + 1], '^(.*):(%d+)$')
@@ -37,4 +38,4 @@ for at = 1, #held, 2 do
 end
 do_work()
 return finish_call(request.caller .. ':beat', ARGV[1],
-  {cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})
+  {closed = closed, cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})

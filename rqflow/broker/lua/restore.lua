@@ -27,16 +27,6 @@ if request.cancel and not run.cancel then
   redis.call('HSET', K.RUN .. run.key, 'cancel', request.cancel)
 end
 
--- Take a task instance out of wherever it is, with all that hangs on it.
-local function take_out(task, row)
-  leave_waiting(task, row)
-  if task.s == 'running' then
-    let_go(task)
-    free_slots(task, row)
-  end
-  unproject(task, row)
-end
-
 local changed = 0
 for _, told in ipairs(request.tasks) do
   local task = get_task(run, told.i)
@@ -46,12 +36,7 @@ for _, told in ipairs(request.tasks) do
     for _, field in ipairs({'s', 't', 'm', 'v', 'z', 'w', 'e', 'b', 'd', 'n', 'y', 'mk', 'k', 'o', 'dv', 'xk', 'gr'}) do task[field] = told[field] end
     task.q, task.g, task.a = nil, nil, nil
     if task.s == 'queued' or task.s == 'parked' and not told.asks then task.s = 'pending' end
-    if task.s == 'running' then
-      hold_slots(task, row)
-      redis.call('ZADD', K.LEASES, (call.now + request.lease) / 1000000, task.ref .. ':' .. task.e)
-      redis.call('HSET', K.HOLDS .. task.w, task.e, task.ref .. ':0')
-    end
-    project(task, row)
+    if task.s == 'running' then run_here(task, row, 0, request.lease) else project(task, row) end
     count_change(run, row, old, task.s)
     touch(task)
     changed = changed + 1

@@ -23,6 +23,7 @@ from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import Version
 from rqflow.settings import Settings
 from rqflow.states import RQ_STATUS, RunState, TaskState
+from tests.epoch import open_epoch
 from tests.integration.broker.model import ASKS, READY, TERMINAL, Model
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 
@@ -76,6 +77,7 @@ class RandomRuns(RuleBasedStateMachine):
     @initialize(version=dags(), budget=st.integers(0, 3))
     def create(self, version: Version, budget: int) -> None:
         self.connection.flushall()
+        open_epoch(self.connection)
         small = self.budgets[budget % len(self.budgets)]
         steps.source.cache_clear()
         self.patched = pytest.MonkeyPatch()
@@ -235,6 +237,7 @@ class RandomRuns(RuleBasedStateMachine):
         replies = {key: self.connection.hgetall(key) for key in self.connection.scan_iter(f"{keys.REPLY}*")}
         if wiped:
             self.connection.flushall()
+            open_epoch(self.connection)
             for name, slots in POOLS.items():
                 self.control.set_pool(name, slots)
             self.watch.look(pause=FOR_EVER)
@@ -246,8 +249,7 @@ class RandomRuns(RuleBasedStateMachine):
         for key, reply in replies.items():
             self.connection.hset(key, mapping=reply)
         restore(self.control, self.run, self.version, remembered, cancelled_by=cancel.decode() if cancel else "")
-        marked = {index: state for index, state in self.model.marked.items()}
-        for index, state in marked.items():
+        for index, state in self.model.marked.items():
             self.control.mark(self.run.key, [index], TaskState(state), "somebody")
 
     def remember(self, index: int, record: dict[str, Any]) -> Remembered:

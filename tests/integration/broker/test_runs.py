@@ -429,7 +429,7 @@ def test_nothing_of_a_forgotten_run_stays(broker: Broker, db: redis.Redis) -> No
     play(broker, {"b": TaskState.FAILED})
     broker.forget_run(run.key)
     left = {key.decode() for key in db.scan_iter("*")}
-    assert left <= {keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.REPLY + "w1:turn", keys.USED}
+    assert left <= {keys.EPOCH, keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.REPLY + "w1:turn", keys.USED}
 
 
 def rq_info(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ import pytest
 
 from rqflow.broker.watch import Held, Watch
 from rqflow.dag.run import RunInfo
+from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.recovery import Recovery
 from rqflow.states import TaskState
+from rqflow.store.engine import Engine, open_engine
 from tests.integration.worker.conftest import Site, is_alive
 from tests.profile import GRACE, LEASE
 from tests.proxy import Proxy
@@ -37,9 +40,13 @@ def tunnel(redis_url: str) -> Iterator[Proxy]:
 class Hub:
     """The leader's recovery, one look at a time."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._recovery = Recovery(site.broker)
+    def __init__(self, site: Site, engine: Engine) -> None:
+        self._site, self._engine = site, engine
+        self._recovery = self.another()
+
+    def another(self) -> Recovery:
+        """The recovery of the next leader."""
+        return Recovery(self._site.broker, EpochKeeper(self._site.broker, self._engine))
 
     def until(self, run: RunInfo, **wanted: Any) -> Any:
         """Go on looking until the task is as wanted."""
@@ -63,8 +70,10 @@ class Hub:
 
 
 @pytest.fixture
-def hub(site: Site) -> Hub:
-    return Hub(site)
+def hub(site: Site, sqlite_template: Path, tmp_path: Path) -> Iterator[Hub]:
+    engine = open_engine(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'hub.db')}")
+    yield Hub(site, engine)
+    engine.dispose()
 
 
 def behind(site: Site, tunnel: Proxy, name: str = "work", **environ: str) -> subprocess.Popen[bytes]:
@@ -344,7 +353,7 @@ def test_time_that_nobody_watched_counts_for_no_lease_and_no_grace(site: Site, t
     worker.send_signal(signal.SIGSTOP)
     status = hub.until_unreachable(run)
     until(lambda: site.broker.now() > status.assumed_until, what="the grace to pass while no leader watches")
-    Recovery(site.broker).step()
+    hub.another().step()
     assert site.task(run).state is TaskState.RUNNING
     worker.send_signal(signal.SIGCONT)
 

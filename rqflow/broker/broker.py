@@ -152,7 +152,8 @@ class Broker:
             payload = {
                 "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": [self._tell(end) for end in ends],
                 "wanted": wanted, "queues": list(queues), "labels": list(labels),
-                "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease, "graces": self._graces, "max_unrecorded": self.settings.broker.max_unrecorded}
+                "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
+                "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
         # What ended "two seconds ago" when the link broke ended longer ago by now.
@@ -175,17 +176,20 @@ class Broker:
         self.epoch = int(reply["epoch"])
         return Claim.read(reply["claim"])
 
-    def beat(self, executions: Mapping[str, tuple[str, int, int]]) -> Beat:
+    def beat(self, executions: Mapping[str, tuple[str, int, int]], *, recorded: Sequence[str] = ()) -> Beat:
         """Renew the leases of these executions ({id: (run key, index, try)}) and learn what each must do.
 
-        What Redis holds for this worker and the beat does not name goes back to its queue, same try. Raises redis-py's error when the
-        link is broken; a heartbeat is not repeated, the next one says it all again.
+        What Redis holds for this worker and the beat does not name goes back to its queue, same try. `recorded` are executions of which
+        an earlier answer said that the history has their ends: it will not say so again. Raises redis-py's error when the link is
+        broken; a heartbeat is not repeated, the next one says it all again.
         """
         answered = self._turns if self._unanswered is None else self._turns - 1
-        reply = self.steps.send(self.steps.request("beat", {"epoch": self.epoch, "executions": executions, "number": answered, "lease": self.lease}))
+        payload = {"machine": self.machine, "recorded": list(recorded), "epoch": self.epoch, "executions": executions, "number": answered,
+                   "lease": self.lease}
+        reply = self.steps.send(self.steps.request("beat", payload))
         self.advance_all(items(reply["unfinished"]))
         return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])),
-                    unknown=tuple(items(reply["unknown"])))
+                    unknown=tuple(items(reply["unknown"])), recorded=tuple(items(reply["recorded"])))
 
     def announce_held(self, queues: Sequence[str], executions: Mapping[str, tuple[str, int, int]]) -> Announced:
         """Say what this worker holds ({id: (run key, index, try)}), ends that are not in SQL yet included, and which queues it serves.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from rqflow.broker.steps import text
 GROUP = "recorders"
 _FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_text(encoding="utf-8")
 Entry = tuple[str, list[Any]]
+#: A machine that does not ask for so long what of it was recorded is gone.
+RECORDED_SECONDS = 30 * 86400
 
 
 class EventStream:
@@ -45,10 +47,16 @@ class EventStream:
         """Remove readers that hold nothing and have been silent for so long: each process that ever recorded leaves one. Returns how many."""
         return int(self._grouped(lambda: self.connection.eval(_FORGET, 1, keys.EVENTS, GROUP, silent_ms)))
 
-    def acknowledge(self, ids: Sequence[str]) -> None:
-        """Say that the events of these entries are in SQL."""
-        if ids:
-            self.connection.xack(keys.EVENTS, GROUP, *ids)
+    def acknowledge(self, ids: Sequence[str], *, recorded: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Say that the events of these entries are in SQL, and so the ends of the executions `recorded` {machine: executions}."""
+        if not ids:
+            return
+        with self.connection.pipeline() as pipe:
+            for machine, executions in (recorded or {}).items():
+                pipe.sadd(keys.RECORDED + machine, *executions)
+                pipe.expire(keys.RECORDED + machine, RECORDED_SECONDS)
+            pipe.xack(keys.EVENTS, GROUP, *ids)
+            pipe.execute()
 
     def recorded_upto(self) -> str:
         """Return the id below which everything is acknowledged: that of the oldest pending entry, else one after the last delivered."""

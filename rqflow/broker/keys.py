@@ -74,6 +74,8 @@ MACHINES = f"{FLOW}machines"
 ADMITTED = f"{FLOW}admitted"
 ANNOUNCED = f"{FLOW}announced"
 CALL = f"{FLOW}call"
+#: Set per machine: executions of it whose ends the history has.
+RECORDED = f"{FLOW}recorded:"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"
 WAKE = f"{FLOW}wake"

@@ -21,7 +21,7 @@ from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 
-LOG, CWD, NAMES = "log", "cwd", "names"
+LOG, CWD, NAMES, SPOOL = "log", "cwd", "names", "spool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,7 @@ class Worker(rq_worker.Worker):
             bell.stop()
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
+            loop.ask_what_is_recorded()
             self._sign_off(broker if loop.is_empty_handed else None)
             self._hang_up(bell)
 

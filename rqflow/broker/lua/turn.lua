@@ -17,7 +17,7 @@ if why and why ~= 'admit' then
   return finish_call(caller, ARGV[1], {closed = why, claims = {}, accepted = {}, unfinished = {}})
 end
 local accepted = {}
-for at, tell in ipairs(request.ends) do accepted[at] = finish(request.caller, tell) end
+for at, tell in ipairs(request.ends) do accepted[at] = finish(request, tell) end
 do_work()
 local claims = {}
 if request.wanted > 0 and not why and redis.call('EXISTS', K.RETIRED .. request.caller) == 0 then claims = claim(request) end

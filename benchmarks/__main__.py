@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import big, idle, latency, shepherding, system, throughput
+from benchmarks import big, idle, latency, profile, shepherding, system, throughput
 from benchmarks.options import Options
 from benchmarks.report import Report
 
@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report.say(f"{store} is not installed: its figures are left out")
     options = Options(reps=asked.reps, stores=found, tasks=asked.tasks, with_stock=asked.stock, stock_limit=asked.stock_limit,
                       idle_seconds=asked.idle_seconds)
-    for name in asked.only:
+    if asked.profile:
+        profile.run(options, report)
+    for name in [] if asked.profile else asked.only:
         report.say(f"{name.upper()}: {WORKLOADS[name].__doc__}")
         WORKLOADS[name](options, report)
     report.say(f"written to {report.write(asked.output)}")
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True, help="measure stock RQ too")
     made.add_argument("--stock-limit", type=float, default=60.0, metavar="S", help="seconds after which stock RQ is given up (60)")
     made.add_argument("--idle-seconds", type=float, default=20.0, metavar="S", help="seconds for which idle processes are watched (20)")
+    made.add_argument("--profile", action="store_true", help="measure nothing else: tell where the time of one task goes")
     made.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes; benchmarks/results/DATE-COMMIT.json when not given")
     return made
 

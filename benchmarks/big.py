@@ -20,6 +20,7 @@ from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
 from benchmarks.throughput import SQL_LAG
 from rqflow.actions import cancel
+from rqflow.broker import keys
 from rqflow.broker.status import TaskStatus
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
@@ -209,7 +210,8 @@ def memory(connection: redis.Redis) -> int:
 
 def left(connection: redis.Redis, known: Container[bytes]) -> tuple[int, str]:
     """Return how many keys that are not among `known` will still be there in 10 minutes; and a remark about them and the others."""
-    new = [key for key in connection.scan_iter(count=1000) if key not in known]
+    # The last replies are one a caller, whatever it asked.
+    new = [key for key in connection.scan_iter(count=1000) if key not in known and not key.startswith(keys.REPLY.encode())]
     with connection.pipeline(transaction=False) as pipe:
         for key in new:
             pipe.ttl(key)

@@ -11,8 +11,8 @@ from benchmarks.options import Options
 from benchmarks.report import Report
 
 WORKLOADS: dict[str, Callable[[Options, Report], None]] = {
-    "w1": throughput.w1, "w2": throughput.w2, "w3": throughput.w3, "w4": latency.w4, "w5": idle.w5, "w6": big.w6,
-    "w7": throughput.w7, "w8": shepherding.w8,
+    "w1": throughput.w1, "w2": throughput.w2, "w3": throughput.w3, "w4": latency.w4,
+    "w5": idle.w5, "w6": big.w6, "w7": throughput.w7, "w8": shepherding.w8,
 }
 STORES = [system.SQLITE, system.MARIADB]
 
@@ -26,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for store in set(wanted) - set(found):
         report.say(f"{store} is not installed: its figures are left out")
     options = Options(reps=asked.reps, stores=found, tasks=asked.tasks, with_stock=asked.stock, stock_limit=asked.stock_limit,
-                      idle_seconds=asked.idle_seconds)
+                      idle_seconds=asked.idle_seconds, retention=asked.retention)
     if asked.profile:
-        profile.run(options, report)
+        profile.run(options, report, asked.only)
     for name in [] if asked.profile else asked.only:
         report.say(f"{name.upper()}: {WORKLOADS[name].__doc__}")
         WORKLOADS[name](options, report)
+    if report.figures:
+        report.sum_up()
     report.say(f"written to {report.write(asked.output)}")
 
 
@@ -45,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True, help="measure stock RQ too")
     made.add_argument("--stock-limit", type=float, default=60.0, metavar="S", help="seconds after which stock RQ is given up (60)")
     made.add_argument("--idle-seconds", type=float, default=20.0, metavar="S", help="seconds for which idle processes are watched (20)")
-    made.add_argument("--profile", action="store_true", help="measure nothing else: tell where the time of one task goes")
+    made.add_argument("--retention", type=float, default=10.0, metavar="S", help="seconds for which Redis keeps the finished runs of W6 (10)")
+    made.add_argument("--profile", action="store_true", help="in place of measuring: where the time of one task goes, in w1 and w2")
     made.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes; benchmarks/results/DATE-COMMIT.json when not given")
     return made
 

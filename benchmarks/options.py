@@ -19,6 +19,8 @@ class Options:
     stock_limit: float = 60.0
     #: For how long idle processes are watched.
     idle_seconds: float = 20.0
+    #: How long Redis keeps the finished runs of W6.
+    retention: float = 10.0
 
     def count(self, written: int) -> int:
         """Return how many tasks to use where `written` is the number of the definition."""

@@ -49,6 +49,11 @@ def pss(pid: int) -> float:
     raise ValueError(f"the kernel does not tell the Pss of process {pid}")
 
 
+def total(found: Mapping[str, Usage]) -> float:
+    """Return the CPU seconds of all these processes together, without their children."""
+    return sum(one.own for one in found.values())
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     """CPU seconds of all processors since boot, by what they did: `stolen` is what other machines on the same host took."""

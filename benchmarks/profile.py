@@ -12,10 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -29,7 +28,6 @@ from benchmarks import baseline, processes, shapes, system
 from benchmarks.options import Options
 from benchmarks.report import ROOT, Report
 from rqflow.broker import steps
-from rqflow.dag.version import Version
 from tests.waiting import until
 
 #: Tasks of the fan and of the chain; rows that a table of functions has.
@@ -61,34 +59,41 @@ class Profile:
     threads: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def run(options: Options, report: Report) -> None:
-    """Profile a wide fan and a chain on each store."""
-    for shape in (shapes.fan(options.count(FAN)), shapes.chain(options.count(CHAIN))):
-        for store in options.stores:
-            report.say(f"{shape.title} on {store}: what each process uses")
-            profile = Profile(shape=shape.title, store=store, tasks=shape.tasks * options.reps)
-            _plain(profile, shape, options.reps)
-            report.say(f"{shape.title} on {store}: where in it")
-            _divided(profile, shape, options.reps)
+def run(options: Options, report: Report, workloads: Container[str]) -> None:
+    """Profile a chain and a wide fan on each store: those of w1 and w2 that are among `workloads`."""
+    shape_of = {"w1": shapes.chain(options.count(CHAIN)), "w2": shapes.fan(options.count(FAN))}
+    found = [shape for name, shape in shape_of.items() if name in workloads]
+    for store in options.stores:
+        profiles = [Profile(shape=shape.title, store=store, tasks=shape.tasks * options.reps) for shape in found]
+        with system.running(store) as ours:
+            _warm(ours)
+            for profile, shape in zip(profiles, found, strict=True):
+                report.say(f"{shape.title} on {store}: what each process uses")
+                _plain(profile, ours, shape, options.reps)
+        with system.servers(store) as ours, system.folder() as place, sampled(ours, place):
+            _warm(ours)
+            for profile, shape in zip(profiles, found, strict=True):
+                report.say(f"{shape.title} on {store}: where in it")
+                _divided(profile, ours, shape, options.reps, place)
+        for profile in profiles:
             show(profile, report)
-            report.more.setdefault("profiles", []).append(_as_json(profile))
+            report.more.setdefault("profiles", []).append({name: getattr(profile, name) for name in Profile.__slots__})
 
 
 # ---------------------------------------------------------------- measuring
 
 
-def _plain(profile: Profile, shape: shapes.Shape, reps: int) -> None:
+def _plain(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int) -> None:
     """Fill in what each process used, undisturbed."""
-    with system.running(profile.store) as ours:
-        version = _warm(ours, shape)
-        profile.limit = sum(baseline.seconds(shape) for _ in range(reps)) / profile.tasks * 1e6
-        ours.connection.config_resetstat()
-        before, machine, own = processes.usages(ours.pids), processes.machine(), time.process_time()
-        for _ in range(reps):
-            profile.wall += ours.measure(version).took / profile.tasks * 1e6
-        own, machine = time.process_time() - own, processes.machine() - machine
-        spent = {name: after - before[name] for name, after in processes.usages(ours.pids).items()}
-        statistics = ours.connection.info("commandstats")
+    version = ours.register(shape)
+    profile.limit = sum(baseline.seconds(shape) for _ in range(reps)) / profile.tasks * 1e6
+    ours.connection.config_resetstat()
+    before, machine, own = processes.usages(ours.pids), processes.machine(), time.process_time()
+    for _ in range(reps):
+        profile.wall += ours.measure(version).took / profile.tasks * 1e6
+    own, machine = time.process_time() - own, processes.machine() - machine
+    spent = {name: after - before[name] for name, after in processes.usages(ours.pids).items()}
+    statistics = ours.connection.info("commandstats")
     for name, used in spent.items():
         profile.cpu[name] = used.own / profile.tasks * 1e6
         profile.sleeps[name] = used.sleeps / profile.tasks
@@ -99,31 +104,28 @@ def _plain(profile: Profile, shape: shapes.Shape, reps: int) -> None:
         profile.commands[name.removeprefix("cmdstat_")] = (found["calls"] / profile.tasks, found["usec"] / profile.tasks)
 
 
-def _divided(profile: Profile, shape: shapes.Shape, reps: int) -> None:
-    """Fill in how that divides."""
-    with system.servers(profile.store) as ours, tempfile.TemporaryDirectory(prefix="rqflow-bench-") as place:
-        folder = Path(place)
-        with sampled(ours, folder):
-            version = _warm(ours, shape)
-            ours.connection.config_set("slowlog-max-len", NOTED)
-            ours.connection.config_set("slowlog-log-slower-than", 0)
-            ours.connection.slowlog_reset()
-            _signal_all(ours)
-            for _ in range(reps):
-                ours.measure(version)
-            _signal_all(ours)
-            ours.connection.config_set("slowlog-log-slower-than", -1)
-            profile.by_step = _by_step(ours.connection, profile.tasks)
-            for name in SAMPLED:
-                path = folder / f"{name}.json"
-                until(path.exists, what=f"what was seen of the {name}")
-                profile.threads[name] = [_per_task(thread, profile.tasks) for thread in json.loads(path.read_text(encoding="utf-8"))]
+def _divided(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int, folder: Path) -> None:
+    """Fill in how that divides; `folder` is where the samplers write."""
+    version = ours.register(shape)
+    ours.connection.config_set("slowlog-max-len", NOTED)
+    ours.connection.config_set("slowlog-log-slower-than", 0)
+    ours.connection.slowlog_reset()
+    _signal_all(ours)
+    for _ in range(reps):
+        ours.measure(version)
+    _signal_all(ours)
+    ours.connection.config_set("slowlog-log-slower-than", -1)
+    profile.by_step = _by_step(ours.connection, profile.tasks)
+    for name in SAMPLED:
+        path = folder / f"{name}.json"
+        until(path.exists, what=f"what was seen of the {name}")
+        profile.threads[name] = [_per_task(thread, profile.tasks) for thread in json.loads(path.read_text(encoding="utf-8"))]
+        path.unlink()
 
 
-def _warm(ours: system.System, shape: shapes.Shape) -> Version:
-    """Let everything be loaded that is loaded once; return the version to be measured."""
+def _warm(ours: system.System) -> None:
+    """Let everything be loaded that is loaded once."""
     ours.measure(ours.register(shapes.fan(baseline.SLOTS, dag_id="bench_warm")))
-    return ours.register(shape)
 
 
 @contextmanager
@@ -208,6 +210,8 @@ def _of_processes(profile: Profile) -> Table:
         table.add_row(name, f"{micros:.0f}", f"{profile.sleeps[name]:.1f}" if name in profile.sleeps else "")
     known = sum(profile.cpu.values())
     table.add_row("other processes, kernel", f"{profile.machine['busy'] - known:.0f}", "")
+    share = profile.cpu["task processes"] / (known - profile.cpu["this program"])
+    table.caption, table.caption_justify = f"share of the tasks in all of this CPU: {share:.2f}; busy processors allow no more of the limit", "left"
     for name in ("idle", "stolen"):
         table.add_row(f"processors {name}", f"{profile.machine[name]:.0f}", "")
     return table
@@ -236,7 +240,3 @@ def _table(title: str, *headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
-
-
-def _as_json(profile: Profile) -> dict[str, Any]:
-    return {name: getattr(profile, name) for name in Profile.__slots__}

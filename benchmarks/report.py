@@ -22,8 +22,12 @@ from rqflow import __version__
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+#: What a budget says to a figure.
+MET, ABOVE, MISSED = "met", "above the floor", "NOT MET"
 #: Columns of the output where it is no terminal.
-WIDTH = 150
+WIDTH = 180
+#: Headings of the table of figures, and how wide each is at least, so that one table is like the next.
+COLUMNS = {"workload": 8, "system": 18, "what": 48, "median": 7, "unit": 7, "min to max": 16, "budget": 15, "": 15, "note": 30}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,10 +41,10 @@ class Budget:
     is_least: bool = False
 
     def verdict(self, value: float) -> str:
-        """Return `met`, `above the floor` or `NOT MET`."""
+        """Return MET, ABOVE (the floor, not the goal) or MISSED."""
         if self._reaches(value, self.goal):
-            return "met"
-        return "above the floor" if self.floor is not None and self._reaches(value, self.floor) else "NOT MET"
+            return MET
+        return ABOVE if self.floor is not None and self._reaches(value, self.floor) else MISSED
 
     def _reaches(self, value: float, bound: float) -> bool:
         return value >= bound if self.is_least else value <= bound
@@ -109,16 +113,26 @@ class Report:
         found = list(figures)
         self.figures += found
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("workload", "system", "what", "median", "unit", "min to max", "budget", "", "note"):
-            table.add_column(heading, justify="right" if heading in {"median", "min to max"} else "left", overflow="fold")
+        for heading, least in COLUMNS.items():
+            table.add_column(heading, min_width=least, justify="right" if heading in {"median", "min to max"} else "left", overflow="fold")
         for one in found:
             median = one.text or ("" if one.median is None else show_number(one.median))
             spread = f"{show_number(min(one.values))} to {show_number(max(one.values))}" if len(one.values) > 1 else ""
-            colour = {"met": "green", "above the floor": "yellow", "NOT MET": "red"}.get(one.verdict, "")
+            colour = {MET: "green", ABOVE: "yellow", MISSED: "red"}.get(one.verdict, "")
             verdict = f"[{colour}]{one.verdict}[/]" if colour else ""
             table.add_row(one.workload, one.system, one.name, median, one.unit, spread, str(one.budget or ""), verdict, one.note)
         self.console.print(table)
         self.console.print()
+
+    def sum_up(self) -> None:
+        """Print how many budgets are met, and name those that are not."""
+        verdicts = [one.verdict for one in self.figures if one.verdict]
+        met, above, missed = (verdicts.count(one) for one in (MET, ABOVE, MISSED))
+        self.console.print(f"{len(verdicts)} budgets: {met} met, {above} above the floor, {missed} not met")
+        for one in self.figures:
+            if one.verdict == MISSED and one.median is not None:
+                self.console.print(f"  not met: {one.workload} {one.system} {one.name}: {show_number(one.median)} {one.unit}, budget {one.budget}",
+                                   highlight=False, markup=False)
 
     def write(self, path: Path | None = None) -> Path:
         """Write everything to `path`, by default a file in benchmarks/results named by date and commit; return where."""

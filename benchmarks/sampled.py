@@ -1,6 +1,7 @@
 """Run a module as a program, and note in which functions its CPU time goes: `python -m benchmarks.sampled [--main] FILE MODULE ARGUMENT...`
 
-SIGUSR2 begins it, a second one ends it; then FILE gets, for each thread, its CPU seconds and how often which function was seen, as JSON.
+SIGUSR2 begins it, a second one ends it, a third begins anew. At each end FILE gets, for each thread, its CPU seconds and how often which
+function was seen, as JSON.
 
 The kernel's profiling timer ticks when the process has used CPU time. At each tick a look is taken at the stack of the thread that has
 used most since the last one. Nothing is slowed down but by the looks themselves, some hundredths.
@@ -60,7 +61,7 @@ class Thread:
 
 
 class Sampler:
-    """Counts stacks between the first SIGUSR2 and the second."""
+    """Counts stacks between one SIGUSR2 and the next."""
 
     def __init__(self, path: Path) -> None:
         """Write to `path` at the end."""
@@ -92,6 +93,7 @@ class Sampler:
     def _toggle(self, *_: object) -> None:
         self._counts = not self._counts
         if self._counts:
+            self.threads.clear()
             self._used()
         # A child inherits no timer, so it is set where it is needed.
         signal.setitimer(signal.ITIMER_PROF, EVERY * self._counts, EVERY * self._counts)

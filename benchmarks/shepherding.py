@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import select
 import signal
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import processes, system
 from benchmarks.baseline import SLOTS
 from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
@@ -40,8 +38,10 @@ def w8(options: Options, report: Report) -> None:
     direct, herded = [], []
     for number in range(options.reps):
         report.say(f"{count} tasks directly and through a shepherd, {number + 1} of {options.reps}")
-        direct.append(_in_a_folder(directly, count))
-        herded.append(_in_a_folder(through_a_shepherd, count))
+        with system.folder() as place:
+            direct.append(directly(place, count))
+        with system.folder() as place:
+            herded.append(through_a_shepherd(place, count))
     more = [two.cpu + two.shepherd_cpu - one.cpu for one, two in zip(direct, herded, strict=True)]
     report.add([
         Figure(workload="W8", name="CPU that a shepherd adds to a task", unit="µs", values=more, budget=COST),
@@ -50,11 +50,6 @@ def w8(options: Options, report: Report) -> None:
         Figure(workload="W8", system="shepherd", name="CPU of the shepherd a task", unit="µs", values=[one.shepherd_cpu for one in herded]),
         Figure(workload="W8", system="directly", name="time a task", unit="µs", values=[one.wall for one in direct]),
         Figure(workload="W8", system="shepherd", name="time a task", unit="µs", values=[one.wall for one in herded])])
-
-
-def _in_a_folder(measure: Callable[[Path, int], Cost], count: int) -> Cost:
-    with tempfile.TemporaryDirectory(prefix="rqflow-bench-", ignore_cleanup_errors=True) as name:
-        return measure(Path(name), count)
 
 
 def _request(folder: Path, number: int) -> Start:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import redis
 from rq import Queue, Worker
@@ -19,6 +17,7 @@ from rq.registry import FinishedJobRegistry
 
 from benchmarks.baseline import SLOTS
 from benchmarks.report import ROOT
+from benchmarks.system import folder
 from tests.services import redis_server
 from tests.waiting import until
 
@@ -74,18 +73,16 @@ class Stock:
 @contextmanager
 def running(kind: str, limit: float) -> Iterator[Stock]:
     """Run four workers of `kind`, one of KINDS, on a Redis of their own, until the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="rqflow-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with redis_server(folder, "--appendonly", "yes") as url, redis.Redis.from_url(url) as connection:
-            command = [sys.executable, "-m", "rq.cli", "worker", "--quiet", "--url", url, "--worker-class", KINDS[kind], QUEUE]
-            environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-            with (folder / "workers.log").open("wb") as log:
-                workers = [subprocess.Popen(command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log) for _ in range(SLOTS)]
-            try:
-                until(lambda: Worker.count(connection=connection) == SLOTS, what="stock workers to register")
-                yield Stock(connection, limit)
-            finally:
-                _end(workers)
+    with folder() as place, redis_server(place, "--appendonly", "yes") as url, redis.Redis.from_url(url) as connection:
+        command = [sys.executable, "-m", "rq.cli", "worker", "--quiet", "--url", url, "--worker-class", KINDS[kind], QUEUE]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with (place / "workers.log").open("wb") as log:
+            workers = [subprocess.Popen(command, cwd=place, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log) for _ in range(SLOTS)]
+        try:
+            until(lambda: Worker.count(connection=connection) == SLOTS, what="stock workers to register")
+            yield Stock(connection, limit)
+        finally:
+            _end(workers)
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:

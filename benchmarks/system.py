@@ -134,11 +134,11 @@ class System:
 
     def archived(self, run: RunInfo, tasks: int) -> float:
         """Wait until the archive has so many whole logs of a run; return when that was seen, to a tenth of a second."""
-        folder = Path(self.services.settings.logs.folder) / run.dag_id
+        place = Path(self.services.settings.logs.folder) / run.dag_id
         pattern = f"*/*_{run.key[:8]}/*.log"
 
         def whole() -> int:
-            return sum(path.stat().st_mode & 0o777 == 0o440 for path in folder.glob(pattern))
+            return sum(path.stat().st_mode & 0o777 == 0o440 for path in place.glob(pattern))
 
         patiently(lambda: whole() >= tasks, what="the log archive", every=0.1)
         return time.time()
@@ -166,10 +166,10 @@ class System:
 
 def load(shape: Shape) -> Version:
     """Return the version that rqflow makes of the DAG file of `shape`."""
-    with tempfile.TemporaryDirectory(prefix="rqflow-bench-") as name:
-        path = Path(name, f"{shape.dag_id}.py")
+    with folder() as home:
+        path = home / f"{shape.dag_id}.py"
         path.write_text(shape.source, encoding="utf-8")
-        return submit.read([path], settings.load(home=Path(name), environ={})).versions[0]
+        return submit.read([path], settings.load(home=home, environ={})).versions[0]
 
 
 def patiently(condition: Callable[[], object], *, what: str, every: float) -> None:
@@ -189,10 +189,17 @@ def shepherd_pid(work_dir: Path) -> int:
 
 
 @contextmanager
+def folder() -> Iterator[Path]:
+    """Give an empty folder, removed afterwards with whatever is in it."""
+    with tempfile.TemporaryDirectory(prefix="rqflow-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
 def servers(store: str, environ: Mapping[str, str] | None = None) -> Iterator[System]:
     """Run Redis and a database in a folder of their own, and nothing of rqflow yet; all of it is gone afterwards."""
     with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rqflow-bench-", ignore_cleanup_errors=True)))
+        root = stack.enter_context(folder())
         for name in ("redis", "sql"):
             (root / name).mkdir()
         redis_url = stack.enter_context(services.redis_server(root / "redis", *REDIS))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import baseline, stock, system
+from benchmarks import baseline, processes, stock, system
 from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
 from benchmarks.shapes import Shape, chain, fan, layers
@@ -25,6 +26,10 @@ class Series:
     took: list[float] = field(default_factory=list)
     sql_lags: list[float] = field(default_factory=list)
     archive_lags: list[float] = field(default_factory=list)
+    #: CPU seconds of our processes, of the tasks', and the share of the processors that neither they nor idleness had.
+    cpu: list[float] = field(default_factory=list)
+    task_cpu: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:
@@ -83,9 +88,16 @@ def measure(ours: system.System, shape: Shape, options: Options, report: Report)
     ours.measure(ours.register(fan(baseline.SLOTS, dag_id="bench_warm")))
     for number in range(options.reps):
         report.say(f"{shape.title} on {ours.store}, {number + 1} of {options.reps}")
-        before = baseline.seconds(shape)
+        limit = baseline.seconds(shape)
+        before, machine, this = processes.usages(ours.pids), processes.machine(), time.process_time()
         measured = ours.measure(version)
-        series.limits.append((before + baseline.seconds(shape)) / 2)
+        machine, this = processes.machine() - machine, time.process_time() - this
+        used = {name: after - before[name] for name, after in processes.usages(ours.pids).items()}
+        series.limits.append((limit + baseline.seconds(shape)) / 2)
+        series.cpu.append(processes.total(used))
+        series.task_cpu.append(used["shepherd"].children)
+        known = series.cpu[-1] + series.task_cpu[-1] + this
+        series.others.append(max(machine.busy + machine.stolen - known, 0.0) / (machine.busy + machine.stolen + machine.idle))
         series.took.append(measured.took)
         series.sql_lags.append(measured.sql_lag)
         series.archive_lags.append(measured.archive_lag)
@@ -101,6 +113,11 @@ def figures(workload: str, shape: Shape, store: str, series: Series, budget: Bud
     yield Figure(workload=workload, system=store, name=title, values=series.ratios, budget=budget, note=f"limit: {what}")
     yield Figure(workload=workload, system=store, name="time per task", unit="ms", values=per_task)
     yield Figure(workload=workload, system=what, name="time per task", unit="ms", values=limit)
+    cpu, task_cpu = ([seconds / shape.tasks * 1e3 for seconds in one] for one in (series.cpu, series.task_cpu))
+    yield Figure(workload=workload, system=store, name="CPU of rqflow, Redis and database a task", unit="ms", values=cpu)
+    yield Figure(workload=workload, system=store, name="CPU of the task itself", unit="ms", values=task_cpu)
+    yield Figure(workload=workload, system="the machine", name="processors used by others", unit="%", values=[one * 100 for one in series.others],
+                 note="much: measure again")
     yield Figure(workload=workload, system=store, name="SQL complete after the end", unit="s", values=series.sql_lags, budget=SQL_LAG)
     yield Figure(workload=workload, system=store, name="logs archived after the end", unit="s", values=series.archive_lags, note="to 0.1 s")
 

@@ -15,7 +15,6 @@ import redis
 from sqlalchemy import func, select
 
 from benchmarks import shapes, system
-from benchmarks.baseline import SLOTS
 from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
 from benchmarks.throughput import SQL_LAG
@@ -86,8 +85,6 @@ def w6(options: Options, report: Report) -> None:
 def _run(ours: system.System, width: int, values: Values) -> None:
     """Make it, run it to its end, show it, and see it forgotten."""
     tasks = width + 2
-    # Not measured: what is loaded once, in Redis, too.
-    ours.measure(ours.register(shapes.fan(SLOTS, dag_id="bench_warm")))
     began = time.monotonic()
     version = ours.register(shapes.fan(width))
     values.add("load and register the file", "s", time.monotonic() - began)

@@ -30,7 +30,7 @@ def w4(options: Options, report: Report) -> None:
             Figure(workload="W4", system=store, name="command `submit --run` to the first task", unit="ms", values=commanded,
                    note="Python starts, file is loaded")])
     if system.SQLITE in options.stores:
-        first, again = cold(options.reps, report)
+        first, again = cold(options, report)
         report.add([
             Figure(workload="W4", system="embedded", name="first `submit --run` ever to the first task", unit="s", values=first, budget=COLD),
             Figure(workload="W4", system="embedded", name="another one, nothing running", unit="s", values=again, budget=COLD)])
@@ -54,15 +54,19 @@ def by_command(ours: system.System, reps: int) -> list[float]:
     return [_submit(ours.lab, f"command{number}") * 1e3 for number in range(reps)]
 
 
-def cold(reps: int, report: Report) -> tuple[list[float], list[float]]:
-    """Return seconds from `rqflow submit --run` to the task's first act: in a new home, and again there after all processes had ended."""
+def cold(options: Options, report: Report) -> tuple[list[float], list[float]]:
+    """Return seconds from `rqflow submit --run` to the task's first act: in a new home, and again there after all processes had ended.
+
+    The second is left out where the programs are only tried out.
+    """
     first, again = [], []
-    for number in range(reps):
-        report.say(f"cold start, {number + 1} of {reps}")
+    for number in range(options.reps):
+        report.say(f"cold start, {number + 1} of {options.reps}")
         with system.folder() as place, system.new_lab(place, environ=ENDING) as lab:
             first.append(_submit(lab, "first"))
             lab.close()
-            again.append(_submit(lab, "again"))
+            if not options.is_trial:
+                again.append(_submit(lab, "again"))
     return first, again
 
 

@@ -22,6 +22,11 @@ class Options:
     #: How long Redis keeps the finished runs of W6.
     retention: float = 10.0
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether the programs are only tried out."""
+        return self.tasks is not None
+
     def count(self, written: int) -> int:
         """Return how many tasks to use where `written` is the number of the definition."""
         return self.tasks or written

@@ -66,12 +66,10 @@ def run(options: Options, report: Report, workloads: Container[str]) -> None:
     for store in options.stores:
         profiles = [Profile(shape=shape.title, store=store, tasks=shape.tasks * options.reps) for shape in found]
         with system.running(store) as ours:
-            _warm(ours)
             for profile, shape in zip(profiles, found, strict=True):
                 report.say(f"{shape.title} on {store}: what each process uses")
                 _plain(profile, ours, shape, options.reps)
         with system.servers(store) as ours, system.folder() as place, sampled(ours, place):
-            _warm(ours)
             for profile, shape in zip(profiles, found, strict=True):
                 report.say(f"{shape.title} on {store}: where in it")
                 _divided(profile, ours, shape, options.reps, place)
@@ -121,11 +119,6 @@ def _divided(profile: Profile, ours: system.System, shape: shapes.Shape, reps: i
         until(path.exists, what=f"what was seen of the {name}")
         profile.threads[name] = [_per_task(thread, profile.tasks) for thread in json.loads(path.read_text(encoding="utf-8"))]
         path.unlink()
-
-
-def _warm(ours: system.System) -> None:
-    """Let everything be loaded that is loaded once."""
-    ours.measure(ours.register(shapes.fan(baseline.SLOTS, dag_id="bench_warm")))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 
 from benchmarks.baseline import SLOTS
-from benchmarks.shapes import Shape
+from benchmarks.shapes import Shape, fan
 from rqflow import clock, settings
 from rqflow.actions import query, submit, trigger
 from rqflow.actions.model import Run
@@ -82,12 +82,13 @@ class System:
         self.took_up(scheduler.pid, worker.pid)
 
     def took_up(self, scheduler: int, worker: int) -> None:
-        """Note the processes, by name, of a scheduler and a worker that were started; wait until both have done a task."""
+        """Note the processes, by name, of a scheduler and a worker that were started; let them do a run, which loads what is loaded once."""
         self.pids = {
             "scheduler": scheduler, "worker": worker, "shepherd": shepherd_pid(self.work_dir),
             "Redis": int(self.connection.info("server")["process_id"])}
         if self._database_pid:
             self.pids["MariaDB"] = self._database_pid
+        self.measure(self.register(fan(SLOTS, dag_id="bench_warm")))
 
     def register(self, shape: Shape) -> Version:
         """Load the DAG file of `shape` and register it, as `rqflow submit` does."""

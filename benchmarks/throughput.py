@@ -84,8 +84,6 @@ def measure(ours: system.System, shape: Shape, options: Options, report: Report)
     """Run a shape again and again, each time between two looks at the limit, of which the mean counts: the machine's speed wanders."""
     series = Series()
     version = ours.register(shape)
-    # Not counted: what is loaded once.
-    ours.measure(ours.register(fan(baseline.SLOTS, dag_id="bench_warm")))
     for number in range(options.reps):
         report.say(f"{shape.title} on {ours.store}, {number + 1} of {options.reps}")
         limit = baseline.seconds(shape)

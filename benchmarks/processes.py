@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +30,10 @@ def usage(pid: int) -> Usage:
     user, system, child_user, child_system = (int(text) * _TICK for text in fields[11:15])
     own, sleeps = 0.0, 0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        own += int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
-        status = (task / "status").read_text(encoding="utf-8", errors="replace")
-        sleeps += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # threads end
+            status = (task / "status").read_text(encoding="utf-8", errors="replace")
+            own += int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+            sleeps += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
     # schedstat counts in nanoseconds, but only threads that live; stat counts all of them, in ticks.
     return Usage(own=own if own > user + system - 0.05 else user + system, children=child_user + child_system, sleeps=sleeps)
 

@@ -32,6 +32,8 @@ from tests.waiting import until
 
 #: Tasks of the fan and of the chain; rows that a table of functions has.
 FAN, CHAIN, ROWS = 2_000, 200, 18
+#: What the measuring itself uses.
+THIS = "this program"
 #: Calls that Redis notes; more than there are.
 NOTED = 1_000_000
 #: The program that is sampled, and the processes that are.
@@ -96,7 +98,7 @@ def _plain(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int
         profile.cpu[name] = used.own / profile.tasks * 1e6
         profile.sleeps[name] = used.sleeps / profile.tasks
     profile.cpu["task processes"] = spent["shepherd"].children / profile.tasks * 1e6
-    profile.cpu["this program"] = own / profile.tasks * 1e6
+    profile.cpu[THIS] = own / profile.tasks * 1e6
     profile.machine = {name: getattr(machine, name) / profile.tasks * 1e6 for name in ("busy", "idle", "stolen")}
     for name, found in statistics.items():
         profile.commands[name.removeprefix("cmdstat_")] = (found["calls"] / profile.tasks, found["usec"] / profile.tasks)
@@ -189,6 +191,9 @@ def show(profile: Profile, report: Report) -> None:
     """Print a profile."""
     report.console.rule(f"{profile.shape} on {profile.store}: µs a task", align="left")
     report.console.print(_of_processes(profile))
+    share = profile.cpu["task processes"] / sum(micros for name, micros in profile.cpu.items() if name != THIS)
+    report.console.print(f"share of the tasks in all of this CPU: {share:.2f}; busy processors allow no more of the limit")
+    report.console.print(_of_threads(profile))
     report.console.print(_of_redis("Redis by step (second pass)", profile.by_step))
     report.console.print(_of_redis("Redis by command, also those that steps call (first pass)", profile.commands))
     for name, threads in profile.threads.items():
@@ -203,10 +208,16 @@ def _of_processes(profile: Profile) -> Table:
         table.add_row(name, f"{micros:.0f}", f"{profile.sleeps[name]:.1f}" if name in profile.sleeps else "")
     known = sum(profile.cpu.values())
     table.add_row("other processes, kernel", f"{profile.machine['busy'] - known:.0f}", "")
-    share = profile.cpu["task processes"] / (known - profile.cpu["this program"])
-    table.caption, table.caption_justify = f"share of the tasks in all of this CPU: {share:.2f}; busy processors allow no more of the limit", "left"
     for name in ("idle", "stolen"):
         table.add_row(f"processors {name}", f"{profile.machine[name]:.0f}", "")
+    return table
+
+
+def _of_threads(profile: Profile) -> Table:
+    table = _table("by thread (second pass)", "CPU")
+    for process, threads in profile.threads.items():
+        for thread in sorted(threads, key=lambda one: -one["micros"]):
+            table.add_row(f"{process}, {thread['name']}", f"{thread['micros']:.0f}")
     return table
 
 

@@ -117,7 +117,7 @@ def figures(workload: str, shape: Shape, store: str, series: Series, budget: Bud
     yield Figure(workload=workload, system="the machine", name="processors used by others", unit="%", values=[one * 100 for one in series.others],
                  note="much: measure again")
     yield Figure(workload=workload, system=store, name="SQL complete after the end", unit="s", values=series.sql_lags, budget=SQL_LAG)
-    yield Figure(workload=workload, system=store, name="logs archived after the end", unit="s", values=series.archive_lags, note="to 0.1 s")
+    yield Figure(workload=workload, system=store, name="logs archived after the end", unit="s", values=series.archive_lags)
 
 
 def stock_figures(workload: str, shape: Shape, options: Options, report: Report) -> Iterator[Figure]:

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 from sqlalchemy import func, select
 
-from benchmarks import shapes, system
+from benchmarks import shapes, slowlog, system
 from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
 from benchmarks.throughput import SQL_LAG
@@ -246,16 +246,14 @@ class Stall:
 @contextmanager
 def stalls(connection: redis.Redis) -> Iterator[Stall]:
     """Give the longest stall of Redis during the block, by its own account; filled in at the end."""
-    connection.config_set("slowlog-log-slower-than", 1_000)
-    connection.config_set("slowlog-max-len", SLOW)
+    slowlog.note(connection, slower_than=1_000, most=SLOW)
     connection.config_set("latency-monitor-threshold", 1)
-    connection.slowlog_reset()
     connection.execute_command("LATENCY RESET")  # type: ignore[no-untyped-call]
     found = Stall()
     yield found
-    for entry in connection.slowlog_get(SLOW):
-        if entry["duration"] / 1e3 > found.milliseconds:
-            found.milliseconds, found.what = entry["duration"] / 1e3, entry["command"][:16].decode(errors="replace").split()[0].lower()
+    for name, micros in slowlog.noted(connection):
+        if micros / 1e3 > found.milliseconds:
+            found.milliseconds, found.what = micros / 1e3, name
     for event, _, _, most in connection.execute_command("LATENCY LATEST"):  # type: ignore[no-untyped-call]
         name = event.decode()
         if name not in {"command", "fast-command"} and most > found.milliseconds:

@@ -6,7 +6,6 @@ processes run under benchmarks.sampled, and Redis notes every call.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -17,17 +16,15 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import redis
 from rich.table import Table
 
-from benchmarks import baseline, processes, shapes, system
+from benchmarks import baseline, processes, shapes, slowlog, system
 from benchmarks.options import Options
 from benchmarks.report import ROOT, Report
-from rqflow.broker import steps
 from tests.waiting import until
 
 #: Tasks of the fan and of the chain; rows that a table of functions has.
@@ -107,9 +104,7 @@ def _plain(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int
 def _divided(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int, folder: Path) -> None:
     """Fill in how that divides; `folder` is where the samplers write."""
     version = ours.register(shape)
-    ours.connection.config_set("slowlog-max-len", NOTED)
-    ours.connection.config_set("slowlog-log-slower-than", 0)
-    ours.connection.slowlog_reset()
+    slowlog.note(ours.connection, slower_than=0, most=NOTED)
     _signal_all(ours)
     for _ in range(reps):
         ours.measure(version)
@@ -162,18 +157,11 @@ def _sampled(ours: system.System, *arguments: str | Path) -> subprocess.Popen[by
 
 def _by_step(connection: redis.Redis, tasks: int) -> dict[str, tuple[float, float]]:
     """Return {step or command: (calls, microseconds)} a task of every call that Redis noted."""
-    lua = files("rqflow.broker") / "lua"
-    names = [path.name.removesuffix(".lua") for path in lua.iterdir() if path.name.endswith(".lua") and not path.name.startswith("_")]
-    known = {hashlib.sha1(steps.source(name).encode()).hexdigest(): name for name in names}
     calls: Counter[str] = Counter()
     micros: Counter[str] = Counter()
-    for entry in connection.slowlog_get(connection.slowlog_len()):
-        command, *arguments = entry["command"].decode(errors="replace").split(" ")
-        name = command.lower()
-        if name == "evalsha":
-            name = f"step {known.get(arguments[0], arguments[0][:8])}"
+    for name, duration in slowlog.noted(connection):
         calls[name] += 1
-        micros[name] += entry["duration"]
+        micros[name] += duration
     return {name: (calls[name] / tasks, used / tasks) for name, used in micros.most_common()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import shapes, system
@@ -22,18 +23,26 @@ ENDING = {"RQFLOW__REDIS__EMBEDDED_LINGER": "0.5s", "RQFLOW__WORKER__SHEPHERD_LI
 def w4(options: Options, report: Report) -> None:
     """From submit to the first task: on a running system, and on the embedded default with nothing running."""
     for store in options.stores:
-        with system.running(store) as ours:
-            report.say(f"warm starts on {store}")
-            called, commanded = warm(ours, options.reps * OFTEN), by_command(ours, options.reps)
-        report.add([
-            Figure(workload="W4", system=store, name="start of a run to its first task", unit="ms", budget=WARM, values=called),
-            Figure(workload="W4", system=store, name="command `submit --run` to the first task", unit="ms", values=commanded,
-                   note="Python starts, file is loaded")])
+        report.add(warm_figures(options, report, store))
     if system.SQLITE in options.stores:
-        first, again = cold(options, report)
-        report.add([
-            Figure(workload="W4", system="embedded", name="first `submit --run` ever to the first task", unit="s", values=first, budget=COLD),
-            Figure(workload="W4", system="embedded", name="another one, nothing running", unit="s", values=again, budget=COLD)])
+        report.add(cold_figures(options, report))
+
+
+def warm_figures(options: Options, report: Report, store: str) -> Iterator[Figure]:
+    """Give the figures of a running system."""
+    with system.running(store) as ours:
+        report.say(f"warm starts on {store}")
+        called, commanded = warm(ours, options.reps * OFTEN), by_command(ours, options.reps)
+    yield Figure(workload="W4", system=store, name="start of a run to its first task", unit="ms", budget=WARM, values=called)
+    yield Figure(workload="W4", system=store, name="command `submit --run` to the first task", unit="ms", values=commanded,
+                 note="Python starts, file is loaded")
+
+
+def cold_figures(options: Options, report: Report) -> Iterator[Figure]:
+    """Give the figures of the embedded default."""
+    first, again = cold(options, report)
+    yield Figure(workload="W4", system="embedded", name="first `submit --run` ever to the first task", unit="s", values=first, budget=COLD)
+    yield Figure(workload="W4", system="embedded", name="another one, nothing running", unit="s", values=again, budget=COLD)
 
 
 def warm(ours: system.System, reps: int) -> list[float]:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report import Budget, Figure
+from benchmarks import latency, shapes, stock, throughput
+from benchmarks.options import Options
+from benchmarks.report import Budget, Figure, Report
 from tests.e2e.lab import base_environ
 from tests.services import needs
 
@@ -48,25 +50,40 @@ def test_chain_beside_its_limit_with_its_budgets(bench: Any) -> None:
     assert {"date", "commit", "cores", "cpu", "python", "redis", "kernel"} <= set(content["about"])
 
 
-def test_layers_beside_stock_rq_given_up_at_its_limit(bench: Any) -> None:
-    content = bench("--only", "w3", "--tasks", "1", "--store", "sqlite", "--stock-limit", "0.001")
-    for kind in ("stock RQ", "stock SimpleWorker"):
-        figure, = (figure for figure in content["figures"] if figure["system"] == kind)
-        assert (figure["text"], figure["values"]) == ("> 0.001 s (stalled)", [])
+def test_stock_rq_does_the_same_graph() -> None:
+    with stock.running("stock SimpleWorker", 30) as theirs:
+        outcome = theirs.measure(throughput.graph_of(shapes.fan(2)))
+    assert outcome.seconds is not None
+    assert (outcome.finished, outcome.tasks) == (4, 4)
 
 
-def test_fan_and_growth_on_mariadb(bench: Any) -> None:
+def test_stock_rq_is_given_up_at_its_limit() -> None:
+    forking, other = throughput.stock_figures("W3", shapes.layers(1), Options(stock_limit=0.001), Report())
+    assert (forking.text, forking.values, forking.system) == ("> 0.001 s (stalled)", (), "stock RQ")
+    assert other.text == forking.text
+
+
+def test_fan_on_mariadb(bench: Any) -> None:
     needs("mariadbd", "mariadb-install-db")
-    content = bench("--only", "w7", "--tasks", "4", "--store", "mariadb", "--no-stock")
-    assert {"fan 1-4-1: share of the limit", "fan 1-8-1: share of the limit", "time per task, 8 against 4"} <= names(content, "mariadb")
+    content = bench("--only", "w2", "--tasks", "4", "--store", "mariadb", "--no-stock")
+    assert {"fan 1-4-1: share of the limit", "SQL complete after the end"} <= names(content, "mariadb")
 
 
-def test_latency_warm_and_cold(bench: Any) -> None:
-    content = bench("--only", "w4", "--tasks", "1", "--store", "sqlite")
-    measured = {figure["name"]: figure["values"] for figure in content["figures"]}
-    assert len(measured["start of a run to its first task"]) == 4
-    assert all(value > 0 for values in measured.values() for value in values)
-    assert len(measured["first `submit --run` ever to the first task"]) == 1
+def test_growth(bench: Any) -> None:
+    content = bench("--only", "w7", "--tasks", "4", "--store", "sqlite", "--no-stock")
+    assert {"fan 1-4-1: share of the limit", "fan 1-8-1: share of the limit", "time per task, 8 against 4"} <= names(content, "sqlite")
+
+
+def test_latency_on_a_running_system() -> None:
+    called, commanded = latency.warm_figures(Options(reps=1, tasks=1), Report(), "sqlite")
+    assert (len(called.values), len(commanded.values)) == (4, 1)
+    assert all(0 < value < 60_000 for value in [*called.values, *commanded.values])
+
+
+def test_latency_of_the_embedded_default_with_nothing_running() -> None:
+    first, again = latency.cold_figures(Options(reps=1, tasks=1), Report())
+    assert (len(first.values), len(again.values)) == (1, 0)
+    assert 0 < first.values[0] < 60
 
 
 def test_idle_processes_and_the_price_of_the_shepherd(bench: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import time
+from dataclasses import dataclass
 
 from benchmarks.shapes import Shape
 
@@ -11,12 +13,25 @@ from benchmarks.shapes import Shape
 SLOTS = 4
 
 
-def seconds(shape: Shape) -> float:
-    """Return how long the commands of `shape` take when nothing but their order is looked after."""
-    began = time.monotonic()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """What the commands took: seconds on the wall, and CPU seconds with those of who started them."""
+
+    seconds: float
+    cpu: float
+
+
+def measure(shape: Shape) -> Limit:
+    """Run the commands of `shape` with nothing but their order looked after."""
+    began, cpu = time.monotonic(), _children()
     if shape.is_chain:
         subprocess.run(["bash", "-c", f"for ((n = 0; n < {shape.tasks}; n++)); do bash -c true; done"], check=True)
     else:
         for width in shape.layers:
             subprocess.run(["xargs", f"-P{SLOTS}", "-n1", "bash", "-c", "true"], input=b"x\n" * width, check=True)
-    return time.monotonic() - began
+    return Limit(seconds=time.monotonic() - began, cpu=_children() - cpu)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -47,6 +47,7 @@ class Profile:
     tasks: int
     wall: float = 0.0
     limit: float = 0.0
+    limit_cpu: float = 0.0
     #: CPU by process, that of the task processes among them; the machine's; how often each process went to sleep, a task.
     cpu: dict[str, float] = field(default_factory=dict)
     machine: dict[str, float] = field(default_factory=dict)
@@ -83,7 +84,9 @@ def run(options: Options, report: Report, workloads: Container[str]) -> None:
 def _plain(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int) -> None:
     """Fill in what each process used, undisturbed."""
     version = ours.register(shape)
-    profile.limit = sum(baseline.seconds(shape) for _ in range(reps)) / profile.tasks * 1e6
+    limits = [baseline.measure(shape) for _ in range(reps)]
+    profile.limit = sum(limit.seconds for limit in limits) / profile.tasks * 1e6
+    profile.limit_cpu = sum(limit.cpu for limit in limits) / profile.tasks * 1e6
     ours.connection.config_resetstat()
     before, machine, own = processes.usages(ours.pids), processes.machine(), time.process_time()
     for _ in range(reps):
@@ -179,8 +182,9 @@ def show(profile: Profile, report: Report) -> None:
     """Print a profile."""
     report.console.rule(f"{profile.shape} on {profile.store}: µs a task", align="left")
     report.console.print(_of_processes(profile))
-    share = profile.cpu["task processes"] / sum(micros for name, micros in profile.cpu.items() if name != THIS)
-    report.console.print(f"share of the tasks in all of this CPU: {share:.2f}; busy processors allow no more of the limit")
+    together = sum(micros for name, micros in profile.cpu.items() if name != THIS)
+    share = profile.limit_cpu / together
+    report.console.print(f"CPU {together:.0f}, of the limit {profile.limit_cpu:.0f}: busy processors allow {share:.2f} of the limit")
     report.console.print(_of_threads(profile))
     report.console.print(_of_redis("Redis by step (second pass)", profile.by_step))
     report.console.print(_of_redis("Redis by command, also those that steps call (first pass)", profile.commands))

@@ -23,6 +23,7 @@ class Series:
     """What the repetitions of one shape on one system gave, in seconds."""
 
     limits: list[float] = field(default_factory=list)
+    limit_cpu: list[float] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
     sql_lags: list[float] = field(default_factory=list)
     archive_lags: list[float] = field(default_factory=list)
@@ -86,12 +87,14 @@ def measure(ours: system.System, shape: Shape, options: Options, report: Report)
     version = ours.register(shape)
     for number in range(options.reps):
         report.say(f"{shape.title} on {ours.store}, {number + 1} of {options.reps}")
-        limit = baseline.seconds(shape)
+        limit = baseline.measure(shape)
         before, machine, this = processes.usages(ours.pids), processes.machine(), time.process_time()
         measured = ours.measure(version)
         machine, this = processes.machine() - machine, time.process_time() - this
         used = {name: after - before[name] for name, after in processes.usages(ours.pids).items()}
-        series.limits.append((limit + baseline.seconds(shape)) / 2)
+        again = baseline.measure(shape)
+        series.limits.append((limit.seconds + again.seconds) / 2)
+        series.limit_cpu.append((limit.cpu + again.cpu) / 2)
         series.cpu.append(processes.total(used))
         series.task_cpu.append(used["shepherd"].children)
         known = series.cpu[-1] + series.task_cpu[-1] + this
@@ -111,9 +114,10 @@ def figures(workload: str, shape: Shape, store: str, series: Series, budget: Bud
     yield Figure(workload=workload, system=store, name=title, values=series.ratios, budget=budget, note=f"limit: {what}")
     yield Figure(workload=workload, system=store, name="time per task", unit="ms", values=per_task)
     yield Figure(workload=workload, system=what, name="time per task", unit="ms", values=limit)
-    cpu, task_cpu = ([seconds / shape.tasks * 1e3 for seconds in one] for one in (series.cpu, series.task_cpu))
+    cpu, task_cpu, limit_cpu = ([seconds / shape.tasks * 1e3 for seconds in one] for one in (series.cpu, series.task_cpu, series.limit_cpu))
     yield Figure(workload=workload, system=store, name="CPU of rqflow, Redis and database a task", unit="ms", values=cpu)
     yield Figure(workload=workload, system=store, name="CPU of the task itself", unit="ms", values=task_cpu)
+    yield Figure(workload=workload, system=what, name="CPU a task, with who starts it", unit="ms", values=limit_cpu)
     yield Figure(workload=workload, system="the machine", name="processors used by others", unit="%", values=[one * 100 for one in series.others],
                  note="much: measure again")
     yield Figure(workload=workload, system=store, name="SQL complete after the end", unit="s", values=series.sql_lags, budget=SQL_LAG)
@@ -129,7 +133,7 @@ def stock_figures(workload: str, shape: Shape, options: Options, report: Report)
         with stock.running(kind, options.stock_limit) as theirs:
             for number in range(options.reps):
                 report.say(f"{shape.title} on {kind}, {number + 1} of {options.reps}")
-                limit = baseline.seconds(shape)
+                limit = baseline.measure(shape).seconds
                 outcome = theirs.measure(graph)
                 if outcome.seconds is None:
                     note = f"{outcome.finished} of {outcome.tasks} tasks had ended"

@@ -146,7 +146,7 @@ class Preparer:
         env.update(launch.env)
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
-            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version)))
+            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version, held.folder)))
         return env
 
     def _write_files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> None:
@@ -164,7 +164,7 @@ class Preparer:
         told = {**spec, "result": str(held.result)}
         if spec.get("mode") != "task":
             return told
-        folder = self._work_dir.unpack(job.version)
+        folder = self._work_dir.unpack(job.version, held.folder)
         return told | {
             "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},

@@ -16,11 +16,18 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from rqflow import clock
 from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 
 LOG, CWD = "log", "cwd"
+#: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
+USES = "version"
+#: File with the name of the last worker.
+_NAME = "worker"
+#: Seconds for which an unpacked version is kept after its last use, and between two looks for such.
+KEEP_VERSION, _LOOK_EVERY = 3600.0, 60.0
 
 
 class WorkDir:
@@ -34,6 +41,7 @@ class WorkDir:
         self._lock = -1
         self._free: list[Path] = []
         self._last = 0
+        self._look_at = clock.monotonic() + _LOOK_EVERY
 
     @property
     def digest(self) -> str:
@@ -67,6 +75,15 @@ class WorkDir:
             os.close(self._lock)
             self._lock = -1
 
+    def sign(self, name: str) -> str:
+        """Note the name of the worker that begins; return that of the one before it, empty when there was none. Losing it does no harm."""
+        path, former = self.path / _NAME, ""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            former = path.read_text(encoding="utf-8")
+        with contextlib.suppress(OSError):
+            path.write_text(name, encoding="utf-8")
+        return former
+
     def sweep(self, used: Iterable[Path]) -> None:
         """Remove the folders of tries that are not `used` any more; sources go when nothing is in use.
 
@@ -84,6 +101,9 @@ class WorkDir:
 
     def take(self) -> Path:
         """Return an empty folder for a try; raises OSError when there is no room."""
+        if clock.monotonic() >= self._look_at:
+            self._look_at = clock.monotonic() + _LOOK_EVERY
+            self.sweep_versions()
         if self._free:
             return self._free.pop()
         self._last += 1
@@ -107,14 +127,33 @@ class WorkDir:
         """Remove a try's log, and its folder unless it may be used again."""
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}/{LOG}")  # noqa: PTH108 - making a Path takes longer than the call
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/{USES}")  # noqa: PTH108
         if reuse:
             self._free.append(folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def unpack(self, version: Version) -> Path:
-        """Return the folder in which `version` is unpacked, made when it is not there; safe with several at once."""
+    def sweep_versions(self, keep: float = KEEP_VERSION) -> None:
+        """Remove, in the background, unpacked versions that no try uses and that were last asked for more than `keep` seconds ago."""
+        used = {os.readlink(link) for entry in os.scandir(self.tries) if os.path.islink(link := f"{entry.path}/{USES}")}  # noqa: PTH114, PTH115
+        before = clock.timestamp() - keep
+        for entry in list(os.scandir(self.versions)):
+            with contextlib.suppress(OSError):
+                if entry.path not in used and entry.stat().st_mtime < before:
+                    gone = self.versions / f"{entry.name}.gone"
+                    Path(entry.path).rename(gone)
+                    threading.Thread(target=shutil.rmtree, args=(gone,), kwargs={"ignore_errors": True}, name="sweep", daemon=True).start()
+
+    def unpack(self, version: Version, user: Path | None = None) -> Path:
+        """Return the folder in which `version` is unpacked, made when it is not there; safe with several at once.
+
+        It stays at least as long as the folder `user` of a try.
+        """
         folder = self.versions / version.sha
+        if user is not None:
+            with contextlib.suppress(FileExistsError):
+                (user / USES).symlink_to(folder)
         if not folder.exists():
             fresh = self.versions / f"{version.sha}.{os.getpid()}"
             shutil.rmtree(fresh, ignore_errors=True)
@@ -126,6 +165,7 @@ class WorkDir:
                 shutil.rmtree(fresh, ignore_errors=True)
                 if not folder.exists():
                     raise
+        os.utime(folder)
         return folder
 
 

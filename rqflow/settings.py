@@ -106,7 +106,7 @@ class Database:
 class Broker:
     """The live state in Redis."""
 
-    run_retention: timedelta = key(timedelta(minutes=10), "Redis keeps a finished run this long.")
+    run_retention: timedelta = key(timedelta(minutes=5), "Redis keeps a finished run this long; its history stays in the database.")
     max_unrecorded: int = key(1_000_000, "Above this many events that no recorder has written to SQL, no task starts.")
 
 

@@ -178,6 +178,11 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return Beat(cancel=tuple(items(reply["cancel"])), unknown=tuple(items(reply["unknown"])))
 
+    def forget_replies(self, caller: str = "") -> None:
+        """Remove what Redis keeps for a repeated call of `caller`, this one by default: it ends, and repeats nothing any more."""
+        caller = caller or self.caller
+        self.connection.delete(keys.REPLY + caller, f"{keys.REPLY}{caller}:turn", f"{keys.REPLY}{caller}:beat")
+
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until there may be work on one of these queues; True when a bell rang."""
         return self._rings([keys.BELL + queue for queue in queues], timeout)

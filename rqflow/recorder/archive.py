@@ -66,7 +66,7 @@ class LogArchive:
         whole: set[str] = set()
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
-        self.stream.acknowledge(archived, entries[-1][0], whole=whole)
+        self.stream.acknowledge(archived, entries[-1][0], settled={chunk.execution_id for _, chunk in entries if chunk.leaves} & whole)
         self._is_first = False
         for execution_id in whole:
             self._bases.pop(execution_id, None)

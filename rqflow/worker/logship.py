@@ -50,15 +50,17 @@ class Parcel:
 class LogShipper:
     """Ships logs. `watch` and `finish` are called by the worker, `archived` says what has arrived; all else happens in the thread."""
 
-    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None]) -> None:
-        """Ship to `stream`; `notify` is called when `archived` has something new."""
+    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None], *, leaves: bool = False) -> None:
+        """Ship to `stream`; `notify` is called when `archived` has something new. `leaves`: ends before it knows how far logs are archived."""
         self._stream = stream
+        self._leaves = leaves
         self._window, self._all_windows = settings.logs.stream_per_task, settings.logs.stream_per_worker
         self._half = max(settings.worker.max_log_size // 2, 1)
         self._notify = notify
         self._inbox: deque[Parcel] = deque()
         self._finished: deque[tuple[str, int]] = deque()
         self._archived: deque[str] = deque()
+        self._settled: list[str] = []
         #: Logs of which something is or will be to send, and those that wait only for the archive.
         self._open: dict[str, Parcel] = {}
         self._waiting: dict[str, Parcel] = {}
@@ -202,7 +204,7 @@ class LogShipper:
                 return None
             # The file is shorter than it was: somebody cut it. What is there is all.
             last = True
-        return LogChunk(execution_id=parcel.id, path=parcel.archive, offset=parcel.sent, data=data, last=last)
+        return LogChunk(execution_id=parcel.id, path=parcel.archive, offset=parcel.sent, data=data, last=last, leaves=self._leaves)
 
     def _doubt(self) -> None:
         """Ask how far each log is before more is sent: what was counted as sent may not have been."""
@@ -225,6 +227,7 @@ class LogShipper:
                     self._settle(parcel)
         if unsure and self._archived:
             self._notify()
+        self._say_settled()
 
     def _ask(self) -> None:
         """Learn how far the archive is."""
@@ -242,6 +245,7 @@ class LogShipper:
                 self._settle(parcel)
         if self._archived:
             self._notify()
+        self._say_settled()
         # An archive that is away is not asked all the time.
         self._ask_every = _ASK if moved or not asked else min(self._ask_every * 1.5, _ASK_LONGEST)
         self._ask_at = clock.monotonic() + self._ask_every
@@ -251,6 +255,13 @@ class LogShipper:
         self._open.pop(parcel.id, None)
         self._waiting.pop(parcel.id, None)
         self._archived.append(parcel.id)
+        self._settled.append(parcel.id)
+
+    def _say_settled(self) -> None:
+        """Let Redis forget what is settled; should the link break, it forgets by itself, days later."""
+        settled, self._settled = self._settled, []
+        if settled:
+            self._stream.settle(settled)
 
 
 class Plan:

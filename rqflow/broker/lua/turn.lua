@@ -17,6 +17,7 @@ do_work()
 local claims = {}
 if request.wanted > 0 then claims = claim(request) end
 local reply = finish_call(caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})
--- A worker that was cut off asks again as soon as it can, which may be after weeks.
-redis.call('EXPIRE', K.REPLY .. caller, 30 * 86400)
+-- A worker that was cut off asks again as soon as it can, which may be after days. One that ends, or takes over from one that was
+-- killed, removes it.
+redis.call('EXPIRE', K.REPLY .. caller, 8 * 86400)
 return reply

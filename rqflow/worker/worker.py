@@ -6,6 +6,7 @@ horse; nothing of RQ's maintenance runs, because rqflow's state is the truth and
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -222,6 +223,7 @@ class Worker(rq_worker.Worker):
     def _work(self, work_dir: WorkDir, settings: Settings, options: Options) -> bool:
         self.name = f"{socket.gethostname()}.{work_dir.digest}.{secrets.token_hex(3)}"
         self.hostname, self.pid = socket.gethostname(), os.getpid()
+        former = work_dir.sign(self.name)
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
@@ -238,6 +240,7 @@ class Worker(rq_worker.Worker):
         tasks.connect(umask=environment.umask(), holds=options.holds)
         shipper.start()
         self._register_patiently(loop)
+        self._forget(former)
         self.subscribe()
         bell.start()
         loop.listen_for(bell)
@@ -297,10 +300,17 @@ class Worker(rq_worker.Worker):
                 logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
                 loop.pause(wait)
 
+    def _forget(self, former: str) -> None:
+        """Remove what Redis keeps for the worker that was killed here before us: nobody asks for it any more."""
+        if former:
+            with contextlib.suppress(redis.exceptions.RedisError):  # then it goes by itself
+                self._broker().forget_replies(former)
+
     def _sign_off(self) -> None:
         try:
             self.record(0)
             self.register_death()  # type: ignore[no-untyped-call]
+            self._broker().forget_replies()
         except redis.exceptions.RedisError as error:
             logger.warning("Redis does not know that this worker ended: %s", error, extra=logs.context("worker_ended"))
 

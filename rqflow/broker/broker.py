@@ -88,6 +88,17 @@ class Broker:
         """Return the keys of the unfinished runs, oldest first."""
         return [text(key) for key in self.connection.zrange(keys.LIVE, 0, -1)]
 
+    def all_runs(self) -> list[str]:
+        """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
+        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE) for key in self.connection.zrange(name, 0, -1)]
+
+    def versions_in_use(self) -> set[str]:
+        """Return the shas of the versions of which Redis has runs."""
+        with self.connection.pipeline(transaction=False) as pipe:
+            for key in self.all_runs():
+                pipe.hget(keys.RUN + key, "version")
+            return {text(sha) for sha in pipe.execute() if sha is not None}
+
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
         seconds, _ = self.connection.time()

@@ -67,6 +67,8 @@ REPLY = f"{FLOW}reply:"
 EVENTS = f"{FLOW}events"
 LOGS = f"{FLOW}logs"
 LOGS_ACKED = f"{FLOW}logs:acked"
+#: Hash that says why, and since when, the archive takes no logs; there only while it is so.
+LOGS_HELD = f"{FLOW}logs:held"
 REQUESTS = f"{FLOW}requests"
 #: List with the answer to a request.
 ANSWER = f"{FLOW}answer:"

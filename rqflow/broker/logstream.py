@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -18,12 +19,16 @@ import redis
 from rqflow import logs
 from rqflow.broker import keys
 from rqflow.broker.connection import block
+from rqflow.broker.steps import text
+from rqflow.clock import from_micros
 
 logger = logging.getLogger(__name__)
 
 #: Seconds for which Redis remembers how far a log is archived: since its last piece, and once its sender knows that it is whole. The
 #: first is longer than a worker keeps a log that it cannot send; the second outlasts pieces that were sent twice and are still under way.
 REMEMBER, REMEMBER_KNOWN = 8 * 86_400, 120
+#: Seconds after which the archive is believed to take logs again, when it has not said otherwise.
+HOLD = 60
 #: Entries that one read asks for.
 ENTRIES = 64
 
@@ -42,6 +47,14 @@ class LogChunk:
     data: bytes
     last: bool = False
     leaves: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Why the archive takes no logs, and since when."""
+
+    reason: str
+    since: datetime
 
 
 class LogStream:
@@ -97,6 +110,25 @@ class LogStream:
                 pipe.expire(key, REMEMBER_KNOWN if execution_id in settled else REMEMBER)
             pipe.xtrim(keys.LOGS, minid=f"{milliseconds}-{int(number or 0) + 1}", approximate=False)
             pipe.execute()
+
+    def hold(self, reason: str) -> Held:
+        """Say that the archive takes no logs, for `reason`; to be said again at least each HOLD seconds. Return it, with its beginning."""
+        seconds, micros = self.connection.time()
+        with self.connection.pipeline() as pipe:
+            pipe.hsetnx(keys.LOGS_HELD, "since", str(seconds * 1_000_000 + micros))
+            pipe.hset(keys.LOGS_HELD, "reason", reason)
+            pipe.expire(keys.LOGS_HELD, HOLD)
+            pipe.hget(keys.LOGS_HELD, "since")
+            return Held(reason=reason, since=from_micros(text(pipe.execute()[-1])))
+
+    def release(self) -> None:
+        """Say that the archive takes logs."""
+        self.connection.delete(keys.LOGS_HELD)
+
+    def held(self) -> Held | None:
+        """Return why the archive takes no logs; None when it does, or when there is none."""
+        reason, since = self.connection.hmget(keys.LOGS_HELD, ["reason", "since"])
+        return Held(reason=text(reason), since=from_micros(text(since))) if reason and since else None
 
     def bases(self, execution_ids: Collection[str]) -> dict[str, int]:
         """Return where in its file each execution's log begins, for those of which Redis remembers it."""

@@ -27,4 +27,5 @@ def info(app: App, printer: Printer) -> None:
     """Show versions, paths and back ends; holds no secret, so it can go into a bug report."""
     libraries = ", ".join(f"{name} {installed(name)}" for name in ("redis", "rq", "rq-scheduler", "SQLAlchemy"))
     head = {"rqflow": installed("rqflow"), "python": platform.python_version(), "executable": sys.executable, "libraries": libraries}
-    printer.record(head | {"platform": platform.platform()} | describe.places(app.settings), name="rqflow")
+    told = head | {"platform": platform.platform()} | describe.places(app.settings) | describe.live_state(app.settings)
+    printer.record(told, name="rqflow")

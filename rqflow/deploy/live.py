@@ -63,6 +63,20 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
             raise BrokerError(f"Redis no longer answers: {error}", hint="What it holds goes on when it is back; try again then.") from error
 
 
+@contextmanager
+def peek(settings: Settings) -> Iterator[redis.Redis | None]:
+    """Give a connection to Redis if it answers now, else None; starts and writes nothing. Raises ConfigError for a bad URL."""
+    machine = statedir.this_machine()
+    url = resolved(settings, statedir.locate(settings, machine), machine).redis.url
+    with broker_connection.open_connection(url, settings, client_name="rqflow-peek") as connection:
+        try:
+            connection.ping()
+        except redis.exceptions.RedisError:
+            yield None
+        else:
+            yield connection
+
+
 def refusal(live: Live) -> str:
     """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them."""
     try:

@@ -21,7 +21,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import environment, outputs
+from rqflow.worker import environment, outputs, program
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
@@ -29,7 +29,8 @@ from rqflow.worker.workdir import WorkDir
 
 logger = logging.getLogger(__name__)
 
-RUNNER = Path(__file__).with_name("runner.py")
+#: Below the folder of the package.
+RUNNER = Path("rqflow", "worker", "runner.py")
 #: Versions of which compiled templates are kept.
 _RENDERERS = 32
 
@@ -105,7 +106,8 @@ class Preparer:
         task = version.tasks[held.claim.index]
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
         return TryJob(
-            task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable, runner=RUNNER,
+            task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable,
+            runner=self._work_dir.program / RUNNER,
             context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
         )
 
@@ -166,7 +168,8 @@ class Preparer:
             return told
         folder = self._work_dir.unpack(job.version, held.folder)
         return told | {
-            "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
+            "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
+            "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
             "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),

@@ -20,12 +20,13 @@ from rqflow import clock
 from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
+from rqflow.worker import program
 
 LOG, CWD = "log", "cwd"
 #: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
 USES = "version"
-#: File with the name of the last worker.
-_NAME = "worker"
+#: Folder of copies of rqflow, and file with the name of the last worker.
+PROGRAM, _NAME = "program", "worker"
 #: Seconds for which an unpacked version is kept after its last use, and between two looks for such.
 KEEP_VERSION, _LOOK_EVERY = 3600.0, 60.0
 
@@ -38,6 +39,8 @@ class WorkDir:
         self.path = path.absolute()
         self.tries = self.path / "tries"
         self.versions = self.path / "versions"
+        #: The folder of the rqflow package from which processes are started.
+        self.program = program.INSTALLED
         self._lock = -1
         self._free: list[Path] = []
         self._last = 0
@@ -75,6 +78,10 @@ class WorkDir:
             os.close(self._lock)
             self._lock = -1
 
+    def keep_program(self) -> None:
+        """Start processes from a copy of rqflow from now on, so that its files may be replaced."""
+        self.program = program.keep(self.path / PROGRAM)
+
     def sign(self, name: str) -> str:
         """Note the name of the worker that begins; return that of the one before it, empty when there was none. Losing it does no harm."""
         path, former = self.path / _NAME, ""
@@ -85,7 +92,7 @@ class WorkDir:
         return former
 
     def sweep(self, used: Iterable[Path]) -> None:
-        """Remove the folders of tries that are not `used` any more; sources go when nothing is in use.
+        """Remove the folders of tries that are not `used` any more; sources, and old copies of rqflow, go when nothing is in use.
 
         New folders are counted on from what stays: that too which we may not remove, such as files that a container wrote as root.
         """
@@ -93,6 +100,7 @@ class WorkDir:
         if not kept:
             shutil.rmtree(self.versions, ignore_errors=True)
             self.versions.mkdir(exist_ok=True, mode=0o700)
+            program.remove_others(self.path / PROGRAM, self.program)
         for entry in os.scandir(self.tries):
             if entry.name not in kept:
                 shutil.rmtree(entry.path, ignore_errors=True)

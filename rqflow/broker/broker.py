@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import creation, keys, status
+from rqflow.broker import creation, keys, protocol, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import Beat, Claim, End, Turn
@@ -208,8 +208,12 @@ class Broker:
         return keys.HINT + worker
 
     def announce(self, worker: str, *, slots: int, labels: Sequence[str]) -> None:
-        """Add to RQ's record of a worker what RQ does not know: its slots and labels."""
-        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels)})
+        """Add to RQ's record of a worker what RQ does not know: its slots, its labels, its release."""
+        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels), **protocol.about()})
+
+    def join(self) -> None:
+        """Agree on the protocol before a worker registers; raises Conflict when its release cannot work with what lives here."""
+        protocol.join(self.connection)
 
     # ---------------------------------------------------------------- gates, delays
 

@@ -72,6 +72,9 @@ LOGS_HELD = f"{FLOW}logs:held"
 REQUESTS = f"{FLOW}requests"
 #: List with the answer to a request.
 ANSWER = f"{FLOW}answer:"
+#: The highest protocol that a process of this Redis had (protocol.py), and the set of the register entries of schedulers.
+PROTOCOL = f"{FLOW}protocol"
+SCHEDULERS = f"{FLOW}schedulers"
 #: Lock of the leading scheduler, with its owner's token.
 LEADER = f"{FLOW}leader"
 #: Pub/sub channel that hints a worker to look at its marks now.

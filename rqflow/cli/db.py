@@ -13,7 +13,7 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION
-from rqflow.deploy import services
+from rqflow.deploy import guard, services
 from rqflow.exceptions import UsageError
 from rqflow.store import schema
 from rqflow.store.clean import TABLES
@@ -31,7 +31,12 @@ def db() -> None:
 @db.command()
 @pass_app
 def upgrade(app: App) -> None:
-    """Bring the database to the revision of this rqflow; makes the tables of an empty one."""
+    """Bring the database to the revision of this rqflow; makes the tables of an empty one.
+
+    Refused while a process of a newer rqflow is live (exit 5), or one that is too old for the new tables.
+    """
+    if not guard.may_upgrade(app.settings):
+        output.note("Redis does not answer, so nobody knows whether processes of another rqflow are live.")
     with services.any_database(app.settings) as engine:
         schema.upgrade(engine)
         output.line(schema.current(engine) or "")

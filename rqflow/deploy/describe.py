@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import redis
 
+from rqflow.broker import protocol
 from rqflow.broker.logstream import LogStream
 from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
@@ -28,16 +30,17 @@ def places(settings: Settings) -> dict[str, str]:
 
 
 def live_state(settings: Settings) -> dict[str, Any]:
-    """Return what Redis tells of the archive of logs; empty when it does not answer."""
+    """Return what Redis tells of the archive of logs and of the processes that live; empty when it does not answer."""
     try:
         with live.peek(settings) as connection:
             if connection is None:
                 return {}
             held = LogStream(connection).held()
+            processes = [asdict(process) for process in protocol.processes(connection)]
     except (redis.exceptions.RedisError, RqflowError):
         return {}
     archive = f"takes no logs since {held.since:%Y-%m-%d %H:%M:%S} UTC: {held.reason}" if held else "takes logs"
-    return {"log_archive": archive}
+    return {"log_archive": archive, "processes": processes}
 
 
 def _server() -> str:

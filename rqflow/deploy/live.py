@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from rqflow.broker import connection as broker_connection
+from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import BrokerError
@@ -45,7 +46,8 @@ def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Sett
 def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
     """Open state folder and Redis; start the private Redis when none is configured.
 
-    Raises ConfigError, Conflict or BrokerError, each saying what to do; BrokerError also when Redis no longer answers in the block.
+    Raises ConfigError, Conflict (also for a release that cannot work with what lives there) or BrokerError, each saying what to do;
+    BrokerError also when Redis no longer answers in the block.
     """
     with ExitStack() as stack:
         machine = statedir.this_machine()
@@ -57,6 +59,7 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
         found = resolved(settings, state, machine)
         connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
         try:
+            protocol.check(connection)
             yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
                        broker=Broker(connection, found))
         except redis.exceptions.RedisError as error:

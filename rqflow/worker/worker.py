@@ -224,13 +224,14 @@ class Worker(rq_worker.Worker):
         self.name = f"{socket.gethostname()}.{work_dir.digest}.{secrets.token_hex(3)}"
         self.hostname, self.pid = socket.gethostname(), os.getpid()
         former = work_dir.sign(self.name)
+        work_dir.keep_program()
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
-        shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger)
+        shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
         machine = Machine(socket.gethostname(), processes.boot_id())
         slots = Slots(options.slots, options.max_tasks)
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
@@ -280,6 +281,7 @@ class Worker(rq_worker.Worker):
     def _register(self) -> None:
         options = self._options
         assert options is not None
+        self._broker().join()
         self._set_ip_address(self.connection)
         # The name is ours alone: what has it is our own record, half made or begun anew by a heartbeat, and RQ would refuse us for it.
         self.connection.delete(self.key)

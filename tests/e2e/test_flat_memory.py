@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import redis
 
+from rqflow.actions import query
+from rqflow.store.runs import RunFilter
 from tests.e2e.lab import Lab
 from tests.profile import PATIENCE
 from tests.waiting import until
@@ -28,6 +31,12 @@ SLOW = """
     from rqflow import DAG, BashOperator
     with DAG("slow"):
         BashOperator(task_id="a", bash_command="sleep 300") >> BashOperator(task_id="b", bash_command="true")
+"""
+
+SMALL = """
+    from rqflow import DAG, BashOperator
+    with DAG("small"):
+        BashOperator(task_id="a", bash_command="echo a")
 """
 
 #: What belongs to no run and to no process: names of queues, counters, empty streams with their groups.
@@ -79,3 +88,24 @@ def test_reply_of_a_killed_worker_goes_with_the_start_of_the_next(new_lab: Calla
         worker.wait()
         lab.worker()
         until(lambda: before not in names(connection), what="the reply of the first worker to go")
+
+
+def test_r79_hub_removes_old_history_and_old_logs_by_itself(new_lab: Callable[..., Lab], lab_redis: str) -> None:
+    lab = new_lab(redis_url=lab_redis, environ={"RQFLOW__BROKER__RUN_RETENTION": "100ms"})
+    hub = lab.hub()
+    lab.worker()
+    file, services = lab.dag(SMALL), lab.services
+    run_ids = [lab.submit(file) for _ in range(3)]
+    folder = Path(services.settings.logs.folder)
+
+    def kept() -> list[str]:
+        return [run.run_id for run in query.list_runs(services.broker, services.engine, RunFilter(), limit=None)]
+
+    until(lambda: len([path for path in folder.rglob("1.log") if not path.stat().st_mode & 0o200]) == 3, what="all logs to be archived")
+    until(lambda: not services.broker.all_runs(), what="Redis to forget the runs")
+    assert kept() == run_ids[::-1], "nothing goes unasked"
+    hub.send_signal(signal.SIGTERM)
+    assert hub.wait(PATIENCE) == 0
+    lab.start("scheduler", environ={"RQFLOW__DATABASE__RETENTION": "100ms", "RQFLOW__DATABASE__KEEP_LAST": "1", "RQFLOW__LOGS__RETENTION": "100ms"})
+    until(lambda: kept() == run_ids[-1:], what="old runs to go")
+    until(lambda: not list(folder.iterdir()), what="the logs to go, and their folders")

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 import redis
 
+from rqflow.broker import keys
 from rqflow.broker.logstream import LogStream
+from rqflow.exceptions import StoreError
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.room import Room
+from rqflow.states import TaskState
+from rqflow.store import schema
+from rqflow.store.engine import open_engine
+from tests.integration.recorder.events import a_task_event
 from tests.integration.recorder.test_archive import PATH, a_chunk, room_for
+from tests.integration.recorder.test_recorder import a_recorder, recorded, tell
 from tests.services import needs
 from tests.waiting import until
 
@@ -102,6 +109,27 @@ def test_what_a_dead_hub_said_of_its_disk_is_forgotten(db: redis.Redis) -> None:
     stream.hold("no room")
     db.expire("rqflow:logs:held", 0)
     until(lambda: stream.held() is None, what="it to be forgotten")
+
+
+def test_history_on_a_full_disk_is_complete_when_there_is_room(db: redis.Redis, small_disk: Path) -> None:
+    engine = open_engine(f"sqlite:///{small_disk}/rqflow.db")
+    schema.upgrade(engine)
+    filling = fill(small_disk, 0)
+    for step in range(300):
+        tell(db, a_task_event("queued", step, task=f"t{step}", reason="x" * 900))
+    recorder = a_recorder(db, engine)
+
+    def record_all() -> None:
+        while recorder.step(block_ms=0):
+            pass
+
+    with pytest.raises(StoreError, match="Make room"):
+        record_all()
+    assert db.xlen(keys.EVENTS) > 0, "what is not recorded stays"
+    filling.unlink()
+    record_all()
+    assert recorded(engine) == {TaskState.QUEUED: 300}
+    engine.dispose()
 
 
 def test_disk_usage_is_that_of_an_unprivileged_user() -> None:

@@ -14,7 +14,8 @@ def may_upgrade(settings: Settings) -> bool:
     try:
         with peek(settings) as connection:
             if connection is None:
-                return False
+                # The private Redis runs as long as anybody uses it.
+                return not settings.redis.url
             protocol.refuse_upgrade(protocol.processes(connection))
     except redis.exceptions.RedisError:
         return False

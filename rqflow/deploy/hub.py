@@ -25,7 +25,7 @@ from rqflow.scheduler.scheduler import Scheduler
 from rqflow.store.engine import sqlite_file
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
-CLEAN_EVERY, CLEAN_PAUSE = 600.0, 0.05
+CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 
 
 def scheduler(services: Services) -> Scheduler:

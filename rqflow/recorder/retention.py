@@ -23,7 +23,7 @@ from rqflow.recorder.loop import keep_running
 logger = logging.getLogger(__name__)
 
 #: Seconds between two rounds through the archive; entries that one step looks at, and the pause after it.
-EVERY, STEP, PAUSE = 600.0, 500, 0.05
+EVERY, STEP, PAUSE = 3600.0, 500, 0.05
 #: An empty folder that was changed less than so many seconds ago may be about to get its first log.
 _FRESH = 60.0
 

@@ -39,6 +39,12 @@ SMALL = """
         BashOperator(task_id="a", bash_command="echo a")
 """
 
+TWO = """
+    from rqflow import DAG, BashOperator
+    with DAG("two"):
+        BashOperator(task_id="a", bash_command="echo a", do_xcom_push=True) >> BashOperator(task_id="b", bash_command="exit 1")
+"""
+
 #: What belongs to no run and to no process: names of queues, counters, empty streams with their groups.
 STANDING = {"rq:queues", "rqflow:sequence", "rqflow:events", "rqflow:logs", "rqflow:requests"}
 #: Bells that rang and nobody heard; at most one a queue, and one of the scheduler.
@@ -53,7 +59,7 @@ def names(connection: redis.Redis) -> set[str]:
 
 def of_runs(connection: redis.Redis) -> set[str]:
     """Every key that may belong to a run: all but what stands, and what processes that live have of their own."""
-    own = ("rq:worker", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers")
+    own = ("rq:worker", "rq:clean_", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers")
     return {name for name in names(connection) - STANDING if not name.startswith((*own, *BELLS, *SHORT))}
 
 
@@ -62,10 +68,9 @@ def test_r79_no_key_of_a_run_is_left_nor_of_the_processes_that_ran_it(new_lab: C
     lab.hub()
     lab.worker("-n", "4", "-Q", "default,other")
     file = lab.dag(DAG)
-    run_ids = [lab.submit(file) for _ in range(2)]
+    run_id = lab.submit(file)
     lab.run("run", "cancel", lab.submit(lab.dag(SLOW, "slow.py")))
-    for run_id in run_ids:
-        until(lambda: lab.show(run_id)["state"] == "failed", what="the run to end")  # noqa: B023
+    until(lambda: lab.show(run_id)["state"] == "failed", what="the run to end")
     with redis.Redis.from_url(lab_redis) as connection:
         until(lambda: not of_runs(connection), what="every key of the runs to go")
         assert all(0 < connection.ttl(name) <= 600 for name in names(connection) if name.startswith(SHORT) and not name.endswith(":turn"))
@@ -76,7 +81,7 @@ def test_r79_no_key_of_a_run_is_left_nor_of_the_processes_that_ran_it(new_lab: C
         left = {name for name in names(connection) - STANDING if not name.startswith((*BELLS, *SHORT, "rqflow:protocol"))}
         assert all(0 < connection.ttl(name) <= 120 for name in left), left
         assert not [name for name in names(connection) if name.endswith(":turn")]
-        assert [show["state"] for show in map(lab.show, run_ids)] == ["failed", "failed"], "the history stays"
+        assert lab.show(run_id)["state"] == "failed", "the history stays"
 
 
 def test_reply_of_a_killed_worker_goes_with_the_start_of_the_next(new_lab: Callable[..., Lab], lab_redis: str) -> None:
@@ -109,3 +114,16 @@ def test_r79_hub_removes_old_history_and_old_logs_by_itself(new_lab: Callable[..
     lab.start("scheduler", environ={"RQFLOW__DATABASE__RETENTION": "100ms", "RQFLOW__DATABASE__KEEP_LAST": "1", "RQFLOW__LOGS__RETENTION": "100ms"})
     until(lambda: kept() == run_ids[-1:], what="old runs to go")
     until(lambda: not list(folder.iterdir()), what="the logs to go, and their folders")
+
+
+def test_no_key_is_left_of_runs_of_a_stock_worker(new_lab: Callable[..., Lab], lab_redis: str) -> None:
+    lab = new_lab(redis_url=lab_redis, environ={"RQFLOW__BROKER__RUN_RETENTION": "500ms"})
+    lab.hub()
+    stock = lab.stock_worker("default", "other")
+    run_id = lab.submit(lab.dag(TWO))
+    until(lambda: lab.show(run_id)["state"] == "failed", what="the run to end")
+    with redis.Redis.from_url(lab_redis) as connection:
+        until(lambda: not of_runs(connection), what="every key of the run to go")
+        stock.send_signal(signal.SIGTERM)
+        stock.wait(PATIENCE)
+        until(lambda: not [name for name in names(connection) if name.endswith(":turn")], what="its reply to go")

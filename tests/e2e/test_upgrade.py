@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import rqflow
+from rqflow.broker import protocol
 from rqflow.operators.registry import OPERATORS
 from rqflow.worker.shepherd_client import ShepherdClient
 from tests.e2e.lab import Lab, states, tasks
@@ -79,3 +82,33 @@ def test_running_processes_need_no_file_of_theirs_any_more(new_lab: Callable[...
 def log_of(lab: Lab, task_id: str) -> str:
     """What the archive has of the only log of a task."""
     return "".join(path.read_text() for path in Path(lab.services.settings.logs.folder).glob(f"each/{task_id}/*/1.log"))
+
+
+#: A command of a release with another protocol.
+RELEASE = "import sys; from rqflow.broker import protocol; protocol.PROTOCOL = int(sys.argv.pop(1)); from rqflow.cli.main import main; sys.exit(main())"
+
+
+def start(lab: Lab, number: int, command: str, **environ: str) -> subprocess.Popen[bytes]:
+    """Start a process of the release with protocol `number`."""
+    with (lab.root / f"{command}-of-{number}.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-c", RELEASE, str(number), command], env={**lab.environ, **environ}, cwd=lab.folder,
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    lab.processes.append(process)
+    return process
+
+
+def test_neighbouring_releases_work_together_and_the_next_one_waits_for_the_oldest(new_lab: Callable[..., Lab], lab_redis: str) -> None:
+    lab = new_lab(redis_url=lab_redis)
+    old = start(lab, protocol.PROTOCOL - 1, "worker")
+    until(lambda: protocol.processes(lab.services.connection), what="the old worker to register")
+    lab.hub()
+    assert lab.outcome(lab.dag(LAST, "last.py"))["state"] == "success"
+    newer = start(lab, protocol.PROTOCOL + 1, "worker", RQFLOW__WORKER__WORK_DIR=str(lab.root / "other"))
+    assert newer.wait(PATIENCE) == 5
+    said = (lab.root / f"worker-of-{protocol.PROTOCOL + 1}.log").read_text()
+    assert f"is too new to work with worker {protocol.processes(lab.services.connection)[0].name} on" in said
+    old.send_signal(signal.SIGTERM)
+    assert old.wait(PATIENCE) == 0
+    start(lab, protocol.PROTOCOL + 1, "worker")
+    assert lab.outcome(lab.dag(LAST, "last.py"))["state"] == "success"
+    assert [process.protocol for process in protocol.processes(lab.services.connection)] == [protocol.PROTOCOL + 1, protocol.PROTOCOL]

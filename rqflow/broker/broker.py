@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import creation, keys, status
+from rqflow.broker import creation, keys, protocol, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
@@ -88,6 +88,17 @@ class Broker:
     def live_runs(self) -> list[str]:
         """Return the keys of the unfinished runs, oldest first."""
         return [text(key) for key in self.connection.zrange(keys.LIVE, 0, -1)]
+
+    def all_runs(self) -> list[str]:
+        """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
+        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE) for key in self.connection.zrange(name, 0, -1)]
+
+    def versions_in_use(self) -> set[str]:
+        """Return the shas of the versions of which Redis has runs."""
+        with self.connection.pipeline(transaction=False) as pipe:
+            for key in self.all_runs():
+                pipe.hget(keys.RUN + key, "version")
+            return {text(sha) for sha in pipe.execute() if sha is not None}
 
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
@@ -221,6 +232,11 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return int(reply["taken"]), int(reply["given_back"])
 
+    def forget_replies(self, caller: str = "") -> None:
+        """Remove what Redis keeps for a repeated call of `caller`, this one by default: it ends, and repeats nothing any more."""
+        caller = caller or self.caller
+        self.connection.delete(keys.REPLY + caller, f"{keys.REPLY}{caller}:turn", f"{keys.REPLY}{caller}:beat")
+
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until there may be work on one of these queues; True when a bell rang."""
         return self._rings([keys.BELL + queue for queue in queues], timeout)
@@ -235,8 +251,12 @@ class Broker:
         return keys.HINT + worker
 
     def announce(self, worker: str, *, slots: int, labels: Sequence[str]) -> None:
-        """Add to RQ's record of a worker what RQ does not know: its slots and labels."""
-        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels)})
+        """Add to RQ's record of a worker what RQ does not know: its slots, its labels, its release."""
+        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels), **protocol.about()})
+
+    def join(self) -> None:
+        """Agree on the protocol before a worker registers; raises Conflict when its release cannot work with what lives here."""
+        protocol.join(self.connection)
 
     # ---------------------------------------------------------------- gates, delays
 

@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 #: An answer that nobody fetched is dropped after this many seconds.
 KEEP = 600
-#: When more requests than this wait, the oldest are dropped unanswered: whoever asked has given up.
-MAX_WAITING = 10_000
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -32,12 +30,14 @@ Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> dict[str, Any]:
     """Ask the hub and wait up to `timeout` seconds; raises BrokerError when no leader answers, RqflowError with the hub's own words."""
     name = uuid.uuid4().hex
-    connection.xadd(keys.REQUESTS, {"id": name, "kind": kind, "payload": json.dumps(payload)}, maxlen=MAX_WAITING, approximate=True)
+    entry = connection.xadd(keys.REQUESTS, {"id": name, "kind": kind, "payload": json.dumps(payload)})
     deadline = clock.monotonic() + timeout
     answer: Any = None
     while answer is None and (left := deadline - clock.monotonic()) > 0:
         answer = connection.blpop([keys.ANSWER + name], timeout=min(left, longest_wait(connection)))
     if answer is None:
+        # Taken back, so that requests do not pile up while no leader is there, and nobody starts tomorrow what was given up today.
+        connection.xdel(keys.REQUESTS, entry)
         raise BrokerError(f"the hub did not answer within {timeout:g} s", hint="Is `rqflow scheduler` running there?")
     reply: dict[str, Any] = json.loads(answer[1])
     if "error" in reply:

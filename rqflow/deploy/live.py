@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from rqflow.broker import connection as broker_connection
+from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import BrokerError
@@ -45,7 +46,8 @@ def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Sett
 def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
     """Open state folder and Redis; start the private Redis when none is configured.
 
-    Raises ConfigError, Conflict or BrokerError, each saying what to do; BrokerError also when Redis no longer answers in the block.
+    Raises ConfigError, Conflict (also for a release that cannot work with what lives there) or BrokerError, each saying what to do;
+    BrokerError also when Redis no longer answers in the block.
     """
     with ExitStack() as stack:
         machine = statedir.this_machine()
@@ -57,10 +59,25 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
         found = resolved(settings, state, machine)
         connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
         try:
+            protocol.check(connection)
             yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
                        broker=Broker(connection, found))
         except redis.exceptions.RedisError as error:
             raise BrokerError(f"Redis no longer answers: {error}", hint="What it holds goes on when it is back; try again then.") from error
+
+
+@contextmanager
+def peek(settings: Settings) -> Iterator[redis.Redis | None]:
+    """Give a connection to Redis if it answers now, else None; starts and writes nothing. Raises ConfigError for a bad URL."""
+    machine = statedir.this_machine()
+    url = resolved(settings, statedir.locate(settings, machine), machine).redis.url
+    with broker_connection.open_connection(url, settings, client_name="rqflow-peek") as connection:
+        try:
+            connection.ping()
+        except redis.exceptions.RedisError:
+            yield None
+        else:
+            yield connection
 
 
 def refusal(live: Live) -> str:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,7 +90,7 @@ class Horse:
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
-        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None)
+        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None, leaves=True)
         self._beat_at = 0.0
         self._named: dict[str, tuple[str, int, int]] = {}
 
@@ -119,6 +120,8 @@ class Horse:
             self._shipper.finish(held.id, held.log_bytes)
             self._shipper.drain(_LAST_LOGS)
         self._shipper.stop()
+        with suppress(*LINK_ERRORS):
+            self._broker.forget_replies()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _watch(self, held: Try, request: Start, pid: int, started: float) -> Ended:

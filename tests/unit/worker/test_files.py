@@ -10,7 +10,7 @@ import pytest
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.worker import logfile, outputs, program
 from rqflow.worker.logship import Plan
-from rqflow.worker.workdir import CWD, LOG, WorkDir
+from rqflow.worker.workdir import CWD, LOG, Former, WorkDir
 from tests.unit.builders import a_version
 from tests.waiting import until
 
@@ -188,9 +188,12 @@ def test_versions_go_when_no_try_uses_them_while_others_are_in_use(tmp_path: Pat
     work_dir.release()
 
 
-def test_name_of_the_worker_before_is_known(tmp_path: Path) -> None:
+def test_names_of_the_workers_before_are_known_until_they_were_followed(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path)
-    assert [work_dir.sign("one"), work_dir.sign("two")] == ["", "one"]
+    assert work_dir.add_name("one", "boot") == []
+    assert work_dir.add_name("two", "boot") == [Former("one", is_of_another_boot=False)]
+    work_dir.forget_name("one")
+    assert work_dir.add_name("three", "next boot") == [Former("two", is_of_another_boot=True)]
 
 
 def test_copy_of_the_program_is_kept_once_and_old_ones_go_when_nothing_is_in_use(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import redis
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import Outage
 from rqflow.broker.messages import End
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
@@ -99,7 +100,7 @@ class Loop:
         self._bell: Bell | None = None
         self._subscription: Subscription | None = None
         self._hint_channel = broker.hint_channel(broker.caller)
-        self._link = Backoff()
+        self._link, self._outage = Backoff(), Outage(logger)
         self._frontiers: set[str] = set()
         #: There may be work on the queues.
         self._hungry = True
@@ -200,10 +201,11 @@ class Loop:
             if self._shown_busy != bool(len(self._tasks.slots)) and clock.monotonic() >= self._show_at:
                 self._record()
             self._link.reset()
+            self._outage.over()
         except (redis.exceptions.RedisError, BrokerError) as error:
-            wait = self._link.next()
+            self._link.next()
             self._hungry = True
-            logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
+            self._outage.note(error)
 
     def _turn(self) -> None:
         """Tell all ends, claim for all free slots, start what was claimed."""

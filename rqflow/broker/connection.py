@@ -51,8 +51,9 @@ def connect(url: str, settings: Settings, *, client_name: str = "", waits: bool 
     connection, since = open_connection(url, settings, client_name=client_name), clock.utcnow()
     try:
         if waits:
-            lastingly(Outage(logger, where=without_password(url)), connection.ping)
-        patiently(connection, check_server, connection)
+            lastingly(Outage(logger, where=without_password(url)), check_server, connection)
+        else:
+            patiently(connection, check_server, connection)
     except redis.exceptions.AuthenticationError as error:
         if connection.get_connection_kwargs().get("password"):
             raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
@@ -66,8 +67,13 @@ def connect(url: str, settings: Settings, *, client_name: str = "", waits: bool 
 
 
 def check_server(connection: redis.Redis) -> None:
-    """Raise BrokerError for a server that rqflow cannot trust with tasks: too old, a cluster, or one that evicts keys."""
+    """Raise BrokerError for a server that rqflow cannot trust with tasks: too old, a cluster, or one that evicts keys.
+
+    Raises redis-py's errors when it does not answer, or still loads its data.
+    """
     info = connection.info()
+    if info.get("loading"):
+        raise redis.exceptions.BusyLoadingError(f"{info.get('loading_loaded_perc', '0')} % are loaded")
     version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2])
     if version < OLDEST:
         raise BrokerError(f"Redis {info['redis_version']} is too old", hint="rqflow needs Redis 6.2 or Valkey.")

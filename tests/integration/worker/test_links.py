@@ -13,9 +13,11 @@ from rq.command import send_stop_job_command
 from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
+from rqflow.broker.keys import xcom_key
 from rqflow.dag.run import RunInfo
 from tests.integration.worker.conftest import Site
 from tests.integration.worker.test_commands import registered
+from tests.integration.worker.test_stock import stock
 from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.unit.builders import a_version
@@ -165,3 +167,27 @@ def test_a_slow_tunnel_that_loses_every_third_answer_doubles_nothing(site: Site,
     tunnel.heal()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("broken", ["reset", "black hole"])
+def test_the_end_of_a_task_under_a_stock_worker_is_told_when_the_tunnel_is_back(site: Site, tunnel: Proxy, broken: str) -> None:
+    run = waiting(site)
+    stock(site)
+    until(lambda: starts(site), what="the task to start")
+    BREAKS[broken](tunnel)
+    (site.folder / "go").write_text("3")
+    until((site.folder / "ended").exists, what="the task to end")
+    until(lambda: "waiting for it since" in site.said(), what="the horse to notice")
+    time.sleep(LASTS)
+    heal(tunnel, broken)
+    status = site.until(run, "failed")
+    assert (status.reason, starts(site)) == ("exit code 3", 1)
+
+
+def test_a_task_under_a_stock_worker_begins_although_the_link_breaks_where_it_is_prepared(site: Site, tunnel: Proxy) -> None:
+    run = site.command("echo {{ ti.xcom_pull('t') }} was here")
+    tunnel.drop_request(f"{xcom_key(run.key)}".encode(), times=7)
+    stock(site)
+    site.until(run, "success")
+    assert "None was here" in site.log(run)
+    assert tunnel.dropped == 7

@@ -47,7 +47,8 @@ LINK_ERRORS = (
 #: Among them what no retry mends.
 _REFUSALS = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
 #: Refusals of writes for which redis-py has no error of its own; Redis 6 says OOM and READONLY within another error when a script meets them.
-_NO_WRITES = re.compile(r"(^|-)(MISCONF|NOREPLICAS|OOM|READONLY) ")
+_NO_WRITES = re.compile(r"(?:^|-)(MISCONF|NOREPLICAS|OOM|READONLY) ")
+_BY_WORD = {"OOM": redis.exceptions.OutOfMemoryError, "READONLY": redis.exceptions.ReadOnlyError}
 _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.exceptions.BusyLoadingError, "Redis is still loading its data", "It answers when it has; large data take minutes."),
     (redis.exceptions.ReadOnlyError, "Redis is a replica and takes no writes", "Does redis.url in rqflow.cfg name the primary?"),
@@ -63,14 +64,15 @@ def is_away(error: BaseException) -> bool:
 
 
 def translated(ask: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
-    """Call `ask`; raises TakesNoWrites for errors that mean it and do not say so by their type."""
+    """Call `ask`; raises one of LINK_ERRORS for what is one and does not say so by its type."""
     try:
         return ask(*args, **given)
     except LINK_ERRORS:
         raise
     except redis.exceptions.ResponseError as error:
-        if _NO_WRITES.search(str(error)):
-            raise TakesNoWrites(str(error)) from error
+        word = _NO_WRITES.search(str(error))
+        if word:
+            raise _BY_WORD.get(word[1], TakesNoWrites)(str(error)) from error
         raise
 
 

@@ -49,7 +49,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
 @contextmanager
 def loading_server(folder: Path, *, seconds: float) -> Iterator[str]:
     """Run a redis-server that loads its data, and says so, for so many seconds; give its URL."""
-    delay = 0.01
+    delay = 0.02
     with redis_server(folder, "--rdbcompression", "no") as url, redis.Redis.from_url(url) as connection:
         # Larger than the bytes after which it looks at its clients while it loads.
         connection.mset({f"k{number}": "x" * 1100 for number in range(int(seconds / delay))})

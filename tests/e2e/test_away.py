@@ -14,7 +14,7 @@ import redis
 from rqflow.broker import lock
 from rqflow.store import schema
 from rqflow.store.engine import open_engine
-from tests.e2e.lab import Lab, tasks
+from tests.e2e.lab import Lab, states, tasks
 from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.services import loading_server, redis_server
@@ -142,22 +142,19 @@ def test_scheduler_and_worker_live_through_a_stop_of_redis_and_the_next_retry_is
     with redis_server(folder, *KEPT) as url:
         lab = new_lab(redis_url=url)
         hub, worker = lab.hub(), lab.worker()
-        lab.run("submit", lab.dag("""
-            from rqflow import DAG, BashOperator
-            with DAG("long"):
-                BashOperator(task_id="a", bash_command="sleep 1000")
-        """, "long.py"), "--run", "--no-follow")
-        long = lab.latest()
-        run_id = lab.submit(lab.dag(RETRIED))
-        until(lambda: tasks(lab.show(run_id))["a"]["state"] == "up_for_retry", what="the retry to wait")
-        until(lambda: tasks(lab.show(long))["a"]["state"] == "running", what="the other task to run")
+        run_id = lab.submit(lab.dag(RETRIED + """
+        BashOperator(task_id="long", bash_command="sleep 1000")
+"""))
+        until(lambda: states(lab.show(run_id)) == {"a": "up_for_retry", "long": "running"}, what="the retry to wait")
     for process in (hub, worker):
         waits(lab, process, "Redis does not answer")
     with redis_server(folder, *KEPT):
         lab.reopen()
-        assert tasks(lab.finish(run_id))["a"]["try_number"] == 2
-        lab.run("run", "cancel", long)
-        assert lab.finish(long)["state"] == "cancelled"
+        until(lambda: states(lab.show(run_id))["a"] == "success", what="the retry")
+        lab.run("run", "cancel", run_id)
+        ended = lab.finish(run_id)
+        assert states(ended) == {"a": "success", "long": "cancelled"}
+        assert tasks(ended)["a"]["try_number"] == 2
         assert (hub.poll(), worker.poll()) == (None, None)
         for process in (hub, worker):
             process.terminate()
@@ -192,5 +189,5 @@ def test_tasks_go_on_while_the_database_is_away_and_the_history_is_whole_afterwa
         until(lambda: not lab.services.broker.live_runs(), what="the run to end without the database")
         time.sleep(AWAY)
         database.heal()
-        assert {task["state"] for task in lab.finish(run_id)["tasks"]} == {"success"}
+        assert set(states(lab.finish(run_id)).values()) == {"success"}
         assert (hub.poll(), worker.poll()) == (None, None), lab.logs()

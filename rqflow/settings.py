@@ -26,6 +26,14 @@ class Size(int):
     """A number of bytes, written as `512`, `16M`, `1G`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """How long tasks may run while their worker cannot be reached: of all queues, and of single ones; None is for ever."""
+
+    default: timedelta | None = None
+    queues: Mapping[str, timedelta | None] = field(default_factory=dict)
+
+
 def parse_duration(text: str) -> timedelta:
     """Return the length of `90s`, `15m`, `2h`, `7d`, `1h30m`, `0.5s` or a bare number of seconds.
 
@@ -40,6 +48,30 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError as error:
         raise ValueError(f"{text!r} is no duration: it is too long") from error
+
+
+def parse_graces(text: str) -> Graces:
+    """Return the graces of `never`, `1h`, or `never, gpu=2h, short=5m`; raises ValueError for anything else."""
+    default: timedelta | None = None
+    queues: dict[str, timedelta | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        queue, is_queue, length = part.rpartition("=")
+        grace = None if length.strip() == "never" else parse_duration(length)
+        if grace is not None and not grace:
+            raise ValueError(f"{part!r} leaves no time at all; write `never` for no end")
+        if is_queue:
+            queues[queue.strip()] = grace
+        else:
+            default = grace
+    return Graces(default, queues)
+
+
+def format_graces(graces: Graces) -> str:
+    """Return `graces` as parse_graces reads them."""
+    def said(grace: timedelta | None) -> str:
+        return "never" if grace is None else format_duration(grace)
+
+    return ", ".join([said(graces.default), *(f"{queue}={said(grace)}" for queue, grace in graces.queues.items())])
 
 
 def format_duration(length: timedelta) -> str:
@@ -121,7 +153,10 @@ class WorkerSettings:
     on_stop: str = key("keep", "What SIGTERM does with running tasks: keep (they go on), drain (wait for them), kill.")
     heartbeat: timedelta = key(timedelta(seconds=10), "How often a worker tells that it lives.")
     lease: timedelta = key(timedelta(seconds=60), "A worker not heard of for this long is unreachable.")
+    grace: Graces = key(Graces(), "How long a task may go on while its worker cannot be reached. `never`: no end. A duration: then it is killed, "
+                                  "and given away. `never, gpu=2h` says it for single queues. A task's own grace comes first.")
     gap: timedelta = key(timedelta(seconds=5), "With a finite grace: how long before its end a task must be dead.")
+    notice_after: timedelta = key(timedelta(minutes=10), "A task that cannot be reached for this long is told of once.")
     kill_grace: timedelta = key(timedelta(seconds=10), "Time between TERM and KILL.")
     shepherd_linger: timedelta = key(timedelta(seconds=10), "The shepherd, which holds the tasks, ends this long after its last task and worker.")
     pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
@@ -180,7 +215,7 @@ def parse(text: str, kind: Any) -> Any:
         if text.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() in {"1", "true", "yes", "on"}
-    readers: dict[Any, Callable[[str], Any]] = {timedelta: parse_duration, Size: parse_size, int: int, str: str}
+    readers: dict[Any, Callable[[str], Any]] = {timedelta: parse_duration, Size: parse_size, Graces: parse_graces, int: int, str: str}
     return readers[kind](text)
 
 
@@ -190,6 +225,8 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, Graces):
+        return format_graces(value)
     return format_size(value) if isinstance(value, Size) else str(value)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine, parse_url
 from rqflow.store.tables import metadata
+from tests.epoch import open_epoch
 from tests.services import mariadb_server, needs, postgres_server, redis_server
 
 #: Names the URL of a MySQL 8 whose database may be emptied; with it everything that runs on each database runs there too.
@@ -37,6 +38,7 @@ def db(redis_url: str) -> Iterator[redis.Redis]:
     """A connection to the private Redis, which is emptied before the test."""
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
+        open_epoch(connection)
         yield connection
 
 

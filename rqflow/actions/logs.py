@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from rqflow import clock
@@ -61,9 +61,7 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
     held = [each for each in task_of(run, task_id).tries if each.try_number == try_number]
     if held and held[0].ended_at and not held[0].worker:
         raise NotFound(f"there is no log of {task_id}, try {try_number}: no worker had it")
-    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if held and _ended_just_now(held[0]) else 0)
-    while not archive.is_whole(where) and clock.monotonic() < deadline:
-        clock.sleep(0.05)
+    _let_it_arrive(archive, where, held)
     size = archive.size(where)
     if not (archive.folder / where).exists():
         raise NotFound(f"there is no log of {task_id}, try {try_number}, in {archive.folder}",
@@ -74,14 +72,28 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
         yield data
 
 
+def _let_it_arrive(archive: LogReader, where: PurePosixPath, tries: Sequence[Try]) -> None:
+    """Wait a moment for the rest of a log when the try, the only one of `tries`, ended just now."""
+    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if any(map(_ended_just_now, tries)) else 0)
+    while not archive.is_whole(where) and clock.monotonic() < deadline:
+        clock.sleep(0.05)
+
+
 def _ended_just_now(one: Try) -> bool:
     """Tell whether a try ended so recently that its log may still be on its way into the archive."""
     return one.ended_at is not None and (clock.utcnow() - one.ended_at).total_seconds() < JUST_NOW
 
 
 def tail(settings: Settings, run: Run, task: TaskInstance, size: int) -> bytes:
-    """Return the last `size` bytes of the log of a task's current try; nothing when there is none."""
-    return reader(settings).read(path(run, task.task_id, task.try_number), -size, size) if task.try_number else b""
+    """Return the last `size` bytes of the log of a task's current try; nothing when there is none.
+
+    Waits a moment for the rest of the log of a try that ended just now.
+    """
+    if not task.try_number:
+        return b""
+    archive, where = reader(settings), path(run, task.task_id, task.try_number)
+    _let_it_arrive(archive, where, [one for one in task.tries if one.try_number == task.try_number and one.worker])
+    return archive.read(where, -size, size)
 
 
 def follow(broker: Broker, engine: Engine, settings: Settings, run: Run, task_id: str, try_number: int) -> Iterator[bytes]:

@@ -61,8 +61,20 @@ class TaskInstance:
     due_at: datetime | None = None
     duration: float | None = None
     cancel_requested: bool = False
+    #: Since when the worker of a running task is not heard of, and until when it counts as running all the same; None: for as long as it takes.
+    unreachable_since: datetime | None = None
+    assumed_until: datetime | None = None
     job_id: str = ""
     tries: tuple[Try, ...] = ()
+
+    @property
+    def shown_state(self) -> str:
+        """Its state as people see it: with the marks that a running task may have."""
+        if self.state is not TaskState.RUNNING:
+            return str(self.state.value)
+        if self.unreachable_since:
+            return "unreachable"
+        return "cancel requested" if self.cancel_requested else "running"
 
     @property
     def has_run(self) -> bool:

@@ -114,9 +114,10 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
     base = TaskInstance(task_id=spec.task_id, state=TaskState.PENDING, max_tries=spec.retries + 1, operator=spec.operator_name,
                         queue=spec.queue, pool=spec.pool)
     if live:
-        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries, reason=live.reason, worker=live.worker,
-                       queued_at=live.queued_at, started_at=live.started_at, ended_at=live.ended_at, due_at=live.due_at,
-                       cancel_requested=live.cancel_requested, job_id=live.job_id)
+        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries, reason=live.reason or _marks(live),
+                       worker=live.worker, queued_at=live.queued_at, started_at=live.started_at, ended_at=live.ended_at, due_at=live.due_at,
+                       cancel_requested=live.cancel_requested, unreachable_since=live.unreachable_since, assumed_until=live.assumed_until,
+                       job_id=live.job_id)
     elif record:
         base = replace(base, state=record.state, try_number=record.try_number, max_tries=record.max_tries, reason=record.reason,
                        worker=record.worker, started_at=record.started_at, ended_at=record.ended_at)
@@ -125,6 +126,15 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
         own[live.try_number] = _current_try(own.get(live.try_number), live)
     ended_at = base.ended_at if base.state in TERMINAL_STATES else None
     return replace(base, duration=seconds_between(base.started_at, ended_at), tries=tuple(own[number] for number in sorted(own)))
+
+
+def _marks(live: TaskStatus) -> str:
+    """Return what is to be said of a running task beside its state."""
+    said = ["cancel requested"] if live.cancel_requested else []
+    if live.unreachable_since:
+        until = f"until {live.assumed_until:%H:%M:%S} UTC" if live.assumed_until else "for as long as it takes"
+        said.insert(0, f"unreachable since {live.unreachable_since:%Y-%m-%d %H:%M:%S} UTC, still assumed running {until}")
+    return "; ".join(said) if live.state is TaskState.RUNNING else ""
 
 
 def _try(record: TryRecord) -> Try:

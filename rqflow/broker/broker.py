@@ -17,10 +17,10 @@ from rqflow.broker import creation, keys, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import patiently
-from rqflow.broker.messages import Beat, Claim, End, Turn
+from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
-from rqflow.clock import from_micros, monotonic, to_micros
+from rqflow.clock import boottime, from_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
@@ -41,6 +41,11 @@ class Broker:
         self.settings = settings
         self.caller = caller or f"caller-{uuid.uuid4().hex[:12]}"
         self.steps = Steps(connection, self.caller)
+        graces = {"": settings.worker.grace.default, **settings.worker.grace.queues}
+        self._graces = {queue: 0 if grace is None else int(grace.total_seconds() * 1_000_000) for queue, grace in graces.items()}
+        #: Who claims, and the epoch in which it has said what it holds; None for a process that holds nothing.
+        self.machine: str | None = None
+        self.epoch: int | None = None
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
         # What raises RunNotFound is not kept: it may be there the next time.
@@ -60,17 +65,13 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return bool(reply["state"] == "running")
 
-    def finish_preparing(self, older_than: float = 30.0) -> int:
-        """Complete runs whose creator vanished more than `older_than` seconds ago while writing them; returns how many."""
-        upto = to_micros(self.now()) / 1_000_000 - older_than
-        left = self._read(self.connection.zrangebyscore, keys.PREPARING, "-inf", upto)
-        for run_key in map(text, left):
-            run = self.run_info(run_key)
-            version = self.version(run.version) if run else None
-            if run and version:
-                self.create_run(run, version)
-            self.steps.command("ZREM", keys.PREPARING, run_key)
-        return len(left)
+    def finish_preparing(self, run_key: str) -> None:
+        """Complete a run whose creator vanished while writing it; one that was never announced whole is forgotten."""
+        run = self.run_info(run_key)
+        version = self.version(run.version) if run else None
+        if run and version:
+            self.create_run(run, version)
+        self.steps.command("ZREM", keys.PREPARING, run_key)
 
     def advance(self, run_key: str) -> bool:
         """Continue what earlier steps of a run left over; True while there is more."""
@@ -150,19 +151,25 @@ class Broker:
         When the link breaks, the error of redis-py is raised, and the next call repeats that same turn whatever its arguments say:
         look at `Turn.ends` for the ends that an answer is about. So nothing is applied twice and no claim is lost.
         """
+        was_repeated = self._unanswered is not None
         if self._unanswered is None:
             self._turns += 1
             payload = {
-                "number": self._turns, "ends": [self._tell(end) for end in ends], "wanted": wanted, "queues": list(queues),
-                "labels": list(labels), "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self._lease(),
+                "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": [self._tell(end) for end in ends],
+                "wanted": wanted, "queues": list(queues), "labels": list(labels),
+                "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
                 "max_unrecorded": self.settings.broker.max_unrecorded}
-            self._unanswered = (self.steps.request("turn", payload), tuple(ends), monotonic())
+            self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
         # What ended "two seconds ago" when the link broke ended longer ago by now.
-        reply = self.steps.send(_aged(request, monotonic() - asked_at) if told else request)
+        reply = self.steps.send(_aged(request, boottime() - asked_at) if told else request)
         self._unanswered = None
-        return Turn(claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
-                    unfinished=tuple(items(reply["unfinished"])), ends=told)
+        closed = str(reply.get("closed", ""))
+        if closed and closed != ADMIT:
+            # Nothing was done: what was told is to be told again.
+            return Turn(closed=closed, asked_at=asked_at)
+        return Turn(closed=closed, claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
+                    unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at, was_repeated=was_repeated)
 
     def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
         """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now.
@@ -171,20 +178,53 @@ class Broker:
         """
         self._turns += 1
         reply = self.steps.call_lastingly("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
-                                                        "lease": self._lease(), "number": self._turns})
-        return Claim.read(reply["claim"]) if "claim" in reply else str(reply["refused"])
+                                                        "lease": self.lease, "graces": self._graces, "number": self._turns})
+        if "claim" not in reply:
+            return str(reply["refused"])
+        self.epoch = int(reply["epoch"])
+        return Claim.read(reply["claim"])
 
-    def beat(self, executions: Mapping[str, tuple[str, int]]) -> Beat:
-        """Renew the leases of these executions ({id: (run key, index)}) and learn what each must do.
+    def beat(self, executions: Mapping[str, tuple[str, int, int]]) -> Beat:
+        """Renew the leases of these executions ({id: (run key, index, try)}) and learn what each must do.
 
         What Redis holds for this worker and the beat does not name goes back to its queue, same try. Raises redis-py's error when the
         link is broken; a heartbeat is not repeated, the next one says it all again.
         """
-        named = {execution: f"{run_key}:{index}" for execution, (run_key, index) in executions.items()}
         answered = self._turns if self._unanswered is None else self._turns - 1
-        reply = self.steps.send(self.steps.request("beat", {"executions": named, "number": answered, "lease": self._lease()}))
+        reply = self.steps.send(self.steps.request("beat", {"epoch": self.epoch, "executions": executions, "number": answered, "lease": self.lease}))
         self.advance_all(items(reply["unfinished"]))
-        return Beat(cancel=tuple(items(reply["cancel"])), unknown=tuple(items(reply["unknown"])))
+        return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])),
+                    unknown=tuple(items(reply["unknown"])))
+
+    def announce_held(self, queues: Sequence[str], executions: Mapping[str, tuple[str, int, int]]) -> Announced:
+        """Say what this worker holds ({id: (run key, index, try)}), ends that are not in SQL yet included, and which queues it serves.
+
+        To be said at the start and whenever Redis asks for it. Raises BrokerError when Redis does not answer; may be repeated then.
+        """
+        payload = {"machine": self.machine, "queues": list(queues), "executions": executions, "lease": self.lease}
+        reply = self.steps.call("announce", payload)
+        if "closed" in reply:
+            return Announced(is_heard=False)
+        self.epoch = int(reply["epoch"])
+        self.advance_all(items(reply["unfinished"]))
+        return Announced(is_heard=True, given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
+
+    def leave(self, queues: Sequence[str]) -> None:
+        """Say that this worker ends with empty hands: nobody has to wait for it when Redis loses its data."""
+        if self.machine:
+            left = json.dumps({"name": self.caller, "queues": list(queues), "left": True})
+            self.connection.hset(keys.MACHINES, self.machine, left)
+
+    def take_over(self, former: str, executions: Iterable[str], *, is_lost: bool) -> tuple[int, int]:
+        """Follow the worker `former`, which is dead, holding these executions of it: they are ours now.
+
+        Its other claims never started and go back to their queues; with `is_lost` they may have, and are lost. Returns how many were taken
+        and how many were not. Raises BrokerError when Redis does not answer; may be repeated then.
+        """
+        reply = self.steps.call("take_over", {"former": former, "executions": dict.fromkeys(executions, True), "lease": self.lease,
+                                              "is_lost": is_lost})
+        self.advance_all(items(reply["unfinished"]))
+        return int(reply["taken"]), int(reply["given_back"])
 
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until there may be work on one of these queues; True when a bell rang."""
@@ -284,7 +324,9 @@ class Broker:
         """Call `ask`, which changes nothing, again over a broken link; raises redis-py's error when Redis does not answer."""
         return patiently(self.connection, ask, *args)
 
-    def _lease(self) -> int:
+    @property
+    def lease(self) -> int:
+        """How long a lease lasts, in microseconds."""
         return int(self.settings.worker.lease.total_seconds() * 1_000_000)
 
     def _tell(self, end: End) -> dict[str, Any]:

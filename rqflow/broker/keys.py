@@ -55,9 +55,25 @@ POOLS = f"{FLOW}pools"
 USED = f"{FLOW}used"
 PARKED = f"{FLOW}parked:"
 FREED = f"{FLOW}freed"
-#: Sorted set of running executions by the end of their lease (seconds, Redis' clock), and per worker the ones it holds.
+#: Sorted set of running executions by the end of their lease (seconds, Redis' clock); HOLDS per worker: the ones it holds.
 LEASES = f"{FLOW}leases"
+#: Sorted sets of executions whose lease ran out: by the end of their grace (seconds, inf: never), and by the time of the one notice.
+UNREACHABLE = f"{FLOW}unreachable"
+NOTICES = f"{FLOW}notices"
+#: When recovery last looked (microseconds, Redis' clock).
+WATCHED = f"{FLOW}watched"
+#: Key per worker whose claims its successor has taken over: whatever of it is still under way claims nothing.
+RETIRED = f"{FLOW}retired:"
 HOLDS = f"{FLOW}holds:"
+#: Hash of the epoch: run_id of the server process, number, state. Set of queues that give no work yet. Hash of the machines that serve queues
+#: (host.work_dir -> JSON), of those that the history knows (-> 1), and set of those that have said in this epoch what they hold. List that calls
+#: the leader's recovery.
+EPOCH = f"{FLOW}epoch"
+CLOSED = f"{FLOW}closed"
+MACHINES = f"{FLOW}machines"
+ADMITTED = f"{FLOW}admitted"
+ANNOUNCED = f"{FLOW}announced"
+CALL = f"{FLOW}call"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"
 WAKE = f"{FLOW}wake"

@@ -8,6 +8,9 @@ from typing import Any
 
 from rqflow.states import TaskState
 
+#: Redis lost data, or may have: the hub puts its runs together. This worker has to say what it holds. The hub has to note this worker first.
+REBUILD, ANNOUNCE, ADMIT = "rebuild", "announce", "admit"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
@@ -25,13 +28,15 @@ class Claim:
     started_at: int
     #: The number of the last try that retries allow; a clear raises it.
     max_tries: int = 1
+    #: Seconds for which the task may go on while this worker cannot reach the hub; 0: for ever.
+    grace: float = 0.0
 
     @classmethod
     def read(cls, reply: Sequence[Any]) -> Claim:
         """Return the claim as the steps reply it; the order is that of lua/turn.lua."""
-        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries = reply
+        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries, grace = reply
         return cls(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
-                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries))
+                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries), grace=float(grace))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,20 +79,42 @@ class End:
 class Turn:
     """The answer to one turn of a worker: what it claimed, and what became of the ends that it told."""
 
-    claims: tuple[Claim, ...]
+    #: Why nothing was claimed: REBUILD, ANNOUNCE or ADMIT; empty when Redis gives work. But for ADMIT no end was taken either.
+    closed: str = ""
+
+    claims: tuple[Claim, ...] = ()
     #: "ok" or "stale" for each end, in their order; a stale one was kept as evidence and changed nothing.
-    accepted: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
     #: Keys of runs whose frontier has more to do than one call may: call Broker.advance on them.
     unfinished: tuple[str, ...] = ()
     #: The ends that `accepted` is about: those of the turn that was repeated, after a broken link.
     ends: tuple[End, ...] = ()
+    #: When the turn was sent for the first time, by CLOCK_BOOTTIME: no claim in it is older.
+    asked_at: float = 0.0
+    #: The link broke and the turn was asked again: its claims may be old, and given up meanwhile.
+    was_repeated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announced:
+    """The answer to what a worker said that it holds."""
+
+    #: False: Redis is not to be believed yet; say it again later.
+    is_heard: bool
+    #: Execution ids of which another try has begun, or the end is known, and those of runs that Redis does not have.
+    given_up: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
     """The answer to a heartbeat: what each execution that it named must do now."""
 
+    #: Why Redis is not to be believed now: REBUILD or ANNOUNCE; else empty.
+    closed: str = ""
     #: Execution ids that a person wants stopped.
     cancel: tuple[str, ...] = ()
-    #: Execution ids that are no longer ours: another try has begun, or the run is gone.
+    #: Execution ids that were declared lost: another try of the task may run elsewhere.
+    given_up: tuple[str, ...] = ()
+    #: Execution ids of which Redis knows nothing, or less than we do.
     unknown: tuple[str, ...] = ()

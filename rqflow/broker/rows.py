@@ -68,6 +68,10 @@ def task_row(task: TaskSpec) -> dict[str, Any]:
         row["l"] = list(task.worker_labels)
     if task.operator == "empty":
         row["e"] = 1
+    if task.grace is not None:
+        row["gr"] = int(task.grace * 1_000_000)
+    if task.on_lost != "retry":
+        row["ol"] = task.on_lost
     return row
 
 

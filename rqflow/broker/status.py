@@ -55,6 +55,9 @@ class TaskStatus:
     ended_at: datetime | None
     due_at: datetime | None
     cancel_requested: bool
+    #: Since when its worker is not heard of, and until when it counts as running all the same; None: for as long as it takes.
+    unreachable_since: datetime | None = None
+    assumed_until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +136,8 @@ def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskSt
         index=index, task_id=task.task_id, state=TaskState(record["s"]), try_number=record["t"], max_tries=record["m"], reason=record.get("z", ""),
         worker=record.get("w", ""), queue=task.queue, job_id=record["j"], execution_id=record.get("e", ""), queued_at=_moment(record.get("a")),
         started_at=_moment(record.get("b")), ended_at=_moment(record.get("d")), due_at=_moment(record.get("n")),
-        cancel_requested="y" in record or "mk" in record)
+        cancel_requested="y" in record or "mk" in record, unreachable_since=_moment(record.get("u")),
+        assumed_until=from_micros(int(record["u"]) + int(record["gr"])) if "u" in record and "gr" in record else None)
 
 
 def xcoms(connection: redis.Redis, run_key: str, version: Version, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LINK_ERRORS", "Request", "Steps", "items", "source", "text"]
 
-SHARED = ("_core", "_gates", "_release", "_try")
+SHARED = ("_core", "_epoch", "_gates", "_release", "_try")
 
 
 @cache

@@ -39,11 +39,11 @@ def watch(snapshots: Iterable[Snapshot], printer: Printer, name: str, last_line:
 
 def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
     last = None
-    told: dict[str, tuple[TaskState, int]] = {}
+    told: dict[str, tuple[str, int]] = {}
     for snapshot in snapshots:
         last = snapshot
         for task in snapshot.tasks if snapshot.is_new else ():
-            now = (task.state, task.try_number)
+            now = (task.shown_state, task.try_number)
             if task.state is not TaskState.PENDING and told.get(task.task_id) != now:
                 told[task.task_id] = now
                 note(change(task))
@@ -55,7 +55,7 @@ def change(task: TaskInstance) -> str:
     which = f" (try {task.try_number} of {task.max_tries})" if task.try_number and task.max_tries > 1 and task.has_run else ""
     took = f" after {duration(task.duration)}" if task.duration is not None else ""
     why = f": {task.reason}" if task.reason else ""
-    return f"{task.task_id} {task.state.value}{which}{took}{why}"
+    return f"{task.task_id} {task.shown_state}{which}{took}{why}"
 
 
 def table(snapshot: Snapshot, name: str, last_line: LastLine, *, height: int) -> Group:
@@ -80,7 +80,7 @@ def _row(task: TaskInstance, last_line: LastLine) -> list[Any]:
     if task.state is TaskState.RUNNING and task.started_at:
         took = max((clock.utcnow() - task.started_at).total_seconds(), 0.0)
     said = task.reason or (last_line(task) if task.state is TaskState.RUNNING or task.state in TERMINAL_STATES else "")
-    return [Text(task.task_id), Text(task.state.value, style=STYLES.get(task.state.value, "")), tries(task), duration(took), Text(said, style="dim")]
+    return [Text(task.task_id), Text(task.shown_state, style=STYLES.get(task.shown_state, "")), tries(task), duration(took), Text(said, style="dim")]
 
 
 def totals(snapshot: Snapshot, name: str) -> str:

@@ -24,7 +24,7 @@ FORMATS = ("table", "wide", "json", "yaml", "csv", "name")
 STYLES = {
     "success": "green", "running": "bright_blue", "failed": "red", "lost": "red", "upstream_failed": "yellow", "skipped": "magenta",
     "up_for_retry": "yellow", "up_for_reschedule": "cyan", "queued": "cyan", "parked": "cyan", "cancelled": "bright_black",
-    "pending": "bright_black", "removed": "bright_black",
+    "pending": "bright_black", "removed": "bright_black", "unreachable": "yellow", "cancel requested": "bright_black",
 }
 
 

@@ -16,7 +16,7 @@ RUN_COLUMNS = [
     Column("note", "NOTE", wide=True),
 ]
 TASK_COLUMNS = [
-    Column("task_id", "TASK"), Column("state", "STATE"), Column("try", "TRY"), Column("duration", "DURATION", show=duration),
+    Column("task_id", "TASK"), Column("shown", "STATE"), Column("try", "TRY"), Column("duration", "DURATION", show=duration),
     Column("reason", "REASON"), Column("operator", "OPERATOR", wide=True), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
     Column("worker", "WORKER", wide=True), Column("started_at", "STARTED", wide=True), Column("ended_at", "ENDED", wide=True),
 ]
@@ -46,7 +46,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 def task_row(task: TaskInstance) -> dict[str, Any]:
     """Return a task instance as one line of a table."""
-    return row(task) | {"try": tries(task)}
+    return row(task) | {"try": tries(task), "shown": task.shown_state}
 
 
 def run(printer: Printer, found: Run) -> None:

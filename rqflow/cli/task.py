@@ -8,8 +8,9 @@ import click
 
 from rqflow import clock
 from rqflow.actions import describe, logs, query, select
+from rqflow.actions import mark_lost as lost
 from rqflow.cli import output, show, trying
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
@@ -88,6 +89,22 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
     if printer.shows_parts:
         printer.blank()
         printer.records([show.row(one) for one in found.tries], show.TRY_COLUMNS)
+
+
+@task.command("mark-lost")
+@click.argument("run_name", metavar="RUN")
+@click.argument("task_id", metavar="TASK")
+@pass_app
+def mark_lost(app: App, run_name: str, task_id: str) -> None:
+    """Declare lost what runs of a task on a machine that is gone; the task goes on as its on_lost says.
+
+    Only for a task that is unreachable. Should its machine come back after all, what still runs there is ended, and its result is kept as
+    history of its try.
+    """
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        state = lost.mark_lost(services.broker, services.engine, record, task_id, by=who())
+    output.note(f"{task_id} of run {record.run_id} is lost; it is {state} now")
 
 
 @task.command("logs")

@@ -62,7 +62,7 @@ OWN_ARGUMENTS: dict[str, Argument] = {
     "files": Argument((), r.default_for_none((), r.paths)),
     "worker_labels": Argument((), r.default_for_none((), r.labels)),
     "retry_on_other_worker": Argument(False, r.flag),
-    "grace": Argument(None, lambda value: None if value in (None, "never") else r.duration(value)),
+    "grace": Argument(None, r.grace),
     "on_lost": Argument("retry", r.one_of("retry", "fail", "wait")),
 }
 #: Arguments that are kept on the task object and mean nothing to rqflow yet.

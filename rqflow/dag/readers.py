@@ -96,6 +96,13 @@ def positive_duration(value: Any) -> timedelta:
     return length
 
 
+def grace(value: Any) -> timedelta | None:
+    """Read how long a task may go on while its worker cannot be reached: None is what the worker says, 0 s is "never", for no end."""
+    if value is None:
+        return None
+    return timedelta(0) if value == "never" else positive_duration(value)
+
+
 def moment(value: Any) -> datetime:
     """Read a datetime, a date, or text; what names no time zone is UTC."""
     if isinstance(value, str):

@@ -16,7 +16,7 @@ from rqflow.deploy.services import Services
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.loop import keep_running
 from rqflow.recorder.recorder import Recorder
-from rqflow.scheduler.hub import Chore, Hub, tidying
+from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.scheduler import Scheduler
 
 
@@ -34,6 +34,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     chores = [
         Chore(name="recorder", run=recorder.run, leader_only=is_sqlite),
         Chore(name="log archive", run=archive.run),
+        recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
     ]

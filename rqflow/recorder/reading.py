@@ -113,7 +113,14 @@ def _read_xcom(batch: Batch, event: Event) -> None:
     batch.xcoms.append(row)
 
 
-_READERS = {"run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom}
+def _read_note(batch: Batch, event: Event) -> None:
+    """A note changes no state: `state` says what it is about."""
+    log = _log_row(event, event_log.NOTE, _seq(event))
+    _know_run(batch, event)
+    batch.log.append(log)
+
+
+_READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom}
 
 
 def _know_run(batch: Batch, event: Event) -> None:

@@ -15,7 +15,10 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.loop import keep_running
+from rqflow.scheduler.epoch import EpochKeeper
+from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
+from rqflow.store.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +98,13 @@ class Hub:
         return now - self._busy_at >= self._idle_exit.total_seconds()
 
 
+def recovering(broker: Broker, engine: Engine) -> Chore:
+    """Return the chore that mends what dead or unreachable processes left, and what Redis lost; `broker` is its own."""
+    return Chore(name="recovery", run=lambda stop: Recovery(broker, EpochKeeper(broker, engine)).run(stop))
+
+
 def tidying(broker: Broker) -> Chore:
-    """Return the chore that finishes what dead callers left half done and removes what is over: recorded runs, readers of events."""
+    """Return the chore that removes what is over: recorded runs, readers of events."""
 
     def run(stop: threading.Event) -> None:
         def step() -> None:
@@ -110,8 +118,6 @@ def tidying(broker: Broker) -> Chore:
 
 def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
-    broker.finish_preparing()
-    broker.advance_all(broker.live_runs())
     EventStream(broker.connection).forget_readers()
     for run_key in broker.expired_runs():
         broker.forget_run(run_key)

@@ -222,7 +222,7 @@ user = Table(
 
 worker = Table(
     "worker", metadata,
-    Column("name", Id(), primary_key=True, doc="RQ's name of the worker: host.work_dir.random."),
+    Column("name", Id(), primary_key=True, doc="host.work_dir: a worker keeps it over its restarts."),
     Column("host", Id(), nullable=False, doc="Its machine."),
     Column("pid", Integer(), doc="Process id there."),
     Column("queues", JsonText(), nullable=False, doc="List of queues that it serves."),
@@ -233,5 +233,14 @@ worker = Table(
     Column("seen_at", UtcDateTime(), nullable=False, doc="Last sign of life."),
     Column("ended_at", UtcDateTime(), doc="When it signed off; NULL: it has not."),
     Index(None, "host", "seen_at"), Index(None, "seen_at"),
-    info=_about("Workers, also those that are gone.", NOBODY), **OPTIONS,
+    info=_about("Workers, also those that are gone.", "the leading scheduler"), **OPTIONS,
+)
+
+epoch = Table(
+    "epoch", metadata,
+    Column("number", Integer(), primary_key=True, autoincrement=False, doc="From 1."),
+    Column("run_id", Id(), nullable=False, doc="Id of the process of the Redis server."),
+    Column("reason", String(LINE), nullable=False, doc="Why it began, for people."),
+    Column("began_at", UtcDateTime(), nullable=False, doc="When it began."),
+    info=_about("Each time that the live state was put right from the history.", "the leading scheduler"), **OPTIONS,
 )

@@ -20,7 +20,7 @@ from rqflow.states import TaskState
 from rqflow.worker import logfile, outputs
 from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator, stopped
 from rqflow.worker.prepare import OutputsExist, Unsupported
-from rqflow.worker.shepherd_protocol import TIMEOUT, Ended
+from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
 from rqflow.worker.tries import Try
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
     `closed` says that an earlier worker may have begun to. The outputs of a try that did not succeed are renamed.
     """
     stop = stopped(ended, held.stop)
-    took_part = not (stop or ended.error or ended.lost or ended.killed == TIMEOUT)
+    took_part = not (stop or ended.error or ended.lost or ended.killed in {TIMEOUT, FENCE})
     outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
     missing = outputs.missing(held.outputs) if outcome.state == TaskState.SUCCESS else []
     outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing))

@@ -20,7 +20,7 @@ from rqflow import clock
 from rqflow.worker import outputs, processes
 from rqflow.worker.journal import Started
 from rqflow.worker.processes import Process
-from rqflow.worker.shepherd_protocol import LEFTOVER, TIMEOUT, Ended, Start
+from rqflow.worker.shepherd_protocol import FENCE, LEFTOVER, TIMEOUT, Ended, Start
 
 #: Seconds between two looks at what a kill has left, when something was left and when nothing was, and after KILL until a survivor is
 #: given up and named.
@@ -47,12 +47,13 @@ class Kill:
 class Execution:
     """A task process, from its start until its end may be told."""
 
-    __slots__ = ("_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
+    __slots__ = ("_fence_fell", "_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
 
     def __init__(self, entry: Started, *, oom_before: int | None = None) -> None:
         self.entry = entry
         self.timeout_at = None if entry.timeout is None else clock.monotonic() + entry.timeout - (clock.boottime() - entry.started)
         self._kill: Kill | None = None
+        self._fence_fell = False
         #: Processes seen at an earlier look, which may have lost their parent since.
         self._known: set[tuple[int, int]] = set()
         self._leader: Ended | None = None
@@ -86,8 +87,23 @@ class Execution:
         self._kill.give_up_at = min(self._kill.give_up_at, now + grace + _GIVE_UP)
         self._kill.look_at = min(self._kill.kill_at, now + _LOOK_AGAIN)
 
+    def keep_fence(self) -> None:
+        """Begin to end the process when it must be dead soon. A machine that slept may be late: then at once."""
+        fence = self.entry.fence
+        if fence is None or self._fence_fell or self._leader:
+            return
+        left = fence - clock.boottime()
+        if left <= self.entry.grace:
+            self._fence_fell = True
+            self.kill(FENCE, max(left, 0.0))
+
+    def fence_is_over(self) -> bool:
+        """Tell whether the time by which it had to be dead has passed: nobody can put that off any more."""
+        return self.entry.fence is not None and clock.boottime() >= self.entry.fence
+
     def step(self) -> Ended | None:
         """Do what is due; return the end when it may be told."""
+        self.keep_fence()
         now = clock.monotonic()
         if self._kill is None:
             if self._leader is None:
@@ -110,7 +126,10 @@ class Execution:
 
     def next_step(self) -> float | None:
         """Return when, by the monotonic clock, `step` must be called again; None: only when the process ends."""
-        return self._kill.look_at if self._kill else self.timeout_at
+        due = [self._kill.look_at if self._kill else self.timeout_at]
+        if self.entry.fence is not None and self._leader is None and not self._fence_fell:
+            due.append(clock.monotonic() + self.entry.fence - self.entry.grace - clock.boottime())
+        return min((at for at in due if at is not None), default=None)
 
     def _members(self) -> list[Process]:
         if self._kill and self._kill.why == LEFTOVER:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -38,6 +38,7 @@ class Started:
     pid: int = 0
     latest: int = 0
     timeout: float | None = None
+    fence: float | None = None
     grace: float = 10.0
     outputs: tuple[str, ...] = ()
     try_number: int = 1
@@ -72,6 +73,12 @@ class Journal:
         entry = self.running[name]
         entry.pid, entry.latest = pid, latest
         self._pending.append(line({"format": FORMAT, "what": "start", "id": name, "pid": pid, "latest": latest}, b"{}"))
+
+    def fence(self, until: Mapping[str, float]) -> None:
+        """Note by when (CLOCK_BOOTTIME) these processes must be dead."""
+        for name, moment in until.items():
+            self.running[name].fence = moment
+        self._pending.append(line({"format": FORMAT, "what": "fence", "until": dict(until)}, b"{}"))
 
     def end(self, entry: Ended, body: bytes) -> None:
         """Note how a process ended; `body` is the entry as JSON."""
@@ -144,6 +151,9 @@ class Journal:
             arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items() if k in Started.__slots__}
             known = self.running.get(plain["id"])
             self.running[plain["id"]] = replace(known, **arguments) if known else Started(**arguments)
+        elif what == "fence":
+            for name in plain["until"].keys() & self.running.keys():
+                self.running[name].fence = plain["until"][name]
         elif what == "end":
             self.running.pop(plain["id"], None)
             self.ended[plain["id"]] = from_plain(Ended, plain)

@@ -10,15 +10,17 @@ _FIRST, _LONGEST = 0.1, 5.0
 
 
 class Backoff:
-    """The waits between attempts: doubling from a tenth of a second to five seconds, with half of each by chance."""
+    """The waits between attempts: doubling from `first` to `longest` seconds, with half of each by chance."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: float = _FIRST, longest: float = _LONGEST) -> None:
+        """Begin without a failure."""
+        self._first, self._longest = first, longest
         self._attempts = 0
         self._until = 0.0
 
     def next(self) -> float:
         """Count a failure; return the seconds to wait before the next attempt."""
-        longest = min(_FIRST * (1 << min(self._attempts, 16)), _LONGEST)
+        longest = min(self._first * (1 << min(self._attempts, 16)), self._longest)
         self._attempts += 1
         wait = longest * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
         self._until = clock.monotonic() + wait
@@ -31,6 +33,11 @@ class Backoff:
     def left(self) -> float:
         """Return the seconds that are left of the wait; 0 when an attempt may be made."""
         return max(self._until - clock.monotonic(), 0.0) if self._attempts else 0.0
+
+    @property
+    def failures(self) -> int:
+        """How many attempts in a row have failed."""
+        return self._attempts
 
     @property
     def failing(self) -> bool:

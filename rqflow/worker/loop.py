@@ -20,9 +20,10 @@ import redis
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
-from rqflow.broker.messages import End
+from rqflow.broker.messages import ANNOUNCE, REBUILD, End
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
+from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.outcome import Stop
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 KEEP, DRAIN, KILL = "keep", "drain", "kill"
 #: The longest sleep of the loop, how often a suspended worker looks whether it may go on, and how long it is patient when it ends.
 _LONGEST_SLEEP, _SUSPENDED, _PATIENCE = 60.0, 1.0, 5.0
+#: After so many answers of that kind it is said that the hub is waited for: a few are usual.
+_SAY_AT = 8
 #: Seconds after which RQ's record may change between busy and idle again.
 _SHOW_AGAIN = 0.5
 
@@ -99,8 +102,11 @@ class Loop:
         self.wake = Wake()
         self._bell: Bell | None = None
         self._subscription: Subscription | None = None
+        self._heritage: Heritage | None = None
         self._hint_channel = broker.hint_channel(broker.caller)
         self._link, self._outage = Backoff(), Outage(logger)
+        #: Redis answers, and is not to be believed yet.
+        self._closed = Backoff(first=0.02, longest=1.0)
         self._frontiers: set[str] = set()
         #: There may be work on the queues.
         self._hungry = True
@@ -120,6 +126,10 @@ class Loop:
     def listen_to(self, subscription: Subscription) -> None:
         """Take the thread that hears commands."""
         self._subscription = subscription
+
+    def inherit(self, heritage: Heritage) -> None:
+        """Take over from earlier workers before anything else is said."""
+        self._heritage = heritage
 
     def request_stop(self) -> None:
         """Stop as --on-stop says; the second time kill what runs. May be called by a signal handler."""
@@ -163,19 +173,23 @@ class Loop:
     def _sleep(self) -> float:
         now = clock.monotonic()
         if self._has_to_speak():
-            return self._link.left()
-        due = [max(self._beat_at - now, self._link.left()), _LONGEST_SLEEP]
+            return self._wait_left()
+        due = [max(self._beat_at - now, self._wait_left()), _LONGEST_SLEEP]
         if self._options.idle_exit is not None:
             due.append(self._busy_at + self._options.idle_exit - now)
         if self._stop_level:
             due.append(_PATIENCE)
         if self._shown_busy != bool(len(self._tasks.slots)):
-            due.append(max(self._show_at - now, self._link.left()))
+            due.append(max(self._show_at - now, self._wait_left()))
         return min(due)
+
+    def _wait_left(self) -> float:
+        """Return for how many seconds Redis is left alone, because its link is broken or it does not give work."""
+        return max(self._link.left(), self._closed.left())
 
     def _has_to_speak(self) -> bool:
         """Tell whether Redis is to be told or asked something now."""
-        if self._frontiers or self._tasks.waits_for_redis or self._tasks.slots.has_ends:
+        if self._frontiers or self._tasks.waits_for_redis or self._tasks.slots.has_ends or self._broker.epoch is None:
             return True
         return self._hungry and self._wanted() > 0
 
@@ -189,13 +203,17 @@ class Loop:
 
     def _speak(self) -> None:
         """Say and ask what is due; when the link breaks, leave it for later."""
-        if self._link.left() > 0:
+        if self._wait_left() > 0:
             return
         try:
-            if self._tasks.waits_for_redis:
-                self._tasks.try_again()
+            if self._broker.epoch is None and not self._announce():
+                return
+            if self._heritage:
+                self._heritage.enter_upon(self._tasks.slots.named())
             if clock.monotonic() >= self._beat_at:
                 self._beat()
+            if self._tasks.waits_for_redis:
+                self._tasks.try_again()
             if self._has_to_speak():
                 self._turn()
             if self._shown_busy != bool(len(self._tasks.slots)) and clock.monotonic() >= self._show_at:
@@ -207,17 +225,45 @@ class Loop:
             self._hungry = True
             self._outage.note(error)
 
+    def _announce(self) -> bool:
+        """Say what is held here, at the start and after Redis was put right; False when that must wait."""
+        announced = self._broker.announce_held(self._options.queues, self._tasks.slots.named())
+        if not announced.is_heard:
+            self._wait_for_the_hub(REBUILD)
+            return False
+        self._tasks.stop(announced.given_up, Stop.GIVEN_UP, self._grace)
+        self._hungry = True
+        return True
+
+    def _wait_for_the_hub(self, closed: str) -> None:
+        """Redis gives no work before the hub has done its part: ask again in a while."""
+        self._hungry = True
+        wait = self._closed.next()
+        if closed == REBUILD and self._closed.failures == _SAY_AT:
+            logger.warning("Redis began anew: waiting for `rqflow scheduler` to put its runs right; nothing is lost, tasks go on",
+                           extra=logs.context("rebuilding"))
+        logger.debug("no work before the hub has done its part (%s), asking again in %.2f s", closed, wait, extra=logs.context("closed"))
+
     def _turn(self) -> None:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
-        self._tasks.begin(turn.claims)
+        if turn.closed == ANNOUNCE:
+            self._broker.epoch = None
+            return
+        if turn.closed:
+            self._wait_for_the_hub(turn.closed)
+        else:
+            self._closed.reset()
+        self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=turn.was_repeated)
+        if turn.claims and turn.was_repeated:
+            self._beat_at = 0.0
         # What waits for its start comes before what is to be tidied up.
         self._tasks.flush()
         # The answer may be to an earlier turn, asked again; whoever was not in it is told next.
         told = self._tasks.accept(turn.ends)
         self._registration.count_ends(told)
-        self._hungry = self._link.failing
+        self._hungry = self._link.failing or bool(turn.closed)
         self._frontiers.update(turn.unfinished)
         for run_key in list(self._frontiers):
             # What an end set free beyond one call's limit; new tasks may be ready afterwards.
@@ -230,8 +276,13 @@ class Loop:
     def _beat(self) -> None:
         """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
         self._beat_at = clock.monotonic() + self._heartbeat
-        beat = self._broker.beat(self._tasks.slots.named())
+        named, sent_at = self._tasks.slots.named(), clock.boottime()
+        beat = self._broker.beat(named)
+        if beat.closed == ANNOUNCE:
+            self._broker.epoch = None
         self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
+        self._tasks.stop(beat.given_up, Stop.GIVEN_UP, self._grace)
+        self._tasks.heard(named.keys() - {*beat.given_up, *beat.unknown}, sent_at)
         for name in beat.unknown:
             context = logs.context("execution_unknown", execution_id=name)
             logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as evidence", name, extra=context)
@@ -285,6 +336,11 @@ class Loop:
 
     # -- the end --
 
+    @property
+    def is_empty_handed(self) -> bool:
+        """Whether nothing is held here, and nothing left to be told."""
+        return not len(self._tasks.slots) and not self._tasks.slots.has_ends and self._broker.epoch is not None
+
     def _begin_stop(self) -> None:
         """Obey SIGTERM, by --on-stop the first time, by killing the second."""
         self._stopping_since = clock.monotonic()
@@ -305,7 +361,7 @@ class Loop:
         told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis
         if self._obeyed:
             # What cannot be told now is in the shepherd's journal.
-            may_leave = told or self._link.failing
+            may_leave = told or self._link.failing or self._closed.failing
             if self._obeyed == 1 and self._options.on_stop == KEEP:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
             # Told twice to stop, it leaves what is still to be begun or understood, too.

@@ -19,7 +19,7 @@ from rqflow.operators.base import Outcome, say_end
 from rqflow.settings import format_duration
 from rqflow.states import TaskState
 from rqflow.worker.execution import was_sigkill
-from rqflow.worker.shepherd_protocol import TIMEOUT, Ended
+from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
 
 
 class Stop(str, Enum):
@@ -29,6 +29,8 @@ class Stop(str, Enum):
     CANCELLED = "cancelled"
     #: A person stopped this job by RQ's command; it gets no further try.
     STOPPED = "stopped by a person"
+    #: It was declared lost while it could not be reached; another try may run.
+    GIVEN_UP = "ended: it was declared lost while it could not be reached"
     #: The worker was told to stop at once; the same try runs again elsewhere.
     REQUEUED = "its worker was stopped"
 
@@ -63,12 +65,15 @@ def stopped(ended: Ended, wanted: Stop | None) -> Stop | None:
 def overrule(outcome: Outcome, ended: Ended, *, stop: Stop | None, timeout: float | None, missing: Sequence[str]) -> Outcome:
     """Return what the end means when what rqflow did to the process, and its outputs, are taken into account."""
     if stop:
-        states = {Stop.CANCELLED: TaskState.CANCELLED, Stop.STOPPED: TaskState.FAILED, Stop.REQUEUED: TaskState.UP_FOR_RESCHEDULE}
+        states = {Stop.CANCELLED: TaskState.CANCELLED, Stop.STOPPED: TaskState.FAILED, Stop.REQUEUED: TaskState.UP_FOR_RESCHEDULE,
+                  Stop.GIVEN_UP: TaskState.LOST}
         return Outcome(state=states[stop], reason=stop.value, retry=False, retry_in=0.0)
     if ended.error:
         return Outcome(state=TaskState.FAILED, reason=f"could not be started: {ended.error}")
     if ended.lost:
         return Outcome(state=TaskState.LOST, reason="lost: its exit code is unknown, because the shepherd that watched it is gone")
+    if ended.killed == FENCE:
+        return Outcome(state=TaskState.LOST, reason="lost: the hub could not be reached within its grace, so it was ended")
     if ended.killed == TIMEOUT:
         return Outcome(state=TaskState.FAILED, reason=f"timeout after {_seconds(timeout or 0.0)}")
     if outcome.state == TaskState.SUCCESS and missing:
@@ -84,10 +89,12 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
     if state == TaskState.FAILED and outcome.retry and task is not None and claim.try_number < claim.max_tries:
         state = TaskState.UP_FOR_RETRY
         retry_in = outcome.retry_in if outcome.retry_in is not None else retry_delay(task, claim.try_number, claim.job_id)
+    if state == TaskState.LOST and outcome.retry and task is not None:
+        retry_in = retry_delay(task, claim.try_number, claim.job_id)
     seen = seen_by_operator(ended)
     told = {
         "host": facts.host, "pid": ended.pid or None, "exit_code": seen.exit_code, "signal": seen.signal, "cpu_seconds": ended.cpu or None,
-        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes,
+        "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes, "skips": list(outcome.skip) or None,
     }
     return End(
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,

@@ -54,6 +54,9 @@ class Preparer:
         self._bare = environment.bare(self.inherited)
         self._given = environment.given(environ)
         self._grace = settings.worker.kill_grace.total_seconds()
+        self._gap = settings.worker.gap.total_seconds()
+        #: The least that a finite grace must leave room for: two heartbeats, the kill, the gap.
+        self._least_grace = 2 * settings.worker.heartbeat.total_seconds() + self._grace + self._gap
         self._renderers: dict[str, Renderer] = {}
 
     def recall(self, held: Try) -> None:
@@ -81,6 +84,9 @@ class Preparer:
         task = job.task
         if task.unsupported:
             raise Unsupported(task.unsupported)
+        if 0 < held.claim.grace <= self._least_grace:
+            raise TaskFailed(f"its grace of {held.claim.grace:g} s is too short for this worker",
+                             hint=f"It must be longer than {self._least_grace:g} s: two heartbeats, kill_grace and gap.")
         held.fields = self._fields(job)
         launch = by_kind(task.operator).launch(held.fields, job)
         cwd = str(Path(launch.cwd).expanduser()) if launch.cwd else held.cwd
@@ -97,9 +103,13 @@ class Preparer:
         held.moved += tuple(outputs.move_aside(held.outputs, held.claim.try_number))
         return Start(
             id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=env, inherit=launch.inherit_env,
-            umask=task.umask, timeout=task.execution_timeout, grace=self._grace, outputs=held.outputs, try_number=held.claim.try_number,
-            memo=held.memo(),
+            umask=task.umask, timeout=task.execution_timeout, fence=self.fence(held), grace=self._grace, outputs=held.outputs,
+            try_number=held.claim.try_number, memo=held.memo(),
         )
+
+    def fence(self, held: Try) -> float | None:
+        """Return the CLOCK_BOOTTIME by which a try must be dead unless its lease is renewed; None: never."""
+        return held.heard_at + held.claim.grace - self._gap if held.claim.grace else None
 
     def _job(self, held: Try, run: RunInfo, version: Version) -> TryJob:
         task = version.tasks[held.claim.index]

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_SLEEP = 60.0
 #: For how long it waits for its first client, however short its linger is.
 _FIRST_CLIENT_SECONDS = 5.0
+#: The longest sleep while some process has a time by which it must be dead.
+_FENCE_LOOK = 1.0
 #: A process that has begun to load its program shows its mark within this time.
 _MARK_SECONDS = 0.05
 _UNREAD = -1
@@ -77,7 +79,7 @@ class Shepherd:
         self._stopping = False
         self._operations: dict[str, Callable[[Client, dict[str, Any]], None]] = {
             "hello": self._hello, "environment": self._environment, "hold": self._hold, "start": self._start,
-            "kill": self._kill, "accepted": self._accepted, "forget": self._forget,
+            "kill": self._kill, "fence": self._fence, "accepted": self._accepted, "forget": self._forget,
         }
         self._clients = Clients(folder, self._selector, self._obey)
         self._catch_signals()
@@ -87,7 +89,11 @@ class Shepherd:
         """Serve until there is nothing left to do."""
         while not self._is_over():
             try:
-                for key, mask in self._selector.select(self._sleep()):
+                ready = self._selector.select(self._sleep())
+                # First after waking, which may have been a long sleep: what is over is over, whatever anybody says now.
+                for execution in self._fenced():
+                    execution.keep_fence()
+                for key, mask in ready:
                     key.data(mask)
                 self._start_wanted()
                 self._oom_before = _UNREAD
@@ -113,6 +119,9 @@ class Shepherd:
         due = [at for execution in self._executions.values() if (at := execution.next_step()) is not None]
         if not self._executions and not len(self._clients):
             due.append(self._idle_since + self._linger)
+        if self._fenced():
+            # The wait itself does not count the time that the machine sleeps.
+            due.append(now + _FENCE_LOOK)
         return min(max(min(due, default=now + _LONGEST_SLEEP) - now, 0.0), _LONGEST_SLEEP)
 
     def _catch_signals(self) -> None:
@@ -272,7 +281,7 @@ class Shepherd:
         started = clock.boottime()
         self._journal.intend(Started(
             id=request.id, boot=self._boot, started=started, earliest=int(started * processes.TICKS), timeout=request.timeout,
-            grace=request.grace, outputs=request.outputs, try_number=request.try_number, memo=request.memo,
+            fence=request.fence, grace=request.grace, outputs=request.outputs, try_number=request.try_number, memo=request.memo,
         ))
         return True
 
@@ -294,6 +303,15 @@ class Shepherd:
         execution = self._executions.get(message["id"])
         if execution:
             execution.kill(message.get("reason", "killed"), float(message.get("grace", 10.0)))
+
+    def _fence(self, _: Client, message: dict[str, Any]) -> None:
+        executions = [self._executions[name] for name in message["until"] if name in self._executions]
+        until = {one.entry.id: float(message["until"][one.entry.id]) for one in executions if not one.fence_is_over()}
+        if until:
+            self._journal.fence(until)
+
+    def _fenced(self) -> list[Execution]:
+        return [execution for execution in self._executions.values() if execution.entry.fence is not None]
 
     def _accepted(self, _: Client, message: dict[str, Any]) -> None:
         self._journal.accept(message["ids"])

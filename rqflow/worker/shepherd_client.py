@@ -86,6 +86,10 @@ class ShepherdClient:
         """Ask for the end of a process and all that belongs to it."""
         self._out += pack("kill", id=execution_id, reason=reason, grace=grace)
 
+    def fence(self, until: Mapping[str, float]) -> None:
+        """Tell by when (CLOCK_BOOTTIME) these processes must be dead, unless told anew before."""
+        self._out += pack("fence", until=dict(until))
+
     def accepted(self, ids: Iterable[str]) -> None:
         """Tell that the broker has taken these ends."""
         self._out += pack("accepted", ids=list(ids))

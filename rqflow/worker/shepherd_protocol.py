@@ -9,6 +9,7 @@ To the shepherd:
     hold          path: keep a shared lock on that file as long as the shepherd lives
     start         the fields of Start
     kill          id, reason, grace: TERM, after `grace` seconds KILL (at once when it is 0)
+    fence         until {id: CLOCK_BOOTTIME}: by then they must be dead, unless told of a later time before
     accepted      ids: the broker has taken these ends
     forget        ids: nothing more is to be done for these executions; their journal entries go
 To the worker:
@@ -33,7 +34,7 @@ from typing import Any, TypeVar
 PROTOCOL = 1
 SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal", "shepherd.log"
 #: Reasons for a kill that the shepherd itself has.
-TIMEOUT, LEFTOVER = "timeout", "leftover"
+TIMEOUT, LEFTOVER, FENCE = "timeout", "leftover", "fence"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +52,8 @@ class Start:
     umask: str | None = None
     #: Seconds after which it is killed; None: never.
     timeout: float | None = None
+    #: CLOCK_BOOTTIME by which it must be dead, unless a later time is told before; None: never.
+    fence: float | None = None
     #: Seconds between TERM and KILL.
     grace: float = 10.0
     #: Files to be renamed to `f.partial-TRY` when it fails.
@@ -85,7 +88,7 @@ class Ended:
     ended: float = 0.0
     at: float = 0.0
     boot: str = ""
-    #: Why the shepherd killed it: "timeout", "leftover", or the reason that the worker gave; "" when it ended by itself.
+    #: Why the shepherd killed it: "timeout", "leftover", "fence", or the reason that the worker gave; "" when it ended by itself.
     killed: str = ""
     #: The kernel killed something for want of memory while it ran, and it died of SIGKILL that the shepherd did not send.
     oom: bool = False

@@ -81,7 +81,7 @@ class Slots:
         known = [self._ended.pop(end.execution_id) for end in ends if end.execution_id in self._ended]
         return [(held, end) for held, end, _ in known]
 
-    def named(self) -> dict[str, tuple[str, int]]:
+    def named(self) -> dict[str, tuple[str, int, int]]:
         """Return all tries that are held, as a heartbeat names them."""
         claims = [held.claim for held in self._running.values()] + [held.claim for held, _, _ in self._ended.values()]
-        return {claim.execution_id: (claim.run_key, claim.index) for claim in claims}
+        return {claim.execution_id: (claim.run_key, claim.index, claim.try_number) for claim in claims}

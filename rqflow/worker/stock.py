@@ -30,7 +30,7 @@ from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage, lastingly
 from rqflow.broker.logstream import LogStream
-from rqflow.broker.messages import Claim, End
+from rqflow.broker.messages import ANNOUNCE, Claim, End
 from rqflow.broker.steps import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.settings import Settings
@@ -38,6 +38,7 @@ from rqflow.worker import processes
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.execution import Execution, environment_of
 from rqflow.worker.journal import Started
+from rqflow.worker.link import Backoff
 from rqflow.worker.logship import LogShipper
 from rqflow.worker.memory import OomCounter
 from rqflow.worker.outcome import Stop
@@ -95,11 +96,11 @@ class Horse:
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
         self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None)
         self._beat_at = 0.0
-        self._named: dict[str, tuple[str, int]] = {}
+        self._named: dict[str, tuple[str, int, int]] = {}
 
     def work(self, claim: Claim) -> None:
         """Run the try to its end, tell it, and send its log."""
-        self._named = {claim.execution_id: (claim.run_key, claim.index)}
+        self._named = {claim.execution_id: (claim.run_key, claim.index, claim.try_number)}
         held = Try(claim=claim, folder=self._work_dir.take())
         process: subprocess.Popen[bytes] | None = None
         started = 0.0
@@ -164,6 +165,8 @@ class Horse:
         self._beat_at = clock.monotonic() + self._settings.worker.heartbeat.total_seconds()
         try:
             beat = self._broker.beat(self._named)
+            if beat.closed == ANNOUNCE:
+                self._broker.announce_held([], self._named)
         except (redis.exceptions.RedisError, BrokerError) as error:
             self._outage.note(error)
             return
@@ -174,11 +177,25 @@ class Horse:
 
     def _tell(self, end: End) -> None:
         """Tell the end, for as long as it takes."""
-        turn = lastingly(self._outage, self._broker.turn, queues=[], wanted=0, ends=[end])
+        backoff = Backoff()
+        while True:
+            turn = lastingly(self._outage, self._broker.turn, queues=[], wanted=0, ends=[end])
+            if not turn.closed:
+                break
+            if turn.closed == ANNOUNCE:
+                lastingly(self._outage, self._announced)
+            clock.sleep(backoff.next())
         try:
             self._broker.advance_all(turn.unfinished)
         except BrokerError as error:
             logger.warning("what follows from this end is left to others: %s", error, extra=logs.context("frontier_left"))
+
+    def _announced(self) -> None:
+        """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""
+        try:
+            self._broker.announce_held([], self._named)
+        except BrokerError as error:
+            raise error.__cause__ or error
 
 
 def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:

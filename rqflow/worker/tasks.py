@@ -68,18 +68,24 @@ class Tasks:
 
     # -- begin --
 
-    def begin(self, claims: Iterable[Claim]) -> None:
-        """Start the tries of these claims; one that cannot be started has ended."""
+    def begin(self, claims: Iterable[Claim], *, asked_at: float, are_old: bool = False) -> None:
+        """Start the tries of these claims, made after `asked_at` (CLOCK_BOOTTIME); one that cannot be started has ended.
+
+        Those that may be old wait for `try_again`: a beat must renew their leases first, or say that they were given up.
+        """
         for claim in claims:
             try:
-                held = Try(claim=claim, folder=self._work_dir.take())
+                held = Try(claim=claim, folder=self._work_dir.take(), heard_at=asked_at)
             except OSError as error:
                 held = Try(claim=claim, folder=self._work_dir.tries / "none")
                 self.slots.take(held)
                 self._end(held, refuse(held, error, self._machine))
                 continue
             self.slots.take(held)
-            self._start(held)
+            if are_old:
+                self._unprepared.append(held)
+            else:
+                self._start(held)
 
     def try_again(self) -> None:
         """Do what could not be done while Redis was away."""
@@ -112,6 +118,17 @@ class Tasks:
         if held.archive and not held.is_watched:
             held.is_watched = True
             self._shipper.watch(held.id, held.log, held.archive, begun=begun)
+
+    def heard(self, named: Iterable[str], sent_at: float) -> None:
+        """The hub has renewed the leases of these executions, by a beat sent at `sent_at` (CLOCK_BOOTTIME): put their fences off."""
+        fences = {}
+        for name in named:
+            held = self.slots.get(name)
+            if held:
+                held.heard_at = sent_at
+                fences[name] = self._preparer.fence(held)
+        if until := {name: moment for name, moment in fences.items() if moment is not None}:
+            self._shepherd.fence(until)
 
     # -- end --
 

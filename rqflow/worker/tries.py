@@ -34,6 +34,8 @@ class Try:
     #: Where those were moved to that were there before it.
     moved: tuple[str, ...] = ()
     timeout: float | None = None
+    #: CLOCK_BOOTTIME before which the hub cannot have renewed its lease for the last time.
+    heard_at: float = 0.0
     #: Nothing but the log was written into the folder, the task's own one inside left aside.
     only_log: bool = True
     #: None for a try of an earlier worker until its run was asked for.

@@ -14,13 +14,22 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 
-LOG, CWD = "log", "cwd"
+LOG, CWD, NAMES = "log", "cwd", "names"
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A worker that used this work_dir before, of which the broker may still hold claims."""
+
+    name: str
+    is_of_another_boot: bool
 
 
 class WorkDir:
@@ -66,6 +75,22 @@ class WorkDir:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def add_name(self, name: str, boot: str) -> list[Former]:
+        """Write down who uses the folder now, in this boot of the machine; return who did before and was not followed yet, oldest first."""
+        path = self.path / NAMES
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(f"{name} {boot}\n")
+        return [Former(former, its_boot != boot) for former, _, its_boot in (line.partition(" ") for line in lines)]
+
+    def forget_name(self, name: str) -> None:
+        """Drop a former user: its claims are the present one's now."""
+        path = self.path / NAMES
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if line.partition(" ")[0] != name]
+        fresh = path.with_suffix(".new")
+        fresh.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        fresh.replace(path)
 
     def sweep(self, used: Iterable[Path]) -> None:
         """Remove the folders of tries that are not `used` any more; sources go when nothing is in use.

@@ -38,6 +38,7 @@ from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment, processes
 from rqflow.worker.conclude import Machine
+from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.logship import LogShipper
@@ -225,6 +226,7 @@ class Worker(rq_worker.Worker):
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
+        broker.machine = self.name.rpartition(".")[0]
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
@@ -236,6 +238,7 @@ class Worker(rq_worker.Worker):
         loop = self._loop = Loop(broker, tasks, self, options, settings)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
+        loop.inherit(Heritage(broker, work_dir, machine.boot))
         shipper.start()
         self._register_patiently(loop)
         self.subscribe()
@@ -250,7 +253,7 @@ class Worker(rq_worker.Worker):
             bell.stop()
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
-            self._sign_off()
+            self._sign_off(broker if loop.is_empty_handed else None)
             self._hang_up(bell)
 
     def _hang_up(self, bell: Bell) -> None:
@@ -297,8 +300,11 @@ class Worker(rq_worker.Worker):
                 logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
                 loop.pause(wait)
 
-    def _sign_off(self) -> None:
+    def _sign_off(self, broker: Broker | None) -> None:
+        """Leave RQ's records; `broker` is given when nobody need wait for this worker after a loss of Redis."""
         try:
+            if broker:
+                broker.leave(self.queue_names())
             self.record(0)
             self.register_death()  # type: ignore[no-untyped-call]
         except redis.exceptions.RedisError as error:

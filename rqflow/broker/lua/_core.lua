@@ -8,7 +8,8 @@
 --   started ended priority seq last_event.
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r}, q member of the ready set,
 --   z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
---   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys.
+--   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
+--   gr grace in µs of the try that runs (absent: never), u unreachable since.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.
 
 local function micros()
@@ -79,7 +80,8 @@ local function get_version(sha)
   return version
 end
 
--- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream, nd downstream, e empty.
+-- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
+-- nd downstream, e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
   local name = run.version .. index
   local row = call.rows[name]
@@ -145,6 +147,14 @@ local function task_event(task, extra)
     execution = task.e or '', started_at = task.b, ended_at = task.d, max_tries = task.m}
   for name, value in pairs(extra or {}) do event[name] = value end
   call.events[#call.events + 1] = event
+  touch(task)
+end
+
+-- Say something of a task instance that changes no state.
+local function note_event(task, what, words)
+  local row = get_row(task.run, task.index)
+  call.events[#call.events + 1] = {kind = 'note', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index,
+    ['try'] = task.t, state = what, seq = next_seq(task), at = digits(call.now), reason = words, worker = task.w or '', execution = task.e or ''}
   touch(task)
 end
 

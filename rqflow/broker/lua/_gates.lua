@@ -73,8 +73,10 @@ end
 -- Take a queued or parked task out of the sets in which it waits for a slot or a worker. Does not change its state.
 local function leave_waiting(task, row)
   if task.s ~= 'queued' and task.s ~= 'parked' then return end
-  redis.call('ZREM', K.READY .. row.q, task.q)
-  redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  if task.q then
+    redis.call('ZREM', K.READY .. row.q, task.q)
+    redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  end
   if task.g then
     redis.call('ZREM', K.PARKED .. task.g, task.q)
     -- Who waited behind it may fit now.

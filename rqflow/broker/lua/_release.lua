@@ -4,6 +4,7 @@
 -- run's frontier list and is continued by the next call (advance). Items:
 --   d:i:p  deliver the outcome of task i to its downstream, from position p      k:i:p  skip what branch i said, from position p
 --   e:i    begin the run: release roots, show the others as deferred, from index i    x:i  cancel what does not run, from index i
+--   j:i    count all upstream outcomes and judge pending tasks anew, from index i
 --   r:i:p  undo what was only derived (skipped, upstream_failed …) below i, from position p
 -- Tasks in the set ":v" are counted and judged anew once the list is empty.
 
@@ -242,6 +243,27 @@ local function recount_task(task)
   end
   task.c = c
   touch(task)
+end
+
+-- One task is judged at a time, and what follows from it is delivered before the next is counted: counting looks at states, and delivering
+-- adds to counts.
+function DO.j(run, from)
+  for index = from, run.total - 1 do
+    if call.budget <= 0 then return {'j', index} end
+    local task = get_task(run, index)
+    call.budget = call.budget - 0.5
+    recount_task(task)
+    if task.s == 'pending' then
+      judge(task)
+      if task.s ~= 'pending' then
+        push_work(run, {'j', index + 1})
+        return
+      end
+      local row = get_row(run, index)
+      local set = call.deferred[row.q] or {}
+      set[task.j], call.deferred[row.q] = math.floor(call.now / 1000000), set
+    end
+  end
 end
 
 -- Do the queued items within the budget; what is left over goes back to the frontiers. Returns whether anything was left.

@@ -1,12 +1,13 @@
 -- A stock `rq worker` has popped a job: may its horse run it?
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution (RQ's id), lease (µs), number
--- Returns JSON {claim: [as in turn.lua]} or {refused: reason}. When refused, RQ's view of the job is set right again, because the
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution (RQ's id), lease (µs), graces, number
+-- Returns JSON {claim: [as in turn.lua], epoch: number} or {refused: reason}. When refused, RQ's view of the job is set right again, because the
 -- stock worker has already written `started` over it.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
 
+if closed_to(nil) then return finish_call(request.caller, ARGV[1], {refused = 'Redis was restarted, and its runs are being put together'}) end
 local run = get_run(request.run)
 local task = run and get_task(run, request.index)
 if not task then return finish_call(request.caller, ARGV[1], {refused = 'Redis does not know this run'}) end
@@ -14,6 +15,8 @@ local row, settled = get_row(run, request.index), is_settled(run)
 local why
 if task.s ~= 'queued' then
   why = 'it is ' .. task.s
+elseif #open_queues({row.q}) == 0 then
+  why = 'its queue is closed until all workers have said what they run'
 elseif not settled then
   why = 'a change of its run is still under way'
 else
@@ -36,6 +39,6 @@ if why then
   end
   reply = {refused = why}
 else
-  reply = {claim = start(task, row, request.caller, request.execution, request.number, request.lease)}
+  reply = {epoch = tonumber(redis.call('HGET', K.EPOCH, 'number')), claim = start(task, row, request, request.execution)}
 end
 return finish_call(request.caller, ARGV[1], reply)

@@ -1,8 +1,9 @@
 -- One turn of a worker: apply the ends that it tells, release what follows from them, claim tasks for its free slots.
 --
--- ARGV 1  request id; a repeated id gets the first reply again      ARGV 2  JSON: caller, number (of this turn), ends, wanted, queues,
---         labels, executions (ids for the claims), lease (µs), max_unrecorded
--- Returns JSON {claims: [[run, index, task id, try, execution, job, queue, version, started, last try]…], accepted: ["ok"|"stale"…],
+-- ARGV 1  request id; a repeated id gets the first reply again      ARGV 2  JSON: caller, machine and epoch (or absent), number (of this turn), ends, wanted, queues,
+--         labels, executions (ids for the claims), lease (µs), graces {queue or '': µs}, max_unrecorded
+-- Returns JSON {closed: why nothing was claimed (as in _epoch.lua), or absent; but for 'admit' nothing was told either, claims: [[run, index, task id, try, execution, job, queue, version, started, last try,
+--         grace in seconds (0: never)]…], accepted: ["ok"|"stale"…],
 --         unfinished: [run keys whose frontier wants `advance`]}
 -- Invariants: slots in use = tasks that hold them; a task is on exactly one of pending, parked, queued, running, scheduled, ended.
 local request = cjson.decode(ARGV[2])
@@ -11,12 +12,16 @@ local caller = request.caller .. ':turn'
 local before = repeated(caller, ARGV[1])
 if before then return before end
 
+local why = closed_to(request.epoch, request.wanted > 0 and request.machine or nil)
+if why and why ~= 'admit' then
+  return finish_call(caller, ARGV[1], {closed = why, claims = {}, accepted = {}, unfinished = {}})
+end
 local accepted = {}
 for at, tell in ipairs(request.ends) do accepted[at] = finish(request.caller, tell) end
 do_work()
 local claims = {}
-if request.wanted > 0 then claims = claim(request) end
-local reply = finish_call(caller, ARGV[1], {claims = claims, accepted = accepted, unfinished = unfinished_runs()})
+if request.wanted > 0 and not why and redis.call('EXISTS', K.RETIRED .. request.caller) == 0 then claims = claim(request) end
+local reply = finish_call(caller, ARGV[1], {closed = why, claims = claims, accepted = accepted, unfinished = unfinished_runs()})
 -- A worker that was cut off asks again as soon as it can, which may be after weeks.
 redis.call('EXPIRE', K.REPLY .. caller, 30 * 86400)
 return reply

@@ -10,6 +10,7 @@ from rqflow.dag.version import Version
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
 
 READY = "ready"  # queued or parked: which of the two depends on the gates, not on the events
+ASKS = "asks"  # parked until a person says what becomes of a lost task
 VERDICT = {Decision.SKIP: "skipped", Decision.UPSTREAM_FAILED: "upstream_failed", Decision.CANCEL: "cancelled"}
 TERMINAL = {state.value for state in TERMINAL_STATES}
 
@@ -47,6 +48,7 @@ class Model:
             return
         ups = [self.state[up] for up in task.upstream]
         outcomes = ("success", "failed", "upstream_failed", "skipped", "cancelled", "removed")
+        ups = ["failed" if up == "lost" else up for up in ups]
         counts = Counts(total=len(ups), **{name: ups.count(name) for name in outcomes})
         decision = decide(TriggerRule(task.trigger_rule), counts)
         if decision is Decision.RUN:
@@ -76,7 +78,33 @@ class Model:
         self.stop.discard(index)
         self.settle()
 
+    def lose(self, index: int, *, told: bool, retry_now: bool) -> None:
+        """Its worker tells that it is lost, or it is declared so, when nobody knows whether its processes are gone."""
+        may_run_again = index not in self.marked and index not in self.stop and not self.cancelled
+        if index in self.marked:
+            self.state[index] = self.marked.pop(index)
+        elif told and not may_run_again:
+            self.state[index] = "cancelled"
+        else:
+            self.state[index] = "lost"
+            on_lost = self.version.tasks[index].on_lost
+            if may_run_again and on_lost == "wait":
+                self.state[index] = ASKS
+                self.tries[index] += 1
+                self.last_try[index] = max(self.last_try[index], self.tries[index])
+                self.ran.discard(index)
+            elif may_run_again and on_lost == "retry" and self.tries[index] < self.last_try[index]:
+                self.state[index] = "up_for_retry"
+                if retry_now:
+                    self.due(index)
+        self.marked.pop(index, None)
+        self.stop.discard(index)
+        self.settle()
+
     def finish(self, index: int, state: str, skips: Iterable[int] = (), retry_now: bool = False) -> None:
+        if state == "lost":
+            self.lose(index, told=True, retry_now=retry_now)
+            return
         if index in self.marked:
             state = self.marked.pop(index)
         elif (index in self.stop or self.cancelled) and state in {"failed", "up_for_retry"}:
@@ -92,7 +120,7 @@ class Model:
         if skips and state == "success":
             self.skips[index] = list(skips)
             for below in skips:
-                if self.state[below] in {"pending", READY}:
+                if self.state[below] in {"pending", READY, ASKS}:
                     self.state[below] = "pending"
                     self.skipped_by[below] = index
         self.settle()
@@ -157,7 +185,7 @@ class Model:
         for below in self.version.tasks[index].downstream:
             if below in self.derived and self.state[below] in TERMINAL and below not in self.skipped_by:
                 self._forget(below)
-            elif self.state[below] == READY:
+            elif self.state[below] in {READY, ASKS}:
                 self.state[below] = "pending"
 
     def run_state(self) -> RunState:

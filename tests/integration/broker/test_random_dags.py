@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,16 +17,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rqflow.broker import keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
+from rqflow.broker.restoring import Remembered, restore
+from rqflow.broker.watch import Watch
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import Version
 from rqflow.settings import Settings
-from rqflow.states import RQ_STATUS, TaskState
-from tests.integration.broker.model import READY, TERMINAL, Model
+from rqflow.states import RQ_STATUS, RunState, TaskState
+from tests.epoch import open_epoch
+from tests.integration.broker.model import ASKS, READY, TERMINAL, Model
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 
 POOLS = {"p1": 1, "p2": 2, "p3": 3}
 QUEUES = ("default", "other")
 WORKERS = ("w1", "w2", "w3")
+FOR_EVER = 1e9
 
 
 @st.composite
@@ -44,7 +49,8 @@ def dags(draw: st.DrawFn) -> Version:
         specs.append(a_task(
             name, trigger_rule=rule_name, retries=draw(st.integers(0, 2)), queue=draw(st.sampled_from(QUEUES)), pool=pool,
             pool_slots=draw(st.integers(1, POOLS.get(pool, 1))), weight=draw(st.integers(1, 5)),
-            max_active_per_dag=draw(st.sampled_from([None, None, None, 1])), worker_labels=draw(st.sampled_from([(), (), (), ("gpu",)]))))
+            max_active_per_dag=draw(st.sampled_from([None, None, None, 1])), worker_labels=draw(st.sampled_from([(), (), (), ("gpu",)])),
+            on_lost=draw(st.sampled_from(["retry", "retry", "fail", "wait"]))))
     return a_version(tasks=tasks, specs=specs, max_active_tasks=draw(st.sampled_from([None, None, 2, 5])))
 
 
@@ -71,6 +77,7 @@ class RandomRuns(RuleBasedStateMachine):
     @initialize(version=dags(), budget=st.integers(0, 3))
     def create(self, version: Version, budget: int) -> None:
         self.connection.flushall()
+        open_epoch(self.connection)
         small = self.budgets[budget % len(self.budgets)]
         steps.source.cache_clear()
         self.patched = pytest.MonkeyPatch()
@@ -86,6 +93,8 @@ class RandomRuns(RuleBasedStateMachine):
         self.behind = False
         assert self.control.create_run(self.run, version)
         assert not self.control.create_run(self.run, version)
+        self.watch = Watch(self.control)
+        assert self.watch.look(pause=FOR_EVER).fresh
         self.model = Model(version)
 
     def catch_up(self) -> None:
@@ -137,7 +146,8 @@ class RandomRuns(RuleBasedStateMachine):
             self.catch_up()
 
     def draw_end(self, data: st.DataObject, claim: Claim) -> End:
-        state = data.draw(st.sampled_from([TaskState.SUCCESS, TaskState.SUCCESS, TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.SKIPPED]))
+        state = data.draw(st.sampled_from([TaskState.SUCCESS, TaskState.SUCCESS, TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.SKIPPED,
+                                           TaskState.LOST]))
         skip: tuple[int, ...] = ()
         below = self.version.tasks[claim.index].downstream
         if state is TaskState.SUCCESS and below and data.draw(st.integers(0, 3)) == 0:
@@ -168,11 +178,86 @@ class RandomRuns(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def heartbeat(self, worker: str) -> None:
         self.catch_up()
-        named = {claim.execution_id: (claim.run_key, claim.index) for claim in self.holding[worker]}
-        beat = self.brokers[worker].beat({**named, "stranger": (self.run.key, 0)})
-        assert beat.unknown == ("stranger",)
+        named = {claim.execution_id: (claim.run_key, claim.index, claim.try_number) for claim in self.holding[worker]}
+        beat = self.brokers[worker].beat({**named, "stranger": (self.run.key, 0, 1000), "foreigner": ("no such run", 0, 1)})
+        assert set(beat.unknown + beat.given_up) == {"stranger", "foreigner"}
         wanted_dead = {claim.execution_id for claim in self.holding[worker] if claim.index in self.model.stop or claim.index in self.model.marked}
         assert set(beat.cancel) == wanted_dead
+
+    @rule(data=st.data(), worker=st.sampled_from(WORKERS))
+    def die_and_be_followed(self, data: st.DataObject, worker: str) -> None:
+        """A worker dies; the next one has what the shepherd started, and the rest goes back to its queue."""
+        self.catch_up()
+        kept = [claim for claim in self.holding[worker] if data.draw(st.booleans())]
+        former = self.brokers[worker]
+        self.brokers[worker] = self.broker(f"{former.caller}-next")
+        taken, given_back = self.brokers[worker].take_over(former.caller, [claim.execution_id for claim in kept], is_lost=False)
+        assert (taken, given_back) == (len(kept), len(self.holding[worker]) - len(kept))
+        for claim in self.holding[worker]:
+            if claim not in kept:
+                self.model.requeue(claim.index)
+        self.holding[worker] = kept
+        assert former.turn(queues=QUEUES, wanted=3).claims == ()
+
+    @rule(data=st.data(), worker=st.sampled_from(WORKERS), declared=st.booleans())
+    def be_cut_off(self, data: st.DataObject, worker: str, declared: bool) -> None:
+        """Leases run out: the tasks count as running, until they are declared lost or the worker is heard of again."""
+        self.catch_up()
+        cut = self.holding[worker]
+        assume(cut)
+        for claim in cut:
+            assert self.connection.zadd(keys.LEASES, {f"{claim.run_key}:{claim.index}:{claim.execution_id}": 1.0}, xx=True, ch=True) == 1
+        seen = self.watch.look(pause=FOR_EVER)
+        assert {held.execution_id for held in seen.expired} == {claim.execution_id for claim in cut}
+        assert self.watch.mark_unreachable(seen.expired) == len(cut)
+        assert self.watch.look(pause=FOR_EVER).expired == ()
+        assert all(status.unreachable_since for status in self.control.task_statuses(self.run.key, [claim.index for claim in cut]))
+        named = {claim.execution_id: (claim.run_key, claim.index, claim.try_number) for claim in cut}
+        if declared:
+            lost = data.draw(st.sampled_from(cut))
+            self.watch.lose(next(held for held in seen.expired if held.execution_id == lost.execution_id), reason="gone")
+            self.model.lose(lost.index, told=False, retry_now=False)
+            self.holding[worker] = [claim for claim in cut if claim is not lost]
+            end = End(run_key=lost.run_key, index=lost.index, try_number=lost.try_number, execution_id=lost.execution_id, state=TaskState.SUCCESS)
+            self.past.append(end)
+            assert self.brokers[worker].beat(named).given_up == (lost.execution_id,)
+        else:
+            assert self.brokers[worker].beat(named).given_up == ()
+        statuses = self.control.task_statuses(self.run.key)
+        assert not any(status.unreachable_since for status in statuses)
+        assert self.connection.zcard(keys.UNREACHABLE) == self.connection.zcard(keys.NOTICES) == 0
+
+    @rule(wiped=st.booleans())
+    def be_restored(self, wiped: bool) -> None:
+        """Redis lost everything, or forgot a step or two; the history has it all."""
+        self.catch_up()
+        assume(self.model.run_state() is RunState.RUNNING)
+        remembered = [self.remember(index, record) for index, record in self.records()]
+        cancel = self.connection.hget(keys.RUN + self.run.key, "cancel")
+        replies = {key: self.connection.hgetall(key) for key in self.connection.scan_iter(f"{keys.REPLY}*")}
+        if wiped:
+            self.connection.flushall()
+            open_epoch(self.connection)
+            for name, slots in POOLS.items():
+                self.control.set_pool(name, slots)
+            self.watch.look(pause=FOR_EVER)
+        else:
+            # As it was before some of the events.
+            for index, record in self.records():
+                older = {**record, "v": str(int(record.get("v", "1")) - 1)}
+                self.connection.hset(keys.task_key(self.run.key), str(index), json.dumps(older))
+        for key, reply in replies.items():
+            self.connection.hset(key, mapping=reply)
+        restore(self.control, self.run, self.version, remembered, cancelled_by=cancel.decode() if cancel else "")
+        for index, state in self.model.marked.items():
+            self.control.mark(self.run.key, [index], TaskState(state), "somebody")
+
+    def remember(self, index: int, record: dict[str, Any]) -> Remembered:
+        return Remembered(
+            index=index, state=TaskState(record["s"]), try_number=record["t"], max_tries=record["m"], seq=int(record.get("v", "0")),
+            reason=record.get("z", ""), worker=record.get("w", ""), execution_id=record.get("e", ""), started_at=record.get("b"),
+            ended_at=record.get("d"), due_at=record.get("n"), skips=tuple(record.get("k", ())), skipped_by=record.get("o"),
+            is_derived=record.get("dv", False), asks=self.model.state[index] == ASKS, cancel_requested="y" in record)
 
     @rule(everything=st.booleans(), data=st.data())
     def time_passes(self, everything: bool, data: st.DataObject) -> None:
@@ -220,7 +305,8 @@ class RandomRuns(RuleBasedStateMachine):
         if not hasattr(self, "model") or self.behind:
             return
         statuses = self.control.task_statuses(self.run.key)
-        real = {s.index: READY if s.state in {TaskState.QUEUED, TaskState.PARKED} else s.state.value for s in statuses}
+        real = {s.index: ASKS if "on_lost=wait" in s.reason and s.state is TaskState.PARKED
+                else READY if s.state in {TaskState.QUEUED, TaskState.PARKED} else s.state.value for s in statuses}
         wrong = {i: (real[i], state, self.version.tasks[i].trigger_rule, {up: real[up] for up in self.version.tasks[i].upstream})
                  for i, state in self.model.state.items() if real[i] != state}
         assert not wrong, "index: (real state, state of the model, rule, upstream)"
@@ -240,7 +326,7 @@ class RandomRuns(RuleBasedStateMachine):
         for index, record in self.records():
             ref = f"{self.run.key}:{index}"
             assert (ref in ready) == (record["s"] == "queued")
-            assert (ref in parked or ref in labelled) == (record["s"] == "parked")
+            assert (ref in parked or ref in labelled) == (record["s"] == "parked" and self.model.state[index] != ASKS)
             assert not (ref in parked and ref in labelled)
             assert (index in held) == (record["s"] == "running")
             assert (self.connection.hexists(keys.DUE, record["j"])) == (record["s"] == "up_for_retry")

@@ -21,6 +21,7 @@ from rqflow.broker import creation, faults, keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
+from rqflow.broker.watch import Watch
 from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
 from rqflow.exceptions import BrokerError
 from rqflow.states import RunState, TaskState
@@ -126,7 +127,7 @@ def test_a_mark_on_a_task_that_was_lost_does_not_stop_its_next_try(broker: Broke
     tell(broker, end(running, TaskState.LOST))
     broker.clear(run.key, [0], "somebody")
     again = claim(broker)[0]
-    assert broker.beat({again.execution_id: (again.run_key, again.index)}).cancel == ()
+    assert broker.beat({again.execution_id: (again.run_key, again.index, again.try_number)}).cancel == ()
 
 
 def test_a_cancel_that_was_broken_off_spares_what_is_cleared_after_the_end(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +200,7 @@ def test_a_cancelled_run_waits_for_what_runs(broker: Broker) -> None:
     running = claim(broker)[0]
     assert broker.cancel_run(run.key, "me") == "running"
     assert states(broker, run.key) == {"a": "running", "b": "cancelled"}
-    assert broker.beat({running.execution_id: (running.run_key, running.index)}).cancel == (running.execution_id,)
+    assert broker.beat({running.execution_id: (running.run_key, running.index, running.try_number)}).cancel == (running.execution_id,)
     tell(broker, end(running, TaskState.FAILED, reason="killed by signal 15 (TERM)"))
     assert states(broker, run.key) == {"a": "cancelled", "b": "cancelled"}
     assert broker.run_status(run.key).state is RunState.CANCELLED
@@ -345,10 +346,10 @@ def test_a_run_whose_creator_vanished_is_completed(broker: Broker, monkeypatch: 
         broken.setattr(creation, "write_jobs", lambda *_: (_ for _ in ()).throw(redis.exceptions.ConnectionError("gone")))
         with pytest.raises(redis.exceptions.ConnectionError):
             broker.create_run(run, version)
-    assert broker.finish_preparing() == 0
-    assert broker.finish_preparing(older_than=-2) == 1
+    assert [run_key for run_key, _ in Watch(broker).look(pause=60.0).preparing] == [run.key]
+    broker.finish_preparing(run.key)
     assert play(broker)[0] == "a"
-    assert broker.finish_preparing(older_than=-2) == 0
+    assert Watch(broker).look(pause=60.0).preparing == ()
 
 
 def test_tasks_whose_start_date_is_later_are_removed_and_count_for_nothing(broker: Broker) -> None:
@@ -428,7 +429,7 @@ def test_nothing_of_a_forgotten_run_stays(broker: Broker, db: redis.Redis) -> No
     play(broker, {"b": TaskState.FAILED})
     broker.forget_run(run.key)
     left = {key.decode() for key in db.scan_iter("*")}
-    assert left <= {keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.REPLY + "w1:turn", keys.USED}
+    assert left <= {keys.EPOCH, keys.EVENTS, keys.SEQUENCE, keys.RQ_QUEUES, keys.BELL + "default", keys.WAKE, keys.REPLY + "w1", keys.REPLY + "w1:turn", keys.USED}
 
 
 def rq_info(url: str) -> str:

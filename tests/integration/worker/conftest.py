@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ from rqflow.dag.version import Version
 from rqflow.settings import Settings
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended, Start
+from rqflow.worker.workdir import WorkDir
+from tests.epoch import admit, open_epoch
 from tests.profile import ENVIRON, KILL_GRACE, PATIENCE
 from tests.unit.builders import a_run, a_task, a_version
 from tests.waiting import until
@@ -143,15 +146,26 @@ class Site:
     environ: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     broker: Broker = field(init=False)
+    epochs: Iterator[int] = field(default_factory=lambda: count(2))
+    #: The work_dirs whose workers the hub has noted.
+    admitted: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.broker = Broker(self.db, self.settings)
 
     def reconnect(self) -> None:
-        """Speak to the Redis at `url` from now on."""
+        """Speak to the Redis at `url` from now on, and do the hub's part there: what it has is right."""
         self.db.close()
         self.db = redis.Redis.from_url(self.url)
         self.broker = Broker(self.db, self.settings)
+        open_epoch(self.db, next(self.epochs))
+        for work_dir in self.admitted:
+            self.admit(work_dir)
+
+    def admit(self, work_dir: Path) -> None:
+        """Let the worker of a work_dir claim, as the hub does when it has noted it."""
+        self.admitted.add(work_dir)
+        admit(self.db, f"{socket.gethostname()}.{WorkDir(work_dir).digest}")
 
     def run(self, version: Version, **changes: Any) -> RunInfo:
         """Create a run."""
@@ -163,10 +177,11 @@ class Site:
         """Create a run of one bash task `t`."""
         return self.run(a_version(specs=[a_task("t", command, **task)]))
 
-    def start(self, *, environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(self, *, url: str = "", environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a worker, at another URL of the Redis if one is given."""
         asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
-        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", self.url, str(self.folder), json.dumps(asked)]
+        self.admit(Path(asked["work_dir"]))
+        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
         log = (self.folder / "worker.log").open("ab")
         process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True)
         log.close()

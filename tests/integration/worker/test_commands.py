@@ -124,6 +124,7 @@ def test_rq_counts_what_it_did(site: Site) -> None:
 @pytest.mark.parametrize("name", [[], ["--name", "mine"]])
 def test_started_by_rq_itself(site: Site, name: list[str]) -> None:
     run = site.run(a_version({"a": [], "b": ["a"]}))
+    site.admit(site.folder / "state" / "worker")
     argv = [RQ, "worker", "-w", "rqflow.worker.Worker", "--serializer", "json", "--burst", "--url", site.url, *name]
     done = subprocess.run(argv, env=site.environ, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr

@@ -114,12 +114,11 @@ def test_worker_that_does_not_fork_is_refused_before_it_claims(site: Site) -> No
 
 def test_beside_our_worker_each_task_runs_once(site: Site, tmp_path: Path) -> None:
     names = [f"m{number}" for number in range(6)]
-    fields = {"fields": {"bash_command": "set -C; echo > $RQFLOW_TASK_ID; sleep 1", "cwd": str(tmp_path)}}
+    # The first two do not end before both run, which takes both workers.
+    once = f"cd {tmp_path}; set -C; echo > $RQFLOW_TASK_ID; while [ $(ls m* | wc -l) -lt 2 ]; do sleep 0.02; done"
     theirs = stock(site)
-    ours = site.start(idle_exit=3.0, slots=1)
-    until(lambda: len(site.broker.workers()) == 2, what="both workers to register")
-    run = site.run(a_version({"a": [], **{name: ["a"] for name in names}, "z": names}, each=fields))
-    assert ours.wait(PATIENCE) == 0
+    site.start(slots=1)
+    run = site.run(a_version({"a": [], **{name: ["a"] for name in names}, "z": names}, commands=dict.fromkeys(names, once)))
     until(lambda: set(site.states(run).values()) == {"success"}, what=f"the run to end: {site.states(run)}")
     theirs.send_signal(signal.SIGTERM)
     assert theirs.wait(PATIENCE) == 0

@@ -52,6 +52,7 @@ def test_is_taken_when_the_worker_starts(site: Site) -> None:
     """A shepherd that another worker started gives its tasks the environment of the worker that asks."""
     assert variables(site, environ={"WHO": "one"})["WHO"] == "one"
     site.db.flushall()
+    site.reconnect()
     assert variables(site, environ={"WHO": "two"})["WHO"] == "two"
 
 

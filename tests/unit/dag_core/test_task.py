@@ -80,7 +80,7 @@ def problems(found: Collected) -> list[str]:
         ("worker_labels", "gpu, disk=ssd", ("gpu", "disk=ssd")),
         ("umask", 0o022, "022"),
         ("umask", "0o027", "027"),
-        ("grace", "never", None),
+        ("grace", "never", timedelta(0)),
         ("grace", "2h", timedelta(hours=2)),
         ("depends_on_past", "True", True),
         ("task_concurrency", 2, 2),

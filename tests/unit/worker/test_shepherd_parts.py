@@ -183,9 +183,9 @@ def test_slot_is_free_at_the_end_but_the_try_is_named_until_it_is_accepted() -> 
     assert (slots.free, len(slots), slots.claimed) == (0, 2, 2)
     slots.end(one, an_end("1"))
     assert (slots.free, len(slots), slots.has_ends) == (1, 1, True)
-    assert slots.named() == {"1": ("k1", 0), "2": ("k2", 0)}
+    assert slots.named() == {"1": ("k1", 0, 1), "2": ("k2", 0, 1)}
     assert [held.id for held, _ in slots.accept([an_end("1"), an_end("9")])] == ["1"]
-    assert slots.named() == {"2": ("k2", 0)}
+    assert slots.named() == {"2": ("k2", 0, 1)}
 
 
 def test_end_that_waits_to_be_told_grows_older() -> None:

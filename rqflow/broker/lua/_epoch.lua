@@ -1,0 +1,24 @@
+-- Epochs: a Redis that was restarted, rolled back, replaced by its replica or emptied is not believed before the leader has put its runs right
+-- and every worker has said again what it holds.
+--
+-- K.EPOCH has run_id (of the server process that the epoch is about), number, state (rebuilding | open). Queues in K.CLOSED give no work yet.
+
+-- Why a caller may tell and claim nothing now, or nil: 'rebuild' (wait), 'announce' (say what you hold), 'admit' (the hub must note you first).
+-- `epoch` is the number in which the caller announced itself, absent for one that holds nothing over an epoch; `machine` who claims.
+local function closed_to(epoch, machine)
+  local seen = redis.call('HMGET', K.EPOCH, 'run_id', 'number', 'state')
+  local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  if seen[1] ~= server or seen[3] ~= 'open' then return 'rebuild' end
+  if epoch and tonumber(seen[2]) ~= epoch then return 'announce' end
+  if machine and redis.call('HEXISTS', K.ADMITTED, machine) == 0 then return 'admit' end
+end
+
+-- The queues of `wanted` that give work.
+local function open_queues(wanted)
+  local closed, list = {}, {}
+  for _, queue in ipairs(redis.call('SMEMBERS', K.CLOSED)) do closed[queue] = true end
+  for _, queue in ipairs(wanted) do
+    if not closed[queue] then list[#list + 1] = queue end
+  end
+  return list
+end

@@ -1,0 +1,165 @@
+"""The leader's part in epochs: notices that Redis is not what it was, puts its runs right from the history, and lets work go on.
+
+look -> is Redis believed?  no  -> begin an epoch (SQL first), rebuild every unfinished run, open it
+yes -> note new workers in SQL and admit them; open queues whose workers have all said what they hold
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from rqflow import clock, logs
+from rqflow.broker.broker import Broker
+from rqflow.broker.connection import longest_wait
+from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
+from rqflow.scheduler.rebuild import rebuild_run
+from rqflow.settings import Graces
+from rqflow.states import RunState
+from rqflow.store import epochs as store_epochs
+from rqflow.store import pools, runs, workers
+from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.runs import RunFilter
+from rqflow.store.workers import WorkerRecord
+
+logger = logging.getLogger(__name__)
+
+_UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING})
+#: Seconds between two lines about whom a closed queue waits for.
+SAY_AGAIN = 60.0
+#: A worker's last sign of life is noted this often.
+_NOTE_SEEN = timedelta(hours=1)
+
+
+class EpochKeeper:
+    """Keeps Redis believed. For the leader alone."""
+
+    def __init__(self, broker: Broker, engine: Engine) -> None:
+        """Watch through `broker`, of the calling thread, and `engine`."""
+        self._broker = broker
+        self._engine = engine
+        self._epochs = Epochs(broker.connection)
+        self._known: int | None = None
+        self._workers: dict[str, WorkerRecord] = {}
+        self._opened_at = clock.monotonic()
+        self._say_at = 0.0
+
+    def believe(self) -> None:
+        """Put Redis right where it is not what it was. Raises StoreError, BrokerError or redis-py's errors; nothing may be repaired then."""
+        if self._known is None:
+            self._remember()
+        seen = self._epochs.look()
+        if not seen.is_believed(self._known or 0):
+            self._remember()
+            self._begin(seen)
+
+    def serve(self) -> None:
+        """Admit new workers, and open queues for which nobody is waited any more. Raises the same errors."""
+        seen = self._epochs.look()
+        self._admit(seen)
+        self._open_queues(seen)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the next look, or until a worker calls."""
+        self._epochs.wait_call(min(seconds, longest_wait(self._broker.connection)))
+
+    def _remember(self) -> None:
+        """Read from SQL which epoch was the last, and which workers there are."""
+        with reading(self._engine) as connection:
+            self._known = store_epochs.last(connection)
+            self._workers = {record.name: record for record in workers.list_all(connection)}
+
+    # -- a new epoch --
+
+    def _begin(self, seen: EpochSeen) -> None:
+        number, reason = max(seen.number, self._known or 0) + 1, why(seen, self._known or 0)
+
+        def note(connection: Connection) -> None:
+            store_epochs.begin(connection, number, run_id=seen.server, reason=reason)
+
+        logger.warning("%s: its runs are put right from the history, nothing is lost", reason, extra=logs.context("epoch_begins", number=number))
+        run_in_transaction(self._engine, note)
+        self._known = number
+        self._epochs.begin(number, seen.server)
+        with reading(self._engine) as connection:
+            unfinished = [record.run_key for record in runs.search(connection, RunFilter(states=_UNFINISHED))]
+            limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
+        for name, slots in limits.items():
+            self._broker.set_pool(name, slots)
+        # The oldest first, as they would have been started.
+        todo = dict.fromkeys([*reversed(unfinished), *self._broker.live_runs()])
+        changed = sum(rebuild_run(self._broker, self._engine, run_key) for run_key in todo)
+        closed = {queue for name, queues in self._awaited(seen.machines).items() if queues for queue in queues}
+        self._epochs.open(closed)
+        self._opened_at, self._say_at = clock.monotonic(), 0.0
+        logger.warning("epoch %d is open: %d unfinished runs, %d tasks put right", number, len(todo), changed, extra=logs.context("epoch_open"))
+
+    def _awaited(self, machines: Mapping[str, MachineSeen]) -> dict[str, Collection[str]]:
+        """Return {machine: queues} of all that may hold tasks: those in SQL and in Redis that have not left."""
+        known: dict[str, Collection[str]] = {record.name: record.queues for record in self._workers.values() if record.ended_at is None}
+        known |= {machine.name: machine.queues for machine in machines.values() if not machine.has_left}
+        for machine in machines.values():
+            if machine.has_left:
+                known.pop(machine.name, None)
+        return known
+
+    # -- workers --
+
+    def _admit(self, seen: EpochSeen) -> None:
+        """Note in SQL who is new or has changed, then let the new ones claim."""
+        now = clock.utcnow()
+        changed = [_record(machine, now) for machine in seen.machines.values() if self._is_news(machine, now)]
+        if changed:
+            run_in_transaction(self._engine, lambda connection: workers.put(connection, changed))
+            self._workers |= {record.name: record for record in changed}
+        if new := [machine for machine in seen.machines.values() if machine.name not in seen.admitted]:
+            self._epochs.admit(new)
+
+    def _is_news(self, machine: MachineSeen, now: datetime) -> bool:
+        known = self._workers.get(machine.name)
+        if known is None or tuple(known.queues) != machine.queues or (known.ended_at is not None) != machine.has_left:
+            return True
+        return now - known.seen_at > _NOTE_SEEN
+
+    # -- queues --
+
+    def _open_queues(self, seen: EpochSeen) -> None:
+        """Open each closed queue for which nobody is waited any more."""
+        waiting: dict[str, list[str]] = {queue: [] for queue in seen.closed_queues}
+        for name, queues in self._awaited(seen.machines).items():
+            for queue in queues:
+                if queue in waiting and name not in seen.announced:
+                    waiting[queue].append(name)
+        since = clock.monotonic() - self._opened_at
+        for queue, names in waiting.items():
+            if not names or _is_over(self._broker.settings.worker.grace, queue, since):
+                self._epochs.open_queue(queue)
+                logger.info("queue %s gives work again", queue, extra=logs.context("queue_open", queue=queue))
+            elif clock.monotonic() >= self._say_at:
+                logger.warning(
+                    "queue %s waits for what %s may still run, since Redis began anew %.0f s ago; nothing is lost. When a worker is gone for good: "
+                    "rqflow worker forget NAME", queue, ", ".join(sorted(names)), since, extra=logs.context("queue_closed", queue=queue))
+        if clock.monotonic() >= self._say_at:
+            self._say_at = clock.monotonic() + SAY_AGAIN
+
+
+def why(seen: EpochSeen, known: int) -> str:
+    """Return in words why a new epoch begins."""
+    if not seen.number:
+        return "Redis has no data of rqflow" if known else "Redis is new"
+    if seen.number < known:
+        return "Redis has old data"
+    if seen.about != seen.server:
+        return "Redis was restarted or replaced"
+    return "Redis was being put right when the scheduler ended"
+
+
+def _is_over(graces: Graces, queue: str, seconds: float) -> bool:
+    """Tell whether whatever ran on a queue has been ended by its grace, the time that nobody knew of included."""
+    grace = graces.queues.get(queue, graces.default)
+    return grace is not None and seconds > grace.total_seconds()
+
+
+def _record(machine: MachineSeen, now: datetime) -> WorkerRecord:
+    return WorkerRecord(name=machine.name, queues=machine.queues, seen_at=now, ended_at=now if machine.has_left else None)

@@ -1,0 +1,99 @@
+"""From the history to runs in Redis: what each task instance was at, as far as SQL knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rqflow import clock
+from rqflow.broker.broker import Broker
+from rqflow.broker.restoring import Remembered, restore
+from rqflow.broker.rows import job_id
+from rqflow.dag.retry import retry_delay
+from rqflow.dag.run import PreviousRun, RunInfo
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.states import RunState, TaskState
+from rqflow.store import dags, events, runs, tasks, xcoms
+from rqflow.store.engine import Connection, Engine, reading
+from rqflow.store.events import EventFilter
+from rqflow.store.runs import RunRecord
+from rqflow.store.tasks import TaskRecord, TryRecord
+
+_SKIPPED_BY = re.compile(r"skipped by (.+)")
+_DERIVED = frozenset({TaskState.SKIPPED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
+#: The fact of a try in which a branch says whom it skipped.
+SKIPS = "skips"
+
+
+def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
+    """Put one run into Redis as the history has it, or set right what Redis has of it; returns how many task instances changed.
+
+    A run of which the history knows too little is left alone. Raises BrokerError, redis-py's errors, StoreError.
+    """
+    with reading(engine) as connection:
+        record = runs.by_key(connection, run_key)
+        info = record.info if record else None
+        version = dags.version(connection, info.version) if info else None
+        if record is None or info is None or version is None:
+            return 0
+        info = replace(info, previous=_previous(connection, record))
+        remembered = remember(info, version, tasks.of_run(connection, run_key), tasks.tries(connection, run_key), xcoms.of_run(connection, run_key))
+        by = _cancelled_by(connection, run_key)
+    if record.state is RunState.QUEUED and not remembered and not by:
+        return int(broker.create_run(info, version))
+    started = clock.to_micros(record.started_at) if record.started_at else None
+    return restore(broker, info, version, remembered, started_at=started, cancelled_by=by)
+
+
+def remember(
+    run: RunInfo, version: Version, records: Sequence[TaskRecord], tries: Sequence[TryRecord], values: Mapping[str, Mapping[str, str]],
+) -> list[Remembered]:
+    """Return what the history knows of the task instances of a run, without those to which nothing happened yet. Pure."""
+    facts = {(one.task_id, one.try_number): one.facts for one in tries}
+    found = []
+    for record in records:
+        spec = version.by_id.get(record.task_id)
+        if spec is None or record.state is TaskState.REMOVED:
+            continue
+        skipped_by = _SKIPPED_BY.fullmatch(record.reason) if record.state is TaskState.SKIPPED else None
+        by = version.by_id.get(skipped_by[1]) if skipped_by else None
+        found.append(Remembered(
+            index=spec.index, state=record.state, try_number=max(record.try_number, 1), max_tries=record.max_tries, seq=record.seq,
+            reason=record.reason, worker=record.worker, execution_id=record.execution_id,
+            started_at=clock.to_micros(record.started_at) if record.started_at else None,
+            ended_at=clock.to_micros(record.ended_at) if record.ended_at else None,
+            due_at=_due(record, run, spec),
+            skips=tuple((facts.get((record.task_id, record.try_number)) or {}).get(SKIPS, ())), skipped_by=by.index if by else None,
+            is_derived=record.state in _DERIVED and (bool(by) or record.reason.startswith("trigger rule ")),
+            asks=record.state is TaskState.PARKED and "on_lost=wait" in record.reason, xcoms=values.get(record.task_id, {}),
+        ))
+    return found
+
+
+def _due(record: TaskRecord, run: RunInfo, task: TaskSpec) -> int | None:
+    """Return when the delay of a task instance is over, in microseconds; a sensor looks again at once."""
+    if record.state is TaskState.UP_FOR_RESCHEDULE:
+        return record.seq
+    if record.state is not TaskState.UP_FOR_RETRY:
+        return None
+    return record.seq + int(retry_delay(task, record.try_number, job_id(run.dag_id, run.run_id, task.task_id)) * 1_000_000)
+
+
+def _cancelled_by(connection: Connection, run_key: str) -> str:
+    """Return who cancelled the run, unless somebody has changed something of it since; else empty."""
+    deeds = events.search(connection, EventFilter(run_key=run_key, kinds={events.AUDIT}), limit=1)
+    return deeds[0].who if deeds and deeds[0].event == "run_cancelled" else ""
+
+
+def _previous(connection: Connection, record: RunRecord) -> PreviousRun | None:
+    """Return the run before it that had succeeded when it was made."""
+    if record.logical_date is None:
+        return None
+    before = runs.previous(connection, record.dag_id, record.logical_date, states={RunState.SUCCESS})
+    if before is None or before.logical_date is None or before.data_interval_start is None or before.data_interval_end is None:
+        return None
+    if before.ended_at and record.created_at and before.ended_at > record.created_at:
+        return None
+    return PreviousRun(logical_date=before.logical_date, data_interval_start=before.data_interval_start, data_interval_end=before.data_interval_end,
+                       started_at=before.started_at, ended_at=before.ended_at)

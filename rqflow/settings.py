@@ -132,13 +132,16 @@ class Database:
     """The history."""
 
     url: str = key("", "SQLAlchemy URL: mysql://, mariadb://, postgresql:// or sqlite:///. Empty: SQLite in the state folder.", secret=True)
+    retention: timedelta = key(timedelta(0), "The hub removes runs that ended longer ago than this, with all that belongs to them but their "
+                                             "logs. 0: it keeps everything; see `rqflow db clean`.")
+    keep_last: int = key(50, "The newest runs of each DAG that are kept however old they are.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broker:
     """The live state in Redis."""
 
-    run_retention: timedelta = key(timedelta(minutes=10), "Redis keeps a finished run this long.")
+    run_retention: timedelta = key(timedelta(minutes=5), "Redis keeps a finished run this long; its history stays in the database.")
     max_unrecorded: int = key(1_000_000, "Above this many events that no recorder has written to SQL, no task starts.")
 
 
@@ -160,6 +163,7 @@ class WorkerSettings:
     kill_grace: timedelta = key(timedelta(seconds=10), "Time between TERM and KILL.")
     shepherd_linger: timedelta = key(timedelta(seconds=10), "The shepherd, which holds the tasks, ends this long after its last task and worker.")
     pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
+    log_retention: timedelta = key(timedelta(days=7), "A log that the hub's archive does not take is kept this long after its last line.")
     max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")
 
 
@@ -176,7 +180,9 @@ class Logs:
     """Logs of tasks."""
 
     folder: str = key("", "Archive on the hub. Empty: logs/ in the state folder.")
-    retention: timedelta = key(timedelta(days=90), "Archived logs are kept this long.")
+    retention: timedelta = key(timedelta(days=90), "Archived logs are kept this long after they were written last. 0: for ever.")
+    min_free: Size = key(Size(512 << 20), "With less than this free on the disk of the archive (or of SQLite) no log is written until there is "
+                                          "room again; tasks go on, and their logs wait on the workers. 0: write until the disk is full.")
     stream_per_task: Size = key(Size(1 << 20), "Bytes of one task in Redis that the archive has not yet taken.")
     stream_per_worker: Size = key(Size(16 << 20), "The same for all tasks of one worker.")
 

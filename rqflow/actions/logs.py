@@ -10,6 +10,7 @@ from rqflow import clock
 from rqflow.actions import query, select
 from rqflow.actions.model import Run, TaskInstance, Try
 from rqflow.broker.broker import Broker
+from rqflow.broker.logstream import LogStream
 from rqflow.dag.run import SCHEDULED
 from rqflow.dag.version import Version
 from rqflow.exceptions import NotFound, TaskNotFound
@@ -104,6 +105,15 @@ def follow(broker: Broker, engine: Engine, settings: Settings, run: Run, task_id
         return now.try_number > try_number or (now.state is not TaskState.RUNNING and now.try_number == try_number and bool(now.tries))
 
     return reader(settings).follow(path(run, task_id, try_number), has_ended)
+
+
+def held_back(broker: Broker, settings: Settings, run: Run, task_id: str, try_number: int) -> str:
+    """Return in words why the rest of a log is not in the archive, when that takes no logs now; empty when the log is whole, or it does."""
+    held = LogStream(broker.connection).held()
+    if held is None or reader(settings).is_whole(path(run, task_id, try_number)):
+        return ""
+    return (f"The log is cut off here: since {held.since:%Y-%m-%d %H:%M:%S} UTC the hub archives no logs, because {held.reason}. "
+            "Nothing is lost: the rest is on the worker and comes when there is room again.")
 
 
 def last_line(settings: Settings, run: Run, task_id: str, try_number: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from rqflow.broker import creation, keys, status
+from rqflow.broker import creation, keys, protocol, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import patiently
@@ -90,6 +90,21 @@ class Broker:
     def live_runs(self) -> list[str]:
         """Return the keys of the unfinished runs, oldest first."""
         return [text(key) for key in self._read(self.connection.zrange, keys.LIVE, 0, -1)]
+
+    def all_runs(self) -> list[str]:
+        """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
+        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE)
+                for key in self._read(self.connection.zrange, name, 0, -1)]
+
+    def versions_in_use(self) -> set[str]:
+        """Return the shas of the versions of which Redis has runs."""
+        return self._read(self._versions_in_use)
+
+    def _versions_in_use(self) -> set[str]:
+        with self.connection.pipeline(transaction=False) as pipe:
+            for key in self.all_runs():
+                pipe.hget(keys.RUN + key, "version")
+            return {text(sha) for sha in pipe.execute() if sha is not None}
 
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
@@ -184,17 +199,20 @@ class Broker:
         self.epoch = int(reply["epoch"])
         return Claim.read(reply["claim"])
 
-    def beat(self, executions: Mapping[str, tuple[str, int, int]]) -> Beat:
+    def beat(self, executions: Mapping[str, tuple[str, int, int]], *, recorded: Sequence[str] = ()) -> Beat:
         """Renew the leases of these executions ({id: (run key, index, try)}) and learn what each must do.
 
-        What Redis holds for this worker and the beat does not name goes back to its queue, same try. Raises redis-py's error when the
-        link is broken; a heartbeat is not repeated, the next one says it all again.
+        What Redis holds for this worker and the beat does not name goes back to its queue, same try. `recorded` are executions of which
+        an earlier answer said that the history has their ends: it will not say so again. Raises redis-py's error when the link is
+        broken; a heartbeat is not repeated, the next one says it all again.
         """
         answered = self._turns if self._unanswered is None else self._turns - 1
-        reply = self.steps.send(self.steps.request("beat", {"epoch": self.epoch, "executions": executions, "number": answered, "lease": self.lease}))
+        payload = {"machine": self.machine, "recorded": list(recorded), "epoch": self.epoch, "executions": executions, "number": answered,
+                   "lease": self.lease}
+        reply = self.steps.send(self.steps.request("beat", payload))
         self.advance_all(items(reply["unfinished"]))
         return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])),
-                    unknown=tuple(items(reply["unknown"])))
+                    unknown=tuple(items(reply["unknown"])), recorded=tuple(items(reply["recorded"])))
 
     def announce_held(self, queues: Sequence[str], executions: Mapping[str, tuple[str, int, int]]) -> Announced:
         """Say what this worker holds ({id: (run key, index, try)}), ends that are not in SQL yet included, and which queues it serves.
@@ -226,6 +244,11 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return int(reply["taken"]), int(reply["given_back"])
 
+    def forget_replies(self, caller: str = "") -> None:
+        """Remove what Redis keeps for a repeated call of `caller`, this one by default: it ends, and repeats nothing any more."""
+        caller = caller or self.caller
+        self.connection.delete(keys.REPLY + caller, f"{keys.REPLY}{caller}:turn", f"{keys.REPLY}{caller}:beat")
+
     def wait_bell(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until there may be work on one of these queues; True when a bell rang."""
         return self._rings([keys.BELL + queue for queue in queues], timeout)
@@ -240,8 +263,12 @@ class Broker:
         return keys.HINT + worker
 
     def announce(self, worker: str, *, slots: int, labels: Sequence[str]) -> None:
-        """Add to RQ's record of a worker what RQ does not know: its slots and labels."""
-        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels)})
+        """Add to RQ's record of a worker what RQ does not know: its slots, its labels, its release."""
+        self.connection.hset(keys.RQ_WORKER + worker, mapping={"slots": str(slots), "labels": ",".join(labels), **protocol.about()})
+
+    def join(self) -> None:
+        """Agree on the protocol before a worker registers; raises Conflict when its release cannot work with what lives here."""
+        protocol.join(self.connection)
 
     # ---------------------------------------------------------------- gates, delays
 

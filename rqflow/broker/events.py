@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from rqflow.broker.steps import text
 GROUP = "recorders"
 _FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_text(encoding="utf-8")
 Entry = tuple[str, list[Any]]
+#: A machine that does not ask for so long what of it was recorded is gone.
+RECORDED_SECONDS = 30 * 86400
 
 
 class EventStream:
@@ -45,27 +47,38 @@ class EventStream:
         """Remove readers that hold nothing and have been silent for so long: each process that ever recorded leaves one. Returns how many."""
         return int(self._grouped(lambda: self.connection.eval(_FORGET, 1, keys.EVENTS, GROUP, silent_ms)))
 
-    def acknowledge(self, ids: Sequence[str]) -> None:
-        """Say that the events of these entries are in SQL."""
-        if ids:
-            self.connection.xack(keys.EVENTS, GROUP, *ids)
+    def acknowledge(self, ids: Sequence[str], *, recorded: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Say that the events of these entries are in SQL, and so the ends of the executions `recorded` {machine: executions}."""
+        if not ids:
+            return
+        with self.connection.pipeline() as pipe:
+            for machine, executions in (recorded or {}).items():
+                pipe.sadd(keys.RECORDED + machine, *executions)
+                pipe.expire(keys.RECORDED + machine, RECORDED_SECONDS)
+            pipe.xack(keys.EVENTS, GROUP, *ids)
+            pipe.execute()
 
     def recorded_upto(self) -> str:
         """Return the id below which everything is acknowledged: that of the oldest pending entry, else one after the last delivered."""
-        groups = self._grouped(lambda: self.connection.xinfo_groups(keys.EVENTS))
-        group = next((g for g in groups if text(g["name"]) == GROUP), None)
-        if group is None:  # nobody has read yet
-            return "0-0"
+        group = next((group for group in self._groups() if text(group["name"]) == GROUP), None)
+        return "0-0" if group is None else self._upto(group)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the consumer groups; ours is made when the stream has none."""
+        return self._grouped(lambda: self.connection.xinfo_groups(keys.EVENTS)) or [{"name": GROUP, "pending": 0, "last-delivered-id": b"0-0"}]
+
+    def _upto(self, group: dict[str, Any]) -> str:
+        """Return the id below which a group has acknowledged everything."""
         # Asked second: what was pending at the first look may be acknowledged by now, and then nothing up to that look is pending.
-        oldest = self.connection.xpending(keys.EVENTS, GROUP)["min"] if group["pending"] else None
+        oldest = self.connection.xpending(keys.EVENTS, text(group["name"]))["min"] if group["pending"] else None
         if oldest:
             return text(oldest)
         milliseconds, _, number = text(group["last-delivered-id"]).partition("-")
         return f"{milliseconds}-{int(number) + 1}"
 
     def trim(self) -> None:
-        """Drop entries below the oldest pending or undelivered one, never by length."""
-        self.connection.xtrim(keys.EVENTS, minid=self.recorded_upto(), approximate=False)
+        """Drop entries below the oldest that is pending or undelivered in any consumer group, never by length."""
+        self.connection.xtrim(keys.EVENTS, minid=min((self._upto(group) for group in self._groups()), key=_order), approximate=False)
 
     def backlog(self) -> int:
         """Return how many entries wait to be recorded, delivered or not."""
@@ -89,7 +102,11 @@ class EventStream:
 
 def is_before(one: str, other: str) -> bool:
     """Tell whether the stream id `one` is older than `other`."""
-    return tuple(map(int, one.split("-"))) < tuple(map(int, other.split("-")))
+    return _order(one) < _order(other)
+
+
+def _order(stream_id: str) -> tuple[int, ...]:
+    return tuple(map(int, stream_id.split("-")))
 
 
 def _decode(entries: Any) -> list[Entry]:

@@ -74,6 +74,8 @@ MACHINES = f"{FLOW}machines"
 ADMITTED = f"{FLOW}admitted"
 ANNOUNCED = f"{FLOW}announced"
 CALL = f"{FLOW}call"
+#: Set per machine: executions of it whose ends the history has.
+RECORDED = f"{FLOW}recorded:"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.
 DUE = f"{FLOW}due"
 WAKE = f"{FLOW}wake"
@@ -83,9 +85,14 @@ REPLY = f"{FLOW}reply:"
 EVENTS = f"{FLOW}events"
 LOGS = f"{FLOW}logs"
 LOGS_ACKED = f"{FLOW}logs:acked"
+#: Hash that says why, and since when, the archive takes no logs; there only while it is so.
+LOGS_HELD = f"{FLOW}logs:held"
 REQUESTS = f"{FLOW}requests"
 #: List with the answer to a request.
 ANSWER = f"{FLOW}answer:"
+#: The highest protocol that a process of this Redis had (protocol.py), and the set of the register entries of schedulers.
+PROTOCOL = f"{FLOW}protocol"
+SCHEDULERS = f"{FLOW}schedulers"
 #: Lock of the leading scheduler, with its owner's token.
 LEADER = f"{FLOW}leader"
 #: Pub/sub channel that hints a worker to look at its marks now.

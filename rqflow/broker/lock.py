@@ -10,7 +10,7 @@ import redis
 
 from rqflow.broker import keys
 
-_LUA = Path(__file__).with_name("lua")
+_HOLD, _RELEASE = (Path(__file__).with_name("lua").joinpath(f"lock_{step}.lua").read_text(encoding="utf-8") for step in ("hold", "release"))
 
 
 class Lock:
@@ -22,15 +22,14 @@ class Lock:
         self.token = uuid4().hex
         self._connection = connection
         self._ttl = max(int(ttl.total_seconds() * 1000), 1)
-        self._hold, self._release = ((_LUA / f"lock_{step}.lua").read_text(encoding="utf-8") for step in ("hold", "release"))
 
     def hold(self) -> bool:
         """Take the lock or prolong it; return whether it is ours. Raises redis' own errors."""
-        return bool(self._connection.eval(self._hold, 1, self.name, self.token, self._ttl))
+        return bool(self._connection.eval(_HOLD, 1, self.name, self.token, self._ttl))
 
     def release(self) -> bool:
         """Give the lock back; return whether it was ours. Raises redis' own errors."""
-        return bool(self._connection.eval(self._release, 1, self.name, self.token))
+        return bool(self._connection.eval(_RELEASE, 1, self.name, self.token))
 
 
 def leader(connection: redis.Redis, *, ttl: timedelta) -> Lock:

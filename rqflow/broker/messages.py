@@ -118,3 +118,5 @@ class Beat:
     given_up: tuple[str, ...] = ()
     #: Execution ids of which Redis knows nothing, or less than we do.
     unknown: tuple[str, ...] = ()
+    #: Execution ids of this machine whose ends the history has.
+    recorded: tuple[str, ...] = ()

@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 #: An answer that nobody fetched is dropped after this many seconds.
 KEEP = 600
-#: When more requests than this wait, the oldest are dropped unanswered: whoever asked has given up.
-MAX_WAITING = 10_000
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -42,16 +40,27 @@ def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeo
     again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_delay(timeout), reraise=True,
                      wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1))
     try:
-        again(connection.xadd, keys.REQUESTS, fields, maxlen=MAX_WAITING, approximate=True)
+        again(connection.xadd, keys.REQUESTS, fields)
         answer = again(_fetch, connection, keys.ANSWER + name, deadline)
     except LINK_ERRORS as error:
         raise unreachable(error, since) from error
     if answer is None:
+        # Taken back, so that requests do not pile up while no leader is there, and nobody starts tomorrow what was given up today.
+        _take_back(connection, name)
         raise BrokerError(f"the hub did not answer within {timeout:g} s", hint="Is `rqflow scheduler` running there?")
     reply: dict[str, Any] = json.loads(answer)
     if "error" in reply:
         raise RqflowError(reply["error"], hint=reply.get("hint", ""))
     return dict(reply["answer"])
+
+
+def _take_back(connection: redis.Redis, name: str) -> None:
+    """Remove a request that nobody has answered: its entry, or more where the answer to the first was lost."""
+    with suppress(*LINK_ERRORS):
+        waiting: Any = connection.xrange(keys.REQUESTS)
+        entries = [entry_id for entry_id, fields in waiting if text(fields.get(b"id", b"")) == name]
+        if entries:
+            connection.xdel(keys.REQUESTS, *entries)
 
 
 def _fetch(connection: redis.Redis, box: str, deadline: float) -> Any:

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 import click
 
+from rqflow.actions import clean as cleaning
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
-from rqflow.deploy import services
+from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import DURATION
+from rqflow.deploy import guard, services
 from rqflow.exceptions import UsageError
 from rqflow.store import schema
+from rqflow.store.clean import TABLES
+
+#: How old runs are that `clean` removes when neither --older-than nor database.retention says so.
+OLD = timedelta(days=90)
+CLEANED = [Column("table", "TABLE"), Column("rows", "ROWS")]
 
 
 @click.group()
 def db() -> None:
-    """Upgrade, check and reset the database that database.url names (SQLite in the state folder by default)."""
+    """Upgrade, check, clean and reset the database that database.url names (SQLite in the state folder by default)."""
 
 
 @db.command()
 @pass_app
 def upgrade(app: App) -> None:
-    """Bring the database to the revision of this rqflow; makes the tables of an empty one."""
+    """Bring the database to the revision of this rqflow; makes the tables of an empty one.
+
+    Refused while a process of a newer rqflow is live (exit 5), or one that is too old for the new tables.
+    """
+    if not guard.may_upgrade(app.settings):
+        output.note("Redis does not answer, so nobody knows whether processes of another rqflow are live.")
     with services.any_database(app.settings) as engine:
         schema.upgrade(engine)
         output.line(schema.current(engine) or "")
@@ -41,10 +56,48 @@ def check(app: App) -> None:
 @pass_app
 def reset(app: App, yes: bool) -> None:
     """Delete the whole history and make empty tables."""
-    if not yes:
-        if not app.may_ask or not sys.stdin.isatty():
-            raise UsageError("reset deletes the whole history", hint="Add --yes if that is meant.")
-        click.confirm("Delete the whole history?", abort=True)
+    _confirm(app, yes, "reset deletes the whole history", "Delete the whole history?")
     with services.any_database(app.settings) as engine:
         schema.reset(engine)
     output.note("The history is empty now.")
+
+
+@db.command()
+@click.option("--older-than", type=DURATION, metavar="D", help="Runs that ended longer ago; database.retention, else 90d, when not given.")
+@click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Keep the newest N runs of each DAG; database.keep_last when not given.")
+@click.option("--tables", metavar="NAME,...", default=",".join(TABLES), show_default=True, help="What to clean; what belongs to a run goes with it.")
+@click.option("--logs", "with_logs", is_flag=True, help="Remove the logs of these runs from the archive too.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output.listing
+@pass_app
+def clean(app: App, /, printer: Printer, yes: bool, dry_run: bool, with_logs: bool, **asked: object) -> None:
+    """Remove old finished runs from the history, with their tasks, tries, XComs and events, and what else nothing needs any more.
+
+    Runs that Redis still has stay, and so does the newest scheduled run of each DAG. Everything goes on meanwhile.
+    """
+    with services.open_services(app.settings) as opened:
+        wanted = _wanted(opened, with_logs, **asked)  # type: ignore[arg-type]  # click hands over what the options above name
+        if not dry_run:
+            _confirm(app, yes, "clean deletes history", f"Delete runs that ended before {wanted.before:%Y-%m-%d %H:%M} UTC?")
+        went = (cleaning.preview if dry_run else cleaning.run)(opened.broker, opened.engine, wanted)
+    printer.records([{"table": name, "rows": count} for name, count in sorted(went.items()) if count], CLEANED)
+    output.note("Nothing was removed: this is what would be." if dry_run else "Removed.")
+
+
+def _wanted(opened: services.Services, with_logs: bool, older_than: timedelta | None, keep_last: int | None, tables: str) -> cleaning.Wanted:
+    given = opened.settings.database
+    names = tuple(name.strip() for name in tables.split(",") if name.strip())
+    if unknown := [name for name in names if name not in TABLES]:
+        raise UsageError(f"--tables: {unknown[0]} cannot be cleaned", hint=f"There are: {', '.join(TABLES)}")
+    before = opened.broker.now() - (older_than if older_than is not None else given.retention or OLD)
+    return cleaning.Wanted(before=before, keep_last=keep_last or given.keep_last, tables=names,
+                           log_folder=Path(opened.settings.logs.folder) if with_logs else None)
+
+
+def _confirm(app: App, yes: bool, what: str, question: str) -> None:
+    """Ask before something is deleted; where nobody can answer, raise UsageError."""
+    if not yes:
+        if not app.may_ask or not sys.stdin.isatty():
+            raise UsageError(what, hint="Add --yes if that is meant.")
+        click.confirm(question, abort=True, err=True)

@@ -37,7 +37,7 @@ SUMMARIES: dict[str, str] = {
     "worker": "Run tasks (in the foreground).",
     "scheduler": "Run the hub: delayed retries, history, log archive (in the foreground).",
     "pool": "List and change pools.",
-    "db": "Upgrade, check and reset the database.",
+    "db": "Upgrade, check, clean and reset the database.",
     "config": "Show the settings.",
     "init": "Make a home with a configuration file and a first DAG.",
     "info": "Show versions, paths and back ends.",

@@ -92,6 +92,8 @@ def logs_(app: App, name: str, selector: str, failed: bool) -> None:
                     output.raw(chunk)
             except NotFound as error:
                 output.note(error.message)
+            if told := logs.held_back(services.broker, services.settings, found, task.task_id, task.try_number):
+                output.note(told)
 
 
 @run.command()

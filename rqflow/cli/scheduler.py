@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rqflow.cli import bug  # noqa: F401 - in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app
 from rqflow.deploy import background, hub
 from rqflow.deploy.services import open_services

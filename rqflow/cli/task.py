@@ -120,8 +120,12 @@ def logs_(app: App, run_name: str, task_id: str, follow: bool, number: int | Non
         number = number or max(logs.task_of(found, task_id).try_number, 1)
         chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
                   else logs.read(services.settings, found, task_id, number))
-        for chunk in chunks:
-            output.raw(chunk)
+        try:
+            for chunk in chunks:
+                output.raw(chunk)
+        finally:
+            if told := logs.held_back(services.broker, services.settings, found, task_id, number):
+                output.note(told)
 
 
 @task.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from rqflow.broker.status import WorkerStatus
-from rqflow.cli import output
+from rqflow.cli import bug, output  # noqa: F401 - the first in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy import background

@@ -1,7 +1,14 @@
-"""What is where on this machine, without starting or changing anything."""
+"""What is where on this machine, and what is live, without starting or changing anything."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
+import redis
+
+from rqflow.broker import protocol
+from rqflow.broker.logstream import LogStream
 from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
 from rqflow.settings import Settings, without_password
@@ -20,6 +27,20 @@ def places(settings: Settings) -> dict[str, str]:
         "state": str(state), "redis": without_password(found.redis.url), "redis_server": "" if settings.redis.url else _server(),
         "database": without_password(found.database.url), "work_dir": found.worker.work_dir, "logs": found.logs.folder,
     }
+
+
+def live_state(settings: Settings) -> dict[str, Any]:
+    """Return what Redis tells of the archive of logs and of the processes that live; empty when it does not answer."""
+    try:
+        with live.peek(settings) as connection:
+            if connection is None:
+                return {}
+            held = LogStream(connection).held()
+            processes = [asdict(process) for process in protocol.processes(connection)]
+    except (redis.exceptions.RedisError, RqflowError):
+        return {}
+    archive = f"takes no logs since {held.since:%Y-%m-%d %H:%M:%S} UTC: {held.reason}" if held else "takes logs"
+    return {"log_archive": archive, "processes": processes}
 
 
 def _server() -> str:

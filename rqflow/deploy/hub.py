@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+from rqflow.actions import clean
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
@@ -16,8 +18,14 @@ from rqflow.deploy.services import Services
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.loop import keep_running
 from rqflow.recorder.recorder import Recorder
+from rqflow.recorder.retention import retention
+from rqflow.recorder.room import Room
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.scheduler import Scheduler
+from rqflow.store.engine import sqlite_file
+
+#: Seconds between two cleanings of the history, and between two transactions of one.
+CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 
 
 def scheduler(services: Services) -> Scheduler:
@@ -29,12 +37,18 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     """Return the whole hub. On SQLite only the leader records, because SQLite takes one writer at a time."""
     events = EventStream(another_broker(services, client_name="rqflow-recorder").connection)
     recorder = Recorder(events, services.engine, f"hub-{uuid4().hex[:12]}")
-    archive = LogArchive(LogStream(another_broker(services, client_name="rqflow-archive").connection), Path(services.settings.logs.folder))
-    is_sqlite = services.settings.database.url.startswith("sqlite")
+    settings = services.settings
+    database, folder = sqlite_file(settings.database.url), Path(settings.logs.folder)
+    room = Room([folder, *([database.parent] if database else [])], settings.logs.min_free)
+    archive = LogArchive(LogStream(another_broker(services, client_name="rqflow-archive").connection), folder, room)
+    old_logs = retention(another_broker(services, client_name="rqflow-retention"), folder, settings.logs.retention)
+    is_sqlite = settings.database.url.startswith("sqlite")
     chores = [
         Chore(name="recorder", run=recorder.run, leader_only=is_sqlite),
         Chore(name="log archive", run=archive.run),
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
+        Chore(name="log retention", run=old_logs.run),
+        _cleaning(services),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
     ]
@@ -47,6 +61,22 @@ def _answering(services: Services) -> Chore:
     broker = another_broker(services, client_name="rqflow-requests")
     desk = RequestDesk(broker.connection, answers.handlers(broker, services.engine))
     return Chore(name="requests", run=lambda stop: keep_running(desk.step, stop, name="requests"))
+
+
+def _cleaning(services: Services) -> Chore:
+    """Return the chore that keeps the history as small as database.retention says; it does nothing where that is 0."""
+    broker, given = another_broker(services, client_name="rqflow-cleaning"), services.settings.database
+
+    def run(stop: threading.Event) -> None:
+        def step() -> None:
+            wanted = clean.Wanted(before=broker.now() - given.retention, keep_last=given.keep_last)
+            clean.run(broker, services.engine, wanted, pause=lambda: stop.wait(CLEAN_PAUSE))
+            stop.wait(CLEAN_EVERY)
+
+        if given.retention:
+            keep_running(step, stop, name="cleaning")
+
+    return Chore(name="cleaning", run=run)
 
 
 def _idle(broker: Broker) -> Callable[[], bool]:

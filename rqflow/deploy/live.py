@@ -14,8 +14,9 @@ import redis
 
 from rqflow import clock
 from rqflow.broker import connection as broker_connection
+from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import LINK_ERRORS, unreachable
+from rqflow.broker.faults import LINK_ERRORS, patiently, unreachable
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
@@ -51,7 +52,8 @@ def open_live(settings: Settings, *, client_name: str = "", waits: bool = False)
     """Open state folder and Redis; start the private Redis when none is configured.
 
     With `waits` a configured Redis that is away is waited for, as long as it takes; SIGTERM and SIGINT end that by SystemExit.
-    Raises ConfigError, Conflict or BrokerError, each saying what to do; BrokerError also when Redis no longer answers in the block.
+    Raises ConfigError, Conflict (also for a release that cannot work with what lives there) or BrokerError, each saying what to do;
+    BrokerError also when Redis no longer answers in the block.
     """
     with ExitStack() as stack:
         machine = statedir.this_machine()
@@ -66,6 +68,7 @@ def open_live(settings: Settings, *, client_name: str = "", waits: bool = False)
             connection = broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
         stack.enter_context(connection)
         try:
+            patiently(connection, protocol.check, connection)
             yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
                        broker=Broker(connection, found))
         except LINK_ERRORS as error:
@@ -90,6 +93,20 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def peek(settings: Settings) -> Iterator[redis.Redis | None]:
+    """Give a connection to Redis if it answers now, else None; starts and writes nothing. Raises ConfigError for a bad URL."""
+    machine = statedir.this_machine()
+    url = resolved(settings, statedir.locate(settings, machine), machine).redis.url
+    with broker_connection.open_connection(url, settings, client_name="rqflow-peek") as connection:
+        try:
+            connection.ping()
+        except redis.exceptions.RedisError:
+            yield None
+        else:
+            yield connection
 
 
 def refusal(live: Live) -> str:

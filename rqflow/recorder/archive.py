@@ -1,12 +1,16 @@
 """The archive of task logs on the hub: writes what the log stream brings, and gives it to readers while it grows.
 
 The file is its own record: its size is how far the log is archived, so a new archive goes on where the one before it ended. A log
-that is whole is made read-only (0440); until then the file has 0640.
+that is whole is made read-only (0440); until then the file has 0640. Whoever writes or follows a log has a shared lock (flock) on it, so
+that it is not removed for its age meanwhile.
+
+While a disk of the hub has too little room, nothing is taken from the stream: logs wait with their workers, and go on by themselves.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import stat
@@ -19,6 +23,7 @@ from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.exceptions import UsageError
 from rqflow.recorder.logpath import checked
 from rqflow.recorder.loop import keep_running
+from rqflow.recorder.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,8 @@ WAITING_BYTES = 16 << 20
 MOST_BASES = 10_000
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
+#: The longest time, in seconds, between two looks whether there is room again.
+LOOK_AGAIN = 1.0
 #: Seconds between two looks at a growing log, and for which a reader waits for the rest of one whose try has ended.
 EVERY, PATIENCE = 0.1, 10.0
 
@@ -36,10 +43,12 @@ EVERY, PATIENCE = 0.1, 10.0
 class LogArchive:
     """The one writer of the logs below `folder`; the leading hub runs it."""
 
-    def __init__(self, stream: LogStream, folder: Path) -> None:
-        """Archive what `stream` brings."""
+    def __init__(self, stream: LogStream, folder: Path, room: Room | None = None) -> None:
+        """Archive what `stream` brings, as long as there is `room`."""
         self.stream = stream
         self.folder = folder
+        self._room = room or Room([], 0)
+        self._is_held = False
         #: Bytes written since the start, for metrics.
         self.archived = 0
         self._bases: dict[str, int] = {}
@@ -56,6 +65,31 @@ class LogArchive:
 
         Raises OSError when the disk is full or refuses: nothing is acknowledged, and the senders wait.
         """
+        shortage = self._room.shortage()
+        if shortage:
+            self._hold(shortage)
+            clock.sleep(min(block_ms / 1000, LOOK_AGAIN))
+            return 0
+        try:
+            taken = self._take(block_ms)
+        except OSError as error:
+            self._hold(f"{error.filename or self.folder} cannot be written: {error.strerror or error}")
+            raise
+        if self._is_held:
+            self._is_held = False
+            self.stream.release()
+            logger.info("the archive takes logs again", extra=logs.context("archive_released"))
+        return taken
+
+    def _hold(self, reason: str) -> None:
+        """Say that no log is taken now: to whoever reads logs each time, in our own log once."""
+        held = self.stream.hold(reason)
+        if not self._is_held:
+            logger.warning("no logs are archived since %s: %s. Nothing is lost: tasks go on, and their logs wait on the workers until there is room",
+                           held.since.isoformat(timespec="seconds"), reason, extra=logs.context("archive_held", reason=reason))
+        self._is_held = True
+
+    def _take(self, block_ms: int) -> int:
         entries = self.stream.read(block_ms=block_ms)
         if not entries:
             return 0
@@ -66,7 +100,7 @@ class LogArchive:
         whole: set[str] = set()
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
-        self.stream.acknowledge(archived, entries[-1][0], whole=whole)
+        self.stream.acknowledge(archived, entries[-1][0], settled={chunk.execution_id for _, chunk in entries if chunk.leaves} & whole)
         self._is_first = False
         for execution_id in whole:
             self._bases.pop(execution_id, None)
@@ -193,24 +227,49 @@ class LogReader:
 
         The end of a log may never come, when its machine is gone: then it ends `patience` seconds after the last byte.
         """
-        quiet_since, is_over = clock.monotonic(), False
-        while True:
-            data = self.read(path, offset)
-            if data:
-                offset += len(data)
-                quiet_since, is_over = clock.monotonic(), False
-                yield data
-            elif is_over:
-                return
-            else:
-                # Asked before the last look at the file: what came in between is still read.
-                is_over = is_finished() and (self.is_whole(path) or clock.monotonic() - quiet_since > patience)
-                if not is_over:
-                    clock.sleep(EVERY)
+        quiet_since, is_over, lock = clock.monotonic(), False, -1
+        try:
+            while True:
+                lock = self._locked(path) if lock < 0 else lock
+                data = self.read(path, offset)
+                if data:
+                    offset += len(data)
+                    quiet_since, is_over = clock.monotonic(), False
+                    yield data
+                elif is_over:
+                    return
+                else:
+                    # Asked before the last look at the file: what came in between is still read.
+                    is_over = is_finished() and (self.is_whole(path) or clock.monotonic() - quiet_since > patience)
+                    if not is_over:
+                        clock.sleep(EVERY)
+        finally:
+            if lock >= 0:
+                os.close(lock)
+
+    def _locked(self, path: PurePosixPath) -> int:
+        """Return a descriptor of the log that keeps it from being removed; -1 when there is none yet."""
+        try:
+            descriptor = os.open(self.folder / path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return descriptor
 
 
 def _open(target: Path) -> int:
-    """Open the log for reading and writing; make it, and its folders, where they are not. A whole one stays so until something is added."""
+    """Open and lock the log for reading and writing; make it, and its folders, where they are not."""
+    while True:
+        descriptor = _opened_or_made(target)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # It was removed for its age just now.
+        os.close(descriptor)
+
+
+def _opened_or_made(target: Path) -> int:
+    """Open the log, or make it. A whole one stays so until something is added."""
     try:
         return _opened(target)
     except FileNotFoundError:

@@ -20,9 +20,15 @@ def log_path(dag_id: str, task_id: str, logical_date: datetime, try_number: int,
 
     Runs that are not scheduled give their `run_key`, because a DAG may have several of them for one logical date.
     """
+    dag, date = run_parts(dag_id, logical_date, run_key=run_key)
+    return PurePosixPath(dag, _part(task_id), date, f"{try_number}.log")
+
+
+def run_parts(dag_id: str, logical_date: datetime, *, run_key: str = "") -> tuple[str, str]:
+    """Return the first and the third part of the paths of all logs of a run."""
     moment = logical_date.astimezone(UTC)
     date = moment.strftime("%Y-%m-%dT%H-%M-%S") + (f".{moment.microsecond:06}" if moment.microsecond else "")
-    return PurePosixPath(_part(dag_id), _part(task_id), f"{date}_{run_key[:8]}" if run_key else date, f"{try_number}.log")
+    return _part(dag_id), f"{date}_{run_key[:8]}" if run_key else date
 
 
 def checked(path: str) -> PurePosixPath:

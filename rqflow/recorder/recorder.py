@@ -71,7 +71,7 @@ class Recorder:
         events = [event for _, found in entries for event in found]
         for at in range(0, len(events), EVENTS):
             self._record(events[at:at + EVENTS])
-        self.stream.acknowledge([entry_id for entry_id, _ in entries])
+        self.stream.acknowledge([entry_id for entry_id, _ in entries], recorded=_of_machines(events))
         self._behind = is_behind
         self._trim(bool(entries))
         return len(events)
@@ -115,3 +115,12 @@ class Recorder:
         if self._untrimmed and now >= self._next_trim:
             self.stream.trim()
             self._next_trim, self._untrimmed = now + TRIM_SECONDS, False
+
+
+def _of_machines(events: Sequence[Event]) -> dict[str, list[str]]:
+    """Return {machine: executions} of the ends in `events` whose workers keep them until they are recorded."""
+    found: dict[str, list[str]] = {}
+    for event in events:
+        if isinstance(event, dict) and event.get("machine") and event.get("execution"):
+            found.setdefault(str(event["machine"]), []).append(str(event["execution"]))
+    return found

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks whether the hub is idle.
 IDLE_LOOK = 0.5
-#: Seconds between two rounds of tidying.
-TIDY_EVERY = 5.0
+#: Seconds between two rounds of tidying, and how often one round looks for runs to forget, some at a time: many short ones may end at once.
+TIDY_EVERY, FORGET_ROUNDS = 5.0, 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +119,10 @@ def tidying(broker: Broker) -> Chore:
 def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
     EventStream(broker.connection).forget_readers()
-    for run_key in broker.expired_runs():
-        broker.forget_run(run_key)
-        logger.debug("forgot run %s", run_key, extra=logs.context("run_forgotten", run_key=run_key))
+    for _ in range(FORGET_ROUNDS):
+        expired = broker.expired_runs()
+        for run_key in expired:
+            broker.forget_run(run_key)
+            logger.debug("forgot run %s", run_key, extra=logs.context("run_forgotten", run_key=run_key))
+        if not expired:
+            return

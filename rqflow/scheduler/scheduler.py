@@ -7,7 +7,9 @@ jobs, checks RQ's dependencies again and knows whole seconds only, so all of it 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,7 +20,7 @@ from rq_scheduler import Scheduler as RQScheduler
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from rqflow import clock, logs
-from rqflow.broker import keys, lock
+from rqflow.broker import keys, lock, protocol
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
 from rqflow.exceptions import BrokerError
@@ -137,15 +139,22 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
             logger.debug("lock not released: %s", error, extra=logs.context("scheduler_unlock"))
 
     def heartbeat(self) -> None:
-        """Be registered, also after Redis has lost us, and once only: rq-scheduler refuses a birth whose first answer got lost."""
+        """Be registered, also after Redis has lost us, and once only: rq-scheduler refuses a birth whose first answer got lost.
+
+        Raises Conflict when our release cannot work with what lives in this Redis.
+        """
         if not self.connection.exists(self.key):
+            protocol.join(self.connection)
             self.register_birth()
+            self.connection.hset(self.key, mapping={"hostname": socket.gethostname(), "pid": os.getpid(), **protocol.about()})
+            self.connection.sadd(keys.SCHEDULERS, self.key)
         self.connection.expire(self.key, int(self._interval) + 10)
 
     def register_death(self) -> None:
         """Leave the register; without Redis our entry ends by itself."""
         try:
             super().register_death()
+            self.connection.srem(keys.SCHEDULERS, self.key)
         except redis.exceptions.RedisError as error:
             logger.debug("death not registered: %s", error, extra=logs.context("scheduler_death"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, StaticPool, create_engine, event, make_url
@@ -18,7 +19,7 @@ from rqflow import clock, logs
 from rqflow.exceptions import ConfigError
 from rqflow.store.faults import Fault, explain, fault_of
 
-__all__ = ["Connection", "Engine", "open_engine", "reading", "run_in_transaction", "transaction"]
+__all__ = ["Connection", "Engine", "open_engine", "reading", "run_in_transaction", "sqlite_file", "transaction"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,6 +55,13 @@ def parse_url(text: str) -> URL:
         raise ConfigError(f"database.url: {url.render_as_string(hide_password=True)} names no database", hint="Add /NAME to it.")
     url = url.set(drivername=driver)
     return url.update_query_dict({"charset": "utf8mb4"}) if driver == "mysql+pymysql" else url
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite database; None for one in memory or on a server. Raises ConfigError for a URL that rqflow cannot use."""
+    parsed = parse_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    return Path(str(parsed.database)) if is_file else None
 
 
 def open_engine(url: str, *, upgrading: bool = False) -> Engine:

@@ -23,9 +23,13 @@ VERSION_TABLE = "alembic_version"
 UPGRADE_SECONDS = 300
 
 
+#: Read at the start: an upgrade may bring new ones while this process runs.
+_REVISIONS = sorted(path.name[1:5] for path in (MIGRATIONS / "versions").glob("r[0-9][0-9][0-9][0-9]_*.py"))
+
+
 def revisions() -> list[str]:
     """Return the revisions that this release knows, oldest first; they are numbers in the names of the migrations."""
-    return sorted(path.name[1:5] for path in (MIGRATIONS / "versions").glob("r[0-9][0-9][0-9][0-9]_*.py"))
+    return list(_REVISIONS)
 
 
 def head() -> str:

@@ -8,6 +8,7 @@ comes, and when it is complete a mark and the tail. The stream of bytes so made 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections import deque
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 #: Seconds between two looks at running logs, between two sends while many short tasks end, between questions to the archive (when it
 #: does not answer, up to the longest), and between those while a log waits for room.
 _LOOK, _GATHER, _ASK, _ASK_LONGEST, _ASK_WHEN_FULL = 0.2, 0.05, 0.5, 5.0, 0.02
+#: Seconds between two looks for logs that nobody took for too long, and for how long they are offered however old they are.
+_LOOK_FOR_OLD, _OFFERED = 60.0, 3600.0
 #: Bytes of one piece and of one round trip; logs that one question asks about.
 _PIECE, _TRIP, _QUESTION = 128 << 10, 1 << 20, 2000
 
@@ -43,6 +46,8 @@ class Parcel:
     size: int | None = None
     #: All was sent, the last piece marked as such.
     over: bool = False
+    #: When the try was known to have ended (clock.boottime), once anybody looked.
+    ended_at: float | None = None
     #: How far is archived must be asked before anything is sent: an earlier worker began, or the link broke.
     ask: bool = False
 
@@ -50,15 +55,19 @@ class Parcel:
 class LogShipper:
     """Ships logs. `watch` and `finish` are called by the worker, `archived` says what has arrived; all else happens in the thread."""
 
-    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None]) -> None:
-        """Ship to `stream`; `notify` is called when `archived` has something new."""
+    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None], *, leaves: bool = False) -> None:
+        """Ship to `stream`; `notify` is called when `archived` has something new. `leaves`: ends before it knows how far logs are archived."""
         self._stream = stream
+        self._leaves = leaves
         self._window, self._all_windows = settings.logs.stream_per_task, settings.logs.stream_per_worker
         self._half = max(settings.worker.max_log_size // 2, 1)
+        self._keep = settings.worker.log_retention.total_seconds()
+        self._old_at = 0.0
         self._notify = notify
         self._inbox: deque[Parcel] = deque()
         self._finished: deque[tuple[str, int]] = deque()
         self._archived: deque[str] = deque()
+        self._settled: list[str] = []
         #: Logs of which something is or will be to send, and those that wait only for the archive.
         self._open: dict[str, Parcel] = {}
         self._waiting: dict[str, Parcel] = {}
@@ -130,6 +139,7 @@ class LogShipper:
     def _turn(self) -> None:
         """Send what there is, ask how far the archive is, and wait until there may be more to do."""
         self._take_in()
+        self._give_up()
         look = clock.monotonic() >= self._look_at
         if look:
             self._look_at = clock.monotonic() + _LOOK
@@ -204,7 +214,7 @@ class LogShipper:
                 return None
             # The file is shorter than it was: somebody cut it. What is there is all.
             last = True
-        return LogChunk(execution_id=parcel.id, path=parcel.archive, offset=parcel.sent, data=data, last=last)
+        return LogChunk(execution_id=parcel.id, path=parcel.archive, offset=parcel.sent, data=data, last=last, leaves=self._leaves)
 
     def _doubt(self) -> None:
         """Ask how far each log is before more is sent: what was counted as sent may not have been."""
@@ -227,6 +237,7 @@ class LogShipper:
                     self._settle(parcel)
         if unsure and self._archived:
             self._notify()
+        self._say_settled()
 
     def _ask(self) -> None:
         """Learn how far the archive is."""
@@ -244,15 +255,41 @@ class LogShipper:
                 self._settle(parcel)
         if self._archived:
             self._notify()
+        self._say_settled()
         # An archive that is away is not asked all the time.
         self._ask_every = _ASK if moved or not asked else min(self._ask_every * 1.5, _ASK_LONGEST)
         self._ask_at = clock.monotonic() + self._ask_every
+
+    def _give_up(self) -> None:
+        """Let go of logs that no archive took for too long after their last line, so that they do not fill this machine's disk."""
+        now = clock.boottime()
+        if now < self._old_at:
+            return
+        self._old_at = now + min(_LOOK_FOR_OLD, self._keep / 4)
+        for parcel in [*self._open.values(), *self._waiting.values()]:
+            if parcel.size is None:
+                continue
+            parcel.ended_at = now if parcel.ended_at is None else parcel.ended_at
+            if now - parcel.ended_at >= min(_OFFERED, self._keep) and _age(parcel.file) >= self._keep:
+                logger.warning("a log is given up: the hub's archive has taken %d of its %d bytes since its end (worker.log_retention): %s",
+                               parcel.acked, parcel.size, parcel.archive, extra=logs.context("log_given_up", path=parcel.archive))
+                self._under_way -= parcel.sent - parcel.acked
+                self._settle(parcel)
+        if self._archived:
+            self._notify()
 
     def _settle(self, parcel: Parcel) -> None:
         """Forget a log that is archived whole, and say so."""
         self._open.pop(parcel.id, None)
         self._waiting.pop(parcel.id, None)
         self._archived.append(parcel.id)
+        self._settled.append(parcel.id)
+
+    def _say_settled(self) -> None:
+        """Let Redis forget what is settled; should the link break, it forgets by itself, days later."""
+        settled, self._settled = self._settled, []
+        if settled:
+            self._stream.settle(settled)
 
 
 class Plan:
@@ -283,6 +320,14 @@ class Plan:
     def has_more(self, file: str, offset: int) -> bool:
         """Tell whether there is something to read at `offset`."""
         return bool(self.read(file, offset, 1))
+
+
+def _age(file: str) -> float:
+    """Return for how many seconds a file has not been written."""
+    try:
+        return clock.timestamp() - os.stat(file).st_mtime  # noqa: PTH116 - as the other calls here
+    except FileNotFoundError:
+        return math.inf
 
 
 def _read(file: str, offset: int, count: int) -> bytes:

@@ -6,6 +6,7 @@ away the loop tries again for ever, and tasks go on; no end is dropped before th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.outcome import Stop
+from rqflow.worker.spool import Spool
 from rqflow.worker.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ KEEP, DRAIN, KILL = "keep", "drain", "kill"
 _LONGEST_SLEEP, _SUSPENDED, _PATIENCE = 60.0, 1.0, 5.0
 #: After so many answers of that kind it is said that the hub is waited for: a few are usual.
 _SAY_AT = 8
+#: Ends that are told again in one turn.
+_AGAIN = 200
 #: Seconds after which RQ's record may change between busy and idle again.
 _SHOW_AGAIN = 0.5
 
@@ -104,6 +108,8 @@ class Loop:
         self._subscription: Subscription | None = None
         self._heritage: Heritage | None = None
         self._hint_channel = broker.hint_channel(broker.caller)
+        #: What the last beat said that the history has.
+        self._recorded: tuple[str, ...] = ()
         self._link, self._outage = Backoff(), Outage(logger)
         #: Redis answers, and is not to be believed yet.
         self._closed = Backoff(first=0.02, longest=1.0)
@@ -118,6 +124,10 @@ class Loop:
         self._stopping_since = 0.0
         self._beat_at = 0.0
         self._busy_at = clock.monotonic()
+
+    @property
+    def _spool(self) -> Spool:
+        return self._tasks.spool
 
     def listen_for(self, bell: Bell) -> None:
         """Take the thread that waits for work."""
@@ -223,14 +233,20 @@ class Loop:
         except (redis.exceptions.RedisError, BrokerError) as error:
             self._link.next()
             self._hungry = True
+            self._spool.add(self._tasks.slots.ends())
+            self._spool.sync()
             self._outage.note(error)
 
     def _announce(self) -> bool:
         """Say what is held here, at the start and after Redis was put right; False when that must wait."""
-        announced = self._broker.announce_held(self._options.queues, self._tasks.slots.named())
+        announced = self._broker.announce_held(self._options.queues, {**self._spool.named(), **self._tasks.slots.named()})
         if not announced.is_heard:
             self._wait_for_the_hub(REBUILD)
             return False
+        again = [end for end in self._spool.ends() if end.execution_id not in self._tasks.slots]
+        for at in range(0, len(again), _AGAIN):
+            turn = self._broker.turn(queues=(), wanted=0, ends=again[at:at + _AGAIN])
+            self._frontiers.update(turn.unfinished)
         self._tasks.stop(announced.given_up, Stop.GIVEN_UP, self._grace)
         self._hungry = True
         return True
@@ -247,7 +263,10 @@ class Loop:
     def _turn(self) -> None:
         """Tell all ends, claim for all free slots, start what was claimed."""
         wanted = self._wanted()
-        turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=self._tasks.slots.ends())
+        ends = self._tasks.slots.ends()
+        self._spool.add(ends)
+        self._spool.flush()
+        turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=ends)
         if turn.closed == ANNOUNCE:
             self._broker.epoch = None
             return
@@ -277,7 +296,10 @@ class Loop:
         """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
         self._beat_at = clock.monotonic() + self._heartbeat
         named, sent_at = self._tasks.slots.named(), clock.boottime()
-        beat = self._broker.beat(named)
+        beat = self._broker.beat(named, recorded=self._recorded)
+        self._recorded = beat.recorded
+        self._spool.drop(beat.recorded)
+        self._spool.flush()
         if beat.closed == ANNOUNCE:
             self._broker.epoch = None
         self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
@@ -339,7 +361,13 @@ class Loop:
     @property
     def is_empty_handed(self) -> bool:
         """Whether nothing is held here, and nothing left to be told."""
-        return not len(self._tasks.slots) and not self._tasks.slots.has_ends and self._broker.epoch is not None
+        return not (len(self._tasks.slots) or self._tasks.slots.has_ends or len(self._spool)) and self._broker.epoch is not None
+
+    def ask_what_is_recorded(self) -> None:
+        """Let the spool go as far as the history has it, before the worker leaves."""
+        with contextlib.suppress(redis.exceptions.RedisError, BrokerError):
+            if len(self._spool) and self._broker.epoch is not None and not self._link.failing:
+                self._beat()
 
     def _begin_stop(self) -> None:
         """Obey SIGTERM, by --on-stop the first time, by killing the second."""

@@ -21,7 +21,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import environment, outputs
+from rqflow.worker import environment, outputs, program
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
@@ -29,7 +29,8 @@ from rqflow.worker.workdir import WorkDir
 
 logger = logging.getLogger(__name__)
 
-RUNNER = Path(__file__).with_name("runner.py")
+#: Below the folder of the package.
+RUNNER = Path("rqflow", "worker", "runner.py")
 #: Versions of which compiled templates are kept.
 _RENDERERS = 32
 
@@ -115,7 +116,8 @@ class Preparer:
         task = version.tasks[held.claim.index]
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
         return TryJob(
-            task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable, runner=RUNNER,
+            task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable,
+            runner=self._work_dir.program / RUNNER,
             context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
         )
 
@@ -156,7 +158,7 @@ class Preparer:
         env.update(launch.env)
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
-            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version)))
+            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version, held.folder)))
         return env
 
     def _write_files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> None:
@@ -174,9 +176,10 @@ class Preparer:
         told = {**spec, "result": str(held.result)}
         if spec.get("mode") != "task":
             return told
-        folder = self._work_dir.unpack(job.version)
+        folder = self._work_dir.unpack(job.version, held.folder)
         return told | {
-            "rqflow": str(Path(__file__).parents[2]), "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
+            "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
+            "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
             "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),

@@ -59,7 +59,9 @@ def main(spec_path: str) -> int:
 
 
 def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
-    sys.path.append(spec["rqflow"])
+    # A folder with nothing but rqflow comes first: what is installed may be another release by now. One with more comes last, for its
+    # other packages may not be for this Python.
+    sys.path.insert(0 if spec.get("own") else len(sys.path), spec["rqflow"])
     # Here, since only this mode has rqflow at hand.
     from rqflow.dag import task_child
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rqflow import clock, logs
 from rqflow.exceptions import RqflowError
+from rqflow.worker.program import INSTALLED
 from rqflow.worker.shepherd_protocol import LOG, PROTOCOL, Ended, Lines, Running, Start, connect, from_plain, pack
 
 logger = logging.getLogger(__name__)
@@ -29,15 +30,17 @@ class ShepherdGone(RqflowError):
 class ShepherdClient:
     """A connection to the shepherd of one work_dir. Requests are gathered and sent by `flush`, once a loop turn."""
 
-    def __init__(self, folder: Path, *, env: Mapping[str, str], linger: float, role: str = "worker") -> None:
-        """Keep where it is; `env` and `linger` are for a shepherd started here.
+    def __init__(self, folder: Path, *, env: Mapping[str, str], linger: float, role: str = "worker", program: Path = INSTALLED) -> None:
+        """Keep where it is; `env`, `linger` and `program` are for a shepherd started here.
 
-        `env` is its own environment; `linger` for how many seconds it outlives its last task and client.
+        `env` is its own environment; `linger` for how many seconds it outlives its last task and client; `program` the folder of the
+        package that it is started from.
         """
         self._folder = folder
         self._env = env
         self._linger = linger
         self._role = role
+        self._program = program
         self._socket: socket.socket | None = None
         self._lines = Lines()
         self._out = bytearray()
@@ -138,19 +141,22 @@ class ShepherdClient:
             data = connection.recv(1 << 20)
             if not data:
                 raise ShepherdGone("the shepherd hung up")
-            for message in self._lines.feed(data):
+            messages = list(self._lines.feed(data))
+            for at, message in enumerate(messages):
                 if message.get("op") == "hello":
                     self.pid = message["pid"]
                     # From here on it is only read when there is something, and a shepherd that does not read is given up.
                     connection.settimeout(None)
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_ANSWER_SECONDS), 0))
-                    running = [from_plain(Running, plain) for plain in message["running"]]
-                    return running, [from_plain(Ended, plain) for plain in message["ended"]]
+                    # What ended while it answered stands behind the answer.
+                    later = [from_plain(Ended, plain) for plain in messages[at + 1:] if plain.get("op") == "ended"]
+                    over = {entry.id for entry in later}
+                    running = [from_plain(Running, plain) for plain in message["running"] if plain["id"] not in over]
+                    return running, [from_plain(Ended, plain) for plain in message["ended"]] + later
 
     def _launch(self) -> None:
         """Start a shepherd in a session of its own; what it says goes to a file in the work_dir."""
-        root = str(Path(__file__).parents[2])
-        environment = {**self._env, "PYTHONPATH": os.pathsep.join(filter(None, (root, self._env.get("PYTHONPATH"))))}
+        environment = {**self._env, "PYTHONPATH": os.pathsep.join(filter(None, (str(self._program), self._env.get("PYTHONPATH"))))}
         command = [sys.executable, "-P", "-X", "utf8", "-m", "rqflow.worker.shepherd", str(self._folder), str(self._linger)]
         logger.info("starting a shepherd for %s", self._folder, extra=logs.context("shepherd_started"))
         with (self._folder / LOG).open("ab") as log:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +29,7 @@ from rqflow import clock, logs
 from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import Outage, lastingly
+from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import ANNOUNCE, Claim, End
 from rqflow.broker.steps import text
@@ -94,7 +95,7 @@ class Horse:
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
-        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None)
+        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None, leaves=True)
         self._beat_at = 0.0
         self._named: dict[str, tuple[str, int, int]] = {}
 
@@ -123,6 +124,8 @@ class Horse:
             self._shipper.finish(held.id, held.log_bytes)
             self._shipper.drain(_LAST_LOGS)
         self._shipper.stop()
+        with suppress(*LINK_ERRORS):
+            self._broker.forget_replies()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _prepared(self, held: Try) -> Start:

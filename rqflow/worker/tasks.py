@@ -23,8 +23,9 @@ from rqflow.worker.prepare import Preparer
 from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
 from rqflow.worker.shepherd_protocol import Ended, Running
 from rqflow.worker.slots import Slots
+from rqflow.worker.spool import Spool
 from rqflow.worker.tries import Try
-from rqflow.worker.workdir import WorkDir
+from rqflow.worker.workdir import SPOOL, WorkDir
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Tasks:
     def __init__(self, work_dir: WorkDir, shepherd: ShepherdClient, preparer: Preparer, shipper: LogShipper, slots: Slots, machine: Machine) -> None:
         """Take the parts; `connect` brings them to life."""
         self.slots = slots
+        self.spool = Spool(work_dir.path / SPOOL)
         self._work_dir, self._shepherd, self._preparer, self._shipper, self._machine = work_dir, shepherd, preparer, shipper, machine
         #: Claims that could not be prepared, and ends that could not be understood, because Redis was away.
         self._unprepared: deque[Try] = deque()
@@ -148,6 +150,11 @@ class Tasks:
                 self._conclude(held, entry)
 
     def _conclude(self, held: Try, ended: Ended, *, closed: bool = False) -> None:
+        if told := self.spool.get(held.id):
+            # An earlier worker has understood it already.
+            held.log_bytes = _size(held.log)
+            self._end(held, told)
+            return
         try:
             if held.job is None:
                 self._preparer.recall(held)

@@ -17,11 +17,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rqflow import clock
 from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
+from rqflow.worker import program
 
-LOG, CWD, NAMES = "log", "cwd", "names"
+LOG, CWD, NAMES, SPOOL = "log", "cwd", "names", "spool"
+#: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
+USES = "version"
+#: Folder of copies of rqflow.
+PROGRAM = "program"
+#: Seconds for which an unpacked version is kept after its last use, and between two looks for such.
+KEEP_VERSION, _LOOK_EVERY = 3600.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,12 @@ class WorkDir:
         self.path = path.absolute()
         self.tries = self.path / "tries"
         self.versions = self.path / "versions"
+        #: The folder of the rqflow package from which processes are started.
+        self.program = program.INSTALLED
         self._lock = -1
         self._free: list[Path] = []
         self._last = 0
+        self._look_at = clock.monotonic() + _LOOK_EVERY
 
     @property
     def digest(self) -> str:
@@ -76,6 +87,10 @@ class WorkDir:
             os.close(self._lock)
             self._lock = -1
 
+    def keep_program(self) -> None:
+        """Start processes from a copy of rqflow from now on, so that its files may be replaced."""
+        self.program = program.keep(self.path / PROGRAM)
+
     def add_name(self, name: str, boot: str) -> list[Former]:
         """Write down who uses the folder now, in this boot of the machine; return who did before and was not followed yet, oldest first."""
         path = self.path / NAMES
@@ -93,7 +108,7 @@ class WorkDir:
         fresh.replace(path)
 
     def sweep(self, used: Iterable[Path]) -> None:
-        """Remove the folders of tries that are not `used` any more; sources go when nothing is in use.
+        """Remove the folders of tries that are not `used` any more; sources, and old copies of rqflow, go when nothing is in use.
 
         New folders are counted on from what stays: that too which we may not remove, such as files that a container wrote as root.
         """
@@ -101,6 +116,7 @@ class WorkDir:
         if not kept:
             shutil.rmtree(self.versions, ignore_errors=True)
             self.versions.mkdir(exist_ok=True, mode=0o700)
+            program.remove_others(self.path / PROGRAM, self.program)
         for entry in os.scandir(self.tries):
             if entry.name not in kept:
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -109,6 +125,9 @@ class WorkDir:
 
     def take(self) -> Path:
         """Return an empty folder for a try; raises OSError when there is no room."""
+        if clock.monotonic() >= self._look_at:
+            self._look_at = clock.monotonic() + _LOOK_EVERY
+            self.sweep_versions()
         if self._free:
             return self._free.pop()
         self._last += 1
@@ -132,14 +151,33 @@ class WorkDir:
         """Remove a try's log, and its folder unless it may be used again."""
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}/{LOG}")  # noqa: PTH108 - making a Path takes longer than the call
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/{USES}")  # noqa: PTH108
         if reuse:
             self._free.append(folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def unpack(self, version: Version) -> Path:
-        """Return the folder in which `version` is unpacked, made when it is not there; safe with several at once."""
+    def sweep_versions(self, keep: float = KEEP_VERSION) -> None:
+        """Remove, in the background, unpacked versions that no try uses and that were last asked for more than `keep` seconds ago."""
+        used = {os.readlink(link) for entry in os.scandir(self.tries) if os.path.islink(link := f"{entry.path}/{USES}")}  # noqa: PTH114, PTH115
+        before = clock.timestamp() - keep
+        for entry in list(os.scandir(self.versions)):
+            with contextlib.suppress(OSError):
+                if entry.path not in used and entry.stat().st_mtime < before:
+                    gone = self.versions / f"{entry.name}.gone"
+                    Path(entry.path).rename(gone)
+                    threading.Thread(target=shutil.rmtree, args=(gone,), kwargs={"ignore_errors": True}, name="sweep", daemon=True).start()
+
+    def unpack(self, version: Version, user: Path | None = None) -> Path:
+        """Return the folder in which `version` is unpacked, made when it is not there; safe with several at once.
+
+        It stays at least as long as the folder `user` of a try.
+        """
         folder = self.versions / version.sha
+        if user is not None:
+            with contextlib.suppress(FileExistsError):
+                (user / USES).symlink_to(folder)
         if not folder.exists():
             fresh = self.versions / f"{version.sha}.{os.getpid()}"
             shutil.rmtree(fresh, ignore_errors=True)
@@ -151,6 +189,7 @@ class WorkDir:
                 shutil.rmtree(fresh, ignore_errors=True)
                 if not folder.exists():
                     raise
+        os.utime(folder)
         return folder
 
 

@@ -223,6 +223,7 @@ class Worker(rq_worker.Worker):
     def _work(self, work_dir: WorkDir, settings: Settings, options: Options) -> bool:
         self.name = f"{socket.gethostname()}.{work_dir.digest}.{secrets.token_hex(3)}"
         self.hostname, self.pid = socket.gethostname(), os.getpid()
+        work_dir.keep_program()
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
@@ -230,7 +231,7 @@ class Worker(rq_worker.Worker):
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
-        shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger)
+        shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
         machine = Machine(socket.gethostname(), processes.boot_id())
         slots = Slots(options.slots, options.max_tasks)
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
@@ -253,6 +254,7 @@ class Worker(rq_worker.Worker):
             bell.stop()
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
+            loop.ask_what_is_recorded()
             self._sign_off(broker if loop.is_empty_handed else None)
             self._hang_up(bell)
 
@@ -280,6 +282,7 @@ class Worker(rq_worker.Worker):
     def _register(self) -> None:
         options = self._options
         assert options is not None
+        self._broker().join()
         self._set_ip_address(self.connection)
         # The name is ours alone: what has it is our own record, half made or begun anew by a heartbeat, and RQ would refuse us for it.
         self.connection.delete(self.key)
@@ -307,6 +310,7 @@ class Worker(rq_worker.Worker):
                 broker.leave(self.queue_names())
             self.record(0)
             self.register_death()  # type: ignore[no-untyped-call]
+            self._broker().forget_replies()
         except redis.exceptions.RedisError as error:
             logger.warning("Redis does not know that this worker ended: %s", error, extra=logs.context("worker_ended"))
 

@@ -331,6 +331,7 @@ local function finish_call(caller, id, reply)
   if call.wake and redis.call('LLEN', K.WAKE) == 0 then redis.call('LPUSH', K.WAKE, '1') end
   local text = cjson.encode(reply)
   redis.call('HSET', K.REPLY .. caller, 'id', id, 'reply', text)
-  redis.call('EXPIRE', K.REPLY .. caller, 86400)
+  -- Calls are repeated within seconds; turn.lua keeps its own for longer.
+  redis.call('EXPIRE', K.REPLY .. caller, 600)
   return text
 end

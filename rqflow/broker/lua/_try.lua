@@ -243,7 +243,8 @@ local function declare_lost(task, reason, retry_in)
 end
 
 -- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).
-local function finish(caller, tell)
+-- `request` has caller, and machine when the worker wants to know of the recording.
+local function finish(request, tell)
   local run = get_run(tell.run)
   local task = run and get_task(run, tell.index)
   local ended = digits(call.now - math.floor((tell.ended_ago or 0) * 1000000))
@@ -251,7 +252,8 @@ local function finish(caller, tell)
   if not task or task.s ~= 'running' or task.t ~= tell['try'] or task.e ~= tell.execution then
     call.events[#call.events + 1] = {kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
       task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = digits(call.now), at = digits(call.now),
-      reason = tell.reason, worker = caller, execution = tell.execution, started_at = started, ended_at = ended, facts = tell.facts}
+      reason = tell.reason, worker = request.caller, machine = request.machine, execution = tell.execution,
+      started_at = started, ended_at = ended, facts = tell.facts}
     return 'stale'
   end
   local row, state = get_row(run, tell.index), tell.state
@@ -268,7 +270,7 @@ local function finish(caller, tell)
   end
   task.z = tell.reason
   keep_xcoms(task, row, tell.xcoms)
-  local extra = {started_at = started, facts = tell.facts}
+  local extra = {started_at = started, facts = tell.facts, machine = request.machine}
   if state == 'lost' then
     lose(task, row, tell, extra, true)
     return 'ok'

@@ -1,8 +1,8 @@
 -- A worker lives, and names every execution that it runs.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
+-- ARGV 1  request id   ARGV 2  JSON: caller, machine, recorded [executions whose recording it knows of], epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
 --         turn whose reply it has), lease (µs)
--- Returns JSON {closed: why (as in _epoch.lua, or absent), cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
+-- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions], cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
 -- lost, and another try may run; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
 -- reply of, and that it does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
@@ -37,5 +37,12 @@ for at = 1, #held, 2 do
   end
 end
 do_work()
+local recorded = {}
+if request.machine then
+  for at = 1, #request.recorded, 1000 do
+    redis.call('SREM', K.RECORDED .. request.machine, unpack(request.recorded, at, math.min(at + 999, #request.recorded)))
+  end
+  recorded = redis.call('SRANDMEMBER', K.RECORDED .. request.machine, 10000)
+end
 return finish_call(request.caller .. ':beat', ARGV[1],
-  {closed = closed, cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})
+  {closed = closed, recorded = recorded, cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})

@@ -76,6 +76,29 @@ def _(w: World) -> Case:
     return Case(call=w.far.expired_runs, check=same([w.run.key]))
 
 
+@row(f"{BROKER}all_runs", READ)
+def _(w: World) -> Case:
+    ended(w)
+    return Case(call=w.far.all_runs, check=same([w.run.key]))
+
+
+@row(f"{BROKER}versions_in_use", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=w.far.versions_in_use, check=same({w.version.sha}))
+
+
+@row(f"{BROKER}forget_replies", ONCE)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=w.far.forget_replies, check=true(lambda: not list(w.db.scan_iter(f"{keys.REPLY}*"))))
+
+
+@row(f"{BROKER}join", ONCE)
+def _(w: World) -> Case:
+    return Case(call=w.far.join, check=true(lambda: w.db.exists(keys.PROTOCOL) == 1))
+
+
 @row(f"{BROKER}forget_run", STEP)
 def _(w: World) -> Case:
     ended(w)

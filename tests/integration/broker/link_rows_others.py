@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import redis
 
-from rqflow.broker import keys, lock
+from rqflow.broker import keys, lock, protocol
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -21,7 +22,8 @@ from rqflow.broker.requests import RequestDesk, ask
 from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.watch import Held, Watch
 from rqflow.clock import to_micros
-from rqflow.deploy.live import Live, refusal
+from rqflow.deploy.live import Live, open_live, peek, refusal
+from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import stock
 from tests.integration.broker import playing
@@ -57,6 +59,31 @@ def _(w: World) -> Case:
 
 
 # -- locks --
+
+
+def as_configured(w: World) -> Settings:
+    """Settings that name the Redis behind the tunnel."""
+    return replace(w.settings, redis=replace(w.settings.redis, url=w.proxy.redis_url))
+
+
+@row("deploy/live.py:open_live", STEP)
+def _(w: World) -> Case:
+    w.start()
+
+    def call() -> list[str]:
+        with open_live(as_configured(w)) as live:
+            return live.broker.live_runs()
+
+    return Case(call=call, check=same([w.run.key]))
+
+
+@row("deploy/live.py:peek", QUIET)
+def _(w: World) -> Case:
+    def call() -> bool:
+        with peek(as_configured(w)) as connection:
+            return connection is not None
+
+    return Case(call=call, check=same(True))
 
 
 def a_lock(w: World) -> Lock:
@@ -286,7 +313,7 @@ def _(w: World) -> Case:
     near = LogStream(w.db)
     near.append([CHUNK])
     (entry_id, _), = near.read(block_ms=0)
-    return Case(call=lambda: LogStream(w.connection).acknowledge({"e": 5}, entry_id, whole=["e"]), check=true(
+    return Case(call=lambda: LogStream(w.connection).acknowledge({"e": 5}, entry_id, settled=["e"]), check=true(
         lambda: near.acknowledged(["e"]) == {"e": 5}, lambda: pieces(w) == set()))
 
 
@@ -305,6 +332,50 @@ def _(w: World) -> Case:
 @row("broker/logstream.py:LogStream.keep_base", ONCE)
 def _(w: World) -> Case:
     return Case(call=lambda: LogStream(w.connection).keep_base("e", 7), check=same(7))
+
+
+@row("broker/logstream.py:LogStream.settle", ONCE)
+def _(w: World) -> Case:
+    near = LogStream(w.db)
+    near.acknowledge({"e": 5}, "1-0")
+    before = w.db.ttl(f"{keys.LOGS_ACKED}:e")
+    return Case(call=lambda: LogStream(w.connection).settle(["e"]), check=true(lambda: w.db.ttl(f"{keys.LOGS_ACKED}:e") < before))
+
+
+@row("broker/logstream.py:LogStream.hold", ONCE)
+def _(w: World) -> Case:
+    return Case(call=lambda: LogStream(w.connection).hold("full").reason, check=true(lambda: getattr(LogStream(w.db).held(), "reason", "") == "full"))
+
+
+@row("broker/logstream.py:LogStream.held", ONCE)
+def _(w: World) -> Case:
+    held = LogStream(w.db).hold("full")
+    return Case(call=lambda: LogStream(w.connection).held(), check=same(held))
+
+
+@row("broker/logstream.py:LogStream.release", ONCE)
+def _(w: World) -> Case:
+    LogStream(w.db).hold("full")
+    return Case(call=lambda: LogStream(w.connection).release(), check=true(lambda: LogStream(w.db).held() is None))
+
+
+# -- releases --
+
+
+@row("broker/protocol.py:check", ONCE)
+def _(w: World) -> Case:
+    return Case(call=lambda: protocol.check(w.connection), check=same(None))
+
+
+@row("broker/protocol.py:join", ONCE)
+def _(w: World) -> Case:
+    return Case(call=lambda: protocol.join(w.connection), check=true(lambda: w.db.get(keys.PROTOCOL) == str(protocol.PROTOCOL).encode()))
+
+
+@row("broker/protocol.py:processes", ONCE)
+def _(w: World) -> Case:
+    a_worker(w, w.db)._register()
+    return Case(call=lambda: [process.name for process in protocol.processes(w.connection)], check=same(["w1"]))
 
 
 # -- requests --

@@ -54,3 +54,4 @@ def test_an_entry_that_is_no_request_holds_up_no_other(desk: RequestDesk, db: re
 def test_no_hub_is_said_with_its_remedy(db: redis.Redis) -> None:
     with pytest.raises(BrokerError, match="did not answer within"):
         ask(db, "double", {}, timeout=0.1)
+    assert db.xlen(keys.REQUESTS) == 0, "what was given up is not carried out later"

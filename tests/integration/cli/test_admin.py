@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from rqflow import settings
+from rqflow.broker.logstream import LogStream
 from tests.integration.cli.conftest import Rqflow
 
 
@@ -47,6 +49,18 @@ def test_info_starts_nothing_and_shows_no_password(rqflow: Rqflow, home: Path, m
     assert json.loads(result.out)["database"] == "mysql://me:***@db/rqflow"
     assert "hunter2" not in result.out
     assert list(home.iterdir()) == []
+
+
+def test_info_tells_whether_logs_are_archived(rqflow: Rqflow, db: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__REDIS__URL", redis_url)
+
+    def told() -> str:
+        return str(json.loads(rqflow("info", "-o", "json").out)["log_archive"])
+
+    assert told() == "takes logs"
+    LogStream(db).hold("the disk is full")
+    assert told().startswith("takes no logs since 20")
+    assert told().endswith("UTC: the disk is full")
 
 
 def test_a_database_is_upgraded_checked_and_reset(rqflow: Rqflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,12 +225,19 @@ def test_full_disk_loses_nothing(db: redis.Redis, stream: LogStream, archive: Lo
     assert content(archive) == b"one two"
 
 
-def test_redis_forgets_how_far_a_log_is_soon_after_its_end(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
-    stream.append([a_chunk(b"x"), a_chunk(b"y", execution="e2", path="d/t/y/1.log", last=True)])
+def test_redis_forgets_how_far_a_log_is_once_its_sender_knows(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    left = LogChunk(execution_id="e3", path="d/t/z/1.log", offset=0, data=b"z", last=True, leaves=True)
+    stream.append([a_chunk(b"x"), a_chunk(b"y", execution="e2", path="d/t/y/1.log", last=True), left])
     archive.step()
-    growing, whole = (db.ttl(f"{keys.LOGS_ACKED}:{name}") for name in ("e1", "e2"))
-    assert 600 < growing <= 86_400
-    assert 0 < whole <= 600
+
+    def remembered() -> list[bool]:
+        """For more than a week, which is as long as a worker keeps a log; else for a few minutes."""
+        return [db.ttl(f"{keys.LOGS_ACKED}:{name}") > 7 * 86_400 for name in ("e1", "e2", "e3")]
+
+    assert remembered() == [True, True, False]
+    stream.settle(["e2"])
+    assert remembered() == [True, False, False]
+    assert all(0 < db.ttl(f"{keys.LOGS_ACKED}:{name}") <= 300 for name in ("e2", "e3"))
 
 
 def test_hundred_megabytes_stream_through_without_growth(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:

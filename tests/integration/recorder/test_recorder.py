@@ -96,6 +96,40 @@ def test_events_are_recorded_acknowledged_and_trimmed(db: redis.Redis, engine: E
     assert db.xlen(keys.EVENTS) == 0
 
 
+def test_stream_keeps_what_any_group_has_not_acknowledged(db: redis.Redis, engine: Engine) -> None:
+    for step in range(4):
+        tell(db, a_task_event("queued", step))
+    first, second, *_ = (entry for entry, _ in db.xrange(keys.EVENTS))
+    db.xgroup_create(keys.EVENTS, "others", id="0")
+    recorder = a_recorder(db, engine)
+    recorder.step()
+    recorder.stream.trim()
+    assert db.xlen(keys.EVENTS) == 4, "the other group has read nothing"
+    db.xreadgroup("others", "gone", {keys.EVENTS: ">"}, count=2)
+    db.xreadgroup("others", "lives", {keys.EVENTS: ">"})
+    db.xack(keys.EVENTS, "others", first, *(entry for entry, _ in db.xrange(keys.EVENTS)[2:]))
+    recorder.stream.trim()
+    assert db.xrange(keys.EVENTS)[0][0] == second, "what a dead reader holds stays"
+    db.xautoclaim(keys.EVENTS, "others", "lives", min_idle_time=0)
+    db.xack(keys.EVENTS, "others", second)
+    recorder.stream.trim()
+    assert db.xlen(keys.EVENTS) == 0
+
+
+def test_what_a_dead_recorder_holds_stays_until_it_is_taken_over(db: redis.Redis, engine: Engine) -> None:
+    tell(db, a_task_event("queued", 0))
+    EventStream(db).read("dead", block_ms=0)
+    tell(db, a_task_event("running", 1))
+    recorder = Recorder(EventStream(db), engine, "a", take_over_after=timedelta(hours=1))
+    assert recorder.step() == 1
+    recorder.stream.trim()
+    assert db.xlen(keys.EVENTS) == 2
+    heir = a_recorder(db, engine, "heir")
+    until(lambda: heir.step(block_ms=0), what="the entry to be taken over")
+    heir.stream.trim()
+    assert db.xlen(keys.EVENTS) == 0
+
+
 def test_more_events_than_a_transaction_holds(db: redis.Redis, engine: Engine) -> None:
     tell(db, *(a_task_event("running", 1, task=f"t{n}") for n in range(500)))
     assert a_recorder(db, engine).step() == 500

@@ -211,6 +211,17 @@ def test_tidying_forgets_a_run_that_is_over_once_it_is_recorded(broker: Broker, 
     assert not broker.run_exists(run.key)
 
 
+def test_tidying_keeps_up_with_many_short_runs(broker: Broker, db: redis.Redis) -> None:
+    object.__setattr__(broker.settings.broker, "run_retention", timedelta(0))
+    version = a_version(specs=[an_empty_task("a")])
+    for number in range(250):
+        broker.create_run(a_run(version, run_id=f"r{number}"), version)
+    events = EventStream(db)
+    while entries := events.read("a", count=1000, block_ms=0):
+        events.acknowledge([entry for entry, _ in entries])
+    until(lambda: tidy(broker) or not broker.all_runs(), patience=2, what="all runs to be forgotten, in about one round")
+
+
 HUB = """\
 import sys
 from datetime import timedelta

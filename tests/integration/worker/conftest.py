@@ -180,7 +180,8 @@ class Site:
     def start(self, *, url: str = "", environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """Start a worker, at another URL of the Redis if one is given."""
         asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
-        self.admit(Path(asked["work_dir"]))
+        if Path(asked["work_dir"]) not in self.admitted:
+            self.admit(Path(asked["work_dir"]))
         argv = [sys.executable, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
         log = (self.folder / "worker.log").open("ab")
         process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True)

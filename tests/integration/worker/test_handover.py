@@ -11,6 +11,7 @@ import pytest
 from rq.command import send_stop_job_command
 from rq.serializers import JSONSerializer
 
+from rqflow.broker import keys, protocol
 from rqflow.broker.logstream import LogStream
 from rqflow.dag.run import RunInfo
 from rqflow.recorder.archive import LogArchive
@@ -211,6 +212,24 @@ def test_worker_lives_on_while_redis_is_away(site: Site, tmp_path_factory: pytes
         site.until(other, "success", "more")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
+
+
+def test_worker_that_comes_back_to_a_much_newer_hub_ends_and_leaves_its_task(site: Site) -> None:
+    run = waiting(site)
+    worker = site.start()
+    pid = until(lambda: started(site), what="the task to start")[0]
+    name = site.broker.workers()[0].name
+    newer = {"hostname": "hub", "pid": "1", "rqflow": "77.1", "protocol": str(protocol.PROTOCOL + 2)}
+    site.db.sadd(keys.RQ_WORKERS, f"{keys.RQ_WORKER}newer")
+    site.db.hset(f"{keys.RQ_WORKER}newer", mapping=newer)
+    site.db.delete(keys.RQ_WORKER + name)
+    assert worker.wait(PATIENCE) == 5
+    assert "is too old to work with worker newer on hub" in site.said()
+    assert is_alive(pid)
+    site.db.srem(keys.RQ_WORKERS, f"{keys.RQ_WORKER}newer")
+    site.start()
+    go(site)
+    assert site.until(run, "success").try_number == 1
 
 
 def test_second_signal_ends_a_worker_that_cannot_ask_redis_what_its_task_was(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:

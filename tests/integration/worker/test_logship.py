@@ -9,7 +9,9 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -34,9 +36,9 @@ def ship(db: redis.Redis, settings: Settings) -> Iterator[Ship]:
     """Make shippers, which are stopped after the test."""
     made: list[LogShipper] = []
 
-    def make(stream: LogStream | None = None, **changes: Size) -> LogShipper:
-        logs = {name: value for name, value in changes.items() if name != "max_log_size"}
-        worker = {name: value for name, value in changes.items() if name == "max_log_size"}
+    def make(stream: LogStream | None = None, **changes: Any) -> LogShipper:
+        logs = {name: value for name, value in changes.items() if name.startswith("stream_")}
+        worker = {name: value for name, value in changes.items() if name not in logs}
         found = replace(settings, logs=replace(settings.logs, **logs), worker=replace(settings.worker, **worker))
         shipper = LogShipper(stream or LogStream(db), found, lambda: None)
         shipper.start()
@@ -189,6 +191,20 @@ def test_logs_go_on_when_the_archive_is_back(ship: Ship, db: redis.Redis, tmp_pa
     arrived: list[str] = []
     until(lambda: archive.step(block_ms=10) is None or arrived.extend(shipper.archived()) or execution in arrived, what="the log to arrive")
     assert (tmp_path / "logs/d/t/1.log").read_bytes() == file.read_bytes()
+
+
+def test_log_that_no_archive_takes_is_given_up_after_its_time(ship: Ship, tmp_path: Path) -> None:
+    old, fresh = tmp_path / "old", tmp_path / "fresh"
+    for file in (old, fresh):
+        file.write_bytes(b"x" * 1000)
+    os.utime(old, (0, 0))
+    shipper = ship(log_retention=timedelta(seconds=30))
+    patient = ship(log_retention=timedelta(days=9999 * 30))
+    hasty = ship(log_retention=timedelta(seconds=0.2))
+    left = [send(patient, old, "d/p/1.log"), send(shipper, fresh, "d/f/1.log"), send(shipper, old, "d/s/1.log")]
+    arrives(hasty, send(hasty, old, "d/h/1.log"))
+    arrives(hasty, send(hasty, fresh, "d/g/1.log"))
+    assert not {*left} & {*shipper.archived(), *patient.archived()}, "a clock that is off is no reason to lose a log at once"
 
 
 def test_next_worker_goes_on_where_the_archive_is(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from rqflow.exceptions import ConfigError, Conflict
-from rqflow.worker import logfile, outputs
+from rqflow.worker import logfile, outputs, program
 from rqflow.worker.logship import Plan
-from rqflow.worker.workdir import CWD, LOG, WorkDir
+from rqflow.worker.workdir import CWD, LOG, Former, WorkDir
 from tests.unit.builders import a_version
+from tests.waiting import until
 
 
 def test_outputs_are_moved_and_marked(tmp_path: Path) -> None:
@@ -167,3 +169,55 @@ def test_sources_are_unpacked_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lies outside"):
         work_dir.unpack(a_version(sources={"../evil": "x"}))
     work_dir.release()
+
+
+def test_versions_go_when_no_try_uses_them_while_others_are_in_use(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path)
+    work_dir.hold()
+    used, unused, fresh = (a_version(sources={"d.py": name}) for name in ("used", "unused", "fresh"))
+    held = work_dir.take()
+    folders = [work_dir.unpack(used, held), work_dir.unpack(unused), work_dir.unpack(fresh)]
+    for folder in folders[:2]:
+        os.utime(folder, (0, 0))
+    work_dir.sweep_versions()
+    until(lambda: {path.name for path in work_dir.versions.iterdir()} == {used.sha, fresh.sha}, what="the unused one to go")
+    work_dir.give_back(held, reuse=True)
+    os.utime(folders[0], (0, 0))
+    work_dir.sweep_versions()
+    until(lambda: [path.name for path in work_dir.versions.iterdir()] == [fresh.sha], what="the other to go")
+    work_dir.release()
+
+
+def test_names_of_the_workers_before_are_known_until_they_were_followed(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path)
+    assert work_dir.add_name("one", "boot") == []
+    assert work_dir.add_name("two", "boot") == [Former("one", is_of_another_boot=False)]
+    work_dir.forget_name("one")
+    assert work_dir.add_name("three", "next boot") == [Former("two", is_of_another_boot=True)]
+
+
+def test_copy_of_the_program_is_kept_once_and_old_ones_go_when_nothing_is_in_use(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path)
+    work_dir.hold()
+    work_dir.keep_program()
+    runner = work_dir.program / "rqflow" / "worker" / "runner.py"
+    assert runner.read_bytes() == (program.INSTALLED / "rqflow" / "worker" / "runner.py").read_bytes()
+    (work_dir.program / "mark").touch()
+    work_dir.keep_program()
+    assert (work_dir.program / "mark").exists()
+    old = work_dir.program.with_name("old")
+    old.mkdir()
+    held = work_dir.take()
+    work_dir.sweep([held])
+    assert old.exists()
+    work_dir.sweep([])
+    assert [path.name for path in old.parent.iterdir()] == [work_dir.program.name]
+    work_dir.release()
+
+
+def test_without_room_for_a_copy_the_installed_program_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "program").write_text("in the way")
+    work_dir = WorkDir(tmp_path)
+    work_dir.keep_program()
+    assert work_dir.program == program.INSTALLED
+    assert "do not upgrade it while this worker runs" in caplog.text

@@ -1,0 +1,138 @@
+"""Reliability 11: Redis loses its last seconds, its last hour, or everything, with tasks running and queued. Nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.e2e.lab import Lab, states, tasks
+from tests.services import answers
+from tests.waiting import until
+
+#: Each task proves by a folder that nobody runs it at the same time, notes its start and its end, and waits for a word where it has one.
+DAG = """\
+    from rqflow import DAG, BashOperator
+
+    ALONE = (
+        "mkdir $RQFLOW_TASK_ID.alone || { echo $RQFLOW_TASK_ID >> doubled; exit 1; }; echo $RQFLOW_TASK_ID >> began; "
+        "while [ -n \\"$WORD\\" ] && [ ! -e \\"$WORD\\" ]; do sleep 0.05; done; echo $RQFLOW_TASK_ID >> ended; rmdir $RQFLOW_TASK_ID.alone"
+    )
+    with DAG("d") as dag:
+        def task(name, word=""):
+            return BashOperator(task_id=name, bash_command=ALONE, env={"WORD": word}, append_env=True, cwd="%s")
+
+        long, a, b, c, d = task("long", "go.long"), task("a"), task("b", "go.b"), task("c", "go.c"), task("d")
+        a >> b >> c >> d
+"""
+
+
+class OwnRedis:
+    """A Redis that keeps its data in a folder of its own and can be killed, set back, and started again in the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "", "--appendonly", "yes",
+                   "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        with (self.folder / "redis.out").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        with redis.Redis(unix_socket_path=str(self.socket)) as connection:
+            until(lambda: answers(connection), what="redis-server to answer")
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> Path:
+        """The file to which commands are appended."""
+        return next((self.folder / "appendonlydir").glob("*.incr.aof"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OwnRedis]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    found = OwnRedis(folder)
+    found.start()
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, server: OwnRedis) -> Iterator[Lab]:
+    made = Lab(tmp_path / "lab", redis_url=server.url)
+    yield made
+    made.close()
+
+
+def cut(server: OwnRedis, size: int) -> None:
+    """Kill Redis and take away what it appended since its file had `size` bytes."""
+    server.kill()
+    os.truncate(server.log(), size)
+    server.start()
+
+
+def wipe(server: OwnRedis, _: int) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket)) as connection:
+        connection.flushall()
+
+
+def lose(server: OwnRedis, _: int) -> None:
+    """As a server without persistence."""
+    server.kill()
+    shutil.rmtree(server.folder / "appendonlydir")
+    server.start()
+
+
+def restart(server: OwnRedis, _: int) -> None:
+    """Nothing is lost; but who knows."""
+    server.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "unrecorded"])
+@pytest.mark.parametrize("fault", [restart, cut, wipe, lose])
+def test_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Callable[[OwnRedis, int], None], recorded: bool) -> None:
+    hub = lab.hub()
+    lab.worker()
+    folder = lab.folder
+
+    def lines(name: str) -> list[str]:
+        return (folder / name).read_text().split() if (folder / name).exists() else []
+
+    run = lab.submit(lab.dag(DAG % folder))
+    until(lambda: {"long", "b"} <= set(lines("began")), what=f"b to begin: {lab.logs()}")
+    until(lambda: tasks(lab.show(run))["b"]["state"] == "running" and lab.services.connection.xlen("rqflow:events") == 0, what="that to be recorded")
+    before = server.log().stat().st_size
+    if not recorded:
+        hub.send_signal(signal.SIGSTOP)
+    # What follows is what Redis forgets.
+    (folder / "go.b").touch()
+    until(lambda: "c" in lines("began"), what="c to begin")
+    if recorded:
+        until(lambda: tasks(lab.show(run))["c"]["tries"], what="that to be recorded")
+    fault(server, before)
+    hub.send_signal(signal.SIGCONT)
+    (folder / "go.long").touch()
+    (folder / "go.c").touch()
+    ended = lab.finish(run)
+    assert states(ended) == dict.fromkeys(["a", "b", "c", "d", "long"], "success"), lab.logs()
+    assert sorted(lines("began")) == sorted(lines("ended")) == ["a", "b", "c", "d", "long"]
+    assert not lines("doubled")
+    assert {task["try_number"] for task in ended["tasks"]} == {1}
+    assert all(len(task["tries"]) == 1 and not task["tries"][0]["late"] for task in ended["tasks"])

@@ -106,7 +106,7 @@ class Proxy:
         self._gate.set()
         self._closed_gates: list[asyncio.Event] = []
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._listens = False
 
     def start(self) -> None:
         """Listen."""
@@ -119,7 +119,7 @@ class Proxy:
 
     def close(self) -> None:
         """Reset what is connected and end the thread."""
-        self._await(self._stop_listening())
+        self._do(self._stop_listening)
         self._await(self._reset_links())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -152,7 +152,7 @@ class Proxy:
     def refuse(self) -> None:
         """Reset all connections and refuse new ones, until healed: nobody listens."""
         async def now() -> None:
-            await self._stop_listening()
+            self._stop_listening()
             await self._reset_links()
 
         self._await(now())
@@ -246,38 +246,45 @@ class Proxy:
 
     def _listen(self) -> None:
         assert self._listener
-        if self._accepting is None:
+        if not self._listens:
             self._listener.listen(128)
-            self._accepting = self._loop.create_task(self._accept(self._listener))
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+            self._listens = True
 
-    async def _stop_listening(self) -> None:
+    def _stop_listening(self) -> None:
         """Refuse connections, and keep the port: nobody else may get it meanwhile."""
-        if self._accepting and self._listener:
-            self._accepting.cancel()
-            await asyncio.wait([self._accepting])
-            self._accepting = None
+        assert self._listener
+        if self._listens:
+            self._loop.remove_reader(self._listener)
             self._listener.shutdown(socket.SHUT_RDWR)
+            self._listens = False
 
     async def _reset_links(self) -> None:
-        links, self._links = self._links, {}
+        links = dict(self._links)
         for task, link in links.items():
             link.reset_at_end()
             task.cancel()
-        if links:
-            await asyncio.wait(links)
+        while any(task in self._links for task in links):
+            await asyncio.sleep(0)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(listener)
-            if self._resets_all:
-                _reset_at_end(client)
-                client.close()
-                continue
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            link = _Link(self, client)
-            task = self._loop.create_task(link.run())
-            self._links[task] = link
-            task.add_done_callback(lambda task: self._links.pop(task, None))
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):  # gone again
+            return
+        if self._resets_all:
+            _reset_at_end(client)
+            client.close()
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link = _Link(self, client)
+        task = self._loop.create_task(link.run())
+        self._links[task] = link
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._links.pop(task).close()
 
     def judge(self, request: bytes, judged: set[_Rule]) -> _Rule | None:
         """Return the rule by which a request suffers; `judged` are those that have counted it already."""
@@ -319,9 +326,11 @@ class _Link:
             if self._server:
                 await self._run_out(self._server)
             self._proxy.dropped += self._loses_reply
-        finally:
-            for end in filter(None, (self._client, self._server)):
-                end.close()
+
+    def close(self) -> None:
+        """Close both ends."""
+        for end in filter(None, (self._client, self._server)):
+            end.close()
 
     async def _upward(self, server: socket.socket) -> None:
         way = self._proxy._up

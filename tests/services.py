@@ -46,6 +46,32 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
             server.wait()
 
 
+@contextmanager
+def loading_server(folder: Path, *, seconds: float) -> Iterator[str]:
+    """Run a redis-server that loads its data, and says so, for so many seconds; give its URL."""
+    delay = 0.02
+    with redis_server(folder, "--rdbcompression", "no") as url, redis.Redis.from_url(url) as connection:
+        # Larger than the bytes after which it looks at its clients while it loads.
+        connection.mset({f"k{number}": "x" * 1100 for number in range(int(seconds / delay))})
+        connection.save()
+    command = ["redis-server", "--port", "0", "--unixsocket", url.removeprefix("unix://"), "--save", "", "--dir", str(folder),
+               "--maxmemory-policy", "noeviction", "--key-load-delay", str(int(delay * 1_000_000)), "--loading-process-events-interval-bytes", "1024"]
+    with _running(command, folder / "loading.log", signal.SIGTERM):
+        with redis.Redis.from_url(url) as connection:
+            until(lambda: _loads(connection), what="redis-server to load")
+        yield url
+
+
+def _loads(connection: redis.Redis) -> bool:
+    try:
+        connection.ping()
+    except redis.exceptions.BusyLoadingError:
+        return True
+    except redis.exceptions.ConnectionError:
+        return False
+    raise AssertionError("redis-server has loaded its data already")
+
+
 def needs(*programs: str) -> None:
     """Skip the test when one of `programs` is not installed; where tests must be complete (CI is set) fail instead."""
     missing = [name for name in programs if shutil.which(name, path=SEARCH) is None]

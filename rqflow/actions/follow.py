@@ -13,6 +13,7 @@ from rqflow import clock, logs
 from rqflow.actions import query
 from rqflow.actions.model import Run, TaskInstance
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import Outage
 from rqflow.dag.version import Version
 from rqflow.exceptions import BrokerError, RunNotFound, TimedOut
 from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
@@ -64,12 +65,13 @@ def snapshots(broker: Broker, engine: Engine, run_key: str, version: Version, *,
 
     Raises TimedOut when the run has not ended within `timeout`.
     """
-    deadline = Deadline(timeout)
+    deadline, outage = Deadline(timeout), Outage(logger)
     last_event = ""
     tasks: tuple[TaskInstance, ...] = ()
     while True:
         try:
             status = broker.run_status(run_key)
+            outage.over()
             if status is None:
                 run = query.show(broker, engine, run_key)
                 yield Snapshot(state=run.state, tasks=run.tasks)
@@ -82,7 +84,9 @@ def snapshots(broker: Broker, engine: Engine, run_key: str, version: Version, *,
                 yield Snapshot(state=status.state, tasks=tasks, is_new=is_new)
                 if status.state in TERMINAL_RUN_STATES:
                     return
-        except (redis.exceptions.RedisError, BrokerError, RunNotFound) as error:
+        except (redis.exceptions.RedisError, BrokerError) as error:
+            outage.note(error)
+        except RunNotFound as error:
             logger.debug("looking again: %s", error, extra=logs.context("follow_retry", run_key=run_key))
         deadline.check("the run")
         clock.sleep(EVERY)
@@ -106,11 +110,11 @@ def wait(
 
     Raises TimedOut.
     """
-    deadline = Deadline(timeout)
+    deadline, outage = Deadline(timeout), Outage(logger)
     ended: dict[str, RunState] = {}
     while True:
         for run_key in run_keys:
-            state = ended.get(run_key) or _state(broker, engine, run_key)
+            state = ended.get(run_key) or _state(broker, engine, run_key, outage)
             if state is not None and state in TERMINAL_RUN_STATES:
                 ended[run_key] = state
         if len(ended) == len(set(run_keys)) or (ended and until_any):
@@ -119,13 +123,14 @@ def wait(
         clock.sleep(EVERY)
 
 
-def _state(broker: Broker, engine: Engine, run_key: str) -> RunState | None:
-    """Return the state of a run; None while Redis does not answer."""
+def _state(broker: Broker, engine: Engine, run_key: str, outage: Outage) -> RunState | None:
+    """Return the state of a run; None while Redis does not answer, of which `outage` tells."""
     try:
         status = broker.run_status(run_key)
     except (redis.exceptions.RedisError, BrokerError) as error:
-        logger.debug("looking again: %s", error, extra=logs.context("follow_retry", run_key=run_key))
+        outage.note(error)
         return None
+    outage.over()
     if status is not None:
         return status.state
     with reading(engine) as connection:

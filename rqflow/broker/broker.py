@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
 from rqflow.broker import creation, keys, protocol, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
+from rqflow.broker.faults import patiently
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
@@ -26,6 +27,7 @@ from rqflow.exceptions import RunNotFound, TaskNotFound
 from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
 
+T = TypeVar("T")
 #: Tasks of a run that one step removes.
 FORGET_CHUNK = 500
 
@@ -47,8 +49,8 @@ class Broker:
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
         # What raises RunNotFound is not kept: it may be there the next time.
-        self._runs = lru_cache(maxsize=1024)(partial(status.run_info, connection))
-        self._versions = lru_cache(maxsize=64)(partial(status.version, connection))
+        self._runs = lru_cache(maxsize=1024)(partial(self._read, status.run_info, connection))
+        self._versions = lru_cache(maxsize=64)(partial(self._read, status.version, connection))
 
     # ---------------------------------------------------------------- runs
 
@@ -69,7 +71,7 @@ class Broker:
         version = self.version(run.version) if run else None
         if run and version:
             self.create_run(run, version)
-        self.connection.zrem(keys.PREPARING, run_key)
+        self.steps.command("ZREM", keys.PREPARING, run_key)
 
     def advance(self, run_key: str) -> bool:
         """Continue what earlier steps of a run left over; True while there is more."""
@@ -83,18 +85,22 @@ class Broker:
 
     def run_exists(self, run_key: str) -> bool:
         """Tell whether Redis has this run, committed, finished or not."""
-        return bool(self.connection.hexists(keys.RUN + run_key, "state"))
+        return bool(self._read(self.connection.hexists, keys.RUN + run_key, "state"))
 
     def live_runs(self) -> list[str]:
         """Return the keys of the unfinished runs, oldest first."""
-        return [text(key) for key in self.connection.zrange(keys.LIVE, 0, -1)]
+        return [text(key) for key in self._read(self.connection.zrange, keys.LIVE, 0, -1)]
 
     def all_runs(self) -> list[str]:
         """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
-        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE) for key in self.connection.zrange(name, 0, -1)]
+        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE)
+                for key in self._read(self.connection.zrange, name, 0, -1)]
 
     def versions_in_use(self) -> set[str]:
         """Return the shas of the versions of which Redis has runs."""
+        return self._read(self._versions_in_use)
+
+    def _versions_in_use(self) -> set[str]:
         with self.connection.pipeline(transaction=False) as pipe:
             for key in self.all_runs():
                 pipe.hget(keys.RUN + key, "version")
@@ -102,6 +108,9 @@ class Broker:
 
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
+        return self._read(self._expired_runs)
+
+    def _expired_runs(self) -> list[str]:
         seconds, _ = self.connection.time()
         upto = EventStream(self.connection).recorded_upto()
         old = self.connection.zrangebyscore(keys.DONE, "-inf", seconds - self.settings.broker.run_retention.total_seconds(), start=0, num=100)
@@ -178,10 +187,13 @@ class Broker:
                     unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at, was_repeated=was_repeated)
 
     def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
-        """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now."""
+        """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now.
+
+        Repeated as long as Redis is away: given up, it would leave a claim behind that nobody knows of.
+        """
         self._turns += 1
-        reply = self.steps.call("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
-                                              "lease": self.lease, "graces": self._graces, "number": self._turns})
+        reply = self.steps.call_lastingly("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
+                                                        "lease": self.lease, "graces": self._graces, "number": self._turns})
         if "claim" not in reply:
             return str(reply["refused"])
         self.epoch = int(reply["epoch"])
@@ -266,7 +278,7 @@ class Broker:
 
     def pools(self) -> dict[str, PoolStatus]:
         """Return the pools by name."""
-        return status.pools(self.connection)
+        return self._read(status.pools, self.connection)
 
     def move_due(self, limit: int = 500) -> tuple[int, float | None]:
         """Queue the tasks whose delay is over; returns how many, and the seconds until the next is due (None: none waits)."""
@@ -305,20 +317,20 @@ class Broker:
 
     def run_status(self, run_key: str) -> RunStatus | None:
         """Return how the run stands, or None when Redis has it not."""
-        return status.run_status(self.connection, run_key)
+        return self._read(status.run_status, self.connection, run_key)
 
     def is_finished(self, run_key: str) -> bool:
         """Tell whether the run has ended, or is gone from Redis."""
-        state = self.connection.hget(keys.RUN + run_key, "state")
+        state = self._read(self.connection.hget, keys.RUN + run_key, "state")
         return state is None or RunState(text(state)) in TERMINAL_RUN_STATES
 
     def task_statuses(self, run_key: str, indices: Iterable[int] | None = None) -> list[TaskStatus]:
         """Return how the task instances of a run stand; raises RunNotFound."""
-        return status.task_statuses(self.connection, run_key, self._version_of(run_key), indices)
+        return self._read(status.task_statuses, self.connection, run_key, self._version_of(run_key), indices)
 
     def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
         """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound."""
-        return status.xcoms(self.connection, run_key, self._version_of(run_key), task_ids)
+        return self._read(status.xcoms, self.connection, run_key, self._version_of(run_key), task_ids)
 
     def push_xcom(self, run_key: str, task_id: str, key: str, value: str) -> None:
         """Keep one XCom, `value` being JSON text."""
@@ -326,14 +338,18 @@ class Broker:
 
     def workers(self) -> list[WorkerStatus]:
         """Return the live workers."""
-        return status.workers(self.connection)
+        return self._read(status.workers, self.connection)
 
     def now(self) -> datetime:
         """Return Redis' time, by which leases and order go."""
-        seconds, micros = self.connection.time()
+        seconds, micros = self._read(self.connection.time)
         return from_micros(seconds * 1_000_000 + micros)
 
     # ---------------------------------------------------------------- own
+
+    def _read(self, ask: Callable[..., T], *args: Any) -> T:
+        """Call `ask`, which changes nothing, again over a broken link; raises redis-py's error when Redis does not answer."""
+        return patiently(self.connection, ask, *args)
 
     @property
     def lease(self) -> int:

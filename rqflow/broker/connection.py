@@ -12,6 +12,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from rqflow import clock
+from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.exceptions import BrokerError, ConfigError
 from rqflow.settings import Settings, without_password
 
@@ -41,25 +43,37 @@ def open_connection(url: str, settings: Settings, *, client_name: str = "") -> r
         raise ConfigError(f"redis.url: {error}") from error
 
 
-def connect(url: str, settings: Settings, *, client_name: str = "") -> redis.Redis:
-    """Return a checked connection; raises BrokerError saying what is wrong with the server and what to do."""
-    connection = open_connection(url, settings, client_name=client_name)
+def connect(url: str, settings: Settings, *, client_name: str = "", waits: bool = False) -> redis.Redis:
+    """Return a checked connection; raises BrokerError saying what is wrong with the server and what to do.
+
+    With `waits` a server that is away, or not ready, is waited for, as long as it takes; one that refuses us is not.
+    """
+    connection, since = open_connection(url, settings, client_name=client_name), clock.utcnow()
     try:
-        check_server(connection)
+        if waits:
+            lastingly(Outage(logger, where=without_password(url)), check_server, connection)
+        else:
+            patiently(connection, check_server, connection)
     except redis.exceptions.AuthenticationError as error:
         if connection.get_connection_kwargs().get("password"):
             raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error
         raise BrokerError(f"Redis at {without_password(url)} asks for a password, and redis.url has none",
                           hint="Write it like redis://:PASSWORD@HOST/0 or unix://:PASSWORD@/PATH.") from error
+    except LINK_ERRORS as error:
+        raise unreachable(error, since, where=without_password(url)) from error
     except redis.exceptions.RedisError as error:
-        raise BrokerError(f"Redis does not answer at {without_password(url)}: {error}",
-                          hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
+        raise BrokerError(f"Redis at {without_password(url)} refuses us: {error}", hint="What may the user in redis.url do there?") from error
     return connection
 
 
 def check_server(connection: redis.Redis) -> None:
-    """Raise BrokerError for a server that rqflow cannot trust with tasks: too old, a cluster, or one that evicts keys."""
+    """Raise BrokerError for a server that rqflow cannot trust with tasks: too old, a cluster, or one that evicts keys.
+
+    Raises redis-py's errors when it does not answer, or still loads its data.
+    """
     info = connection.info()
+    if info.get("loading"):
+        raise redis.exceptions.BusyLoadingError(f"{info.get('loading_loaded_perc', '0')} % are loaded")
     version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2])
     if version < OLDEST:
         raise BrokerError(f"Redis {info['redis_version']} is too old", hint="rqflow needs Redis 6.2 or Valkey.")

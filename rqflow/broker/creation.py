@@ -32,7 +32,7 @@ def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
 def write_jobs(steps: Steps, run: RunInfo, version: Version, removed: frozenset[int]) -> None:
     """Write all task instances of a run and their RQ jobs, CHUNK at a time."""
     if queues := {keys.RQ_QUEUE + task.queue for task in version.tasks}:
-        steps.connection.sadd(keys.RQ_QUEUES, *queues)
+        steps.command("SADD", keys.RQ_QUEUES, *queues)
     created_at = run.created_at or utcnow()
     for start in range(0, len(version.tasks), CHUNK):
         args: list[str | int] = [run.key]

@@ -103,7 +103,8 @@ class LogStream:
     def acknowledge(self, archived: Mapping[str, int], upto_id: str, *, settled: Collection[str] = ()) -> None:
         """Say up to which offset each execution's log is archived, and drop entries up to `upto_id`; of `settled` ones nobody will ask."""
         milliseconds, _, number = upto_id.partition("-")
-        with self.connection.pipeline(transaction=False) as pipe:
+        # All or nothing: what is dropped and not said to be archived, its sender would wait for in vain.
+        with self.connection.pipeline() as pipe:
             for execution_id, offset in archived.items():
                 key = _key(execution_id)
                 pipe.hset(key, "o", str(offset))

@@ -9,13 +9,16 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import redis
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from rqflow import clock
 from rqflow.broker import keys
 from rqflow.broker.connection import block, longest_wait
+from rqflow.broker.faults import LINK_ERRORS, unreachable
 from rqflow.broker.steps import text
 from rqflow.exceptions import BrokerError, RqflowError
 
@@ -28,21 +31,50 @@ Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> dict[str, Any]:
-    """Ask the hub and wait up to `timeout` seconds; raises BrokerError when no leader answers, RqflowError with the hub's own words."""
-    name = uuid.uuid4().hex
-    entry = connection.xadd(keys.REQUESTS, {"id": name, "kind": kind, "payload": json.dumps(payload)})
-    deadline = clock.monotonic() + timeout
-    answer: Any = None
-    while answer is None and (left := deadline - clock.monotonic()) > 0:
-        answer = connection.blpop([keys.ANSWER + name], timeout=min(left, longest_wait(connection)))
+    """Ask the hub and wait up to `timeout` seconds, over broken links too.
+
+    Raises BrokerError when no leader answers or Redis is away, RqflowError with the hub's own words.
+    """
+    name, since, deadline = uuid.uuid4().hex, clock.utcnow(), clock.monotonic() + timeout
+    fields: dict[Any, Any] = {"id": name, "kind": kind, "payload": json.dumps(payload)}
+    again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_delay(timeout), reraise=True,
+                     wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1))
+    try:
+        again(connection.xadd, keys.REQUESTS, fields)
+        answer = again(_fetch, connection, keys.ANSWER + name, deadline)
+    except LINK_ERRORS as error:
+        raise unreachable(error, since) from error
     if answer is None:
         # Taken back, so that requests do not pile up while no leader is there, and nobody starts tomorrow what was given up today.
-        connection.xdel(keys.REQUESTS, entry)
+        _take_back(connection, name)
         raise BrokerError(f"the hub did not answer within {timeout:g} s", hint="Is `rqflow scheduler` running there?")
-    reply: dict[str, Any] = json.loads(answer[1])
+    reply: dict[str, Any] = json.loads(answer)
     if "error" in reply:
         raise RqflowError(reply["error"], hint=reply.get("hint", ""))
     return dict(reply["answer"])
+
+
+def _take_back(connection: redis.Redis, name: str) -> None:
+    """Remove a request that nobody has answered: its entry, or more where the answer to the first was lost."""
+    with suppress(*LINK_ERRORS):
+        waiting: Any = connection.xrange(keys.REQUESTS)
+        entries = [entry_id for entry_id, fields in waiting if text(fields.get(b"id", b"")) == name]
+        if entries:
+            connection.xdel(keys.REQUESTS, *entries)
+
+
+def _fetch(connection: redis.Redis, box: str, deadline: float) -> Any:
+    """Return what is in the box of an answer, None when nothing is at the deadline.
+
+    It is turned over, not taken: an answer that gets lost on the way is still there.
+    """
+    answer: Any = None
+    while answer is None and (left := deadline - clock.monotonic()) > 0:
+        answer = connection.blmove(box, box, min(left, longest_wait(connection)))  # type: ignore[arg-type]  # Redis takes fractions
+    if answer is not None:
+        with suppress(*LINK_ERRORS):  # it ends by itself
+            connection.delete(box)
+    return answer
 
 
 class RequestDesk:
@@ -72,6 +104,9 @@ class RequestDesk:
             return {"error": f"the hub does not know requests of kind {kind}", "hint": "Does an older release run there?"}
         try:
             return {"answer": self.handlers[kind](json.loads(payload))}
+        except (BrokerError, *LINK_ERRORS):
+            # Redis is away: the request stays, and is answered when it is back.
+            raise
         except RqflowError as error:
             return {"error": error.message, "hint": error.hint}
         except Exception:

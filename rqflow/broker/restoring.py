@@ -64,7 +64,7 @@ def restore(
     creation.prepare(broker.steps, run, version)
     xcoms = {f"{task.index}:{key}": value for task in tasks for key, value in task.xcoms.items()}
     if xcoms:
-        broker.connection.hset(keys.xcom_key(run.key), items=[part for pair in xcoms.items() for part in pair])
+        broker.steps.command("HSET", keys.xcom_key(run.key), *(part for pair in xcoms.items() for part in pair))
     branches = [task.index for task in tasks if task.skips and task.state is TaskState.SUCCESS]
     changed = 0
     for at in range(0, max(len(tasks), 1), CHUNK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +13,18 @@ from importlib.resources import files
 from typing import Any
 
 import redis
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from rqflow import clock
 from rqflow.broker import keys
-from rqflow.exceptions import BrokerError
+from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, translated, unreachable
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["LINK_ERRORS", "Request", "Steps", "items", "source", "text"]
 
 SHARED = ("_core", "_epoch", "_gates", "_release", "_try")
 #: All files, read at the start: an upgrade may replace them while this process runs.
 _TEXTS = {path.name: path.read_text(encoding="utf-8") for path in (files("rqflow.broker") / "lua").iterdir() if path.name.endswith(".lua")}
-#: Times that a step is sent before a broken link is an error.
-ATTEMPTS = 5
-#: What a lost link, a restarting or a full Redis raises; the request may or may not have been carried out.
-LINK_ERRORS = (
-    redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
-)
 
 
 @cache
@@ -69,26 +67,31 @@ class Steps:
 
     def send(self, request: Request) -> dict[str, Any]:
         """Send a request and return its reply; safe to call again with the same request when a LINK_ERRORS was raised."""
-        reply: dict[str, Any] = json.loads(self.script(request.step)(args=[request.id, request.payload]))
+        reply: dict[str, Any] = json.loads(translated(self.script(request.step), args=[request.id, request.payload]))
         return reply
 
     def call(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send a new request, repeating it over a broken link; raises BrokerError when Redis does not answer."""
-        return dict(_patiently(self.send, self.request(step, payload)))
+        return dict(self._patiently(self.send, self.request(step, payload)))
+
+    def call_lastingly(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a new request, repeating it over a broken link as long as it takes."""
+        return dict(lastingly(Outage(logger), self.send, self.request(step, payload)))
 
     def plain(self, step: str, args: Sequence[str | int]) -> Any:
         """Run a step that needs no request id, because doing it twice is the same as once; else like `call`."""
-        return _patiently(self.script(step), args=args)
+        return self._patiently(self.script(step), args=args)
 
+    def command(self, *words: str | int | float) -> Any:
+        """Run a command of Redis that may be done twice; else like `call`."""
+        return self._patiently(self.connection.execute_command, *words)
 
-def _patiently(ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
-    """Call `ask` again while the link is broken; raises BrokerError when Redis does not answer."""
-    again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_attempt(ATTEMPTS), reraise=True,
-                     wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1))
-    try:
-        return again(ask, *args, **given)
-    except LINK_ERRORS as error:
-        raise BrokerError(f"Redis does not answer: {error}", hint="Is it running, and does redis.url in rqflow.cfg name it?") from error
+    def _patiently(self, ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
+        since = clock.utcnow()
+        try:
+            return patiently(self.connection, ask, *args, **given)
+        except LINK_ERRORS as error:
+            raise unreachable(error, since) from error
 
 
 def text(value: Any) -> str:

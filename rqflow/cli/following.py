@@ -14,6 +14,7 @@ from rqflow.actions import follow, logs, query
 from rqflow.actions import submit as action
 from rqflow.actions.follow import Snapshot
 from rqflow.actions.model import Run, TaskInstance
+from rqflow.broker.faults import LINK_ERRORS
 from rqflow.broker.lock import has_leader
 from rqflow.cli import live, show
 from rqflow.cli.output import Printer, duration, note, problem
@@ -136,7 +137,10 @@ class Follower:
         since: float | None = None
         for snapshot in snapshots:
             yield snapshot
-            stuck = follow.stall(snapshot, self._is_served)
+            try:
+                stuck = follow.stall(snapshot, self._is_served)
+            except LINK_ERRORS:  # nobody knows; the next snapshot comes when Redis is back
+                stuck = []
             since = (since or clock.monotonic()) if stuck else None
             if since is not None and clock.monotonic() - since > STALL_PATIENCE:
                 queue = stuck[0].queue

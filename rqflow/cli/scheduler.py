@@ -17,9 +17,10 @@ from rqflow.deploy.services import open_services
 def scheduler(app: App, once: bool, idle_exit: bool) -> None:
     """Run the hub in the foreground: delayed retries, history, log archive.
 
-    Any number may run, on any machine that reaches Redis and the database; one leads, the others stand by.
+    Any number may run, on any machine that reaches Redis and the database; one leads, the others stand by. A Redis that is away is
+    waited for, and a database too, except with --once.
     """
-    with open_services(app.service_settings(), client_name="rqflow-scheduler", must_answer=False) as services:
+    with open_services(app.service_settings(), client_name="rqflow-scheduler", must_answer=False, waits=not once) as services:
         if once:
             hub.once(services)
             return

@@ -36,7 +36,8 @@ COLUMNS = [Column("name", "WORKER"), Column("host", "HOST"), Column("state", "ST
 def worker(ctx: click.Context, /, idle_exit: bool, queues: tuple[str, ...], workdir: Path | None, **asked: object) -> None:
     """Run tasks in the foreground, until SIGTERM or Ctrl-C; a second one ends what still runs.
 
-    The tasks belong to a shepherd process, so that they outlive this one unless --on-stop says otherwise.
+    The tasks belong to a shepherd process, so that they outlive this one unless --on-stop says otherwise. A Redis that is away is
+    waited for, except with --burst.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -53,7 +54,7 @@ def work(settings: Settings, asked: Asked) -> None:
     A worker that ends by itself when idle goes on while a run is unfinished: its next try may be due later. It looks once more after
     it has said that it is gone, so that no run is started between the two.
     """
-    with open_live(settings, client_name="rqflow-worker") as live, recording(live):
+    with open_live(settings, client_name="rqflow-worker", waits=not asked.get("burst")) as live, recording(live):
         asked = asked | Asked(holds=[live.users] if live.users else [])
         while True:
             made = Worker.from_settings(live.connection, live.settings, **asked)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 import redis
 
+from rqflow import clock
 from rqflow.broker import connection as broker_connection
 from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import LINK_ERRORS, patiently, unreachable
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
@@ -43,9 +48,10 @@ def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Sett
 
 
 @contextmanager
-def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
+def open_live(settings: Settings, *, client_name: str = "", waits: bool = False) -> Iterator[Live]:
     """Open state folder and Redis; start the private Redis when none is configured.
 
+    With `waits` a configured Redis that is away is waited for, as long as it takes; SIGTERM and SIGINT end that by SystemExit.
     Raises ConfigError, Conflict (also for a release that cannot work with what lives there) or BrokerError, each saying what to do;
     BrokerError also when Redis no longer answers in the block.
     """
@@ -57,13 +63,36 @@ def open_live(settings: Settings, *, client_name: str = "") -> Iterator[Live]:
         if is_embedded:
             stack.enter_context(embedded.running(settings, place, machine))
         found = resolved(settings, state, machine)
-        connection = stack.enter_context(broker_connection.connect(found.redis.url, found, client_name=client_name))
+        waits = waits and not is_embedded
+        with _ended_by_signals() if waits else nullcontext():
+            connection = broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
+        stack.enter_context(connection)
         try:
-            protocol.check(connection)
+            patiently(connection, protocol.check, connection)
             yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
                        broker=Broker(connection, found))
+        except LINK_ERRORS as error:
+            raise unreachable(error, clock.utcnow(), noticed=True) from error
         except redis.exceptions.RedisError as error:
-            raise BrokerError(f"Redis no longer answers: {error}", hint="What it holds goes on when it is back; try again then.") from error
+            raise BrokerError(f"Redis refuses what it is asked: {error}", hint="What may the user in redis.url do there?") from error
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end this process in good order in the block; it holds nothing yet."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -81,11 +110,13 @@ def peek(settings: Settings) -> Iterator[redis.Redis | None]:
 
 
 def refusal(live: Live) -> str:
-    """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them."""
+    """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them, or is away."""
     try:
         live.connection.ping()  # which Redis refuses then, as it does every write
     except redis.exceptions.ResponseError as error:
         return str(error)
+    except LINK_ERRORS:
+        return ""
     return ""
 
 

@@ -55,10 +55,10 @@ def open_database(settings: Settings, *, must_answer: bool = True) -> Iterator[E
 
 
 @contextmanager
-def open_services(settings: Settings, *, client_name: str = "", must_answer: bool = True) -> Iterator[Services]:
-    """Open state folder, Redis and database; start the private Redis when none is configured.
+def open_services(settings: Settings, *, client_name: str = "", must_answer: bool = True, waits: bool = False) -> Iterator[Services]:
+    """Open state folder, Redis and database; start the private Redis when none is configured, with `waits` wait for a configured one.
 
     Raises ConfigError, Conflict, BrokerError or StoreError, each saying what to do; the last not unless the database `must_answer`.
     """
-    with open_live(settings, client_name=client_name) as live, open_database(settings, must_answer=must_answer) as engine:
+    with open_live(settings, client_name=client_name, waits=waits) as live, open_database(settings, must_answer=must_answer) as engine:
         yield Services(**{field.name: getattr(live, field.name) for field in fields(live)}, engine=engine)

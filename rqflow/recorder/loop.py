@@ -9,22 +9,34 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, sleep_using_event, stop_when_event_set, wait_random_exponential
 
-from rqflow import logs
+from rqflow import clock, logs
 from rqflow.exceptions import RqflowError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of the first wait after a failure, and of the longest.
-FIRST_WAIT, LONGEST_WAIT = 0.2, 15.0
+#: Seconds of the first wait after a failure, of the longest, and between two words about a service that is away.
+FIRST_WAIT, LONGEST_WAIT, REMIND = 0.2, 15.0, 60.0
 
 
 def keep_running(step: Callable[[], object], stop: threading.Event, *, name: str) -> None:
-    """Call `step` until `stop` is set. `step` blocks for a moment when there is nothing to do; its errors are logged and it is tried again."""
+    """Call `step` until `stop` is set. `step` blocks for a moment when there is nothing to do; its errors are logged and it is tried again.
+
+    A service that is away is named once, and once a minute.
+    """
+    since = clock.utcnow()
+    told: tuple[type, float] | None = None
+
     def log_trouble(state: RetryCallState) -> None:
+        nonlocal since, told
         error = state.outcome.exception() if state.outcome else None
         extra = logs.context("loop_failed", loop=name, failures=state.attempt_number)
+        if state.attempt_number == 1:
+            since, told = clock.utcnow(), None
         if isinstance(error, RqflowError | RedisError | OSError):
-            logger.warning("%s waits: %s", name, error, extra=extra)
+            now = clock.monotonic()
+            if told is None or told[0] is not type(error) or now - told[1] >= REMIND:
+                told = (type(error), now)
+                logger.warning("%s waits since %s UTC, nothing is lost: %s", name, f"{since:%Y-%m-%d %H:%M:%S}", error, extra=extra)
         else:
             logger.error("%s failed and goes on", name, exc_info=error, extra=extra)
 

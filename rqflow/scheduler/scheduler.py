@@ -17,17 +17,19 @@ from typing import Any, NoReturn
 
 import redis
 from rq_scheduler import Scheduler as RQScheduler
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from rqflow import clock, logs
 from rqflow.broker import keys, lock, protocol
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import Outage
 from rqflow.exceptions import BrokerError
 
 logger = logging.getLogger(__name__)
 
 #: Redis looks at the time-outs of blocking calls only ten times a second; the rest of a wait is slept here.
 BLOCKING_GRAIN = 0.15
-#: Pause between two tries to reach Redis, doubled up to the longest.
+#: Longest pause before the first and before any other try to reach Redis.
 RECONNECT_PAUSE, RECONNECT_LONGEST = 0.1, 2.0
 #: Tasks moved by one call of the atomic step.
 BATCH = 500
@@ -49,6 +51,7 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         self.is_leader = False
         self._turn = lock_ttl.total_seconds() / 3
         self._told_to_stop = self._may_be_interrupted = False
+        self._outage = Outage(logger)
 
     def run(self, burst: bool = False, before_wait: Callable[[], None] = lambda: None) -> None:
         """Move what is due, for ever, over any loss of Redis; with `burst` once. SIGTERM and SIGINT raise SystemExit here."""
@@ -85,16 +88,18 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
 
     def live_turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
         """Do one turn; when Redis is out of reach, wait a moment in its place. `before_wait` is called between work and wait."""
-        pause = RECONNECT_PAUSE
-        while True:
-            try:
-                return self.turn(before_wait)
-            except (redis.exceptions.RedisError, BrokerError) as error:
-                self.is_leader = False
-                logger.warning("redis is out of reach, trying again: %s", error, extra=logs.context("scheduler_reconnect"))
-                with self._waiting():
-                    clock.sleep(pause)
-                pause = min(pause * 2, RECONNECT_LONGEST)
+        def tell(state: RetryCallState) -> None:
+            self.is_leader = False
+            self._outage.note(state.outcome.exception() if state.outcome else None)
+
+        again = Retrying(retry=retry_if_exception_type((redis.exceptions.RedisError, BrokerError)), before_sleep=tell, sleep=self._sleep,
+                         wait=wait_random_exponential(multiplier=RECONNECT_PAUSE, max=RECONNECT_LONGEST))
+        again(self.turn, before_wait)
+        self._outage.over()
+
+    def _sleep(self, seconds: float) -> None:
+        with self._waiting():
+            clock.sleep(seconds)
 
     def turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
         """As the leader move what is due and wait for the next; else wait for the lock. Raises when Redis fails."""

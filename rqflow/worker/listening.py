@@ -18,14 +18,17 @@ from redis.retry import Retry
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
+from rqflow.broker.connection import longest_wait
 from rqflow.worker.link import Backoff
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that one wait for a bell or a message takes at most.
 _WAIT = 4.0
-#: Without a sign of life, a subscription is asked for one after the first, and made anew after the second of these.
-_QUIET, _DEAD = 10.0, 25.0
+#: Seconds without a sign of life after which a subscription is asked for one, where calls have no limit; else it is that limit.
+_QUIET = 10.0
+#: How many times longer one is waited for before the subscription is made anew.
+_DEAD = 2.5
 #: What a broken link raises, ValueError when the worker itself cut it in the middle of a read (redis-py's buffer is closed then).
 LINK_ENDS = (redis.exceptions.RedisError, OSError, ValueError)
 
@@ -101,6 +104,7 @@ class Subscription:
         """Subscribe to `channels`; `notify` is called when `take` has something."""
         self._connection, self._channels, self._notify = connection, list(channels), notify
         self._received: deque[tuple[str, bytes]] = deque()
+        self._quiet = min(2 * longest_wait(connection), _QUIET)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
 
@@ -139,7 +143,7 @@ class Subscription:
     def _hear(self, pubsub: Any, backoff: Backoff) -> None:
         heard, asked = clock.monotonic(), False
         while not self._stop.is_set():
-            message = pubsub.get_message(timeout=_WAIT)
+            message = pubsub.get_message(timeout=min(_WAIT, self._quiet / 2))
             now = clock.monotonic()
             if message is not None:
                 heard, asked = now, False
@@ -147,9 +151,9 @@ class Subscription:
                 if message["type"] == "message":
                     self._received.append((message["channel"].decode(), message["data"]))
                     self._notify()
-            elif now - heard > _DEAD:
+            elif now - heard > _DEAD * self._quiet:
                 return
-            elif now - heard > _QUIET and not asked:
+            elif now - heard > self._quiet and not asked:
                 asked = True
                 pubsub.ping()
 

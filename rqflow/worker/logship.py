@@ -126,7 +126,9 @@ class LogShipper:
                 self._turn()
                 self._backoff.reset()
             except redis.exceptions.RedisError as error:
-                logger.warning("logs cannot be sent: %s", error, extra=logs.context("logs_held"))
+                # Said once; that Redis is away, the main loop tells.
+                level = logging.DEBUG if self._backoff.failing else logging.WARNING
+                logger.log(level, "logs wait for Redis, nothing of them is lost: %s", error, extra=logs.context("logs_held"))
                 self._doubt()
                 self._stop.wait(self._backoff.next())
             except Exception:

@@ -20,6 +20,7 @@ import redis
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import Outage
 from rqflow.broker.messages import ANNOUNCE, REBUILD, End
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
@@ -109,7 +110,7 @@ class Loop:
         self._hint_channel = broker.hint_channel(broker.caller)
         #: What the last beat said that the history has.
         self._recorded: tuple[str, ...] = ()
-        self._link = Backoff()
+        self._link, self._outage = Backoff(), Outage(logger)
         #: Redis answers, and is not to be believed yet.
         self._closed = Backoff(first=0.02, longest=1.0)
         self._frontiers: set[str] = set()
@@ -228,12 +229,13 @@ class Loop:
             if self._shown_busy != bool(len(self._tasks.slots)) and clock.monotonic() >= self._show_at:
                 self._record()
             self._link.reset()
+            self._outage.over()
         except (redis.exceptions.RedisError, BrokerError) as error:
-            wait = self._link.next()
+            self._link.next()
             self._hungry = True
             self._spool.add(self._tasks.slots.ends())
             self._spool.sync()
-            logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
+            self._outage.note(error)
 
     def _announce(self) -> bool:
         """Say what is held here, at the start and after Redis was put right; False when that must wait."""

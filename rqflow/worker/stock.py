@@ -29,9 +29,10 @@ from rqflow import clock, logs
 from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import ANNOUNCE, Claim, End
-from rqflow.broker.steps import LINK_ERRORS, text
+from rqflow.broker.steps import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.settings import Settings
 from rqflow.worker import processes
@@ -63,13 +64,17 @@ def run(run_key: str, task_id: str) -> NoReturn:
         raise TaskFailed("rqflow's tasks are run by workers", hint="Start `rqflow worker`, or `rq worker --serializer json`.")
     settings = configuration.load()
     connection = _own_connection(job.connection, settings)
-    if _is_worker_itself(connection, job.worker_name):
+    outage = Outage(logger)
+    if lastingly(outage, _is_worker_itself, connection, job.worker_name):
         raise TaskFailed(
             "this worker runs jobs within its own process, which rqflow's tasks cannot have",
             hint="Use `rqflow worker`, or RQ's default worker class, which forks: `rq worker --serializer json`.",
         )
     broker = Broker(connection, settings, caller=job.worker_name)
-    claim = broker.claim_job(run_key, task_id, _execution_id(connection, job.worker_name, job.id))
+    found = lastingly(outage, broker.run_info, run_key)
+    if found:  # what the claim needs to know, learned beforehand
+        lastingly(outage, broker.version, found.version)
+    claim = broker.claim_job(run_key, task_id, lastingly(outage, _execution_id, connection, job.worker_name, job.id))
     if isinstance(claim, str):
         logger.info("%s does not run now: %s", job.id, claim, extra=logs.context("claim_refused", task_id=task_id))
     else:
@@ -85,7 +90,7 @@ class Horse:
 
     def __init__(self, broker: Broker, settings: Settings) -> None:
         """Run with `broker`, whose caller is the stock worker."""
-        self._broker, self._settings = broker, settings
+        self._broker, self._settings, self._outage = broker, settings, Outage(logger)
         self._machine = Machine(os.uname().nodename, processes.boot_id())
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
@@ -101,11 +106,10 @@ class Horse:
         process: subprocess.Popen[bytes] | None = None
         started = 0.0
         try:
-            self._preparer.recall(held)
-            request = self._preparer.request(held)
+            request = lastingly(self._outage, self._prepared, held)
             started = clock.boottime()
             process = _spawn(request, self._preparer.inherited)
-        except (RqflowError, OSError, ValueError, *LINK_ERRORS) as error:
+        except (RqflowError, OSError, ValueError) as error:
             end = refuse(held, error, self._machine)
         except Exception as error:
             logger.exception("a bug in the preparation of %s", claim.task_id)
@@ -123,6 +127,10 @@ class Horse:
         with suppress(*LINK_ERRORS):
             self._broker.forget_replies()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _prepared(self, held: Try) -> Start:
+        self._preparer.recall(held)
+        return self._preparer.request(held)
 
     def _watch(self, held: Try, request: Start, pid: int, started: float) -> Ended:
         """Wait for the end of the process and of all that belongs to it; beat, and obey cancels and the timeout."""
@@ -160,11 +168,12 @@ class Horse:
         self._beat_at = clock.monotonic() + self._settings.worker.heartbeat.total_seconds()
         try:
             beat = self._broker.beat(self._named)
+            if beat.closed == ANNOUNCE:
+                self._broker.announce_held([], self._named)
         except (redis.exceptions.RedisError, BrokerError) as error:
-            logger.warning("Redis does not answer; the task goes on: %s", error, extra=logs.context("link_broken"))
+            self._outage.note(error)
             return
-        if beat.closed == ANNOUNCE:
-            self._broker.announce_held([], self._named)
+        self._outage.over()
         if held.id in beat.cancel and held.stop is None:
             held.stop = Stop.CANCELLED
             execution.kill(Stop.CANCELLED.value, self._settings.worker.kill_grace.total_seconds())
@@ -173,18 +182,23 @@ class Horse:
         """Tell the end, for as long as it takes."""
         backoff = Backoff()
         while True:
-            try:
-                turn = self._broker.turn(queues=[], wanted=0, ends=[end])
-                if not turn.closed:
-                    self._broker.advance_all(turn.unfinished)
-                    return
-                if turn.closed == ANNOUNCE:
-                    self._broker.announce_held([], self._named)
-                wait = backoff.next()
-            except (redis.exceptions.RedisError, BrokerError) as error:
-                wait = backoff.next()
-                logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
-            clock.sleep(wait)
+            turn = lastingly(self._outage, self._broker.turn, queues=[], wanted=0, ends=[end])
+            if not turn.closed:
+                break
+            if turn.closed == ANNOUNCE:
+                lastingly(self._outage, self._announced)
+            clock.sleep(backoff.next())
+        try:
+            self._broker.advance_all(turn.unfinished)
+        except BrokerError as error:
+            logger.warning("what follows from this end is left to others: %s", error, extra=logs.context("frontier_left"))
+
+    def _announced(self) -> None:
+        """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""
+        try:
+            self._broker.announce_held([], self._named)
+        except BrokerError as error:
+            raise error.__cause__ or error
 
 
 def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:

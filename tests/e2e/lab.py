@@ -58,6 +58,11 @@ class Lab:
             self._services = self._open.enter_context(open_services(settings))
         return self._services
 
+    def reopen(self) -> None:
+        """Open `services` anew when they are used next: Redis was started anew."""
+        self._open.close()
+        self._services = None
+
     def enter_folder(self) -> None:
         """Use a new folder for files and logs from now on."""
         self._folders += 1

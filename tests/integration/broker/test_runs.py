@@ -17,7 +17,7 @@ from rq.queue import Queue
 from rq.registry import DeferredJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from rqflow.broker import creation, keys, steps
+from rqflow.broker import creation, faults, keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
@@ -329,7 +329,7 @@ def test_a_full_redis_is_an_error_in_words_and_changes_nothing(broker: Broker, d
     version = a_version(["a"])
     run = a_run(version)
     broker.create_run(run, version)
-    monkeypatch.setattr(steps, "ATTEMPTS", 2)
+    monkeypatch.setattr(faults, "ATTEMPTS", 2)
     db.config_set("maxmemory", 1)
     try:
         with pytest.raises(BrokerError, match="maxmemory"):

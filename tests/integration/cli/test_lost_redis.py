@@ -13,6 +13,7 @@ import redis
 
 from rqflow import clock
 from rqflow.actions import cancel, follow, query, submit, trigger
+from rqflow.broker import faults
 from rqflow.cli.following import Follower
 from rqflow.cli.output import Printer
 from rqflow.deploy.live import open_live
@@ -24,6 +25,8 @@ from rqflow.store import dags, runs
 from rqflow.store.engine import Connection, run_in_transaction
 from tests.epoch import open_epoch
 from tests.integration.broker import playing
+from tests.profile import PATIENCE
+from tests.proxy import Proxy
 from tests.services import redis_server
 from tests.unit.builders import a_version
 from tests.waiting import until
@@ -92,6 +95,29 @@ def test_who_follows_is_told_once_that_redis_cannot_write(home: Path, tmp_path: 
     assert capsys.readouterr().err.count("the run goes on when Redis takes writes again, and it says: MISCONF") == 1
 
 
+def test_who_follows_goes_on_when_redis_does_not_say_who_serves_a_queue(
+    settings: Settings, home: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    version = a_version()
+    run = trigger.by_hand(version, trigger.Given(), clock.utcnow())
+    with Proxy(settings.redis.url.removeprefix("unix://")) as tunnel:
+        far = Settings(home=home, redis=RedisSettings(url=tunnel.redis_url))
+        with open_services(far) as services, open_services(settings) as near:
+            trigger.start(services.broker, services.engine, run, version, by="me")
+            tunnel.drop_request(b"SMEMBERS", times=faults.ATTEMPTS + 1)
+
+            def play() -> None:
+                until(lambda: tunnel.dropped > faults.ATTEMPTS, what="questions that get lost")
+                playing.play(near.broker)
+
+            player = threading.Thread(target=play)
+            player.start()
+            follower = Follower(services=services, printer=Printer(), started=[], timeout=timedelta(seconds=PATIENCE))
+            assert follower._one(run, version) == 0
+            player.join()
+    assert f"run {run.run_id} of {run.dag_id}: success" in capsys.readouterr().err
+
+
 def refuse_writes(connection: redis.Redis) -> None:
     """Let a Redis without a folder refuse writes, as it does when its disk is full."""
     connection.config_set("save", "3600 1")
@@ -112,7 +138,8 @@ def test_waiting_for_a_run_goes_on_when_redis_is_back(settings: Settings, caplog
         other.ping()
         away = socket.rename(socket.with_suffix(".away"))
         other.client_kill_filter(_type="normal", skipme=True)
-        until(lambda: "looking again" in caplog.text, what="a look in vain")
+        until(lambda: "Redis does not answer" in caplog.text, what="a look in vain")
+        assert "nothing is lost" in caplog.text
         away.rename(socket)
         cancel.cancel_run(services.broker, services.engine, query.find_run(services.engine, run.run_id), by="me")
         waiting.join(timeout=10)

@@ -22,8 +22,9 @@ from rqflow.broker.events import EventStream
 from rqflow.broker.messages import End
 from rqflow.scheduler.hub import Chore, Hub, tidy
 from rqflow.scheduler.scheduler import Scheduler
-from rqflow.settings import Settings
+from rqflow.settings import RedisSettings, Settings
 from rqflow.states import TaskState
+from tests.proxy import Proxy
 from tests.services import redis_server
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 from tests.waiting import until
@@ -31,8 +32,8 @@ from tests.waiting import until
 TTL = timedelta(seconds=0.6)
 
 
-def a_scheduler(url: str, home: Path) -> Scheduler:
-    settings = Settings(home=home)
+def a_scheduler(url: str, home: Path, *, timeout: float = 10.0) -> Scheduler:
+    settings = Settings(home=home, redis=RedisSettings(socket_timeout=timedelta(seconds=timeout)))
     connection = open_connection(url, settings)
     return Scheduler(connection, Broker(connection, settings), lock_ttl=TTL)
 
@@ -144,6 +145,23 @@ def test_it_outlives_a_restart_of_redis(tmp_path: Path, home: Path) -> None:
     finally:
         with redis_server(folder):
             running.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["healed", "old connections dead"])
+def test_a_leader_in_a_black_hole_hands_over_and_two_never_lead_afterwards(broker: Broker, redis_url: str, home: Path, hold: bool) -> None:
+    with Proxy(redis_url.removeprefix("unix://")) as tunnel:
+        near, far = a_scheduler(redis_url, home), a_scheduler(tunnel.redis_url, home, timeout=1.0)
+        far.turn()
+        assert far.is_leader
+        tunnel.black_hole()
+        with turning(near, far):
+            until(lambda: near.is_leader and not far.is_leader, what="the other one to lead alone")
+            tunnel.heal(hold=hold)
+            passed = tunnel.passed
+            until(lambda: tunnel.passed > passed, what="the first one to be back")
+            run_key = a_retry_in(broker, 0.5)
+            until(lambda: state(broker, run_key) is TaskState.QUEUED, what="the retry to be queued")
+            assert (near.is_leader, far.is_leader) == (True, False)
 
 
 def test_it_is_seen_by_the_tools_of_rq_scheduler(broker: Broker, redis_url: str, home: Path) -> None:

@@ -6,18 +6,21 @@ import threading
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from rqflow import clock
 from rqflow.recorder.loop import keep_running
 
 
-def test_step_that_fails_is_tried_again_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_step_that_fails_is_tried_again_until_the_end(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = threading.Event()
-    troubles = [RedisConnectionError("no redis"), RuntimeError("a bug")]
+    troubles = [RedisConnectionError("no redis"), RedisConnectionError("no redis"), RuntimeError("a bug")]
 
     def step() -> None:
         if troubles:
             raise troubles.pop(0)
         stop.set()
 
+    monkeypatch.setattr(clock, "utcnow", lambda: clock.from_micros(0))
     keep_running(step, stop, name="archive")
     assert [(record.levelno, record.message, bool(record.exc_info)) for record in caplog.records] == [
-        (logging.WARNING, "archive waits: no redis", False), (logging.ERROR, "archive failed and goes on", True)]
+        (logging.WARNING, "archive waits since 1970-01-01 00:00:00 UTC, nothing is lost: no redis", False),
+        (logging.ERROR, "archive failed and goes on", True)]

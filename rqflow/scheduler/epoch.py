@@ -14,7 +14,7 @@ from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
-from rqflow.scheduler.rebuild import rebuild_run
+from rqflow.recorder.rebuild import rebuild_run
 from rqflow.settings import Graces
 from rqflow.states import RunState
 from rqflow.store import epochs as store_epochs

@@ -1,0 +1,49 @@
+"""Clearing and marking task instances of a run, also of one that Redis has forgotten: it is put back from the history first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import Conflict
+from rqflow.recorder.rebuild import rebuild_run
+from rqflow.states import TaskState
+from rqflow.store import events
+from rqflow.store.engine import Connection, Engine, run_in_transaction
+from rqflow.store.runs import RunRecord
+
+
+def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str) -> list[int]:
+    """Let these task instances run again, with new tries; return those that run now and so cannot be cleared.
+
+    Raises Conflict for a run of which the history knows too little to put it back.
+    """
+    bring_back(broker, engine, run)
+    refused = broker.clear(run.run_key, indices, by)
+    _note(engine, run, "run_cleared", by, tasks=list(indices))
+    return refused
+
+
+def mark(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], state: TaskState, *, by: str) -> None:
+    """Give these task instances a state by hand; running ones are stopped and get it when they end. Raises Conflict as `clear` does."""
+    bring_back(broker, engine, run)
+    broker.mark(run.run_key, indices, state, by)
+    _note(engine, run, "run_marked", by, tasks=list(indices), state=state.value)
+
+
+def bring_back(broker: Broker, engine: Engine, run: RunRecord) -> None:
+    """Put a run into Redis that Redis does not have any more; raises Conflict when the history knows too little of it."""
+    if broker.run_exists(run.run_key):
+        return
+    rebuild_run(broker, engine, run.run_key)
+    if not broker.run_exists(run.run_key):
+        raise Conflict(f"run {run.run_id} of {run.dag_id} cannot be continued: the history does not know its DAG, or its dates",
+                       hint="`rqflow submit FILE --run` starts another run.")
+
+
+def _note(engine: Engine, run: RunRecord, event: str, by: str, **given: Any) -> None:
+    def note(connection: Connection) -> None:
+        events.add(connection, event, who=by, dag_id=run.dag_id, run_key=run.run_key, **given)
+
+    run_in_transaction(engine, note)

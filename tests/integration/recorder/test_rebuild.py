@@ -1,0 +1,163 @@
+"""Runs that Redis has lost or forgotten are put back from the history and go on where they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from rqflow import clock
+from rqflow.actions import rewrite, submit, trigger
+from rqflow.actions.cancel import cancel_run
+from rqflow.broker.broker import Broker
+from rqflow.broker.events import EventStream
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.exceptions import Conflict
+from rqflow.recorder.rebuild import rebuild_run
+from rqflow.recorder.recorder import Recorder
+from rqflow.scheduler.epoch import EpochKeeper
+from rqflow.settings import Settings
+from rqflow.states import RunState, TaskState
+from rqflow.store import runs
+from rqflow.store.engine import Engine, reading
+from rqflow.store.runs import RunRecord
+from tests.integration.broker.playing import claim, end, states, tell
+from tests.unit.builders import a_task, a_version
+
+#: A branch that skips a part, an empty task, retries, a join that waits for all.
+EDGES = {"first": [], "branch": ["first"], "left": ["branch"], "right": ["branch"], "below": ["right"], "side": ["first"], "join": ["left", "below", "side"]}
+
+
+class Hub:
+    """Broker, history, and a recorder that brings the one into the other."""
+
+    def __init__(self, db: redis.Redis, engine: Engine, home: Path) -> None:
+        self.db, self.engine = db, engine
+        self.broker = Broker(db, Settings(home=home), caller="w1")
+        self.recorder = Recorder(EventStream(db), engine, "r")
+
+    def start(self, version: Version) -> RunInfo:
+        submit.register(self.broker, self.engine, [version])
+        run = trigger.by_hand(version, trigger.Given(), clock.utcnow())
+        trigger.start(self.broker, self.engine, run, version, by="ann")
+        return run
+
+    def record(self) -> None:
+        while self.recorder.step(block_ms=0):
+            pass
+
+    def lose_everything(self) -> None:
+        self.record()
+        self.db.flushall()
+        EpochKeeper(self.broker, self.engine).believe()
+
+    def row(self, run: RunInfo) -> RunRecord:
+        with reading(self.engine) as connection:
+            found = runs.by_key(connection, run.key)
+        assert found
+        return found
+
+    def finish(self, run: RunInfo, task_id: str, state: TaskState = TaskState.SUCCESS, **more: object) -> None:
+        """Claim what is there and end one of it; the rest goes back."""
+        claims = {one.task_id: one for one in claim(self.broker)}
+        tell(self.broker, end(claims[task_id], state, **more))
+        self.broker.beat({})
+
+
+@pytest.fixture
+def hub(db: redis.Redis, engine: Engine, home: Path) -> Hub:
+    return Hub(db, engine, home)
+
+
+def test_a_run_that_redis_lost_goes_on_where_it_was(hub: Hub) -> None:
+    run = hub.start(a_version(EDGES, specs=[a_task("join", trigger_rule="none_failed"), a_task("side", retries=1, retry_delay=1000.0)]))
+    version = hub.broker.version(run.version)
+    assert version
+    hub.finish(run, "first", xcoms={"return_value": '"seen"'})
+    hub.finish(run, "side", TaskState.UP_FOR_RETRY, retry_in=1000.0)
+    hub.finish(run, "branch", skip=(version.by_id["right"].index,), facts={"skips": [version.by_id["right"].index]})
+    before = states(hub.broker, run.key)
+    assert before == {"first": "success", "branch": "success", "left": "queued", "right": "skipped", "below": "skipped", "side": "up_for_retry",
+                      "join": "pending"}
+    hub.lose_everything()
+    assert states(hub.broker, run.key) == before
+    assert hub.broker.recount(run.key) == []
+    assert hub.broker.xcoms(run.key) == {"first": {"return_value": '"seen"'}}
+    side = next(status for status in hub.broker.task_statuses(run.key) if status.task_id == "side")
+    assert side.due_at
+    assert 900 < (side.due_at - clock.utcnow()).total_seconds() < 1100
+    hub.finish(run, "left")
+    hub.db.zadd("rq:scheduler:scheduled_jobs", {side.job_id: 1.0})
+    hub.broker.move_due()
+    (again,) = claim(hub.broker)
+    assert (again.task_id, again.try_number) == ("side", 2)
+    tell(hub.broker, end(again))
+    hub.finish(run, "join")
+    assert hub.broker.run_status(run.key).state is RunState.SUCCESS  # type: ignore[union-attr]
+
+
+def test_a_run_that_never_came_to_redis_is_started(hub: Hub) -> None:
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    hub.db.flushall()
+    EpochKeeper(hub.broker, hub.engine).believe()
+    assert states(hub.broker, run.key) == {"a": "queued", "b": "pending"}
+
+
+def test_a_cancel_outlives_the_loss_of_redis(hub: Hub) -> None:
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    (running,) = claim(hub.broker)
+    cancel_run(hub.broker, hub.engine, hub.row(run), by="ann")
+    hub.lose_everything()
+    assert hub.broker.run_status(run.key).cancel_requested  # type: ignore[union-attr]
+    named = {running.execution_id: (running.run_key, running.index, running.try_number)}
+    assert hub.broker.beat(named).cancel == (running.execution_id,)
+    tell(hub.broker, end(running, TaskState.FAILED))
+    assert states(hub.broker, run.key) == {"a": "cancelled", "b": "cancelled"}
+
+
+def test_what_redis_knows_better_stands(hub: Hub) -> None:
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    hub.finish(run, "a")
+    assert rebuild_run(hub.broker, hub.engine, run.key) == 0
+    assert states(hub.broker, run.key) == {"a": "success", "b": "queued"}
+
+
+def test_a_forgotten_run_is_cleared_hours_later_and_its_join_is_right(hub: Hub) -> None:
+    """Reliability 30."""
+    run = hub.start(a_version({"a": [], "b": [], "join": ["a", "b"]}))
+    claims = {one.task_id: one for one in claim(hub.broker)}
+    tell(hub.broker, end(claims["a"], xcoms={"return_value": "1"}), end(claims["b"], TaskState.FAILED))
+    assert states(hub.broker, run.key) == {"a": "success", "b": "failed", "join": "upstream_failed"}
+    hub.record()
+    hub.broker.forget_run(run.key)
+    version = hub.broker.version(run.version)
+    assert not hub.broker.run_exists(run.key)
+    assert version
+    assert rewrite.clear(hub.broker, hub.engine, hub.row(run), [version.by_id["b"].index], by="ann") == []
+    assert states(hub.broker, run.key) == {"a": "success", "b": "queued", "join": "pending"}
+    (again,) = claim(hub.broker)
+    assert (again.task_id, again.try_number) == ("b", 2)
+    tell(hub.broker, end(again))
+    hub.finish(run, "join")
+    hub.record()
+    assert hub.row(run).state is RunState.SUCCESS
+    assert hub.broker.xcoms(run.key)["a"] == {"return_value": "1"}
+
+
+def test_a_forgotten_run_is_marked(hub: Hub) -> None:
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    hub.finish(run, "a", TaskState.FAILED)
+    hub.record()
+    hub.broker.forget_run(run.key)
+    rewrite.mark(hub.broker, hub.engine, hub.row(run), [0], TaskState.SUCCESS, by="ann")
+    assert states(hub.broker, run.key) == {"a": "success", "b": "queued"}
+
+
+def test_a_run_of_which_too_little_is_known_is_not_brought_back(hub: Hub) -> None:
+    run = hub.start(a_version())
+    row = hub.row(run)
+    hub.db.flushall()
+    with pytest.raises(Conflict, match="cannot be continued"):
+        rewrite.clear(hub.broker, hub.engine, RunRecord(**{**{name: getattr(row, name) for name in RunRecord.__slots__}, "run_key": "0" * 16}), [0], by="ann")

@@ -22,7 +22,7 @@ from rqflow import clock, logs
 from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.exceptions import UsageError
 from rqflow.recorder.logpath import checked
-from rqflow.recorder.loop import keep_running
+from rqflow.recorder.loop import gathering, keep_running
 from rqflow.recorder.room import Room
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ WAITING_BYTES = 16 << 20
 MOST_BASES = 10_000
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
+#: Seconds for which pieces are gathered after some were written, and how many make it go on at once.
+GATHER_SECONDS, ENOUGH = 0.1, 100
 #: The longest time, in seconds, between two looks whether there is room again.
 LOOK_AGAIN = 1.0
 #: Seconds between two looks at a growing log, and for which a reader waits for the rest of one whose try has ended.
@@ -58,7 +60,7 @@ class LogArchive:
 
     def run(self, stop: threading.Event) -> None:
         """Archive until `stop` is set; what is not written by then stays in the stream."""
-        keep_running(self.step, stop, name="log archive")
+        keep_running(gathering(self.step, stop, pause=GATHER_SECONDS, enough=ENOUGH), stop, name="log archive")
 
     def step(self, block_ms: int = 1000) -> int:
         """Write what has come, waiting up to `block_ms` for it; return the number of pieces.
@@ -273,15 +275,22 @@ def _opened_or_made(target: Path) -> int:
     try:
         return _opened(target)
     except FileNotFoundError:
-        for folder in reversed(target.parents):
-            if not folder.is_dir():
-                folder.mkdir(FOLDER, exist_ok=True)
+        _make_folder(target.parent)
         return _opened(target)
     except PermissionError:
         target.chmod(GROWING)
         descriptor = _opened(target)
         os.fchmod(descriptor, WHOLE)
         return descriptor
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, most often in one that is there, all with the same mode."""
+    try:
+        folder.mkdir(FOLDER, exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(folder.parent)
+        folder.mkdir(FOLDER, exist_ok=True)
 
 
 def _opened(target: Path) -> int:

@@ -18,6 +18,20 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT, REMIND = 0.2, 15.0, 60.0
 
 
+def gathering(step: Callable[[], int], stop: threading.Event, *, pause: float, enough: int) -> Callable[[], int]:
+    """Return `step`, which tells how much it did, with a pause of so many seconds after it did something, so that the next one has more to do.
+
+    A commit, a wake-up, a round trip cost as much for one event as for a hundred. There is no pause after `enough`: then more is waiting.
+    """
+    def paced() -> int:
+        done = step()
+        if 0 < done < enough:
+            stop.wait(pause)
+        return done
+
+    return paced
+
+
 def keep_running(step: Callable[[], object], stop: threading.Event, *, name: str) -> None:
     """Call `step` until `stop` is set. `step` blocks for a moment when there is nothing to do; its errors are logged and it is tried again.
 

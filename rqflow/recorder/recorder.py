@@ -17,7 +17,7 @@ from rqflow import clock, logs
 from rqflow.broker.events import Entry, EventStream
 from rqflow.exceptions import Conflict, StoreError
 from rqflow.recorder.apply import apply, keep
-from rqflow.recorder.loop import keep_running
+from rqflow.recorder.loop import gathering, keep_running
 from rqflow.recorder.reading import Event
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine, run_in_transaction
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Stream entries that are taken at once, and events that are written in one transaction.
 ENTRIES, EVENTS = 200, 200
+#: Seconds for which events are gathered after a commit.
+GATHER_SECONDS = 0.1
 #: Seconds between two trims of the stream.
 TRIM_SECONDS = 1.0
 
@@ -57,7 +59,7 @@ class Recorder:
 
     def run(self, stop: threading.Event) -> None:
         """Record until `stop` is set; what is not committed by then stays in the stream."""
-        keep_running(self.step, stop, name="recorder")
+        keep_running(gathering(self.step, stop, pause=GATHER_SECONDS, enough=EVENTS), stop, name="recorder")
 
     def step(self, block_ms: int = 1000) -> int:
         """Record what there is, waiting up to `block_ms` for it; return the number of events.

@@ -23,6 +23,7 @@ from rqflow.settings import RedisSettings, Settings
 from rqflow.states import RunState
 from rqflow.store import dags, runs
 from rqflow.store.engine import Connection, run_in_transaction
+from tests.epoch import open_epoch
 from tests.integration.broker import playing
 from tests.profile import PATIENCE
 from tests.proxy import Proxy
@@ -36,6 +37,8 @@ def settings(home: Path, tmp_path: Path) -> Iterator[Settings]:
     folder = tmp_path / "redis"
     folder.mkdir()
     with redis_server(folder) as url:
+        with redis.Redis.from_url(url) as connection:
+            open_epoch(connection)
         yield Settings(home=home, redis=RedisSettings(url=url))
 
 

@@ -11,7 +11,7 @@ from rqflow.deploy.services import open_services
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Move what is due now, then end.")
+@click.option("--once", is_flag=True, help="Put Redis right, move what is due now, then end.")
 @click.option("--idle-exit", is_flag=True, hidden=True, help="End after scheduler.idle_exit without work; `submit` starts hubs so.")
 @pass_app
 def scheduler(app: App, once: bool, idle_exit: bool) -> None:
@@ -22,7 +22,7 @@ def scheduler(app: App, once: bool, idle_exit: bool) -> None:
     """
     with open_services(app.service_settings(), client_name="rqflow-scheduler", must_answer=False, waits=not once) as services:
         if once:
-            hub.scheduler(services).run(burst=True)
+            hub.once(services)
             return
         while True:
             with background.alive(services.state, background.HUB):

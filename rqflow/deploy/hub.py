@@ -20,7 +20,9 @@ from rqflow.recorder.loop import keep_running
 from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
+from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
+from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.store.engine import sqlite_file
 
@@ -31,6 +33,18 @@ CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 def scheduler(services: Services) -> Scheduler:
     """Return the scheduler alone."""
     return Scheduler(services.connection, services.broker, lock_ttl=services.settings.scheduler.lock_ttl)
+
+
+def once(services: Services) -> None:
+    """Do what the leader does, once: believe Redis, mend what others left, move what is due; nothing of it while another one leads."""
+    alone = scheduler(services)
+    recovery = Recovery(services.broker, EpochKeeper(services.broker, services.engine))
+
+    def recover() -> None:
+        if alone.is_leader:
+            recovery.step()
+
+    alone.run(burst=True, before_wait=recover)
 
 
 def build(services: Services, *, idle_exit: bool = False) -> Hub:

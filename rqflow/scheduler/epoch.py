@@ -113,7 +113,10 @@ class EpochKeeper:
         if changed:
             run_in_transaction(self._engine, lambda connection: workers.put(connection, changed))
             self._workers |= {record.name: record for record in changed}
-        if new := [machine for machine in seen.machines.values() if machine.name not in seen.admitted]:
+        for machine in seen.machines.values():
+            if machine.has_left:
+                self._epochs.forget(machine.name)
+        if new := [machine for machine in seen.machines.values() if machine.name not in seen.admitted and not machine.has_left]:
             self._epochs.admit(new)
 
     def _is_news(self, machine: MachineSeen, now: datetime) -> bool:

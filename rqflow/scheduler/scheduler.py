@@ -53,12 +53,12 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         self._told_to_stop = self._may_be_interrupted = False
         self._outage = Outage(logger)
 
-    def run(self, burst: bool = False) -> None:
+    def run(self, burst: bool = False, before_wait: Callable[[], None] = lambda: None) -> None:
         """Move what is due, for ever, over any loss of Redis; with `burst` once. SIGTERM and SIGINT raise SystemExit here."""
         self._install_signal_handlers()
         try:
             while True:
-                self.live_turn()
+                self.live_turn(before_wait)
                 if burst:
                     return
         finally:

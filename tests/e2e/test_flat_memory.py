@@ -46,9 +46,9 @@ TWO = """
 """
 
 #: What belongs to no run and to no process: names of queues, counters, empty streams with their groups.
-STANDING = {"rq:queues", "rqflow:sequence", "rqflow:events", "rqflow:logs", "rqflow:requests"}
+STANDING = {"rq:queues", "rqflow:sequence", "rqflow:events", "rqflow:logs", "rqflow:requests", "rqflow:epoch", "rqflow:watched"}
 #: Bells that rang and nobody heard; at most one a queue, and one of the scheduler.
-BELLS = ("rqflow:bell:", "rqflow:wake")
+BELLS = ("rqflow:bell:", "rqflow:wake", "rqflow:call")
 #: How far whole logs are archived, and replies to the last call: kept for some minutes in case that they come again.
 SHORT = ("rqflow:logs:acked:", "rqflow:reply:")
 
@@ -59,7 +59,8 @@ def names(connection: redis.Redis) -> set[str]:
 
 def of_runs(connection: redis.Redis) -> set[str]:
     """Every key that may belong to a run: all but what stands, and what processes that live have of their own."""
-    own = ("rq:worker", "rq:clean_", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers")
+    own = ("rq:worker", "rq:clean_", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers", "rqflow:machines",
+           "rqflow:admitted", "rqflow:announced", "rqflow:recorded:")
     return {name for name in names(connection) - STANDING if not name.startswith((*own, *BELLS, *SHORT))}
 
 
@@ -74,11 +75,14 @@ def test_r79_no_key_of_a_run_is_left_nor_of_the_processes_that_ran_it(new_lab: C
     with redis.Redis.from_url(lab_redis) as connection:
         until(lambda: not of_runs(connection), what="every key of the runs to go")
         assert all(0 < connection.ttl(name) <= 600 for name in names(connection) if name.startswith(SHORT) and not name.endswith(":turn"))
-        assert {connection.xlen(stream) for stream in ("rqflow:events", "rqflow:logs", "rqflow:requests")} == {0}
+        for stream in ("rqflow:events", "rqflow:logs", "rqflow:requests"):
+            until(lambda: connection.xlen(stream) == 0, what=f"{stream} to be empty")  # noqa: B023 (called before the next turn)
         for process in lab.processes:
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0, lab.logs()
         left = {name for name in names(connection) - STANDING if not name.startswith((*BELLS, *SHORT, "rqflow:protocol"))}
+        # What would have to be awaited after a loss of Redis: the hub ended first, and could not forget it.
+        left -= {"rqflow:machines", "rqflow:admitted", "rqflow:announced"}
         assert all(0 < connection.ttl(name) <= 120 for name in left), left
         assert not [name for name in names(connection) if name.endswith(":turn")]
         assert lab.show(run_id)["state"] == "failed", "the history stays"
@@ -86,12 +90,13 @@ def test_r79_no_key_of_a_run_is_left_nor_of_the_processes_that_ran_it(new_lab: C
 
 def test_reply_of_a_killed_worker_goes_with_the_start_of_the_next(new_lab: Callable[..., Lab], lab_redis: str) -> None:
     lab = new_lab(redis_url=lab_redis)
+    lab.run("scheduler", "--once")
     with redis.Redis.from_url(lab_redis) as connection:
         worker = lab.worker()
         (before,) = until(lambda: [name for name in names(connection) if name.endswith(":turn")], what="the worker to ask for work")
         worker.kill()
         worker.wait()
-        lab.worker()
+        lab.start("worker")
         until(lambda: before not in names(connection), what="the reply of the first worker to go")
 
 

@@ -158,6 +158,7 @@ def test_history_is_complete_with_either_recorder_alone(new_lab: Callable[..., L
         far = new_lab(redis_url=lab_redis)
         far.worker()
     else:
+        lab.run("scheduler", "--once")
         lab.worker()
     run = lab.outcome(file)
     assert states(run) == {"a": "failed", "b": "success"}

@@ -10,7 +10,8 @@ local function closed_to(epoch, machine)
   local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   if seen[1] ~= server or seen[3] ~= 'open' then return 'rebuild' end
   if epoch and tonumber(seen[2]) ~= epoch then return 'announce' end
-  if machine and redis.call('HEXISTS', K.ADMITTED, machine) == 0 then return 'admit' end
+  -- Without a leader nobody could note it: then it is enough that the next one will.
+  if machine and redis.call('HEXISTS', K.ADMITTED, machine) == 0 and redis.call('EXISTS', K.LEADER) == 1 then return 'admit' end
 end
 
 -- The queues of `wanted` that give work.

@@ -153,6 +153,7 @@ def test_a_heartbeat_is_shown_as_all_times_are(rqflow: Rqflow, db: redis.Redis) 
 def test_a_worker_ends_after_as_many_tasks_as_it_was_told_and_runs_what_its_labels_fit(rqflow: Rqflow, files: Path) -> None:
     rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "other")
     rqflow("submit", files / "one.py", "--run", "--no-follow", "--run-id", "another")
+    assert rqflow("scheduler", "--once").code == 0
     assert rqflow("worker", "--burst").code == 0
     assert read(rqflow("run", "show", "other", "-o", "json"))["tasks"][0]["state"] == "parked"
     assert rqflow("worker", "--label", "gpu", "-n", 1, "--max-tasks", 1, "-Q", "x,default").code == 0

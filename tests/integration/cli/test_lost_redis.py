@@ -77,7 +77,6 @@ def test_an_once_run_is_told_as_it_is_before_the_history_has_its_end(settings: S
         submit.register(services.broker, services.engine, [version])
         trigger.start(services.broker, services.engine, run, version, by="me")
         assert "@once has run (running)" in submit.what_next(services.broker, services.engine, version)
-        open_epoch(services.connection)
         playing.play(services.broker)
         assert "@once has run (success, 20" in submit.what_next(services.broker, services.engine, version)
 

@@ -37,6 +37,8 @@ def settings(home: Path, tmp_path: Path) -> Iterator[Settings]:
     folder = tmp_path / "redis"
     folder.mkdir()
     with redis_server(folder) as url:
+        with redis.Redis.from_url(url) as connection:
+            open_epoch(connection)
         yield Settings(home=home, redis=RedisSettings(url=url))
 
 
@@ -75,7 +77,6 @@ def test_an_once_run_is_told_as_it_is_before_the_history_has_its_end(settings: S
         submit.register(services.broker, services.engine, [version])
         trigger.start(services.broker, services.engine, run, version, by="me")
         assert "@once has run (running)" in submit.what_next(services.broker, services.engine, version)
-        open_epoch(services.connection)
         playing.play(services.broker)
         assert "@once has run (success, 20" in submit.what_next(services.broker, services.engine, version)
 

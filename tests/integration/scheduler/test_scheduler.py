@@ -24,6 +24,7 @@ from rqflow.scheduler.hub import Chore, Hub, tidy
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.settings import RedisSettings, Settings
 from rqflow.states import TaskState
+from tests.epoch import open_epoch
 from tests.proxy import Proxy
 from tests.services import redis_server
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
@@ -102,6 +103,7 @@ def test_a_retry_is_queued_within_milliseconds_of_its_time(broker: Broker, redis
     with turning(a_scheduler(redis_url, home)):
         for _ in range(3):
             broker.connection.flushall()
+            open_epoch(broker.connection)
             run_key = a_retry_in(broker, 0.4)
             due = broker.task_statuses(run_key)[0].due_at
             until(lambda: state(broker, run_key) is TaskState.QUEUED, what="the retry to be queued")  # noqa: B023

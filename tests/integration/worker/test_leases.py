@@ -237,7 +237,7 @@ def test_what_a_person_declared_lost_is_ended_when_its_worker_comes_back(site: S
     hub.until(run, try_number=2, state=TaskState.RUNNING)
     go(site)
     assert hub.until(run, state=TaskState.SUCCESS).try_number == 2
-    late = [event for event in site.events() if event["kind"] == "late"]
+    late = until(lambda: [event for event in site.events() if event["kind"] == "late"], what="the late end to be told")
     assert [(event["try"], event["state"], "declared lost" in event["reason"]) for event in late] == [(1, "lost", True)]
 
 

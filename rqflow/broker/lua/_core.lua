@@ -256,10 +256,16 @@ end
 
 -- ---------------------------------------------------------------- repeating a request, and the end of a call
 
--- The reply to this caller's request if it was carried out before, else nil.
+-- The reply to this caller's request if it was carried out before, else nil. One that comes after its own repetition and newer ones, because
+-- a link held it back, is nobody's any more: it must not be carried out a second time.
 local function repeated(caller, id)
   local last = redis.call('HMGET', K.REPLY .. caller, 'id', 'reply')
-  return last[1] == id and last[2] or nil
+  if not last[1] then return nil end
+  if last[1] == id then return last[2] end
+  local life, number = string.match(id, '^(.*)-(%d+)$')
+  local last_life, last_number = string.match(last[1], '^(.*)-(%d+)$')
+  if life and life == last_life and tonumber(number) < tonumber(last_number) then return '{}' end
+  return nil
 end
 
 local function write_tasks()

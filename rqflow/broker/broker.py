@@ -224,6 +224,8 @@ class Broker:
         if "closed" in reply:
             return Announced(is_heard=False)
         self.epoch = int(reply["epoch"])
+        # What a turn of before told is told again; what it claimed, and is not held, goes back with the next beat.
+        self._unanswered = None
         self.advance_all(items(reply["unfinished"]))
         return Announced(is_heard=True, given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
 

@@ -21,10 +21,10 @@ import redis
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
-from rqflow.broker.messages import ANNOUNCE, REBUILD, End
+from rqflow.broker.messages import ANNOUNCE, End
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
-from rqflow.worker.heritage import Heritage
+from rqflow.worker.entrance import Entrance
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.outcome import Stop
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 KEEP, DRAIN, KILL = "keep", "drain", "kill"
 #: The longest sleep of the loop, how often a suspended worker looks whether it may go on, and how long it is patient when it ends.
 _LONGEST_SLEEP, _SUSPENDED, _PATIENCE = 60.0, 1.0, 5.0
-#: After so many answers of that kind it is said that the hub is waited for: a few are usual.
-_SAY_AT = 8
-#: Ends that are told again in one turn.
-_AGAIN = 200
 #: Seconds after which RQ's record may change between busy and idle again.
 _SHOW_AGAIN = 0.5
 
@@ -98,21 +94,19 @@ class Wake:
 class Loop:
     """The loop and what it knows from one turn to the next."""
 
-    def __init__(self, broker: Broker, tasks: Tasks, registration: Registration, options: Options, settings: Settings) -> None:
+    def __init__(self, broker: Broker, tasks: Tasks, registration: Registration, entrance: Entrance, options: Options, settings: Settings) -> None:
         """Work with these parts; `listen_for` and `listen_to` give it its threads."""
+        self.entrance = entrance
         self._broker, self._tasks, self._registration, self._options = broker, tasks, registration, options
         self._heartbeat = settings.worker.heartbeat.total_seconds()
         self._grace = settings.worker.kill_grace.total_seconds()
         self.wake = Wake()
         self._bell: Bell | None = None
         self._subscription: Subscription | None = None
-        self._heritage: Heritage | None = None
         self._hint_channel = broker.hint_channel(broker.caller)
         #: What the last beat said that the history has.
         self._recorded: tuple[str, ...] = ()
         self._link, self._outage = Backoff(), Outage(logger)
-        #: Redis answers, and is not to be believed yet.
-        self._closed = Backoff(first=0.02, longest=1.0)
         self._frontiers: set[str] = set()
         #: There may be work on the queues.
         self._hungry = True
@@ -136,10 +130,6 @@ class Loop:
     def listen_to(self, subscription: Subscription) -> None:
         """Take the thread that hears commands."""
         self._subscription = subscription
-
-    def inherit(self, heritage: Heritage) -> None:
-        """Take over from earlier workers before anything else is said."""
-        self._heritage = heritage
 
     def request_stop(self) -> None:
         """Stop as --on-stop says; the second time kill what runs. May be called by a signal handler."""
@@ -195,11 +185,11 @@ class Loop:
 
     def _wait_left(self) -> float:
         """Return for how many seconds Redis is left alone, because its link is broken or it does not give work."""
-        return max(self._link.left(), self._closed.left())
+        return max(self._link.left(), self.entrance.left())
 
     def _has_to_speak(self) -> bool:
         """Tell whether Redis is to be told or asked something now."""
-        if self._frontiers or self._tasks.waits_for_redis or self._tasks.slots.has_ends or self._broker.epoch is None:
+        if self._frontiers or self._tasks.waits_for_redis or self._tasks.slots.has_ends or self.entrance.is_outside:
             return True
         return self._hungry and self._wanted() > 0
 
@@ -216,10 +206,8 @@ class Loop:
         if self._wait_left() > 0:
             return
         try:
-            if self._broker.epoch is None and not self._announce():
+            if self.entrance.is_outside and not self._enter():
                 return
-            if self._heritage:
-                self._heritage.enter_upon(self._tasks.slots.named())
             if clock.monotonic() >= self._beat_at:
                 self._beat()
             if self._tasks.waits_for_redis:
@@ -237,28 +225,13 @@ class Loop:
             self._spool.sync()
             self._outage.note(error)
 
-    def _announce(self) -> bool:
-        """Say what is held here, at the start and after Redis was put right; False when that must wait."""
-        announced = self._broker.announce_held(self._options.queues, {**self._spool.named(), **self._tasks.slots.named()})
-        if not announced.is_heard:
-            self._wait_for_the_hub(REBUILD)
-            return False
-        again = [end for end in self._spool.ends() if end.execution_id not in self._tasks.slots]
-        for at in range(0, len(again), _AGAIN):
-            turn = self._broker.turn(queues=(), wanted=0, ends=again[at:at + _AGAIN])
-            self._frontiers.update(turn.unfinished)
-        self._tasks.stop(announced.given_up, Stop.GIVEN_UP, self._grace)
+    def _enter(self) -> bool:
+        """Say what is held here; False when that must wait."""
+        is_heard, given_up, frontiers = self.entrance.enter()
+        self._tasks.stop(given_up, Stop.GIVEN_UP, self._grace)
+        self._frontiers.update(frontiers)
         self._hungry = True
-        return True
-
-    def _wait_for_the_hub(self, closed: str) -> None:
-        """Redis gives no work before the hub has done its part: ask again in a while."""
-        self._hungry = True
-        wait = self._closed.next()
-        if closed == REBUILD and self._closed.failures == _SAY_AT:
-            logger.warning("Redis began anew: waiting for `rqflow scheduler` to put its runs right; nothing is lost, tasks go on",
-                           extra=logs.context("rebuilding"))
-        logger.debug("no work before the hub has done its part (%s), asking again in %.2f s", closed, wait, extra=logs.context("closed"))
+        return is_heard
 
     def _turn(self) -> None:
         """Tell all ends, claim for all free slots, start what was claimed."""
@@ -267,13 +240,7 @@ class Loop:
         self._spool.add(ends)
         self._spool.flush()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=ends)
-        if turn.closed == ANNOUNCE:
-            self._broker.epoch = None
-            return
-        if turn.closed:
-            self._wait_for_the_hub(turn.closed)
-        else:
-            self._closed.reset()
+        self.entrance.heed(turn.closed)
         self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=turn.was_repeated)
         if turn.claims and turn.was_repeated:
             self._beat_at = 0.0
@@ -301,7 +268,7 @@ class Loop:
         self._spool.drop(beat.recorded)
         self._spool.flush()
         if beat.closed == ANNOUNCE:
-            self._broker.epoch = None
+            self.entrance.heed(beat.closed)
         self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
         self._tasks.stop(beat.given_up, Stop.GIVEN_UP, self._grace)
         self._tasks.heard(named.keys() - {*beat.given_up, *beat.unknown}, sent_at)
@@ -361,12 +328,12 @@ class Loop:
     @property
     def is_empty_handed(self) -> bool:
         """Whether nothing is held here, and nothing left to be told."""
-        return not (len(self._tasks.slots) or self._tasks.slots.has_ends or len(self._spool)) and self._broker.epoch is not None
+        return not (len(self._tasks.slots) or self._tasks.slots.has_ends or len(self._spool) or self.entrance.is_outside)
 
     def ask_what_is_recorded(self) -> None:
         """Let the spool go as far as the history has it, before the worker leaves."""
         with contextlib.suppress(redis.exceptions.RedisError, BrokerError):
-            if len(self._spool) and self._broker.epoch is not None and not self._link.failing:
+            if len(self._spool) and not self.entrance.is_outside and not self._link.failing:
                 self._beat()
 
     def _begin_stop(self) -> None:
@@ -389,7 +356,7 @@ class Loop:
         told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis
         if self._obeyed:
             # What cannot be told now is in the shepherd's journal.
-            may_leave = told or self._link.failing or self._closed.failing
+            may_leave = told or self._link.failing or self.entrance.is_waiting
             if self._obeyed == 1 and self._options.on_stop == KEEP:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
             # Told twice to stop, it leaves what is still to be begun or understood, too.

@@ -38,6 +38,7 @@ from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment, processes
 from rqflow.worker.conclude import Machine
+from rqflow.worker.entrance import Entrance
 from rqflow.worker.heritage import Heritage
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
@@ -236,10 +237,11 @@ class Worker(rq_worker.Worker):
         slots = Slots(options.slots, options.max_tasks)
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
-        loop = self._loop = Loop(broker, tasks, self, options, settings)
+        entrance = Entrance(broker, slots, tasks.spool, options.queues)
+        loop = self._loop = Loop(broker, tasks, self, entrance, options, settings)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
-        loop.inherit(Heritage(broker, work_dir, machine.boot))
+        entrance.inherit(Heritage(broker, work_dir, machine.boot))
         shipper.start()
         self._register_patiently(loop)
         self.subscribe()

@@ -17,7 +17,7 @@ from rqflow.worker.loop import Loop, Options
 def a_loop() -> Loop:
     settings = Settings(home=Path("/nowhere"))
     parts: Any = None
-    return Loop(Broker(redis.Redis(), settings, caller="w"), parts, parts, Options(queues=("default",), slots=1), settings)
+    return Loop(Broker(redis.Redis(), settings, caller="w"), parts, parts, parts, Options(queues=("default",), slots=1), settings)
 
 
 def test_a_pause_ends_when_told_to_stop_and_not_for_another_wake() -> None:

@@ -9,7 +9,7 @@ import click
 
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import bug, output  # noqa: F401 - the first in case that there is one once our files were replaced
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy import background
 from rqflow.deploy.live import open_live
@@ -62,6 +62,24 @@ def work(settings: Settings, asked: Asked) -> None:
                 made.work()
             if made.was_told_to_stop or not asked.get("idle_exit") or not live.broker.live_runs():
                 return
+
+
+@worker.command()
+@click.argument("name", metavar="WORKER")
+@pass_app
+def forget(app: App, name: str) -> None:
+    """Wait no more for a worker that is gone for good.
+
+    After a loss of Redis a queue gives no work before every worker that served it has said what it still runs. What it ran counts as running;
+    `rqflow task mark-lost` gives it up.
+    """
+    # Here, because SQLAlchemy takes half of a worker's memory.
+    from rqflow.actions import forget_worker
+    from rqflow.deploy.services import open_services
+
+    with open_services(app.settings) as services:
+        forgotten = forget_worker.forget(services.broker, services.engine, name, by=who())
+    output.note(f"nobody waits for {forgotten} any more")
 
 
 @worker.command("list")

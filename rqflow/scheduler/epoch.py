@@ -43,7 +43,8 @@ class EpochKeeper:
         self._known: int | None = None
         self._workers: dict[str, WorkerRecord] = {}
         self._opened_at = clock.monotonic()
-        self._say_at = 0.0
+        self._patience = 1.5 * broker.settings.worker.heartbeat.total_seconds()
+        self._said: tuple[dict[str, list[str]], float] = ({}, 0.0)
 
     def believe(self) -> None:
         """Put Redis right where it is not what it was. Raises StoreError, BrokerError or redis-py's errors; nothing may be repaired then."""
@@ -58,7 +59,10 @@ class EpochKeeper:
         """Admit new workers, and open queues for which nobody is waited any more. Raises the same errors."""
         seen = self._epochs.look()
         self._admit(seen)
-        self._open_queues(seen)
+        if seen.closed_queues:
+            # Somebody may have said meanwhile that a worker is gone.
+            self._remember()
+            self._open_queues(seen)
 
     def wait(self, seconds: float) -> None:
         """Wait until the next look, or until a worker calls."""
@@ -78,7 +82,8 @@ class EpochKeeper:
         def note(connection: Connection) -> None:
             store_epochs.begin(connection, number, run_id=seen.server, reason=reason)
 
-        logger.warning("%s: its runs are put right from the history, nothing is lost", reason, extra=logs.context("epoch_begins", number=number))
+        level = logging.WARNING if seen.number or self._known else logging.INFO
+        logger.log(level, "%s: its runs are put right from the history, nothing is lost", reason, extra=logs.context("epoch_begins", number=number))
         run_in_transaction(self._engine, note)
         self._known = number
         self._epochs.begin(number, seen.server)
@@ -92,8 +97,8 @@ class EpochKeeper:
         changed = sum(rebuild_run(self._broker, self._engine, run_key) for run_key in todo)
         closed = {queue for name, queues in self._awaited(seen.machines).items() if queues for queue in queues}
         self._epochs.open(closed)
-        self._opened_at, self._say_at = clock.monotonic(), 0.0
-        logger.warning("epoch %d is open: %d unfinished runs, %d tasks put right", number, len(todo), changed, extra=logs.context("epoch_open"))
+        self._opened_at, self._said = clock.monotonic(), ({}, 0.0)
+        logger.log(level, "epoch %d is open: %d unfinished runs, %d tasks put right", number, len(todo), changed, extra=logs.context("epoch_open"))
 
     def _awaited(self, machines: Mapping[str, MachineSeen]) -> dict[str, Collection[str]]:
         """Return {machine: queues} of all that may hold tasks: those in SQL and in Redis that have not left."""
@@ -139,12 +144,18 @@ class EpochKeeper:
             if not names or _is_over(self._broker.settings.worker.grace, queue, since):
                 self._epochs.open_queue(queue)
                 logger.info("queue %s gives work again", queue, extra=logs.context("queue_open", queue=queue))
-            elif clock.monotonic() >= self._say_at:
-                logger.warning(
-                    "queue %s waits for what %s may still run, since Redis began anew %.0f s ago; nothing is lost. When a worker is gone for good: "
-                    "rqflow worker forget NAME", queue, ", ".join(sorted(names)), since, extra=logs.context("queue_closed", queue=queue))
-        if clock.monotonic() >= self._say_at:
-            self._say_at = clock.monotonic() + SAY_AGAIN
+        self._say({queue: sorted(names) for queue, names in waiting.items() if names}, since)
+
+    def _say(self, waiting: dict[str, list[str]], since: float) -> None:
+        """Say whom the closed queues wait for, when they had the time to come, when it changes, and every minute."""
+        said, at = self._said
+        if since < self._patience or (waiting == said and clock.monotonic() < at + SAY_AGAIN):
+            return
+        self._said = (waiting, clock.monotonic())
+        for queue, names in waiting.items():
+            logger.warning(
+                "queue %s waits for what %s may still run, since Redis began anew %.0f s ago; nothing is lost. When a worker is gone for good: "
+                "rqflow worker forget NAME", queue, ", ".join(names), since, extra=logs.context("queue_closed", queue=queue))
 
 
 def why(seen: EpochSeen, known: int) -> str:

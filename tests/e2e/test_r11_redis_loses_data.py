@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -136,3 +137,30 @@ def test_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Callable[
     assert not lines("doubled")
     assert {task["try_number"] for task in ended["tasks"]} == {1}
     assert all(len(task["tries"]) == 1 and not task["tries"][0]["late"] for task in ended["tasks"])
+
+
+def test_a_queue_waits_for_a_worker_that_may_still_run_something_until_a_person_says_that_it_is_gone(lab: Lab, server: OwnRedis) -> None:
+    hub = lab.hub()
+    gone, here = lab.worker(work_dir="gone"), lab.worker(work_dir="here")
+    file = lab.dag("""
+        from rqflow import DAG, BashOperator
+        with DAG("quick"):
+            BashOperator(task_id="a", bash_command="true")
+    """)
+    lab.finish(lab.submit(file))
+    gone.kill()
+    gone.wait()
+    wipe(server, 0)
+    run = lab.submit(file)
+    said = lambda: (lab.root / "scheduler-0.log").read_text()  # noqa: E731
+    name = until(lambda: re.search(r"queue default waits for what (\S+) may still run", said()), what=f"the hub to name the worker: {lab.logs()}")[1]
+    assert "nothing is lost" in said()
+    assert states(lab.show(run)) == {"a": "queued"}
+    assert here.poll() is None
+    assert hub.poll() is None
+    refused = lab.run("worker", "forget", "nobody.123456", code=3).stderr
+    assert "there is no worker nobody.123456" in refused
+    alive = next(worker["name"] for worker in lab.json("worker", "list"))
+    assert "lives" in lab.run("worker", "forget", alive, code=5).stderr
+    assert f"nobody waits for {name} any more" in lab.run("worker", "forget", name).stderr
+    assert lab.finish(run)["state"] == "success"

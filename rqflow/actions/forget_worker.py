@@ -16,19 +16,19 @@ def forget(broker: Broker, engine: Engine, name: str, *, by: str) -> str:
     """
     live = {worker.name for worker in broker.workers()}
     epochs = Epochs(broker.connection)
-    machine = name if name in epochs.look().machines else name.rpartition(".")[0]
+    # RQ's name, or that without what changes at each start.
+    names = [name, name.rpartition(".")[0]]
     if any(name in {worker, worker.rpartition(".")[0]} for worker in live):
         raise Conflict(f"the worker {name} lives", hint="Stop it first; one that ends with nothing to do is forgotten by itself.")
 
-    def remove(connection: Connection) -> bool:
-        known = [each for each in (name, machine) if workers.remove(connection, each)]
+    def remove(connection: Connection) -> str:
+        known = next((each for each in names if workers.remove(connection, each)), "")
         if known:
-            events.add(connection, "worker_forgotten", who=by, worker=known[0])
-        return bool(known)
+            events.add(connection, "worker_forgotten", who=by, worker=known)
+        return known
 
-    is_known = run_in_transaction(engine, remove)
-    for each in {name, machine}:
-        epochs.forget(each)
-    if not is_known:
+    known = run_in_transaction(engine, remove) or next((each for each in names if each in epochs.look().machines), "")
+    if not known:
         raise NotFound(f"there is no worker {name}", hint="`rqflow worker list` shows those that live; the scheduler's log names whom it waits for.")
-    return machine or name
+    epochs.forget(known)
+    return known

@@ -7,6 +7,7 @@ yes -> note new workers in SQL and admit them; open queues whose workers have al
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 _UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING})
 #: Seconds between two lines about whom a closed queue waits for.
 SAY_AGAIN = 60.0
+#: Seconds within which a stop is noticed.
+STOP_LOOK = 0.5
 #: A worker's last sign of life is noted this often.
 _NOTE_SEEN = timedelta(hours=1)
 
@@ -64,9 +67,12 @@ class EpochKeeper:
             self._remember()
             self._open_queues(seen)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the next look, or until a worker calls."""
-        self._epochs.wait_call(min(seconds, longest_wait(self._broker.connection)))
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        """Wait so long until the next look, or until a worker calls, or until `stop` is set, which is noticed a little later."""
+        until = clock.monotonic() + seconds
+        while not stop.is_set() and (left := until - clock.monotonic()) > 0:
+            if self._epochs.wait_call(min(left, STOP_LOOK, longest_wait(self._broker.connection))):
+                return
 
     def _remember(self) -> None:
         """Read from SQL which epoch was the last, and which workers there are."""

@@ -163,6 +163,6 @@ class Recovery:
         """Work until `stop` is set, over all failures."""
         def step() -> None:
             self.step()
-            self._epochs.wait(self._pause)
+            self._epochs.wait(self._pause, stop)
 
         keep_running(step, stop, name="recovery")

@@ -151,7 +151,7 @@ event_log = Table(
     "event_log", metadata,
     Column("seq", BigInteger(), primary_key=True, autoincrement=False, doc="When it happened, microseconds since the epoch."),
     Column("source", Id(KEY), primary_key=True, doc="What it happened to, hashed: an event that comes twice is kept once."),
-    Column("kind", Id(STATE), nullable=False, doc="ti, run or late (state changes), audit (what a person did), unreadable (kept as it came)."),
+    Column("kind", Id(STATE), nullable=False, doc="ti, run or late (state changes), note (changes none), audit (what a person did), unreadable (kept as it came)."),
     Column("event", Id(), nullable=False, doc="The new state, or what was done: paused, cleared …"),
     Column("dag_id", Id(), nullable=False, doc="DAG, or empty."),
     Column("run_key", Id(KEY), nullable=False, doc="Run, or empty."),

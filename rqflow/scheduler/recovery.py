@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rqflow import logs
+from rqflow.broker import unserved
 from rqflow.broker.broker import Broker
+from rqflow.broker.unserved import Unserved
 from rqflow.broker.watch import Held, Notice, Seen, Watch
 from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.epoch import EpochKeeper
@@ -105,6 +107,19 @@ class PushAgain:
             logger.warning("%d jobs were queued but on no list of RQ; pushed again", pushed, extra=logs.context("pushed_again", queue=self.queue))
 
 
+@dataclass(frozen=True, slots=True)
+class TellUnserved:
+    """Tasks have waited for so long on a queue that no live worker serves that somebody should know."""
+
+    queue: Unserved
+
+    def apply(self, watch: Watch) -> None:
+        """Tell it once, until a worker has come or nothing waits there any more."""
+        unserved.note_told(watch.broker.connection, self.queue.queue)
+        logger.warning("%s. Start one with `rqflow worker -Q %s`", self.queue, self.queue.queue,
+                       extra=logs.context("queue_unserved", queue=self.queue.queue))
+
+
 def repairs(seen: Seen) -> list[Repair]:
     """Return what is to be mended, the most pressing first."""
     found: list[Repair] = [DeclareLost(held) for held in seen.over]
@@ -116,6 +131,11 @@ def repairs(seen: Seen) -> list[Repair]:
     found += [FinishPreparing(run_key) for run_key, since in seen.preparing if seen.now - since > PREPARING_TOO_LONG]
     found += [PushAgain(queue) for queue in seen.queues]
     return found
+
+
+def notices(queues: Sequence[Unserved], *, now: float, after: float) -> list[Repair]:
+    """Return what is to be told of queues that nobody serves: those that are so for `after` seconds at `now` and were not told of."""
+    return [TellUnserved(queue) for queue in queues if not queue.told and now - queue.since.timestamp() >= after]
 
 
 def words(notice: Notice) -> str:
@@ -143,6 +163,7 @@ class Recovery:
         self._pause = pause_of(broker.settings)
         # A look that comes later than this left a time that nobody watched.
         self._patience = self._pause + broker.settings.worker.gap.total_seconds()
+        self._unserved_after = broker.settings.scheduler.unserved_after.total_seconds()
         self._first = True
 
     def step(self) -> Sequence[Repair]:
@@ -154,6 +175,7 @@ class Recovery:
         seen = self._watch.look(pause=self._patience, first=self._first)
         self._first = False
         found = repairs(seen)
+        found += notices(unserved.look(self._watch.broker.connection), now=seen.now, after=self._unserved_after)
         for repair in found:
             repair.apply(self._watch)
         self._epochs.serve()

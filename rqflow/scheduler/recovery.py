@@ -17,6 +17,7 @@ from rqflow.broker import unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.unserved import Unserved
 from rqflow.broker.watch import Held, Notice, Seen, Watch
+from rqflow.clock import from_micros
 from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
@@ -46,7 +47,9 @@ class MarkUnreachable:
         """Mark them."""
         marked = watch.mark_unreachable(self.tries)
         if marked:
-            logger.warning("%d tasks cannot be reached; they count as running, nothing is lost", marked, extra=logs.context("unreachable"))
+            leases_end = min(held.lease_end for held in self.tries)
+            logger.warning("%d tasks cannot be reached since %s UTC; they count as running, nothing is lost; their workers are waited for", marked,
+                           f"{from_micros(int(leases_end * 1_000_000)):%Y-%m-%d %H:%M:%S}", extra=logs.context("unreachable"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ class PushAgain:
         """Put them back."""
         pushed = watch.mend_queue(self.queue, older_than=NOWHERE_TOO_LONG)
         if pushed:
-            logger.warning("%d jobs were queued but on no list of RQ; pushed again", pushed, extra=logs.context("pushed_again", queue=self.queue))
+            logger.warning("%d jobs were queued but on no list of RQ; pushed again, nothing is lost", pushed,
+                           extra=logs.context("pushed_again", queue=self.queue))
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,5 +192,5 @@ def test_r70_memory_of_hub_and_worker_is_flat_over_many_runs(new_lab: Callable[.
         until(lambda: not services.broker.all_runs(), what="Redis to forget the runs")
         return [process.memory_info().rss for process in processes]
 
-    settled, after = more(15), more(40)
+    settled, after = more(10), more(30)
     assert [now < 1.05 * was + (2 << 20) for was, now in zip(settled, after, strict=True)] == [True, True], (settled, after)

@@ -172,6 +172,7 @@ class Scheduler:
     """The process that holds the clock."""
 
     lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced by a standby.")
+    unserved_after: timedelta = key(timedelta(minutes=5), "Tasks that wait this long on a queue that no live worker serves are told of once.")
     idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")
 
 

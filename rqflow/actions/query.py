@@ -70,7 +70,8 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             tries.setdefault(one.task_id, []).append(one)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     specs = version.tasks if version else ()
-    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ())) for spec in specs)
+    unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
+    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved) for spec in specs)
     return replace(_run(record, status), tasks=tasks)
 
 
@@ -109,12 +110,17 @@ def _run(record: RunRecord, status: RunStatus | None) -> Run:
         conf=record.conf, params=record.params, note=record.note)
 
 
-def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord]) -> TaskInstance:
-    """Put together what is known of one task instance; Redis knows best, SQL remembers, else it is pending."""
+def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord],
+          unserved: Mapping[str, str] | None = None) -> TaskInstance:
+    """Put together what is known of one task instance; Redis knows best, SQL remembers, else it is pending.
+
+    `unserved` has what is to be said of queues that no worker serves.
+    """
     base = TaskInstance(task_id=spec.task_id, state=TaskState.PENDING, max_tries=spec.retries + 1, operator=spec.operator_name,
                         queue=spec.queue, pool=spec.pool)
     if live:
-        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries, reason=live.reason or _marks(live),
+        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries,
+                       reason=live.reason or _marks(live, unserved or {}),
                        worker=live.worker, queued_at=live.queued_at, started_at=live.started_at, ended_at=live.ended_at, due_at=live.due_at,
                        cancel_requested=live.cancel_requested, unreachable_since=live.unreachable_since, assumed_until=live.assumed_until,
                        job_id=live.job_id)
@@ -128,8 +134,10 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
     return replace(base, duration=seconds_between(base.started_at, ended_at), tries=tuple(own[number] for number in sorted(own)))
 
 
-def _marks(live: TaskStatus) -> str:
-    """Return what is to be said of a running task beside its state."""
+def _marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
+    """Return what is to be said of a running task, or one that waits for a worker, beside its state."""
+    if live.state is TaskState.QUEUED:
+        return unserved.get(live.queue, "")
     said = ["cancel requested"] if live.cancel_requested else []
     if live.unreachable_since:
         until = f"until {live.assumed_until:%H:%M:%S} UTC" if live.assumed_until else "for as long as it takes"

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import redis
 
-from rqflow.broker import creation, keys, protocol, status
+from rqflow.broker import creation, keys, protocol, status, unserved
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import patiently
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
+from rqflow.broker.unserved import Unserved
 from rqflow.clock import boottime, from_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
@@ -341,6 +342,10 @@ class Broker:
     def workers(self) -> list[WorkerStatus]:
         """Return the live workers."""
         return self._read(status.workers, self.connection)
+
+    def unserved(self) -> list[Unserved]:
+        """Return the queues with waiting tasks that no live worker serves, as the leader saw them last."""
+        return self._read(unserved.standing, self.connection)
 
     def now(self) -> datetime:
         """Return Redis' time, by which leases and order go."""

@@ -60,6 +60,8 @@ LEASES = f"{FLOW}leases"
 #: Sorted sets of executions whose lease ran out: by the end of their grace (seconds, inf: never), and by the time of the one notice.
 UNREACHABLE = f"{FLOW}unreachable"
 NOTICES = f"{FLOW}notices"
+#: Hash queue -> since when nobody serves it although tasks wait there (JSON).
+UNSERVED = f"{FLOW}unserved"
 #: When recovery last looked (microseconds, Redis' clock).
 WATCHED = f"{FLOW}watched"
 #: Key per worker whose claims its successor has taken over: whatever of it is still under way claims nothing.

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import protocol
+from rqflow.broker import protocol, unserved
 from rqflow.broker.logstream import LogStream
 from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
@@ -30,17 +30,18 @@ def places(settings: Settings) -> dict[str, str]:
 
 
 def live_state(settings: Settings) -> dict[str, Any]:
-    """Return what Redis tells of the archive of logs and of the processes that live; empty when it does not answer."""
+    """Return what Redis tells of the archive of logs, queues that wait for a worker, and processes that live; empty when it does not answer."""
     try:
         with live.peek(settings) as connection:
             if connection is None:
                 return {}
             held = LogStream(connection).held()
+            waiting = [str(one) for one in unserved.standing(connection)]
             processes = [asdict(process) for process in protocol.processes(connection)]
     except (redis.exceptions.RedisError, RqflowError):
         return {}
     archive = f"takes no logs since {held.since:%Y-%m-%d %H:%M:%S} UTC: {held.reason}" if held else "takes logs"
-    return {"log_archive": archive, "processes": processes}
+    return {"log_archive": archive, "queues_unserved": waiting, "processes": processes}
 
 
 def _server() -> str:

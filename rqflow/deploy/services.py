@@ -50,7 +50,8 @@ def open_database(settings: Settings, *, must_answer: bool = True) -> Iterator[E
         except StoreError as error:
             if must_answer:
                 raise
-            logger.warning("going on without the database: %s", error, extra=logs.context("database_down"))
+            logger.warning("going on without the database, which is waited for; nothing is lost, events wait in Redis: %s", error,
+                           extra=logs.context("database_down"))
         yield engine
 
 

@@ -104,7 +104,8 @@ class EpochKeeper:
         closed = {queue for name, queues in self._awaited(seen.machines).items() if queues for queue in queues}
         self._epochs.open(closed)
         self._opened_at, self._said = clock.monotonic(), ({}, 0.0)
-        logger.log(level, "epoch %d is open: %d unfinished runs, %d tasks put right", number, len(todo), changed, extra=logs.context("epoch_open"))
+        logger.log(level, "epoch %d is open, nothing is lost: %d unfinished runs, %d tasks put right", number, len(todo), changed,
+                   extra=logs.context("epoch_open"))
 
     def _awaited(self, machines: Mapping[str, MachineSeen]) -> dict[str, Collection[str]]:
         """Return {machine: queues} of all that may hold tasks: those in SQL and in Redis that have not left."""

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rqflow import logs
+from rqflow.broker import unserved
 from rqflow.broker.broker import Broker
+from rqflow.broker.unserved import Unserved
 from rqflow.broker.watch import Held, Notice, Seen, Watch
+from rqflow.clock import from_micros
 from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
@@ -44,7 +47,9 @@ class MarkUnreachable:
         """Mark them."""
         marked = watch.mark_unreachable(self.tries)
         if marked:
-            logger.warning("%d tasks cannot be reached; they count as running, nothing is lost", marked, extra=logs.context("unreachable"))
+            leases_end = min(held.lease_end for held in self.tries)
+            logger.warning("%d tasks cannot be reached since %s UTC; they count as running, nothing is lost; their workers are waited for", marked,
+                           f"{from_micros(int(leases_end * 1_000_000)):%Y-%m-%d %H:%M:%S}", extra=logs.context("unreachable"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,21 @@ class PushAgain:
         """Put them back."""
         pushed = watch.mend_queue(self.queue, older_than=NOWHERE_TOO_LONG)
         if pushed:
-            logger.warning("%d jobs were queued but on no list of RQ; pushed again", pushed, extra=logs.context("pushed_again", queue=self.queue))
+            logger.warning("%d jobs were queued but on no list of RQ; pushed again, nothing is lost", pushed,
+                           extra=logs.context("pushed_again", queue=self.queue))
+
+
+@dataclass(frozen=True, slots=True)
+class TellUnserved:
+    """Tasks have waited for so long on a queue that no live worker serves that somebody should know."""
+
+    queue: Unserved
+
+    def apply(self, watch: Watch) -> None:
+        """Tell it once, until a worker has come or nothing waits there any more."""
+        unserved.note_told(watch.broker.connection, self.queue.queue)
+        logger.warning("%s. Start one with `rqflow worker -Q %s`", self.queue, self.queue.queue,
+                       extra=logs.context("queue_unserved", queue=self.queue.queue))
 
 
 def repairs(seen: Seen) -> list[Repair]:
@@ -116,6 +135,11 @@ def repairs(seen: Seen) -> list[Repair]:
     found += [FinishPreparing(run_key) for run_key, since in seen.preparing if seen.now - since > PREPARING_TOO_LONG]
     found += [PushAgain(queue) for queue in seen.queues]
     return found
+
+
+def notices(queues: Sequence[Unserved], *, now: float, after: float) -> list[Repair]:
+    """Return what is to be told of queues that nobody serves: those that are so for `after` seconds at `now` and were not told of."""
+    return [TellUnserved(queue) for queue in queues if not queue.told and now - queue.since.timestamp() >= after]
 
 
 def words(notice: Notice) -> str:
@@ -143,6 +167,7 @@ class Recovery:
         self._pause = pause_of(broker.settings)
         # A look that comes later than this left a time that nobody watched.
         self._patience = self._pause + broker.settings.worker.gap.total_seconds()
+        self._unserved_after = broker.settings.scheduler.unserved_after.total_seconds()
         self._first = True
 
     def step(self) -> Sequence[Repair]:
@@ -154,6 +179,7 @@ class Recovery:
         seen = self._watch.look(pause=self._patience, first=self._first)
         self._first = False
         found = repairs(seen)
+        found += notices(unserved.look(self._watch.broker.connection), now=seen.now, after=self._unserved_after)
         for repair in found:
             repair.apply(self._watch)
         self._epochs.serve()

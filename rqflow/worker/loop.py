@@ -274,7 +274,7 @@ class Loop:
         self._tasks.heard(named.keys() - {*beat.given_up, *beat.unknown}, sent_at)
         for name in beat.unknown:
             context = logs.context("execution_unknown", execution_id=name)
-            logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as evidence", name, extra=context)
+            logger.warning("Redis does not count %s as ours; it goes on, and its end is kept as history of its try", name, extra=context)
         self._record()
         self._hungry = True
 

@@ -86,8 +86,8 @@ class Spool:
             if os.lseek(self._descriptor, 0, os.SEEK_END) > self._rewrite_at:
                 self._rewrite()
         except OSError as error:
-            logger.warning("%s cannot be written; what is told to Redis is not kept on this disk: %s", self._path, error,
-                           extra=logs.context("spool_failed"))
+            logger.warning("%s cannot be written; ends are kept in memory until Redis and the history have them, so do not stop this worker: %s",
+                           self._path, error, extra=logs.context("spool_failed"))
 
     def sync(self) -> None:
         """See what was written onto the disk: Redis does not take it now, and this machine may lose its power."""

@@ -191,7 +191,8 @@ class Horse:
         try:
             self._broker.advance_all(turn.unfinished)
         except BrokerError as error:
-            logger.warning("what follows from this end is left to others: %s", error, extra=logs.context("frontier_left"))
+            logger.warning("what follows from this end is left to the hub, which does it when Redis is back; nothing is lost: %s", error,
+                           extra=logs.context("frontier_left"))
 
     def _announced(self) -> None:
         """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""

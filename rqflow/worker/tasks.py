@@ -139,7 +139,7 @@ class Tasks:
         try:
             ended = self._shepherd.receive()
         except ShepherdGone as error:
-            logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
+            logger.warning("%s; starting another one, tasks go on", error.message, extra=logs.context("shepherd_lost"))
             self._meet_again()
             return
         for entry in ended:
@@ -232,7 +232,7 @@ class Tasks:
                 self._shepherd.flush()
                 return
             except ShepherdGone as error:
-                logger.warning("%s; starting another one", error.message, extra=logs.context("shepherd_lost"))
+                logger.warning("%s; starting another one, tasks go on", error.message, extra=logs.context("shepherd_lost"))
                 self._meet_again()
 
     def close(self, patience: float) -> None:
@@ -243,7 +243,7 @@ class Tasks:
         try:
             self._shepherd.flush()
         except ShepherdGone:
-            logger.warning("the shepherd is gone", extra=logs.context("shepherd_lost"))
+            logger.warning("the shepherd is gone; tasks go on, and the next worker here watches them", extra=logs.context("shepherd_lost"))
         self._shepherd.close()
 
     # -- the shepherd and its journal --

@@ -31,6 +31,7 @@ from rq.worker.base import WorkerStatus
 from rqflow import logs
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
+from rqflow.broker.faults import Outage
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
@@ -293,17 +294,17 @@ class Worker(rq_worker.Worker):
 
     def _register_patiently(self, loop: Loop) -> None:
         """Register with RQ, for as long as it takes, or until told to stop."""
-        backoff = Backoff()
+        backoff, outage = Backoff(), Outage(logger)
         while True:
             try:
                 self._register()
+                outage.over()
                 return
             except redis.exceptions.RedisError as error:
                 if self.was_told_to_stop:
                     return
-                wait = backoff.next()
-                logger.warning("Redis does not answer, trying again in %.1f s: %s", wait, error, extra=logs.context("link_broken"))
-                loop.pause(wait)
+                outage.note(error)
+                loop.pause(backoff.next())
 
     def _sign_off(self, broker: Broker | None) -> None:
         """Leave RQ's records; `broker` is given when nobody need wait for this worker after a loss of Redis."""
@@ -314,7 +315,8 @@ class Worker(rq_worker.Worker):
             self.register_death()  # type: ignore[no-untyped-call]
             self._broker().forget_replies()
         except redis.exceptions.RedisError as error:
-            logger.warning("Redis does not know that this worker ended: %s", error, extra=logs.context("worker_ended"))
+            logger.warning("Redis does not know that this worker ended, and forgets it after %d s; nothing is lost, its tasks are told by the next "
+                           "worker on this work_dir: %s", self.worker_ttl + 60, error, extra=logs.context("worker_ended"))
 
 
 def options_of(settings: Settings, queues: Sequence[str], asked: Asked) -> Options:

@@ -102,7 +102,7 @@ def test_r45_ids_with_dots_and_times_with_plus_and_colon_work(lab: Lab) -> None:
     assert "2026-11-22T19:32:03+00:00" in lab.task_log("odd:+id 2026", "a.b")
 
 
-def test_pool_of_three_never_runs_more_and_is_free_afterwards(lab: Lab) -> None:
+def test_r49_pool_of_three_never_runs_more_and_is_free_afterwards(lab: Lab) -> None:
     lab.run("pool", "set", "narrow", "3")
     file = lab.dag(f"""
         from rqflow import DAG, BashOperator

@@ -108,7 +108,7 @@ def restart(server: OwnRedis, _: int) -> None:
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "unrecorded"])
 @pytest.mark.parametrize("fault", [restart, cut, wipe, lose])
-def test_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Callable[[OwnRedis, int], None], recorded: bool) -> None:
+def test_r11_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Callable[[OwnRedis, int], None], recorded: bool) -> None:
     hub = lab.hub()
     lab.worker()
     folder = lab.folder

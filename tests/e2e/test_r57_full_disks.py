@@ -17,7 +17,7 @@ PRINTS = """
 """
 
 
-def test_tasks_go_on_while_the_hub_has_no_room_for_logs(new_lab: Callable[..., Lab], lab_redis: str, small_disk: Path) -> None:  # noqa: F811
+def test_r57_tasks_go_on_while_the_hub_has_no_room_for_logs(new_lab: Callable[..., Lab], lab_redis: str, small_disk: Path) -> None:  # noqa: F811
     lab = new_lab(redis_url=lab_redis, environ={"RQFLOW__LOGS__FOLDER": str(small_disk / "logs"), "RQFLOW__LOGS__MIN_FREE": "1M"})
     filling = fill(small_disk, 900_000)
     lab.hub()
@@ -35,7 +35,7 @@ def test_tasks_go_on_while_the_hub_has_no_room_for_logs(new_lab: Callable[..., L
     assert "cut off" not in whole.stderr
 
 
-def test_task_of_a_worker_whose_disk_is_full_fails_with_that_and_the_worker_lives(
+def test_r57_task_of_a_worker_whose_disk_is_full_fails_with_that_and_the_worker_lives(
     new_lab: Callable[..., Lab], lab_redis: str, small_disk: Path,  # noqa: F811
 ) -> None:
     lab = new_lab(redis_url=lab_redis)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from rqflow.broker import creation, keys
+from rqflow.broker import creation, keys, unserved
 from rqflow.broker.broker import Broker
 from rqflow.states import RunState, TaskState
 from tests.integration.broker import playing
@@ -301,6 +301,33 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     a_worker(w, w.db)._register()
     return Case(call=lambda: [worker.name for worker in w.far.workers()], check=same(["w1"]))
+
+
+@row(f"{BROKER}unserved", READ)
+def _(w: World) -> Case:
+    w.start()
+    (queue,) = unserved.look(w.db)
+    return Case(call=w.far.unserved, check=same([queue]))
+
+
+@row("broker/unserved.py:look", ONCE)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: [(one.queue, one.waiting, one.told) for one in unserved.look(w.connection)], check=same([("default", 1, False)]))
+
+
+@row("broker/unserved.py:standing", ONCE)
+def _(w: World) -> Case:
+    w.start()
+    found = unserved.look(w.db)
+    return Case(call=lambda: unserved.standing(w.connection), check=same(found))
+
+
+@row("broker/unserved.py:note_told", ONCE)
+def _(w: World) -> Case:
+    w.start()
+    unserved.look(w.db)
+    return Case(call=lambda: unserved.note_told(w.connection, "default"), check=true(lambda: [one.told for one in unserved.standing(w.db)] == [True]))
 
 
 @row(f"{BROKER}now", READ)

@@ -235,6 +235,7 @@ def test_database_that_is_away_for_a_while_misses_nothing(db: redis.Redis, postg
 
 
 def test_two_recorders_share_the_work_and_record_everything_once(db: redis.Redis, engine: Engine) -> None:
+    """Reliability 80."""
     stream = EventStream(db)
     recorders = [Recorder(EventStream(db), engine, name) for name in "ab"]
     with running(*recorders):

@@ -125,6 +125,7 @@ def test_two_schedulers_have_one_leader(broker: Broker, redis_url: str, home: Pa
 
 
 def test_a_standby_leads_when_the_leader_is_gone(broker: Broker, redis_url: str, home: Path) -> None:
+    """Reliability 34, the hand-over; ticks come with schedules."""
     one, two = a_scheduler(redis_url, home), a_scheduler(redis_url, home)
     one.turn()
     with turning(two):
@@ -133,6 +134,7 @@ def test_a_standby_leads_when_the_leader_is_gone(broker: Broker, redis_url: str,
 
 
 def test_it_outlives_a_restart_of_redis(tmp_path: Path, home: Path) -> None:
+    """Reliability 19."""
     folder = tmp_path / "r"
     folder.mkdir()
     with redis_server(folder) as url:

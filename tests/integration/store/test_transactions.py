@@ -19,6 +19,7 @@ from tests.integration.store.test_runs import NOON
 
 
 def test_deadlock_is_repeated_until_both_are_done(engine: Engine) -> None:
+    """Reliability 80: a real deadlock."""
     with transaction(engine) as connection:
         pools.put(connection, "a", 0)
         pools.put(connection, "b", 0)

@@ -82,7 +82,8 @@ def test_worker_that_redis_has_forgotten_registers_anew(site: Site) -> None:
 def test_worker_that_cannot_register_can_be_stopped(site: Site) -> None:
     site.db.set("rq:workers", "no set")
     worker = site.start()
-    until(lambda: "trying again" in site.said(), what="the worker to fail")
+    until(lambda: "Redis refuses a call" in site.said(), what="the worker to fail")
+    assert "nothing is lost" in site.said()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == 0
 

@@ -90,6 +90,7 @@ def test_kill_that_was_begun_keeps_its_meaning_for_the_next_worker(site: Site) -
 
 
 def test_shepherd_that_is_killed_is_replaced_and_its_task_is_lost_only_at_its_end(site: Site) -> None:
+    """Reliability 2, 3: what nobody saw the end of is lost when nothing of it runs any more, never before."""
     run = waiting(site)
     site.start()
     pid = until(lambda: started(site), what="the task to start")[0]

@@ -331,6 +331,7 @@ def test_tasks_of_a_machine_that_was_restarted_are_lost(site: Site) -> None:
 
 
 def test_a_power_cut_that_took_the_journals_end_is_no_reason_to_run_a_task_twice(site: Site) -> None:
+    """Reliability 3, 4."""
     run = begin(site)
     worker = site.start()
     pid = until(lambda: pids(site), what="the task to start")[0]
@@ -347,6 +348,7 @@ def test_a_power_cut_that_took_the_journals_end_is_no_reason_to_run_a_task_twice
 
 
 def test_time_that_nobody_watched_counts_for_no_lease_and_no_grace(site: Site, tunnel: Proxy, hub: Hub) -> None:
+    """Reliability 8, 73: the hub's own absence, and steps of its clock, are no reason to declare anything lost."""
     run = begin(site, grace=GRACE, retries=1)
     worker = behind(site, tunnel)
     until(lambda: pids(site), what="the task to start")

@@ -83,6 +83,7 @@ def test_any_bytes_arrive_as_they_are(ship: Ship, archive: LogArchive, tmp_path:
 
 
 def test_running_log_is_sent_before_its_end(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    """Reliability 51, 55."""
     file, target = tmp_path / "log", archive.folder / "d/t/1.log"
     shipper = ship()
     shipper.watch("e", str(file), "d/t/1.log")
@@ -134,6 +135,7 @@ def test_log_that_begins_and_ends_while_others_are_taken_in_is_kept(db: redis.Re
 
 
 def test_log_of_100_mb_grows_neither_worker_nor_redis(ship: Ship, archive: LogArchive, db: redis.Redis, tmp_path: Path) -> None:
+    """Reliability 54."""
     file = tmp_path / "log"
     line = b"0123456789abcde\n" * 65_536
     with file.open("wb") as stream:
@@ -157,6 +159,7 @@ def test_log_of_100_mb_grows_neither_worker_nor_redis(ship: Ship, archive: LogAr
 
 
 def test_head_and_tail_of_a_log_that_is_too_long(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    """Reliability 56, the cap."""
     file = tmp_path / "log"
     file.write_bytes(b"h" * 500_000 + b"m" * 1_000_000 + b"t" * 500_000)
     shipper = ship(max_log_size=Size(1_000_000))

@@ -165,6 +165,7 @@ def test_pipefail(site: Site, pipefail: bool | None, state: str) -> None:
 
 
 def test_kill_9_of_a_task_is_told_with_the_signal(site: Site) -> None:
+    """Reliability 53, 83."""
     run = site.command("echo before; kill -9 $$")
     site.work()
     assert site.task(run).reason.startswith("killed by signal 9 (KILL), perhaps out of memory: peak memory ")

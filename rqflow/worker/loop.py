@@ -247,7 +247,7 @@ class Loop:
         for at in range(0, len(again), _AGAIN):
             turn = self._broker.turn(queues=(), wanted=0, ends=again[at:at + _AGAIN])
             self._frontiers.update(turn.unfinished)
-        self._tasks.stop(announced.given_up, Stop.GIVEN_UP, self._grace)
+        self._tasks.begin_anew(announced.given_up, self._grace)
         self._hungry = True
         return True
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING})
 #: Seconds between two lines about whom a closed queue waits for.
 SAY_AGAIN = 60.0
+#: How long ago a run may have ended whose last events Redis may have lost.
+_HALF_RECORDED = timedelta(days=1)
 #: A worker's last sign of life is noted this often.
 _NOTE_SEEN = timedelta(hours=1)
 
@@ -84,6 +86,8 @@ class EpochKeeper:
         self._epochs.begin(number, seen.server)
         with reading(self._engine) as connection:
             unfinished = [record.run_key for record in runs.search(connection, RunFilter(states=_UNFINISHED))]
+            # Recorders write side by side: the end of a run may be in the history, and Redis may have lost the end of a task before it.
+            unfinished += runs.half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
             limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
         for name, slots in limits.items():
             self._broker.set_pool(name, slots)

@@ -92,6 +92,9 @@ class Outcome:
 
     wrong: Sequence[str]
     lines: Sequence[str]
+    #: Runs that were started, and tries of tasks that began.
+    runs: int
+    tries: int
 
 
 def soak(plan: Plan, folder: Path, store: str, *, say: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -118,7 +121,7 @@ def soak(plan: Plan, folder: Path, store: str, *, say: Callable[[str], None] = l
         lines = [f"{len(plan.faults)} faults: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
                  f"{len(work.started)} runs, of which {work.repeated} starts were repeated; {time.monotonic() - began:.0f} s in all"]
         lines += [f"{count:6} {name}" for name, count in sorted(audit.counts.items()) if count]
-    return Outcome(wrong=wrong, lines=lines)
+    return Outcome(wrong=wrong, lines=lines, runs=len(work.started), tries=audit.counts["tries that began"])
 
 
 def _versions(site: Site, plan: Plan, evidence: Path) -> Sequence[Version]:

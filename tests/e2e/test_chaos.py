@@ -31,7 +31,7 @@ def test_a_seed_decides_everything() -> None:
 
 
 def test_audit_sees_a_doubled_try_and_one_that_sql_does_not_have(tmp_path: Path) -> None:
-    journal = ('{"what": "begin", "dag": "d", "run": "r", "task": "t", "try": 1, "pid": %d, "at": 0}' % pid for pid in (1, 2))
+    journal = ('{"what": "begin", "dag": "d", "run": "r", "task": "t", "try": 1, "pid": PID, "at": 0}'.replace("PID", str(pid)) for pid in (1, 2))
     (tmp_path / "journal").write_text("\n".join(journal) + "\n")
     (tmp_path / "doubled").write_text("d r t\n")
     auditor = soak_audit.Auditor(None, tmp_path, soak_audit.read(tmp_path), {})

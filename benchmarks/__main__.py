@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import big, idle, latency, profile, shepherding, system, throughput
+from benchmarks import big, day, idle, latency, profile, shepherding, system, throughput
 from benchmarks.options import Options
 from benchmarks.report import Report
 
 WORKLOADS: dict[str, Callable[[Options, Report], None]] = {
     "w1": throughput.w1, "w2": throughput.w2, "w3": throughput.w3, "w4": latency.w4,
     "w5": idle.w5, "w6": big.w6, "w7": throughput.w7, "w8": shepherding.w8,
+    "day": day.day,
 }
 STORES = [system.SQLITE, system.MARIADB]
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for store in set(wanted) - set(found):
         report.say(f"{store} is not installed: its figures are left out")
     options = Options(reps=asked.reps, stores=found, tasks=asked.tasks, with_stock=asked.stock, stock_limit=asked.stock_limit,
-                      idle_seconds=asked.idle_seconds, retention=asked.retention)
+                      idle_seconds=asked.idle_seconds, retention=asked.retention, runs=asked.runs)
     if asked.profile:
         profile.run(options, report, asked.only)
     for name in [] if asked.profile else asked.only:
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     made = argparse.ArgumentParser(prog="scripts/bench", description="Measure rqflow beside the limit of this machine; see benchmarks/README.md.")
-    made.add_argument("--only", type=_names, default=list(WORKLOADS), metavar="w1,w2", help=f"of {', '.join(WORKLOADS)}; all when not given")
+    made.add_argument("--only", type=_names, default=[name for name in WORKLOADS if name != "day"], metavar="w1,w2",
+                      help=f"of {', '.join(WORKLOADS)}; all but the day when not given")
     made.add_argument("--reps", type=int, default=5, metavar="N", help="repetitions, of which the median counts (5)")
     made.add_argument("--store", choices=[*STORES, "both"], default="both", help="database of the history (both)")
     made.add_argument("--tasks", type=int, metavar="N", help="tasks in place of the written number, to try the programs out")
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stock-limit", type=float, default=60.0, metavar="S", help="seconds after which stock RQ is given up (60)")
     made.add_argument("--idle-seconds", type=float, default=20.0, metavar="S", help="seconds for which idle processes are watched (20)")
     made.add_argument("--retention", type=float, default=10.0, metavar="S", help="seconds for which Redis keeps the finished runs of W6 (10)")
+    made.add_argument("--runs", type=int, metavar="N", help="runs of the day in place of 2,000, to try it out")
     made.add_argument("--profile", action="store_true", help="in place of measuring: where the time of one task goes, in w1 and w2")
     made.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes; benchmarks/results/DATE-COMMIT.json when not given")
     return made

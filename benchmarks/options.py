@@ -22,10 +22,13 @@ class Options:
     #: How long Redis keeps the finished runs of W6.
     retention: float = 10.0
 
+    #: Runs of a day in place of the written number; None: as written.
+    runs: int | None = None
+
     @property
     def is_trial(self) -> bool:
         """Whether the programs are only tried out."""
-        return self.tasks is not None
+        return self.tasks is not None or self.runs is not None
 
     def count(self, written: int) -> int:
         """Return how many tasks to use where `written` is the number of the definition."""

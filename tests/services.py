@@ -46,6 +46,40 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
             server.wait()
 
 
+class OwnRedis:
+    """A Redis that keeps its data in `folder` and can be killed, set back, and started again in the same place."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Name the folder, which exists; nothing runs before `start`."""
+        self.folder, self._options = folder, options
+        self.socket = folder / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "", "--appendonly", "yes",
+                   "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        with (self.folder / "redis.out").open("ab") as log:
+            self.process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+        with redis.Redis(unix_socket_path=str(self.socket)) as connection:
+            until(lambda: answers(connection), what="redis-server to answer")
+
+    def kill(self) -> None:
+        """Kill it by -9."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> Path:
+        """Return the file to which commands are appended."""
+        return next((self.folder / "appendonlydir").glob("*.incr.aof"))
+
+
 @contextmanager
 def loading_server(folder: Path, *, seconds: float) -> Iterator[str]:
     """Run a redis-server that loads its data, and says so, for so many seconds; give its URL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from rqflow import clock
 from rqflow.broker import connection as broker_connection
 from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import LINK_ERRORS, patiently, unreachable
+from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +71,10 @@ def open_live(settings: Settings, *, client_name: str = "", waits: bool = False)
             connection = broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
         stack.enter_context(connection)
         try:
-            patiently(connection, protocol.check, connection)
+            if waits:  # it may go again just after it has answered
+                lastingly(Outage(logger), protocol.check, connection)
+            else:
+                patiently(connection, protocol.check, connection)
             yield Live(settings=found, state=state, is_embedded=is_embedded, users=place.users if is_embedded else None, connection=connection,
                        broker=Broker(connection, found))
         except LINK_ERRORS as error:

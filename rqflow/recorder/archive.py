@@ -18,8 +18,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+import redis
+
 from rqflow import clock, logs
-from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.broker.logstream import ENTRIES, LogChunk, LogStream
 from rqflow.exceptions import UsageError
 from rqflow.recorder.logpath import checked
 from rqflow.recorder.loop import gathering, keep_running
@@ -30,8 +32,8 @@ logger = logging.getLogger(__name__)
 GROWING, WHOLE, FOLDER = 0o640, 0o440, 0o750
 #: Bytes of pieces that came before their turn which the archive keeps; what is beyond, their senders send again.
 WAITING_BYTES = 16 << 20
-#: Executions whose beginning in their file is kept in mind; of others it is asked again.
-MOST_BASES = 10_000
+#: Executions whose beginning in their file is kept in mind, also for when a log that is whole comes once more; of others it is asked again.
+MOST_BASES = 4_000
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 #: Seconds for which pieces are gathered after some were written, and how many make it go on at once.
@@ -55,11 +57,13 @@ class LogArchive:
         self.archived = 0
         self._bases: dict[str, int] = {}
         self._waiting: dict[str, dict[int, LogChunk]] = {}
-        # What an archive wrote that died before it could say so comes again, and all of it in the first answer that the next one gets.
-        self._is_first = True
+        # What an archive wrote that died before it could say so comes again, and so does what a Redis that was set back has forgotten:
+        # all of it before anything new, so until the stream was once read to its end.
+        self._is_behind = True
 
     def run(self, stop: threading.Event) -> None:
         """Archive until `stop` is set; what is not written by then stays in the stream."""
+        self._is_behind = True
         keep_running(gathering(self.step, stop, pause=GATHER_SECONDS, enough=ENOUGH), stop, name="log archive")
 
     def step(self, block_ms: int = 1000) -> int:
@@ -92,8 +96,13 @@ class LogArchive:
         self._is_held = True
 
     def _take(self, block_ms: int) -> int:
-        entries = self.stream.read(block_ms=block_ms)
+        try:
+            entries = self.stream.read(block_ms=block_ms)
+        except redis.exceptions.RedisError:
+            self._is_behind = True
+            raise
         if not entries:
+            self._is_behind = False
             return 0
         by_path: dict[str, list[LogChunk]] = {}
         for _, chunk in entries:
@@ -103,9 +112,7 @@ class LogArchive:
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
         self.stream.acknowledge(archived, entries[-1][0], settled={chunk.execution_id for _, chunk in entries if chunk.leaves} & whole)
-        self._is_first = False
-        for execution_id in whole:
-            self._bases.pop(execution_id, None)
+        self._is_behind = self._is_behind and len(entries) >= ENTRIES
         return len(entries)
 
     def _write(self, path: str, chunks: Sequence[LogChunk], archived: dict[str, int], whole: set[str]) -> None:
@@ -168,12 +175,12 @@ class LogArchive:
     def _is_again(self, descriptor: int, chunk: LogChunk, size: int) -> bool:
         """Tell whether the beginning of a log is the one that the file has.
 
-        Redis knows what is archived, unless the archive died before it could say so, or Redis was emptied. Then the bytes tell; not those
+        Redis knows what is archived, unless the archive died before it could say so, or Redis was emptied or set back. Then the bytes tell; not those
         of a whole log, because a second execution, which comes behind one, often begins with the same words as the first.
         """
         if chunk.execution_id in self.stream.acknowledged([chunk.execution_id]):
             return True
-        if _mode(descriptor) == WHOLE and not self._is_first:
+        if _mode(descriptor) == WHOLE and not self._is_behind:
             return False
         return bool(chunk.data) and os.pread(descriptor, len(chunk.data), 0) == chunk.data[:size]
 

@@ -31,6 +31,8 @@ _UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING})
 SAY_AGAIN = 60.0
 #: Seconds within which a stop is noticed.
 STOP_LOOK = 0.5
+#: How long ago a run may have ended whose last events Redis may have lost.
+_HALF_RECORDED = timedelta(days=1)
 #: A worker's last sign of life is noted this often.
 _NOTE_SEEN = timedelta(hours=1)
 
@@ -95,6 +97,8 @@ class EpochKeeper:
         self._epochs.begin(number, seen.server)
         with reading(self._engine) as connection:
             unfinished = [record.run_key for record in runs.search(connection, RunFilter(states=_UNFINISHED))]
+            # Recorders write side by side: the end of a run may be in the history, and Redis may have lost the end of a task before it.
+            unfinished += runs.half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
             limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
         for name, slots in limits.items():
             self._broker.set_pool(name, slots)

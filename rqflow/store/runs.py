@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from rqflow import clock
 from rqflow.dag.run import SCHEDULED, RunInfo
 from rqflow.exceptions import RunNotFound, UsageError
-from rqflow.states import TERMINAL_RUN_STATES, RunState
+from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
 from rqflow.store.engine import Connection
-from rqflow.store.tables import dag_run
+from rqflow.store.tables import dag_run, task_instance
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
@@ -163,6 +163,14 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
     if wanted.until is not None:
         query = query.where(columns.created_at < wanted.until)
     return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def half_recorded(connection: Connection, since: datetime) -> list[str]:
+    """Return the keys of the runs that ended at or after `since` although a task of theirs has not: what told of its end was not recorded."""
+    open_states = [state.value for state in TaskState if state not in TERMINAL_STATES]
+    query = select(dag_run.c.run_key).join(task_instance, task_instance.c.run_key == dag_run.c.run_key).distinct()
+    query = query.where(task_instance.c.state.in_(open_states), dag_run.c.state.in_([state.value for state in TERMINAL_RUN_STATES]))
+    return list(connection.execute(query.where(dag_run.c.ended_at >= since)).scalars())
 
 
 def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

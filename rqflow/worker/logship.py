@@ -75,6 +75,7 @@ class LogShipper:
         #: More could be sent if the archive were further.
         self._full = False
         self._stop, self._wake, self._dozing = threading.Event(), threading.Event(), False
+        self._doubts = False
         self._ask_at = self._look_at = 0.0
         self._ask_every = _ASK
         self._backoff = Backoff()
@@ -92,6 +93,11 @@ class LogShipper:
     def finish(self, execution_id: str, size: int) -> None:
         """Say that the log of an execution, watched before, is complete with `size` bytes."""
         self._finished.append((execution_id, size))
+        self._rouse()
+
+    def doubt(self) -> None:
+        """Redis is not what it was: what was sent may be gone. Ask how far each log is, and send it from there."""
+        self._doubts = True
         self._rouse()
 
     def archived(self) -> list[str]:
@@ -138,6 +144,9 @@ class LogShipper:
 
     def _turn(self) -> None:
         """Send what there is, ask how far the archive is, and wait until there may be more to do."""
+        if self._doubts:
+            self._doubts = False
+            self._doubt()
         self._take_in()
         self._give_up()
         look = clock.monotonic() >= self._look_at
@@ -161,7 +170,7 @@ class LogShipper:
         self._wake.clear()
         self._dozing = True
         due = [at for at, wanted in ((self._look_at, self._open), (self._ask_at, self._under_way or self._waiting)) if wanted]
-        if not self._finished and not self._stop.is_set() and not (self._inbox and not due):
+        if not self._finished and not self._doubts and not self._stop.is_set() and not (self._inbox and not due):
             self._wake.wait(max(min(due) - clock.monotonic(), 0.0) if due else None)
         self._dozing = False
 

@@ -228,7 +228,8 @@ class Loop:
     def _enter(self) -> bool:
         """Say what is held here; False when that must wait."""
         is_heard, given_up, frontiers = self.entrance.enter()
-        self._tasks.stop(given_up, Stop.GIVEN_UP, self._grace)
+        if is_heard:
+            self._tasks.begin_anew(given_up, self._grace)
         self._frontiers.update(frontiers)
         self._hungry = True
         return is_heard

@@ -170,6 +170,7 @@ class Horse:
             beat = self._broker.beat(self._named)
             if beat.closed == ANNOUNCE:
                 self._broker.announce_held([], self._named)
+                self._shipper.doubt()
         except (redis.exceptions.RedisError, BrokerError) as error:
             self._outage.note(error)
             return
@@ -198,6 +199,7 @@ class Horse:
         """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""
         try:
             self._broker.announce_held([], self._named)
+            self._shipper.doubt()
         except BrokerError as error:
             raise error.__cause__ or error
 

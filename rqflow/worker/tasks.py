@@ -198,6 +198,11 @@ class Tasks:
                 held.kill = (held.stop.value if held.stop else "killed", grace)
                 self._shepherd.kill(name, *held.kill)
 
+    def begin_anew(self, given_up: Iterable[str], grace: float) -> None:
+        """Redis was put right: stop what it has given up meanwhile, and send again what it may have lost of logs."""
+        self.stop(given_up, Stop.GIVEN_UP, grace)
+        self._shipper.doubt()
+
     # -- afterwards --
 
     def accept(self, ends: Iterable[End]) -> list[End]:

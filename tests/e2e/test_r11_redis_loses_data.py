@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 import redis
 
 from tests.e2e.lab import Lab, states, tasks
-from tests.services import answers
+from tests.services import OwnRedis
 from tests.waiting import until
 
 #: Each task proves by a folder that nobody runs it at the same time, notes its start and its end, and waits for a word where it has one.
@@ -32,36 +31,6 @@ DAG = """\
         long, a, b, c, d = task("long", "go.long"), task("a"), task("b", "go.b"), task("c", "go.c"), task("d")
         a >> b >> c >> d
 """
-
-
-class OwnRedis:
-    """A Redis that keeps its data in a folder of its own and can be killed, set back, and started again in the same place."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.socket = folder / "redis.sock"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "", "--appendonly", "yes",
-                   "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
-        with (self.folder / "redis.out").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        with redis.Redis(unix_socket_path=str(self.socket)) as connection:
-            until(lambda: answers(connection), what="redis-server to answer")
-
-    def kill(self) -> None:
-        assert self.process
-        self.process.kill()
-        self.process.wait()
-
-    def log(self) -> Path:
-        """The file to which commands are appended."""
-        return next((self.folder / "appendonlydir").glob("*.incr.aof"))
 
 
 @pytest.fixture

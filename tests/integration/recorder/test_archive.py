@@ -126,6 +126,37 @@ def test_archive_that_died_before_its_answer_does_it_again(db: redis.Redis, stre
     assert stream.acknowledged(["e1"]) == {"e1": 9}
 
 
+def test_whole_log_that_comes_again_after_redis_was_set_back_is_not_doubled(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    sent = [a_chunk(b"all of it", last=True)]
+    stream.append(sent)
+    archive.step()
+    db.delete(f"{keys.LOGS_ACKED}:e1")
+    stream.append(sent)
+    archive.step()
+    assert content(archive) == b"all of it"
+
+
+def test_archive_whose_link_broke_doubts_what_it_reads_next(db: redis.Redis, stream: LogStream, archive: LogArchive, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url, retry=None) as connection:
+        other = LogArchive(LogStream(connection), archive.folder)
+        assert other.step(block_ms=0) == 0
+        sent = [a_chunk(b"all of it", last=True)]
+        stream.append(sent)
+        archive.step()
+        # As a Redis does that goes down, and comes back with the data of some seconds ago.
+        db.delete(f"{keys.LOGS_ACKED}:e1")
+        stop = threading.Event()
+        thread = threading.Thread(target=other.run, args=(stop,))
+        thread.start()
+        until(lambda: [one for one in db.client_list() if one["cmd"] == "xread"], what="the archive to wait")
+        db.client_kill_filter(_type="normal", skipme=True)
+        stream.append(sent)
+        until(lambda: db.xlen(keys.LOGS) == 0, what="it to be read")
+        stop.set()
+        thread.join()
+    assert content(archive) == b"all of it"
+
+
 def test_two_archives_of_one_folder_do_no_harm(stream: LogStream, archive: LogArchive, redis_url: str) -> None:
     stop = threading.Event()
     data = random.Random(3).randbytes(300_000)

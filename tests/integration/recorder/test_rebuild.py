@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 from rqflow import clock
 from rqflow.actions import rewrite, submit, trigger
 from rqflow.actions.cancel import cancel_run
+from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.dag.run import RunInfo
@@ -20,7 +22,7 @@ from rqflow.recorder.recorder import Recorder
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
 from rqflow.states import RunState, TaskState
-from rqflow.store import runs
+from rqflow.store import runs, tasks
 from rqflow.store.engine import Engine, reading
 from rqflow.store.runs import RunRecord
 from tests.integration.broker.playing import claim, end, states, tell
@@ -115,6 +117,25 @@ def test_a_cancel_outlives_the_loss_of_redis(hub: Hub) -> None:
     assert hub.broker.beat(named).cancel == (running.execution_id,)
     tell(hub.broker, end(running, TaskState.FAILED))
     assert states(hub.broker, run.key) == {"a": "cancelled", "b": "cancelled"}
+
+
+def test_a_run_whose_end_was_recorded_before_that_of_its_task_is_brought_back(hub: Hub) -> None:
+    """Recorders write side by side: one had the end of the task in its hands when Redis lost it, and another had recorded the run's."""
+    run = hub.start(a_version({"a": []}))
+    (running,) = claim(hub.broker)
+    hub.record()
+    tell(hub.broker, end(running))
+    told = [event for _, fields in hub.db.xrange(keys.EVENTS) for event in json.loads(fields[b"e"])]
+    hub.db.xtrim(keys.EVENTS, maxlen=0)
+    hub.db.xadd(keys.EVENTS, {"e": json.dumps([event for event in told if event["kind"] == "run"])})
+    hub.lose_everything()
+    assert states(hub.broker, run.key) == {"a": "running"}
+    # The worker has it in its spool, and tells it again.
+    assert tell(hub.broker, end(running))
+    hub.record()
+    assert hub.row(run).state is RunState.SUCCESS
+    with reading(hub.engine) as connection:
+        assert [one.state for one in tasks.tries(connection, run.key)] == [TaskState.SUCCESS]
 
 
 def test_what_redis_knows_better_stands(hub: Hub) -> None:

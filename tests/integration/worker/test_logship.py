@@ -264,3 +264,17 @@ def test_broken_link_loses_nothing(ship: Ship, archive: LogArchive, db: redis.Re
     shipper = ship(Flaky(db), stream_per_task=Size(400_000))
     arrives(shipper, send(shipper, file))
     assert (archive.folder / "d/t/1.log").read_bytes() == file.read_bytes()
+
+
+def test_log_that_redis_lost_before_it_was_archived_is_sent_again(db: redis.Redis, ship: Ship, tmp_path: Path) -> None:
+    """A wipe breaks no link: the worker learns of it by the new epoch."""
+    (tmp_path / "log").write_bytes(b"all of it\n")
+    shipper, stream = ship(), LogStream(db)
+    execution = send(shipper, tmp_path / "log")
+    until(lambda: stream.read(block_ms=0), what="the log to be sent")
+    db.flushall()
+    shipper.doubt()
+    archive = LogArchive(stream, tmp_path / "logs")
+    arrived: list[str] = []
+    until(lambda: archive.step(block_ms=10) is None or arrived.extend(shipper.archived()) or execution in arrived, what="the log to arrive")
+    assert (tmp_path / "logs" / "d/t/1.log").read_bytes() == b"all of it\n"

@@ -7,19 +7,25 @@ from pathlib import Path
 import pytest
 
 from benchmarks import soak, soak_audit, soak_plan
-from benchmarks.soak_plan import FAULTS
-from benchmarks.system import MARIADB
+from benchmarks.soak_plan import DATABASE, FAULTS
+from benchmarks.system import MARIADB, SQLITE
 from tests.services import needs
 
-SEED, EACH = 3, 3
+SEED, EACH = 3, 2
 
 
+# PyMySQL leaves a socket open that could not connect, and the load starts runs while the database is down.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.timeout(120)  # on a machine that others load
 @pytest.mark.parametrize("first", range(0, len(FAULTS), EACH))
 def test_nothing_is_lost_or_doubled_by_faults_of_every_kind(tmp_path: Path, first: int) -> None:
-    needs("mariadbd", "mariadb-install-db")
     plan = soak_plan.make(SEED, faults=len(FAULTS), seconds=1.2 * len(FAULTS), dags=6)
     assert sorted(fault.kind for fault in plan.faults) == sorted(FAULTS)
-    outcome = soak.soak(soak_plan.part(plan, first, first + EACH), tmp_path, MARIADB)
+    part = soak_plan.part(plan, first, first + EACH)
+    store = MARIADB if DATABASE in {fault.kind for fault in part.faults} else SQLITE
+    if store == MARIADB:
+        needs("mariadbd", "mariadb-install-db")
+    outcome = soak.soak(part, tmp_path, store)
     assert not outcome.wrong, "\n".join([*outcome.wrong, *outcome.lines])
     assert outcome.runs
     assert outcome.tries

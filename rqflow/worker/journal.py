@@ -150,7 +150,11 @@ class Journal:
         if what == "start":
             arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items() if k in Started.__slots__}
             known = self.running.get(plain["id"])
-            self.running[plain["id"]] = replace(known, **arguments) if known else Started(**arguments)
+            if known:
+                self.running[plain["id"]] = replace(known, **arguments)
+            elif "boot" in plain:
+                # Else it is the second line of a start whose first one is torn.
+                self.running[plain["id"]] = Started(**arguments)
         elif what == "fence":
             for name in plain["until"].keys() & self.running.keys():
                 self.running[name].fence = plain["until"][name]

@@ -92,7 +92,8 @@ def test_start_whose_second_line_is_torn_is_remembered_as_intended(tmp_path: Pat
 
 def test_journal_passes_over_torn_and_foreign_lines(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    path.write_bytes(b'{"format":9,"what":"start"}\nnonsense\n' + b'{"format":1,"what":"st')
+    second = b'{"format":1,"what":"start","id":"torn","pid":1,"latest":2}\n'
+    path.write_bytes(b'{"format":9,"what":"start"}\nnonsense\n' + second + b'{"format":1,"what":"st')
     journal = Journal(path)
     assert (journal.running, journal.ended) == ({}, {})
     start(journal, "a")

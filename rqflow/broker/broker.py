@@ -178,7 +178,7 @@ class Broker:
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
         # What ended "two seconds ago" when the link broke ended longer ago by now.
-        reply = self.steps.send(_aged(request, boottime() - asked_at) if told else request)
+        reply = self.steps.send(_aged(request, boottime() - asked_at) if told and was_repeated else request)
         self._unanswered = None
         closed = str(reply.get("closed", ""))
         if closed and closed != ADMIT:

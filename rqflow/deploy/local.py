@@ -115,7 +115,7 @@ class LocalRun:
         """Run one try of a task; raises KeyboardInterrupt after its processes are gone."""
         claim = _claim(self.run, task, try_number)
         began = clock.monotonic()
-        held = Try(claim=claim, folder=self._work_dir.take())
+        held = Try(claim=claim, folder=self._work_dir.take(), log=self._work_dir.take_log())
         self._preparer.recall(held)
         told = self._end(held)
         self._memory.values.setdefault(task.task_id, {}).update(told.xcoms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from rqflow.exceptions import UsageError
@@ -20,10 +21,16 @@ def log_path(dag_id: str, task_id: str, logical_date: datetime, try_number: int,
 
     Runs that are not scheduled give their `run_key`, because a DAG may have several of them for one logical date.
     """
+    return PurePosixPath(log_name(dag_id, task_id, logical_date, try_number, run_key=run_key))
+
+
+def log_name(dag_id: str, task_id: str, logical_date: datetime, try_number: int, *, run_key: str = "") -> str:
+    """Return the same as text."""
     dag, date = run_parts(dag_id, logical_date, run_key=run_key)
-    return PurePosixPath(dag, _part(task_id), date, f"{try_number}.log")
+    return f"{dag}/{_part(task_id)}/{date}/{try_number}.log"
 
 
+@lru_cache(maxsize=512)
 def run_parts(dag_id: str, logical_date: datetime, *, run_key: str = "") -> tuple[str, str]:
     """Return the first and the third part of the paths of all logs of a run."""
     moment = logical_date.astimezone(UTC)
@@ -40,6 +47,7 @@ def checked(path: str) -> PurePosixPath:
     return PurePosixPath(path)
 
 
+@lru_cache(maxsize=4096)
 def _part(name: str) -> str:
     """Return `name` as a file name that no other name has: odd characters as %XX, a long one shortened with its hash."""
     written = "".join(c if (c.isalnum() or c in _KEPT) else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")) for c in name)

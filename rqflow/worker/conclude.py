@@ -82,7 +82,7 @@ def _ended_ago(ended: Ended, boot: str) -> float:
 def _outcome(held: Try, ended: Ended, *, closed: bool) -> Outcome:
     """Return the operator's view of the end; by the exit code alone when nobody knows the task any more."""
     seen = replace(
-        seen_by_operator(ended), folder=held.folder, result=_result(held.result) if not held.only_log else None,
+        seen_by_operator(ended), folder=held.folder, result=_result(held.result) if not held.is_bare else None,
         last_line=logfile.last_line(held.log, closed=closed),
     )
     if held.job is None:

@@ -81,7 +81,7 @@ class Journal:
         self._pending.append(line({"format": FORMAT, "what": "fence", "until": dict(until)}, b"{}"))
 
     def end(self, entry: Ended, body: bytes) -> None:
-        """Note how a process ended; `body` is the entry as JSON."""
+        """Note how a process ended; `body` is the entry as JSON, without the memo that the start has."""
         self.running.pop(entry.id, None)
         self.ended[entry.id] = entry
         self._pending.append(_end_line(body))
@@ -159,8 +159,10 @@ class Journal:
             for name in plain["until"].keys() & self.running.keys():
                 self.running[name].fence = plain["until"][name]
         elif what == "end":
-            self.running.pop(plain["id"], None)
-            self.ended[plain["id"]] = from_plain(Ended, plain)
+            begun = self.running.pop(plain["id"], None)
+            entry = from_plain(Ended, plain)
+            entry.memo = entry.memo or (begun.memo if begun else "")
+            self.ended[entry.id] = entry
         elif what == "accepted":
             self._accepted.update(name for name in plain["ids"] if name in self.ended)
         elif what == "forgotten":

@@ -166,7 +166,7 @@ class Preparer:
         if launch.spec is not None:
             texts[SPEC_FILE] = json.dumps(self._spec(held, job, launch.spec, env))
         for name, text in texts.items():
-            held.only_log = False
+            held.is_bare = False
             descriptor = os.open(f"{held.folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
                 stream.write(text)

@@ -172,7 +172,10 @@ class Shepherd:
         self._touched.clear()
 
     def _tell(self, ended: Ended) -> None:
-        body = encode(to_plain(ended))
+        plain = to_plain(ended)
+        # Whoever hears of this end knows the memo from the start, as the journal does.
+        plain.pop("memo", None)
+        body = encode(plain)
         self._journal.end(ended, body)
         self._clients.tell_workers(line({"op": "ended"}, body))
 

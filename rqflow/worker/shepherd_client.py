@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import struct
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 _START_SECONDS = 20.0
 _LAUNCH_AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
+#: Seconds for which a word that only tidies the journal may wait for another one.
+_TIDY_SECONDS = 0.1
 
 
 class ShepherdGone(RqflowError):
@@ -28,7 +31,11 @@ class ShepherdGone(RqflowError):
 
 
 class ShepherdClient:
-    """A connection to the shepherd of one work_dir. Requests are gathered and sent by `flush`, once a loop turn."""
+    """A connection to the shepherd of one work_dir. Requests are gathered and sent by `flush`, once a loop turn.
+
+    What only tidies its journal is sent with the next request that changes something, or by itself a moment later: each message wakes
+    the shepherd.
+    """
 
     def __init__(self, folder: Path, *, env: Mapping[str, str], linger: float, role: str = "worker", program: Path = INSTALLED) -> None:
         """Keep where it is; `env`, `linger` and `program` are for a shepherd started here.
@@ -44,6 +51,10 @@ class ShepherdClient:
         self._socket: socket.socket | None = None
         self._lines = Lines()
         self._out = bytearray()
+        self._accepted: list[str] = []
+        self._forgotten: list[str] = []
+        #: When there is something to be sent, by the monotonic clock.
+        self.flush_at = math.inf
         self.pid = 0
 
     def connect(self) -> tuple[list[Running], list[Ended]]:
@@ -75,41 +86,56 @@ class ShepherdClient:
 
     def environment(self, env: Mapping[str, str], umask: int) -> None:
         """Set what every task inherits from now on."""
-        self._out += pack("environment", env=dict(env), umask=f"{umask:03o}")
+        self._ask(pack("environment", env=dict(env), umask=f"{umask:03o}"))
 
     def hold(self, path: Path) -> None:
         """Let the shepherd keep a shared lock on `path` as long as it lives."""
-        self._out += pack("hold", path=str(path))
+        self._ask(pack("hold", path=str(path)))
 
     def start(self, request: Start) -> None:
         """Ask for a process."""
-        self._out += pack("start", request)
+        self._ask(pack("start", request))
 
     def kill(self, execution_id: str, reason: str, grace: float) -> None:
         """Ask for the end of a process and all that belongs to it."""
-        self._out += pack("kill", id=execution_id, reason=reason, grace=grace)
+        self._ask(pack("kill", id=execution_id, reason=reason, grace=grace))
 
     def fence(self, until: Mapping[str, float]) -> None:
         """Tell by when (CLOCK_BOOTTIME) these processes must be dead, unless told anew before."""
-        self._out += pack("fence", until=dict(until))
+        self._ask(pack("fence", until=dict(until)))
 
     def accepted(self, ids: Iterable[str]) -> None:
         """Tell that the broker has taken these ends."""
-        self._out += pack("accepted", ids=list(ids))
+        self._accepted += ids
+        self._tidy_soon()
 
     def forget(self, ids: Iterable[str]) -> None:
         """Tell that nothing more is to be done for these executions."""
-        self._out += pack("forget", ids=list(ids))
+        self._forgotten += ids
+        self._tidy_soon()
 
-    def flush(self) -> None:
-        """Send what was asked for; raises ShepherdGone when it cannot be sent."""
-        if not self._out:
+    def _ask(self, text: bytes) -> None:
+        self._out += text
+        self.flush_at = 0.0
+
+    def _tidy_soon(self) -> None:
+        self.flush_at = min(self.flush_at, clock.monotonic() + _TIDY_SECONDS)
+
+    def flush(self, *, at_once: bool = False) -> None:
+        """Send what was asked for if that is due, or `at_once`; raises ShepherdGone when it cannot be sent."""
+        if clock.monotonic() < self.flush_at and not (at_once and self.flush_at < math.inf):
             return
+        # What was let go of comes before what is started: that may have its folder and its log.
+        accepted = pack("accepted", ids=self._accepted) if self._accepted else b""
+        forgotten = pack("forget", ids=self._forgotten) if self._forgotten else b""
         try:
-            self._connected().sendall(self._out)
+            self._connected().sendall(accepted + forgotten + self._out)
         except OSError as error:
             raise ShepherdGone(f"the shepherd of {self._folder} is gone: {error}") from error
-        self._out.clear()
+        self._nothing_to_send()
+
+    def _nothing_to_send(self) -> None:
+        self._out, self._accepted, self._forgotten, self.flush_at = bytearray(), [], [], math.inf
 
     def receive(self) -> list[Ended]:
         """Return the ends that have arrived, without waiting for more than there is; raises ShepherdGone."""
@@ -127,7 +153,8 @@ class ShepherdClient:
         """Hang up; tasks go on."""
         if self._socket:
             self._socket.close()
-        self._socket, self._lines, self._out = None, Lines(), bytearray()
+        self._socket, self._lines = None, Lines()
+        self._nothing_to_send()
 
     def _connected(self) -> socket.socket:
         if self._socket is None:

@@ -14,7 +14,7 @@ To the shepherd:
     forget        ids: nothing more is to be done for these executions; their journal entries go
 To the worker:
     hello         protocol, pid, running: [Running], ended: [Ended] (all that are not forgotten)
-    ended         the fields of Ended
+    ended         the fields of Ended but for memo: whoever is told of an end as it happens knows it from the start, or from hello
 
 Only the standard library is imported here: the shepherd uses this module.
 """

@@ -102,7 +102,8 @@ class Horse:
     def work(self, claim: Claim) -> None:
         """Run the try to its end, tell it, and send its log."""
         self._named = {claim.execution_id: (claim.run_key, claim.index, claim.try_number)}
-        held = Try(claim=claim, folder=self._work_dir.take())
+        self._work_dir.make()
+        held = Try(claim=claim, folder=self._work_dir.take(), log=self._work_dir.take_log())
         process: subprocess.Popen[bytes] | None = None
         started = 0.0
         try:

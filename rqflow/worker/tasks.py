@@ -52,9 +52,10 @@ class Tasks:
         running, ended = self._meet()
         for entry in running:
             self._adopt(entry)
-        for end in ended:
+        for end in reversed(ended):
             self._adopt(end)
-        self._work_dir.sweep(held.folder for held in (*self.slots.running(), *self._parting.values()))
+        held = self.slots.running()
+        self._work_dir.sweep((one.folder for one in held), (one.log for one in (*held, *self._parting.values())))
         if running or ended:
             logger.info("took over %d running tasks and %d ends", len(running), len(ended), extra=logs.context("adopted"))
         self.try_again()
@@ -62,6 +63,11 @@ class Tasks:
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when tasks have ended."""
         return self._shepherd.fileno()
+
+    @property
+    def flush_at(self) -> float:
+        """When `flush` has something to send, by the monotonic clock; infinity: nothing."""
+        return self._shepherd.flush_at
 
     @property
     def waits_for_redis(self) -> int:
@@ -76,10 +82,11 @@ class Tasks:
         Those that may be old wait for `try_again`: a beat must renew their leases first, or say that they were given up.
         """
         for claim in claims:
+            log = self._work_dir.take_log()
             try:
-                held = Try(claim=claim, folder=self._work_dir.take(), heard_at=asked_at)
+                held = Try(claim=claim, folder=self._work_dir.take(), log=log, heard_at=asked_at)
             except OSError as error:
-                held = Try(claim=claim, folder=self._work_dir.tries / "none")
+                held = Try(claim=claim, folder=self._work_dir.tries / "none", log=log)
                 self.slots.take(held)
                 self._end(held, refuse(held, error, self._machine))
                 continue
@@ -210,7 +217,7 @@ class Tasks:
         known = self.slots.accept(ends)
         for held, _ in known:
             held.is_accepted = True
-            held.may_reuse = self._work_dir.empty(held.folder, only_log=held.only_log) and not held.inhabited
+            self._work_dir.give_back(held.folder, reuse=held.is_bare and not held.inhabited)
         self._shepherd.accepted([held.id for held, _ in known])
         self._let_go(held for held, _ in known)
         return [end for _, end in known]
@@ -226,12 +233,12 @@ class Tasks:
         done = [held for held in tries if held.is_accepted and held.is_archived]
         for held in done:
             del self._parting[held.id]
-            self._work_dir.give_back(held.folder, reuse=held.may_reuse)
+            self._work_dir.give_back_log(held.log)
         if done:
             self._shepherd.forget([held.id for held in done])
 
     def flush(self) -> None:
-        """Send the shepherd what it was asked for."""
+        """Send the shepherd what it was asked for, if that is due."""
         while True:
             try:
                 self._shepherd.flush()
@@ -246,7 +253,7 @@ class Tasks:
         self._shipper.stop()
         self.tidy()
         try:
-            self._shepherd.flush()
+            self._shepherd.flush(at_once=True)
         except ShepherdGone:
             logger.warning("the shepherd is gone; tasks go on, and the next worker here watches them", extra=logs.context("shepherd_lost"))
         self._shepherd.close()
@@ -266,6 +273,7 @@ class Tasks:
         ends = {entry.id: entry for entry in ended}
         # What was let go of while the old one could not hear it any more.
         self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
+        self._shepherd.accepted([held.id for held in self._parting.values() if held.is_accepted])
         known = {entry.id for entry in running}
         waiting = {held.id for held in (*self._unprepared, *(held for held, _ in self._unconcluded))}
         for held in self.slots.running():
@@ -293,13 +301,16 @@ class Tasks:
             self._shepherd.forget([entry.id])
             return
         if isinstance(entry, Ended) and entry.accepted:
+            # Its folder may have been given to another try since.
             held.is_accepted, held.log_bytes = True, _size(held.log)
-            held.may_reuse = self._work_dir.empty(held.folder, only_log=held.only_log)
             if held.log_bytes:
                 self._watch(held, begun=True)
             self._part(held)
             self._let_go([held])
             return
+        if any(other.log == held.log for other in (*self.slots.running(), *self._parting.values())):
+            # That it was let go of was lost with its shepherd, and a later one has its places.
+            held.folder, held.is_bare, held.log, held.archive = self._work_dir.tries / "none", False, self._work_dir.take_log(), ""
         self._watch(held, begun=True)
         self.slots.take(held, adopted=True)
         if isinstance(entry, Ended):

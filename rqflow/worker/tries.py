@@ -13,9 +13,9 @@ from rqflow.broker.messages import Claim
 from rqflow.dag.run import SCHEDULED, RunInfo
 from rqflow.dag.version import TaskSpec
 from rqflow.operators.base import TryJob
-from rqflow.recorder.logpath import log_path
+from rqflow.recorder.logpath import log_name
 from rqflow.worker.outcome import Stop
-from rqflow.worker.workdir import CWD, LOG
+from rqflow.worker.workdir import CWD
 
 RESULT = "result.json"
 _claimed = attrgetter(*Claim.__slots__)
@@ -27,6 +27,8 @@ class Try:
 
     claim: Claim
     folder: Path
+    #: The path of its log on this machine.
+    log: str
     #: Where its log belongs in the archive; empty when that is not known.
     archive: str = ""
     #: The outputs that its success needs, absolute.
@@ -36,8 +38,8 @@ class Try:
     timeout: float | None = None
     #: CLOCK_BOOTTIME before which the hub cannot have renewed its lease for the last time.
     heard_at: float = 0.0
-    #: Nothing but the log was written into the folder, the task's own one inside left aside.
-    only_log: bool = True
+    #: Nothing was written into the folder beside the task's own one inside.
+    is_bare: bool = True
     #: None for a try of an earlier worker until its run was asked for.
     job: TryJob | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -52,17 +54,11 @@ class Try:
     #: What has to be done before it is let go of.
     is_accepted: bool = False
     is_archived: bool = False
-    may_reuse: bool = False
 
     @property
     def id(self) -> str:
         """Its execution id."""
         return self.claim.execution_id
-
-    @property
-    def log(self) -> str:
-        """The path of its log."""
-        return f"{self.folder}/{LOG}"
 
     @property
     def cwd(self) -> str:
@@ -82,7 +78,7 @@ class Try:
     def memo(self) -> str:
         """Return what the next worker needs, as JSON."""
         claim = dict(zip(Claim.__slots__, _claimed(self.claim), strict=True))
-        plain = {"claim": claim, "folder": str(self.folder), "archive": self.archive, "only_log": self.only_log}
+        plain = {"claim": claim, "folder": str(self.folder), "log": self.log, "archive": self.archive, "is_bare": self.is_bare}
         more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout}
         return json.dumps(plain | {name: value for name, value in more.items() if value})
 
@@ -92,8 +88,8 @@ class Try:
         try:
             plain = json.loads(memo)
             return cls(
-                claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), archive=plain["archive"], only_log=plain["only_log"],
-                outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),
+                claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), log=plain["log"], archive=plain["archive"],
+                is_bare=plain["is_bare"], outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no memo of a try: {memo[:100]!r}") from error
@@ -102,4 +98,4 @@ class Try:
 def archive_path(claim: Claim, run: RunInfo) -> str:
     """Return where the log of a try belongs in the archive."""
     key = "" if run.run_type == SCHEDULED else run.key
-    return str(log_path(run.dag_id, claim.task_id, run.logical_date, claim.try_number, run_key=key))
+    return log_name(run.dag_id, claim.task_id, run.logical_date, claim.try_number, run_key=key)

@@ -1,7 +1,8 @@
 """The folder of a worker on its machine's own disk: who holds it, the folders of tries, the unpacked sources of DAG versions.
 
-A try's folder has the log, a folder to work in, and what a Python child is given and leaves. Folders are numbered and used again: to
-make and remove them for each of many short tasks would cost more than to run the tasks.
+A try's folder has a folder to work in, and what a Python child is given and leaves. The log lies elsewhere, because it stays until the hub
+has it. Folders and logs are numbered and used again: to make and remove them for each of many short tasks would cost more than to run the
+tasks (ext4 looks at each inode that was freed in the last minutes before it gives out a new one).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import threading
 from collections.abc import Iterable
@@ -23,11 +25,13 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.worker import program
 
-LOG, CWD, NAMES, SPOOL = "log", "cwd", "names", "spool"
+CWD, NAMES, SPOOL = "cwd", "names", "spool"
 #: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
 USES = "version"
 #: Folder of copies of rqflow.
 PROGRAM = "program"
+#: Empty logs that are kept to be used again.
+_SPARE_LOGS = 1000
 #: Seconds for which an unpacked version is kept after its last use, and between two looks for such.
 KEEP_VERSION, _LOOK_EVERY = 3600.0, 60.0
 
@@ -47,9 +51,12 @@ class WorkDir:
         """Name the folder; nothing is made yet."""
         self.path = path.absolute()
         self.tries = self.path / "tries"
+        self.logs = self.path / "logs"
         self.versions = self.path / "versions"
         #: The folder of the rqflow package from which processes are started.
         self.program = program.INSTALLED
+        self._free_logs: list[str] = []
+        self._last_log = 0
         self._lock = -1
         self._free: list[Path] = []
         self._last = 0
@@ -66,9 +73,7 @@ class WorkDir:
         Raises Conflict when another worker does, ConfigError when it cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for folder in (self.tries, self.versions):
-                folder.mkdir(exist_ok=True, mode=0o700)
+            self.make()
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             hint = "Set worker.work_dir to a folder of your own on a local disk."
@@ -80,6 +85,12 @@ class WorkDir:
             raise Conflict(
                 f"another worker uses the work_dir {self.path}", hint="One worker serves many slots (-n); a second one needs a --workdir of its own.",
             ) from error
+
+    def make(self) -> None:
+        """Make the folder and those in it; raises OSError."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.tries, self.logs, self.versions):
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     def release(self) -> None:
         """Let another worker have it."""
@@ -107,8 +118,10 @@ class WorkDir:
         fresh.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         fresh.replace(path)
 
-    def sweep(self, used: Iterable[Path]) -> None:
-        """Remove the folders of tries that are not `used` any more; sources, and old copies of rqflow, go when nothing is in use.
+    def sweep(self, used: Iterable[Path], logs: Iterable[str]) -> None:
+        """Remove the folders of tries that are not `used` any more, and logs that are not among `logs`.
+
+        Sources, and old copies of rqflow, go when nothing is in use.
 
         New folders are counted on from what stays: that too which we may not remove, such as files that a container wrote as root.
         """
@@ -120,8 +133,14 @@ class WorkDir:
         for entry in os.scandir(self.tries):
             if entry.name not in kept:
                 shutil.rmtree(entry.path, ignore_errors=True)
+        wanted = set(logs)
+        for entry in os.scandir(self.logs):
+            if entry.path not in wanted:
+                _remove(entry.path)
+        self._last_log = max((int(path.stem) for path in self.logs.iterdir() if path.stem.isdecimal()), default=0)
         self._last = max((int(path.name) for path in self.tries.iterdir() if path.name.isdecimal()), default=0)
         self._free.clear()
+        self._free_logs.clear()
 
     def take(self) -> Path:
         """Return an empty folder for a try; raises OSError when there is no room."""
@@ -132,31 +151,34 @@ class WorkDir:
             return self._free.pop()
         self._last += 1
         folder = self.tries / str(self._last)
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700)
         (folder / CWD).mkdir(mode=0o700)
         return folder
 
-    def empty(self, folder: Path, *, only_log: bool) -> bool:
-        """Remove what a try left beside its log; tell whether the folder may be used again.
+    def take_log(self) -> str:
+        """Return the path for the log of a try; the file is empty, or is not there."""
+        if self._free_logs:
+            return self._free_logs.pop()
+        self._last_log += 1
+        return f"{self.logs}/{self._last_log}.log"
 
-        `only_log` says that nothing was written into it but the log and what the task left in its own folder. Much is removed in the
-        background.
-        """
-        clean = only_log and _is_as_new(f"{folder}/{CWD}")
-        if not clean:
-            threading.Thread(target=_remove_all_but_the_log, args=(folder,), name="sweep", daemon=True).start()
-        return clean
+    def give_back_log(self, path: str) -> None:
+        """Let another try have a log's file, unless a process that a task left behind still writes into it; else remove it."""
+        if len(self._free_logs) < _SPARE_LOGS and _is_emptied(path):
+            self._free_logs.append(path)
+        else:
+            _remove(path)
 
     def give_back(self, folder: Path, *, reuse: bool) -> None:
-        """Remove a try's log, and its folder unless it may be used again."""
-        with contextlib.suppress(OSError):
-            os.unlink(f"{folder}/{LOG}")  # noqa: PTH108 - making a Path takes longer than the call
-        with contextlib.suppress(OSError):
-            os.unlink(f"{folder}/{USES}")  # noqa: PTH108
-        if reuse:
+        """Let another try have the folder, when nothing was written into it but what can be told at once; else remove it, in the background.
+
+        `reuse` False says that something was written beside the task's own folder, or that somebody is still in there.
+        """
+        if reuse and _is_as_new(f"{folder}/{CWD}"):
+            _remove(f"{folder}/{USES}")
             self._free.append(folder)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, name="sweep", daemon=True).start()
 
     def sweep_versions(self, keep: float = KEEP_VERSION) -> None:
         """Remove, in the background, unpacked versions that no try uses and that were last asked for more than `keep` seconds ago."""
@@ -206,10 +228,29 @@ def _is_as_new(cwd: str) -> bool:
         os.close(descriptor)
 
 
-def _remove_all_but_the_log(folder: Path) -> None:
+def _is_emptied(path: str) -> bool:
+    """Empty a file that nobody else has open; False when somebody has, or nobody can tell.
+
+    The kernel gives a write lease only to the one that has a file open (fcntl(2)). Whoever opens it in the same moment makes the kernel send
+    us a signal: one that is ignored by default.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        os.ftruncate(descriptor, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove(path: str) -> None:
+    """Remove a file, if it is there."""
     with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            elif entry.name != LOG:
-                Path(entry.path).unlink(missing_ok=True)
+        os.unlink(path)  # noqa: PTH108 - making a Path takes longer than the call

@@ -74,11 +74,11 @@ def test_new_worker_works_with_a_shepherd_that_an_older_one_left(site: Site) -> 
 
 
 def test_shepherd_passes_over_what_only_a_newer_worker_says(herd: Herd) -> None:
-    herd.client._out += pack("dance", partner="nobody")
-    herd.client._out += pack("environment", env={"PATH": PATH, "BASE": "2"}, umask="022", colour="green")
+    herd.client._ask(pack("dance", partner="nobody"))
+    herd.client._ask(pack("environment", env={"PATH": PATH, "BASE": "2"}, umask="022", colour="green"))
     assert herd.output("echo $BASE") == b"2\n"
-    herd.client._out += pack("start", id=f"new-{herd.unique}", argv=["sh", "-c", "echo new"], log=str(herd.folder / f"new-{herd.unique}.log"),
-                             cwd=str(herd.folder), nice=5)
+    herd.client._ask(pack("start", id=f"new-{herd.unique}", argv=["sh", "-c", "echo new"], log=str(herd.folder / f"new-{herd.unique}.log"),
+                          cwd=str(herd.folder), nice=5))
     herd.client.flush()
     assert herd.end(f"new-{herd.unique}").status == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.worker import logfile, outputs, program
 from rqflow.worker.logship import Plan
-from rqflow.worker.workdir import CWD, LOG, Former, WorkDir
+from rqflow.worker.workdir import CWD, USES, Former, WorkDir
 from tests.unit.builders import a_version
 from tests.waiting import until
+
+LOG = "log"
 
 
 def test_outputs_are_moved_and_marked(tmp_path: Path) -> None:
@@ -108,14 +111,41 @@ def test_folder_of_a_try_is_used_again_when_it_is_clean(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path / "w")
     work_dir.hold()
     first = work_dir.take()
-    (first / LOG).touch()
-    assert work_dir.empty(first, only_log=True)
+    (first / USES).symlink_to("/somewhere")
     work_dir.give_back(first, reuse=True)
     assert work_dir.take() == first
     assert list(first.iterdir()) == [first / CWD]
-    (first / CWD).chmod(0o755)
-    assert not work_dir.empty(first, only_log=True)
-    assert work_dir.take() != first
+
+
+@pytest.mark.parametrize("leave", [
+    lambda cwd: cwd.chmod(0o755), lambda cwd: (cwd / "left").touch(), lambda cwd: cwd.rmdir(), lambda cwd: cwd.rename(cwd.with_name("moved")),
+])
+def test_folder_of_a_try_is_removed_when_it_is_not_as_it_was(tmp_path: Path, leave: Callable[[Path], None]) -> None:
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    first, second = work_dir.take(), work_dir.take()
+    leave(first / CWD)
+    work_dir.give_back(first, reuse=True)
+    work_dir.give_back(second, reuse=False)
+    assert work_dir.take() not in {first, second}
+    until(lambda: not first.exists() and not second.exists(), what="the folders to go")
+    work_dir.release()
+
+
+def test_log_is_used_again_when_nobody_writes_into_it_any_more(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path / "w")
+    work_dir.hold()
+    first, second, third = (Path(work_dir.take_log()) for _ in range(3))
+    first.write_text("done\n")
+    with second.open("a") as left_behind:
+        work_dir.give_back_log(str(first))
+        work_dir.give_back_log(str(second))
+        work_dir.give_back_log(str(third))
+        left_behind.write("late")
+    assert not second.exists()
+    assert work_dir.take_log() == str(first)
+    assert first.read_bytes() == b""
+    assert Path(work_dir.take_log()) not in {first, second, third}
     work_dir.release()
 
 
@@ -140,7 +170,11 @@ def test_sweep_keeps_what_is_used(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path / "w")
     work_dir.hold()
     kept, gone = work_dir.take(), work_dir.take()
-    work_dir.sweep([kept])
+    logs = [Path(work_dir.take_log()) for _ in range(2)]
+    for log in logs:
+        log.touch()
+    work_dir.sweep([kept], [str(logs[0])])
+    assert list(work_dir.logs.iterdir()) == logs[:1]
     assert kept.exists()
     assert not gone.exists()
     assert work_dir.take().name == "2"
@@ -152,7 +186,7 @@ def test_what_cannot_be_removed_is_in_nobodys_way(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path / "w")
     work_dir.hold()
     (work_dir.tries / "1").touch()
-    work_dir.sweep([])
+    work_dir.sweep([], [])
     assert work_dir.take().name == "2"
     work_dir.release()
 
@@ -208,9 +242,9 @@ def test_copy_of_the_program_is_kept_once_and_old_ones_go_when_nothing_is_in_use
     old = work_dir.program.with_name("old")
     old.mkdir()
     held = work_dir.take()
-    work_dir.sweep([held])
+    work_dir.sweep([held], [])
     assert old.exists()
-    work_dir.sweep([])
+    work_dir.sweep([], [])
     assert [path.name for path in old.parent.iterdir()] == [work_dir.program.name]
     work_dir.release()
 

@@ -23,7 +23,7 @@ CLAIM = Claim(run_key="k", index=0, task_id="a", try_number=1, execution_id="e",
     (TemplateError("bash_command, line 1: there is no variable datee"), "bash_command, line 1: there is no variable datee"),
 ])
 def test_the_reason_says_what_kept_a_try_from_starting(tmp_path: Path, error: Exception, words: str) -> None:
-    held = Try(claim=CLAIM, folder=tmp_path, archive="d/a/r/1.log", timeout=None)
+    held = Try(claim=CLAIM, folder=tmp_path, log=str(tmp_path / "log"), archive="d/a/r/1.log", timeout=None)
     told = refuse(held, error, Machine("here", "boot"))
     assert (told.state, told.reason) == (TaskState.FAILED, words)
     assert words in (tmp_path / "log").read_text()

@@ -161,7 +161,7 @@ def test_kills_for_want_of_memory_are_counted_here() -> None:
 
 
 def a_try(name: str) -> Try:
-    files: dict[str, Any] = {"folder": Path("/tries/1"), "archive": "a/b/c/1.log", "outputs": ("/o",), "moved": ("/o.before-1",)}
+    files: dict[str, Any] = {"folder": Path("/tries/1"), "log": "/logs/a.log", "archive": "a/b/c/1.log", "outputs": ("/o",), "moved": ("/o.before-1",)}
     return Try(claim=a_claim(execution_id=name, run_key=f"k{name}"), timeout=2.0, **files)
 
 

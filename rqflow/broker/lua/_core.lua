@@ -25,12 +25,12 @@ local function digits(number)
 end
 
 local call = {
-  now = micros(), runs = {}, tasks = {}, dirty = {}, rows = {}, versions = {}, edges = {}, events = {}, work = {}, evaluate = {},
+  now = micros(), runs = {}, dirty = {}, versions = {}, events = {}, work = {}, evaluate = {},
   pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
   jobs = {}, listed = {}, queued_event = {}, quoted = {}, budget = 1200, hand_overs = 500, wake = false,
 }
--- The time of this call as texts, and its whole seconds.
-call.at, call.seconds = digits(call.now), math.floor(call.now / 1000000)
+-- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
+call.at, call.seconds = digits(call.now), digits(math.floor(call.now / 1000000))
 
 -- Split 'a:b' at the last colon.
 local function split(ref)
@@ -39,6 +39,26 @@ local function split(ref)
 end
 
 -- ---------------------------------------------------------------- reading
+
+-- What a step has read of a version: rows by index, lists of neighbours by index, and `max_active_tasks` of the whole.
+local function version_of(sha)
+  local version = call.versions[sha]
+  if not version then
+    version = {rows = {}, u = {}, d = {}}
+    call.versions[sha] = version
+  end
+  return version
+end
+
+-- What a version says of all its tasks: max_active_tasks, or nil.
+local function max_active_tasks(run)
+  local version = run.version_of
+  if version.limit == nil then
+    local text = redis.call('HGET', K.VERSION .. run.version, 'dag')
+    version.limit = text ~= '{}' and cjson.decode(text).max_active_tasks or false
+  end
+  return version.limit
+end
 
 local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq'}
 
@@ -53,7 +73,7 @@ local function get_run(key)
     end
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
-      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0')}
+      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), tasks = {}, version_of = version_of(v[3])}
     call.runs[key] = run
   end
   return run or nil
@@ -62,51 +82,37 @@ end
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
 -- nd downstream, e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
-  local name = run.version .. index
-  local row = call.rows[name]
+  local row = run.version_of.rows[index]
   if not row then
     row = cjson.decode(redis.call('HGET', K.VERSION .. run.version, index))
-    call.rows[name] = row
+    run.version_of.rows[index] = row
   end
   return row
 end
 
--- What a version says of all its tasks: max_active_tasks.
-local function get_version(sha)
-  local version = call.versions[sha]
-  if not version then
-    local text = redis.call('HGET', K.VERSION .. sha, 'dag')
-    version = text == '{}' and {} or cjson.decode(text)
-    call.versions[sha] = version
-  end
-  return version
-end
-
 -- The list of upstream ('u') or downstream ('d') indices of a task.
 local function edges(run, kind, index)
-  local name = run.version .. kind .. index
-  local list = call.edges[name]
+  local list = run.version_of[kind][index]
   if not list then
     local text = redis.call('HGET', K.VERSION .. run.version, kind .. index)
     list = text and cjson.decode(text) or {}
-    call.edges[name] = list
+    run.version_of[kind][index] = list
   end
   return list
 end
 
 local function keep_task(run, index, text)
-  local ref = run.key .. ':' .. index
   local task = text and cjson.decode(text) or false
   if task then
-    task.run, task.index, task.ref = run, index, ref
+    task.run, task.index, task.ref = run, index, run.key .. ':' .. index
     task.c = task.c or {}
   end
-  call.tasks[ref] = task
+  run.tasks[index] = task
   return task
 end
 
 local function get_task(run, index)
-  local task = call.tasks[run.key .. ':' .. index]
+  local task = run.tasks[index]
   if task == nil then task = keep_task(run, index, redis.call('HGET', K.RUN .. run.key .. ':t', index)) end
   return task or nil
 end
@@ -120,26 +126,26 @@ end
 -- Read the task instances indices[first..last] of a run and their rows, and their downstream lists when asked, in two commands; it
 -- saves commands only, whatever was not fetched is read one by one.
 local function fetch(run, indices, first, last, with_downstream)
-  local tasks, fields, version = {}, {}, run.version
+  local tasks, rows, lists, fields, version = {}, {}, {}, {}, run.version_of
   for at = first, last do
     local index = indices[at]
-    if call.tasks[run.key .. ':' .. index] == nil then tasks[#tasks + 1] = index end
-    if not call.rows[version .. index] then fields[#fields + 1] = index end
-    if with_downstream and not call.edges[version .. 'd' .. index] then fields[#fields + 1] = 'd' .. index end
+    if run.tasks[index] == nil then tasks[#tasks + 1] = index end
+    if not version.rows[index] then rows[#rows + 1], fields[#fields + 1] = index, index end
+  end
+  for at = first, with_downstream and last or first - 1 do
+    local index = indices[at]
+    if not version.d[index] then lists[#lists + 1], fields[#fields + 1] = index, 'd' .. index end
   end
   if tasks[1] then
     local texts = redis.call('HMGET', K.RUN .. run.key .. ':t', unpack(tasks))
     for at, index in ipairs(tasks) do keep_task(run, index, texts[at]) end
   end
   if fields[1] then
-    local texts = redis.call('HMGET', K.VERSION .. version, unpack(fields))
-    for at, field in ipairs(fields) do
-      local text = texts[at]
-      if type(field) == 'string' then
-        call.edges[version .. field] = text and cjson.decode(text) or {}
-      elseif text then
-        call.rows[version .. field] = cjson.decode(text)
-      end
+    local texts = redis.call('HMGET', K.VERSION .. run.version, unpack(fields))
+    for at, index in ipairs(rows) do version.rows[index] = texts[at] and cjson.decode(texts[at]) or nil end
+    for at, index in ipairs(lists) do
+      local text = texts[#rows + at]
+      version.d[index] = text and cjson.decode(text) or {}
     end
   end
 end

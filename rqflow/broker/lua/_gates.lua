@@ -22,11 +22,10 @@ end
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
   if row.limits then return row.limits end
-  local version, slots = get_version(task.run.version), row.ps or 1
-  local pool = pool_of(row)
+  local pool, slots, most = pool_of(row), row.ps or 1, max_active_tasks(task.run)
   local list = {slots == 1 and pool or {name = pool.name, capacity = pool.capacity, slots = slots, words = pool.words}}
-  if version.max_active_tasks then
-    list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = version.max_active_tasks, slots = 1,
+  if most then
+    list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = most, slots = 1,
       words = 'max_active_tasks of ' .. task.run.dag .. ' reached'}
   end
   if row.ta then

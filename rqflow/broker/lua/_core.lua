@@ -27,7 +27,7 @@ end
 local call = {
   now = micros(), runs = {}, dirty = {}, versions = {}, events = {}, work = {}, evaluate = {},
   pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
-  jobs = {}, listed = {}, queued_event = {}, quoted = {}, budget = 1200, hand_overs = 500, wake = false,
+  jobs = {}, listed = {}, queued_event = {}, quoted = {}, budget = 400, hand_overs = 500, wake = false,
 }
 -- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
 call.at, call.seconds = digits(call.now), digits(math.floor(call.now / 1000000))

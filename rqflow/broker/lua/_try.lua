@@ -146,17 +146,17 @@ local function is_ready(key, member)
   put(ZSET, key, member, false)
 end
 
--- Members of a ready set that are read at once.
-local HEADS = 16
+-- So many are compared one by one before they are written.
+local FEW = 16
 
--- The best of the ready set of a queue as Redis has it: task, score. The first few are read at once; those that are claimed, or parked,
+-- The best of the ready set of a queue as Redis has it: task, score. As many as are wanted are read at once; those that are claimed, or parked,
 -- are not ready any more when they are looked at again.
 local function best_listed(queue, key)
   while true do
     local heads = call.heads[queue]
-    if not heads or heads.at > #heads and #heads == 2 * HEADS then
+    if not heads or heads.at > #heads and #heads == 2 * call.wanted then
       write_key(key)
-      heads = redis.call('ZRANGE', key, 0, HEADS - 1, 'WITHSCORES')
+      heads = redis.call('ZRANGE', key, 0, call.wanted - 1, 'WITHSCORES')
       heads.at = 1
       call.heads[queue] = heads
     end
@@ -185,7 +185,7 @@ local function list_many(queue)
   local key, count = K.READY .. queue, 0
   for _ in pairs(call.puts[key] or {}) do
     count = count + 1
-    if count > HEADS then return write_key(key) end
+    if count > FEW then return write_key(key) end
   end
 end
 
@@ -213,6 +213,7 @@ end
 -- Claim up to `wanted` tasks from the queues, in their order; looks at no more than 64 that are held back.
 local function claim(request)
   local claims, held_back, labels = {}, 0, {}
+  call.wanted = request.wanted
   for _, label in ipairs(request.labels) do labels[label] = true end
   if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
   for _, queue in ipairs(open_queues(request.queues)) do

@@ -1,10 +1,12 @@
 """Every key in Redis, spelled once: RQ's own, and rqflow's beside them under the same prefix.
 
-The Lua steps get the same names as tables (`lua_tables`), so nothing else spells a key. With RQ_KEY_PREFIX unset, RQ's keys begin
+The Lua steps write K.NAME, and `lua_spelled` puts the key there, so nothing else spells a key. With RQ_KEY_PREFIX unset, RQ's keys begin
 with `rq:` and ours with `rqflow:`.
 """
 
 from __future__ import annotations
+
+import re
 
 from rq.defaults import RQ_KEY_PREFIX
 
@@ -112,15 +114,25 @@ def xcom_key(run_key: str) -> str:
 
 
 def lua_tables() -> str:
-    """Return the Lua source of the tables K (keys), MAY (transitions), TERMINAL and RQ_STATUS for the head of each step."""
-    names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str) and name != "RQ_KEY_PREFIX"}
-    lines = ["local K = {" + ", ".join(f"{name} = '{value}'" for name, value in names.items()) + "}"]
-    may = (f"{old.value} = {_lua_set(news)}" for old, news in TRANSITIONS.items())
-    lines.append("local MAY = {" + ", ".join(may) + "}")
+    """Return the Lua source of the function `may` (transitions) and the tables TERMINAL and RQ_STATUS for the head of each step."""
+    # A function, since a table would be built anew at each call of each step.
+    lines = ["local function may(old, new)"]
+    for old, news in TRANSITIONS.items():
+        allowed = " or ".join(f"new == '{new.value}'" for new in sorted(news))
+        lines.append(f"  if old == '{old.value}' then return {allowed or 'false'} end")
+    lines.append("end")
     lines.append(f"local TERMINAL = {_lua_set(TERMINAL_STATES)}")
     lines.append("local RQ_STATUS = {" + ", ".join(f"{state.value} = '{status}'" for state, status in RQ_STATUS.items()) + "}")
     return "\n".join(lines)
 
 
+def lua_spelled(source: str) -> str:
+    """Return Lua source with the text of the key in the place of each `K.NAME`; raises KeyError for a name that is none."""
+    return re.sub(r"\bK\.([A-Z_]+)", lambda found: f"'{_NAMES[found[1]]}'", source)
+
+
 def _lua_set(states: frozenset[TaskState]) -> str:
     return "{" + ", ".join(f"{state.value} = true" for state in sorted(states)) + "}"
+
+
+_NAMES = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}

@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LINK_ERRORS", "Request", "Steps", "items", "source", "text"]
 
-SHARED = ("_core", "_epoch", "_gates", "_release", "_try")
+SHARED = ("_core", "_events", "_rq", "_epoch", "_gates", "_write", "_release", "_try")
 #: All files, read at the start: an upgrade may replace them while this process runs.
 _TEXTS = {path.name: path.read_text(encoding="utf-8") for path in (files("rqflow.broker") / "lua").iterdir() if path.name.endswith(".lua")}
 
 
 @cache
 def source(step: str) -> str:
-    """Return the whole Lua source of a step: tables of names, what all steps share, and its own file."""
-    return "\n".join([keys.lua_tables(), *(_TEXTS[f"{name}.lua"] for name in (*SHARED, step))])
+    """Return the whole Lua source of a step: tables of states, what all steps share, and its own file."""
+    return keys.lua_spelled("\n".join([keys.lua_tables(), *(_TEXTS[f"{name}.lua"] for name in (*SHARED, step))]))
 
 
 @dataclass(frozen=True, slots=True)

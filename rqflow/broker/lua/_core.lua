@@ -1,8 +1,11 @@
--- What every step shares: the clock, runs, rows of versions, task instances, events, and the projection into RQ.
+-- What every step shares: the clock, runs, rows of versions, task instances, and writes that are gathered.
 --
--- This file and the other `_*.lua` files are put in front of each step; keys.py adds the tables K, MAY, TERMINAL and RQ_STATUS.
--- A step reads what it needs into the caches of `call`, changes it there, and `finish_call` writes it back: nothing is written by
--- halves, because Redis runs the whole script alone.
+-- This file and the other `_*.lua` files are put in front of each step, in the order of steps.py; keys.py adds the function `may` and the
+-- tables TERMINAL and RQ_STATUS, and puts the text of the key in the place of `K` and its name.
+-- A step reads what it needs into the caches of `call`, changes it there, and `finish_call` (_write.lua) writes it back: nothing is written
+-- by halves, because Redis runs the whole script alone.
+-- A command costs as much as a screen of Lua. So what nothing later in the step reads from Redis is only noted (`put`), and written by one
+-- command a key; and what a task passes through within one step, where nobody can see it, is not written at all.
 --
 -- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created
 --   started ended priority seq last_event.
@@ -22,9 +25,12 @@ local function digits(number)
 end
 
 local call = {
-  now = micros(), runs = {}, tasks = {}, dirty = {}, rows = {}, versions = {}, events = {}, work = {}, evaluate = {},
-  used = {}, freed = {}, touched = {}, deferred = {}, unfinished = {}, budget = 1200, hand_overs = 500, wake = false,
+  now = micros(), runs = {}, dirty = {}, versions = {}, events = {}, work = {}, evaluate = {},
+  pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
+  jobs = {}, listed = {}, queued_event = {}, quoted = {}, budget = 400, hand_overs = 500, wake = false,
 }
+-- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
+call.at, call.seconds = digits(call.now), digits(math.floor(call.now / 1000000))
 
 -- Split 'a:b' at the last colon.
 local function split(ref)
@@ -32,25 +38,27 @@ local function split(ref)
   return run, tonumber(index)
 end
 
--- Civil date from days since 1970 (proleptic Gregorian), for the time format that RQ writes.
-local function iso(us)
-  local seconds = math.floor(us / 1000000)
-  local days = math.floor(seconds / 86400)
-  local rest = seconds - days * 86400
-  local z = days + 719468
-  local era = math.floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local day = doy - math.floor((153 * mp + 2) / 5) + 1
-  local month = mp < 10 and mp + 3 or mp - 9
-  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day, math.floor(rest / 3600), math.floor(rest % 3600 / 60),
-    rest % 60, us % 1000000)
+-- ---------------------------------------------------------------- reading
+
+-- What a step has read of a version: rows by index, lists of neighbours by index, and `max_active_tasks` of the whole.
+local function version_of(sha)
+  local version = call.versions[sha]
+  if not version then
+    version = {rows = {}, u = {}, d = {}}
+    call.versions[sha] = version
+  end
+  return version
 end
 
--- ---------------------------------------------------------------- reading
+-- What a version says of all its tasks: max_active_tasks, or nil.
+local function max_active_tasks(run)
+  local version = run.version_of
+  if version.limit == nil then
+    local text = redis.call('HGET', K.VERSION .. run.version, 'dag')
+    version.limit = text ~= '{}' and cjson.decode(text).max_active_tasks or false
+  end
+  return version.limit
+end
 
 local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq'}
 
@@ -65,51 +73,47 @@ local function get_run(key)
     end
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
-      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0')}
+      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), tasks = {}, version_of = version_of(v[3])}
     call.runs[key] = run
   end
   return run or nil
 end
 
-local function get_version(sha)
-  local version = call.versions[sha]
-  if not version then
-    version = cjson.decode(redis.call('HGET', K.VERSION .. sha, 'dag'))
-    call.versions[sha] = version
-  end
-  return version
-end
-
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
 -- nd downstream, e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
-  local name = run.version .. index
-  local row = call.rows[name]
+  local row = run.version_of.rows[index]
   if not row then
     row = cjson.decode(redis.call('HGET', K.VERSION .. run.version, index))
-    call.rows[name] = row
+    run.version_of.rows[index] = row
   end
   return row
 end
 
 -- The list of upstream ('u') or downstream ('d') indices of a task.
 local function edges(run, kind, index)
-  local text = redis.call('HGET', K.VERSION .. run.version, kind .. index)
-  return text and cjson.decode(text) or {}
+  local list = run.version_of[kind][index]
+  if not list then
+    local text = redis.call('HGET', K.VERSION .. run.version, kind .. index)
+    list = text and cjson.decode(text) or {}
+    run.version_of[kind][index] = list
+  end
+  return list
+end
+
+local function keep_task(run, index, text)
+  local task = text and cjson.decode(text) or false
+  if task then
+    task.run, task.index, task.ref = run, index, run.key .. ':' .. index
+    task.c = task.c or {}
+  end
+  run.tasks[index] = task
+  return task
 end
 
 local function get_task(run, index)
-  local ref = run.key .. ':' .. index
-  local task = call.tasks[ref]
-  if task == nil then
-    local text = redis.call('HGET', K.RUN .. run.key .. ':t', index)
-    task = text and cjson.decode(text) or false
-    if task then
-      task.run, task.index, task.ref = run, index, ref
-      task.c = task.c or {}
-    end
-    call.tasks[ref] = task
-  end
+  local task = run.tasks[index]
+  if task == nil then task = keep_task(run, index, redis.call('HGET', K.RUN .. run.key .. ':t', index)) end
   return task or nil
 end
 
@@ -119,142 +123,82 @@ local function get_ref(ref)
   return run and get_task(run, index)
 end
 
+-- Read the task instances indices[first..last] of a run and their rows, and their downstream lists when asked, in two commands; it
+-- saves commands only, whatever was not fetched is read one by one.
+local function fetch(run, indices, first, last, with_downstream)
+  local tasks, rows, lists, fields, version = {}, {}, {}, {}, run.version_of
+  for at = first, last do
+    local index = indices[at]
+    if run.tasks[index] == nil then tasks[#tasks + 1] = index end
+    if not version.rows[index] then rows[#rows + 1], fields[#fields + 1] = index, index end
+  end
+  for at = first, with_downstream and last or first - 1 do
+    local index = indices[at]
+    if not version.d[index] then lists[#lists + 1], fields[#fields + 1] = index, 'd' .. index end
+  end
+  if tasks[1] then
+    local texts = redis.call('HMGET', K.RUN .. run.key .. ':t', unpack(tasks))
+    for at, index in ipairs(tasks) do keep_task(run, index, texts[at]) end
+  end
+  if fields[1] then
+    local texts = redis.call('HMGET', K.VERSION .. run.version, unpack(fields))
+    for at, index in ipairs(rows) do version.rows[index] = texts[at] and cjson.decode(texts[at]) or nil end
+    for at, index in ipairs(lists) do
+      local text = texts[#rows + at]
+      version.d[index] = text and cjson.decode(text) or {}
+    end
+  end
+end
+
+-- ---------------------------------------------------------------- writing later
+
 local function touch(task)
   call.dirty[task.ref] = task
 end
 
--- ---------------------------------------------------------------- events
+-- Kinds of keys that `put` writes: command that adds, command that takes away, whether it is member and value (a sorted set: value first).
+local ZSET, HASH, SET = {'ZADD', 'ZREM'}, {'HSET', 'HDEL'}, {'SADD', 'SREM'}
 
-local function run_event(run)
-  run.seq = math.max(run.seq + 1, call.now)
-  call.events[#call.events + 1] = {kind = 'run', run = run.key, dag = run.dag, run_id = run.run_id, state = run.state, seq = digits(run.seq),
-    at = digits(call.now), started_at = run.started, ended_at = run.ended}
-  run.dirty = true
+-- At the end of the step the member of this key has this value (true in a plain set), or is gone (false). The last word counts.
+-- Nothing later in the step may read the key from Redis before write_key.
+local function put(kind, key, member, value)
+  local members = call.puts[key]
+  if not members then
+    members = {}
+    call.puts[key], call.kinds[key] = members, kind
+  end
+  members[member] = value
 end
 
--- The next place in the order of what happens to a task instance: the time, but never the same or an earlier one again.
-local function next_seq(task)
-  task.v = digits(math.max(tonumber(task.v or '0') + 1, call.now))
-  return task.v
-end
-
--- Say what became of a task instance; extra fields are laid over it.
-local function task_event(task, extra)
-  next_seq(task)
-  local row = get_row(task.run, task.index)
-  local event = {kind = 'ti', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index, ['try'] = task.t,
-    state = task.s, seq = task.v, at = digits(call.now), reason = task.z or '', queue = row.q, pool = row.p or K.DEFAULT_POOL, worker = task.w or '',
-    execution = task.e or '', started_at = task.b, ended_at = task.d, max_tries = task.m}
-  for name, value in pairs(extra or {}) do event[name] = value end
-  call.events[#call.events + 1] = event
-  touch(task)
-end
-
--- Say something of a task instance that changes no state.
-local function note_event(task, what, words)
-  local row = get_row(task.run, task.index)
-  call.events[#call.events + 1] = {kind = 'note', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, index = task.index,
-    ['try'] = task.t, state = what, seq = next_seq(task), at = digits(call.now), reason = words, worker = task.w or '', execution = task.e or ''}
-  touch(task)
-end
-
--- ---------------------------------------------------------------- projection into RQ
-
--- Take a task instance's job off whatever list or set of RQ shows its old state.
-local function unproject(task, row)
-  local s = task.s
-  if s == 'pending' or s == 'parked' then
-    if call.deferred[row.q] then call.deferred[row.q][task.j] = nil end
-    redis.call('ZREM', K.RQ_DEFERRED .. row.q, task.j)
-  elseif s == 'queued' then
-    redis.call('LREM', K.RQ_QUEUE .. row.q, 1, task.j)
-  elseif s == 'running' then
-    local member = task.j .. ':' .. task.e
-    redis.call('ZREM', K.RQ_WIP .. row.q, member)
-    redis.call('DEL', K.RQ_EXECUTION .. member, K.RQ_EXECUTIONS .. task.j)
-    redis.call('SREM', K.RQ_WORKER .. task.w .. ':executions', member)
-  elseif s == 'up_for_retry' or s == 'up_for_reschedule' then
-    redis.call('ZREM', K.RQ_SCHEDULED_JOBS, task.j)
-    redis.call('HDEL', K.DUE, task.j)
-  elseif s == 'success' or s == 'skipped' then
-    redis.call('ZREM', K.RQ_FINISHED .. row.q, task.j)
-  elseif s == 'failed' or s == 'lost' then
-    redis.call('ZREM', K.RQ_FAILED .. row.q, task.j)
-  else
-    redis.call('ZREM', K.RQ_CANCELED .. row.q, task.j)
+-- Call a command of Redis with a key and however many arguments there are, some at a time (an even number).
+local function in_parts(command, key, list)
+  for at = 1, #list, 2000 do
+    redis.call(command, key, unpack(list, at, math.min(at + 1999, #list)))
   end
 end
 
--- Show a task instance's new state in RQ; the table is in states.py.
-local function project(task, row)
-  local s, job = task.s, K.RQ_JOB .. task.j
-  local now = iso(call.now)
-  if s == 'pending' or s == 'parked' then
-    local set = call.deferred[row.q] or {}
-    set[task.j], call.deferred[row.q] = math.floor(call.now / 1000000), set
-    redis.call('HSET', job, 'status', 'deferred', 'worker_name', '')
-  elseif s == 'queued' then
-    redis.call('RPUSH', K.RQ_QUEUE .. row.q, task.j)
-    redis.call('HSET', job, 'status', 'queued', 'enqueued_at', now, 'started_at', '', 'ended_at', '', 'worker_name', '')
-  elseif s == 'running' then
-    local member, at = task.j .. ':' .. task.e, call.now / 1000000
-    redis.call('ZADD', K.RQ_WIP .. row.q, '+inf', member)
-    redis.call('HSET', K.RQ_EXECUTION .. member, 'id', task.e, 'job_id', task.j, 'created_at', at, 'last_heartbeat', at, 'worker_name', task.w)
-    redis.call('PERSIST', K.RQ_EXECUTION .. member)
-    redis.call('ZADD', K.RQ_EXECUTIONS .. task.j, '+inf', task.e)
-    redis.call('PERSIST', K.RQ_EXECUTIONS .. task.j)
-    redis.call('SADD', K.RQ_WORKER .. task.w .. ':executions', member)
-    redis.call('HSET', job, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', task.w)
-  elseif s == 'up_for_retry' or s == 'up_for_reschedule' then
-    redis.call('ZADD', K.RQ_SCHEDULED_JOBS, string.format('%.6f', tonumber(task.n) / 1000000), task.j)
-    redis.call('HSET', K.DUE, task.j, task.ref)
-    redis.call('HSET', job, 'status', 'scheduled', 'ended_at', now, 'worker_name', '')
-    call.wake = true
-  elseif s == 'removed' then
-    redis.call('DEL', job)
-  else
-    local status = RQ_STATUS[s]
-    local set = status == 'finished' and K.RQ_FINISHED or status == 'failed' and K.RQ_FAILED or K.RQ_CANCELED
-    redis.call('ZADD', set .. row.q, '+inf', task.j)
-    redis.call('HSET', job, 'status', status, 'ended_at', now)
-  end
-end
-
--- ---------------------------------------------------------------- change of state
-
--- Keep the run's counters right: tasks left, tasks by state, leaves that failed or were cancelled.
-local function count_change(run, row, old, new)
-  run.n[old] = (run.n[old] or 0) - 1
-  if run.n[old] <= 0 then run.n[old] = nil end
-  run.n[new] = (run.n[new] or 0) + 1
-  if TERMINAL[old] ~= TERMINAL[new] then run.left = run.left + (TERMINAL[new] and -1 or 1) end
-  if row.nd == 0 then
-    local function sign(state, by)
-      if state == 'failed' or state == 'upstream_failed' or state == 'lost' then run.leaf_failed = run.leaf_failed + by end
-      if state == 'cancelled' then run.leaf_cancelled = run.leaf_cancelled + by end
+-- Write what was put for a key.
+local function write_key(key)
+  local members, kind = call.puts[key], call.kinds[key]
+  if not members then return end
+  call.puts[key] = nil
+  local added, gone = {}, {}
+  for member, value in pairs(members) do
+    if value == false then
+      gone[#gone + 1] = member
+    elseif kind == ZSET then
+      added[#added + 1], added[#added + 2] = value, member
+    elseif kind == HASH then
+      added[#added + 1], added[#added + 2] = member, value
+    else
+      added[#added + 1] = member
     end
-    sign(old, -1)
-    sign(new, 1)
   end
-  run.dirty = true
+  if gone[1] then in_parts(kind[2], key, gone) end
+  if added[1] then in_parts(kind[1], key, added) end
 end
 
--- The only place where a task instance changes its state. `silent` leaves the event to the caller.
-local function set_state(task, new, silent)
-  local old, row = task.s, get_row(task.run, task.index)
-  if not MAY[old][new] then
-    error('rqflow: ' .. task.ref .. ' cannot go from ' .. old .. ' to ' .. new)
-  end
-  unproject(task, row)
-  task.s = new
-  if new == 'queued' or new == 'parked' or new == 'pending' then task.w, task.e, task.b, task.d, task.y = nil, nil, nil, nil, nil end
-  project(task, row)
-  count_change(task.run, row, old, new)
-  touch(task)
-  if not silent then task_event(task) end
-end
-
--- ---------------------------------------------------------------- repeating a request, and the end of a call
+-- ---------------------------------------------------------------- repeating a request
 
 -- The reply to this caller's request if it was carried out before, else nil. One that comes after its own repetition and newer ones, because
 -- a link held it back, is nobody's any more: it must not be carried out a second time.
@@ -266,78 +210,4 @@ local function repeated(caller, id)
   local last_life, last_number = string.match(last[1], '^(.*)-(%d+)$')
   if life and life == last_life and tonumber(number) < tonumber(last_number) then return '{}' end
   return nil
-end
-
-local function write_tasks()
-  local by_run = {}
-  for ref, task in pairs(call.dirty) do
-    local run, index = task.run, task.index
-    local list = by_run[run.key] or {}
-    by_run[run.key] = list
-    task.run, task.index, task.ref = nil, nil, nil
-    if next(task.c) == nil then task.c = nil end
-    list[#list + 1] = index
-    list[#list + 1] = cjson.encode(task)
-    task.run, task.index, task.ref, task.c = run, index, ref, task.c or {}
-  end
-  for key, list in pairs(by_run) do
-    for at = 1, #list, 2000 do
-      redis.call('HSET', K.RUN .. key .. ':t', unpack(list, at, math.min(at + 1999, #list)))
-    end
-  end
-end
-
-local function write_events()
-  local last
-  for at = 1, #call.events, 100 do
-    local chunk = {}
-    for i = at, math.min(at + 99, #call.events) do chunk[#chunk + 1] = call.events[i] end
-    last = redis.call('XADD', K.EVENTS, '*', 'e', cjson.encode(chunk))
-  end
-  return last
-end
-
-local function write_deferred()
-  for queue, set in pairs(call.deferred) do
-    local list = {}
-    for job, score in pairs(set) do
-      list[#list + 1] = score
-      list[#list + 1] = job
-    end
-    for at = 1, #list, 2000 do
-      redis.call('ZADD', K.RQ_DEFERRED .. queue, unpack(list, at, math.min(at + 1999, #list)))
-    end
-  end
-end
-
-local function write_runs(last_event)
-  for _, run in pairs(call.runs) do
-    if run and run.dirty then
-      redis.call('HSET', K.RUN .. run.key, 'state', run.state, 'left', run.left, 'n', cjson.encode(run.n), 'leaf_failed', run.leaf_failed,
-        'leaf_cancelled', run.leaf_cancelled)
-      redis.call('HSET', K.RUN .. run.key, 'seq', digits(run.seq))
-      if last_event then redis.call('HSET', K.RUN .. run.key, 'last_event', last_event) end
-      if run.started then redis.call('HSET', K.RUN .. run.key, 'started', run.started) end
-      if run.ended then redis.call('HSET', K.RUN .. run.key, 'ended', run.ended) end
-    end
-  end
-end
-
--- Write everything back, ring the bells, keep the reply for a repeated request, and return it as JSON.
-local function finish_call(caller, id, reply)
-  write_tasks()
-  write_deferred()
-  write_runs(write_events())
-  -- A labelled task rings only when it is new, else workers without the label would wake each other for ever.
-  for queue, how in pairs(call.touched) do
-    if how == 'labelled' or redis.call('ZCARD', K.READY .. queue) > 0 then
-      if redis.call('LLEN', K.BELL .. queue) == 0 then redis.call('LPUSH', K.BELL .. queue, '1') end
-    end
-  end
-  if call.wake and redis.call('LLEN', K.WAKE) == 0 then redis.call('LPUSH', K.WAKE, '1') end
-  local text = cjson.encode(reply)
-  redis.call('HSET', K.REPLY .. caller, 'id', id, 'reply', text)
-  -- Calls are repeated within seconds; turn.lua keeps its own for longer.
-  redis.call('EXPIRE', K.REPLY .. caller, 600)
-  return text
 end

@@ -4,43 +4,83 @@
 -- Invariant: USED of a limit = the sum over task instances with `h` (running, or queued because a freed slot was handed to them).
 -- Nobody barges: while a task is parked under a limit, only one that ranks before it may take a slot of that limit.
 
+-- The pool of a task as a limit, for one that takes one slot of it.
+local function pool_of(row)
+  local name = row.p or K.DEFAULT_POOL
+  local pool = call.pools[name]
+  if not pool then
+    local capacity = redis.call('HGET', K.POOLS, name)
+    -- Slots of the default pool are counted also while it limits nothing, for the moment when somebody gives it slots.
+    local unknown = row.p and 0 or math.huge
+    pool = {name = 'pool:' .. name, capacity = tonumber(capacity) or unknown, slots = 1,
+      words = capacity and ('pool ' .. name .. ' is full') or ('pool ' .. name .. ' does not exist')}
+    call.pools[name] = pool
+  end
+  return pool
+end
+
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
-  local version, pool = get_version(task.run.version), row.p or K.DEFAULT_POOL
-  local capacity = redis.call('HGET', K.POOLS, pool)
-  -- Slots of the default pool are counted also while it limits nothing, for the moment when somebody gives it slots.
-  local unknown = row.p and 0 or math.huge
-  local list = {{name = 'pool:' .. pool, capacity = tonumber(capacity) or unknown, slots = row.ps or 1,
-    words = capacity and ('pool ' .. pool .. ' is full') or ('pool ' .. pool .. ' does not exist')}}
-  if version.max_active_tasks then
-    list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = version.max_active_tasks, slots = 1,
+  if row.limits then return row.limits end
+  local pool, slots, most = pool_of(row), row.ps or 1, max_active_tasks(task.run)
+  local list = {slots == 1 and pool or {name = pool.name, capacity = pool.capacity, slots = slots, words = pool.words}}
+  if most then
+    list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = most, slots = 1,
       words = 'max_active_tasks of ' .. task.run.dag .. ' reached'}
   end
   if row.ta then
     list[#list + 1] = {name = 'task:' .. task.run.dag .. '.' .. row.id, capacity = row.ta, slots = 1,
       words = 'max_active_tis_per_dag of ' .. row.id .. ' reached'}
   end
+  row.limits = list
   return list
 end
 
+-- The slots in use of a limit: {now, was (in Redis)}.
 local function used(name)
-  if not call.used[name] then call.used[name] = tonumber(redis.call('HGET', K.USED, name) or '0') end
-  return call.used[name]
+  local use = call.used[name]
+  if not use then
+    local slots = tonumber(redis.call('HGET', K.USED, name) or '0')
+    use = {now = slots, was = slots}
+    call.used[name] = use
+  end
+  return use
 end
 
 local function add_used(name, slots)
-  local now = used(name) + slots
-  call.used[name] = now
-  if now == 0 then redis.call('HDEL', K.USED, name) else redis.call('HSET', K.USED, name, now) end
+  local use = used(name)
+  use.now = use.now + slots
+end
+
+-- Write what is in use; slots that this step freed and took again changed nothing.
+local function write_used()
+  for name, use in pairs(call.used) do
+    if use.now ~= use.was then put(HASH, K.USED, name, use.now ~= 0 and use.now) end
+  end
 end
 
 local function score_of(task, row)
   return -(row.w + task.run.priority)
 end
 
+-- The best that is parked under this limit: {member, score}, empty when there is none.
+local function best_parked(name)
+  local best = call.best_parked[name]
+  if not best then
+    best = redis.call('ZRANGE', K.PARKED .. name, 0, 0, 'WITHSCORES')
+    call.best_parked[name] = best
+  end
+  return best
+end
+
+local function unpark(name, member)
+  redis.call('ZREM', K.PARKED .. name, member)
+  call.best_parked[name] = nil
+end
+
 -- Whether (score, member) ranks before the best that is parked under this limit.
 local function ranks_first(name, score, member)
-  local best = redis.call('ZRANGE', K.PARKED .. name, 0, 0, 'WITHSCORES')
+  local best = best_parked(name)
   if not best[1] then return true end
   local other = tonumber(best[2])
   return score < other or score == other and member <= best[1]
@@ -49,7 +89,7 @@ end
 -- The first limit that holds this task back now, or nil. Repeats with the same state.
 local function blocking_limit(task, row)
   for _, limit in ipairs(limits_of(task, row)) do
-    if used(limit.name) + limit.slots > limit.capacity or not ranks_first(limit.name, score_of(task, row), task.q) then return limit end
+    if used(limit.name).now + limit.slots > limit.capacity or not ranks_first(limit.name, score_of(task, row), task.q) then return limit end
   end
 end
 
@@ -70,15 +110,23 @@ local function free_slots(task, row)
   touch(task)
 end
 
+-- Take a task off the set where workers look for it. One that got there in this step need not be taken off Redis' set.
+local function unoffer(task, row)
+  local key = (row.l and K.LABELLED or K.READY) .. row.q
+  local puts = call.puts[key]
+  if call.fresh[task.q] and puts and puts[task.q] then
+    puts[task.q] = nil
+  else
+    put(ZSET, key, task.q, false)
+  end
+end
+
 -- Take a queued or parked task out of the sets in which it waits for a slot or a worker. Does not change its state.
 local function leave_waiting(task, row)
   if task.s ~= 'queued' and task.s ~= 'parked' then return end
-  if task.q then
-    redis.call('ZREM', K.READY .. row.q, task.q)
-    redis.call('ZREM', K.LABELLED .. row.q, task.q)
-  end
+  if task.q then unoffer(task, row) end
   if task.g then
-    redis.call('ZREM', K.PARKED .. task.g, task.q)
+    unpark(task.g, task.q)
     -- Who waited behind it may fit now.
     call.freed[task.g] = true
     task.g = nil
@@ -88,25 +136,28 @@ local function leave_waiting(task, row)
 end
 
 local function park(task, row, limit)
-  redis.call('ZREM', K.READY .. row.q, task.q)
-  redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  unoffer(task, row)
   redis.call('ZADD', K.PARKED .. limit.name, score_of(task, row), task.q)
+  call.best_parked[limit.name] = nil
   task.g, task.z = limit.name, limit.words
   if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
 end
 
 -- Put a task where workers look for work: the ready set and the list of its queue, or the set of those that ask for labels.
 local function offer(task, row)
-  if not task.q then task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref) end
+  if not task.q then
+    task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref)
+    call.fresh[task.q] = true
+  end
   task.g, task.n = nil, nil
-  task.a = digits(call.now)
+  task.a = call.at
   if row.l then
-    redis.call('ZADD', K.LABELLED .. row.q, score_of(task, row), task.q)
+    put(ZSET, K.LABELLED .. row.q, task.q, score_of(task, row))
     task.z = 'waits for a worker with labels ' .. table.concat(row.l, ', ')
     if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
     call.touched[row.q] = 'labelled'
   else
-    redis.call('ZADD', K.READY .. row.q, score_of(task, row), task.q)
+    put(ZSET, K.READY .. row.q, task.q, score_of(task, row))
     task.z = nil
     set_state(task, 'queued')
     call.touched[row.q] = call.touched[row.q] or 'ready'
@@ -118,16 +169,16 @@ end
 local function hand_over(name)
   while call.hand_overs > 0 do
     call.hand_overs = call.hand_overs - 1
-    local head = redis.call('ZRANGE', K.PARKED .. name, 0, 0)[1]
+    local head = best_parked(name)[1]
     if not head then return true end
     local task = get_ref(string.sub(head, 15))
     if not task or task.g ~= name then
-      redis.call('ZREM', K.PARKED .. name, head)
+      unpark(name, head)
     else
       local row = get_row(task.run, task.index)
       local limit = blocking_limit(task, row)
       if limit and limit.name == name then return true end
-      redis.call('ZREM', K.PARKED .. name, head)
+      unpark(name, head)
       if limit then
         park(task, row, limit)
       else
@@ -141,7 +192,12 @@ end
 
 -- Hand over what this call freed and what earlier calls could not finish.
 local function hand_over_all()
-  for _, name in ipairs(redis.call('SMEMBERS', K.FREED)) do call.freed[name] = true end
-  for name in pairs(call.freed) do redis.call(hand_over(name) and 'SREM' or 'SADD', K.FREED, name) end
+  local waiting = {}
+  for _, name in ipairs(redis.call('SMEMBERS', K.FREED)) do waiting[name], call.freed[name] = true, true end
+  for name in pairs(call.freed) do
+    local done = hand_over(name)
+    if done and waiting[name] then redis.call('SREM', K.FREED, name) end
+    if not done and not waiting[name] then redis.call('SADD', K.FREED, name) end
+  end
   call.freed = {}
 end

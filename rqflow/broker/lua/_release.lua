@@ -57,13 +57,14 @@ local function push_work(run, item)
   if not run.resumed then
     run.resumed = true
     local frontier, evaluate = K.RUN .. run.key .. ':f', K.RUN .. run.key .. ':v'
-    for _, text in ipairs(redis.call('LRANGE', frontier, 0, -1)) do
+    local found = redis.call('EXISTS', frontier, evaluate) > 0
+    for _, text in ipairs(found and redis.call('LRANGE', frontier, 0, -1) or {}) do
       local old = {}
       for part in string.gmatch(text, '[^:]+') do old[#old + 1] = tonumber(part) or part end
       call.work[#call.work + 1] = {run = run, item = old}
     end
-    for _, ref in ipairs(redis.call('SMEMBERS', evaluate)) do call.evaluate[ref] = get_ref(ref) end
-    redis.call('DEL', frontier, evaluate)
+    for _, ref in ipairs(found and redis.call('SMEMBERS', evaluate) or {}) do call.evaluate[ref] = get_ref(ref) end
+    if found then redis.call('DEL', frontier, evaluate) end
   end
   if item then call.work[#call.work + 1] = {run = run, item = item} end
 end
@@ -79,9 +80,9 @@ local function close_if_done(run)
   else
     run.state = 'success'
   end
-  run.ended = digits(call.now)
+  run.ended = call.at
   redis.call('ZREM', K.LIVE, run.key)
-  redis.call('ZADD', K.DONE, math.floor(call.now / 1000000), run.key)
+  redis.call('ZADD', K.DONE, call.seconds, run.key)
   run_event(run)
 end
 
@@ -91,7 +92,7 @@ local function reopen(run)
   run.state, run.cancel = 'running', false
   redis.call('HDEL', K.RUN .. run.key, 'cancel', 'ended')
   redis.call('ZREM', K.DONE, run.key)
-  redis.call('ZADD', K.LIVE, math.floor(call.now / 1000000), run.key)
+  redis.call('ZADD', K.LIVE, call.seconds, run.key)
   run_event(run)
 end
 
@@ -109,7 +110,7 @@ local function release(task)
     task.dv = true
     settle(task, 'cancelled')
   elseif row.e then
-    task.b, task.d, task.z = digits(call.now), digits(call.now), nil
+    task.b, task.d, task.z = call.at, call.at, nil
     settle(task, 'success')
   else
     offer(task, row)
@@ -139,7 +140,7 @@ local function cancel_task(task, words)
     task.z, task.n = words, nil
     settle(task, 'cancelled')
   elseif not task.y then
-    task.y = digits(call.now)
+    task.y = call.at
     touch(task)
     redis.call('PUBLISH', K.HINT .. task.w, task.e)
   end
@@ -154,12 +155,15 @@ local function take_back(task)
 end
 
 local DO = {}
+-- Task instances that are read at once.
+local PART = 50
 
 function DO.d(run, index, from)
   local task, list = get_task(run, index), edges(run, 'd', index)
   local class = CLASS[task.s]
   for at = from, #list do
     if call.budget <= 0 then return {'d', index, at} end
+    if (at - from) % PART == 0 then fetch(run, list, at, math.min(at + PART - 1, #list)) end
     call.budget = call.budget - 1
     local below = get_task(run, list[at])
     -- A task cleared meanwhile has nothing to deliver; one that is to be counted anew must not be judged by its old counts.
@@ -192,8 +196,7 @@ function DO.e(run, from)
     local task = get_task(run, index)
     if task.s == 'pending' then
       local row = get_row(run, index)
-      local set = call.deferred[row.q] or {}
-      set[task.j], call.deferred[row.q] = math.floor(call.now / 1000000), set
+      show_deferred(task, row)
       if row.nu == 0 or row.r == 'always' or (task.c.r or 0) > 0 then judge(task) end
     end
   end
@@ -259,9 +262,7 @@ function DO.j(run, from)
         push_work(run, {'j', index + 1})
         return
       end
-      local row = get_row(run, index)
-      local set = call.deferred[row.q] or {}
-      set[task.j], call.deferred[row.q] = math.floor(call.now / 1000000), set
+      show_deferred(task, get_row(run, index))
     end
   end
 end

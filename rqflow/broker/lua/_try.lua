@@ -1,9 +1,8 @@
 -- The life of one try: a worker claims it, names it in heartbeats, and tells its end.
 
--- Say that an XCom has this value now; cjson.null: that it is gone.
-local function xcom_event(task, row, key, value, seq)
-  call.events[#call.events + 1] = {kind = 'xcom', run = task.run.key, dag = task.run.dag, run_id = task.run.run_id, task = row.id, key = key,
-    value = value, seq = seq, at = digits(call.now)}
+-- When a lease given now ends, in seconds.
+local function lease_end(lease)
+  return string.format('%.6f', (call.now + lease) / 1000000)
 end
 
 -- Keep XComs of the current try, and say so.
@@ -39,26 +38,33 @@ end
 -- States in which a try has not begun.
 local WAITS = {pending = true, queued = true, parked = true}
 
+-- RQ's own records of an execution have an end when a stock worker made them, and would be gone while the try runs.
+local function keep_execution(task)
+  redis.call('PERSIST', K.RQ_EXECUTION .. task.j .. ':' .. task.e)
+  redis.call('PERSIST', K.RQ_EXECUTIONS .. task.j)
+end
+
 -- Note who runs a task instance (w, e), with lease and slots, and show it in RQ.
 local function run_here(task, row, turn_number, lease)
   if not task.h then hold_slots(task, row) end
-  redis.call('ZADD', K.LEASES, (call.now + lease) / 1000000, task.ref .. ':' .. task.e)
-  redis.call('HSET', K.HOLDS .. task.w, task.e, task.ref .. ':' .. turn_number)
+  put(ZSET, K.LEASES, task.ref .. ':' .. task.e, lease_end(lease))
+  put(HASH, K.HOLDS .. task.w, task.e, task.ref .. ':' .. turn_number)
   project(task, row)
+  keep_execution(task)
   touch(task)
 end
 
 -- Take the task for this worker: slots, lease, who holds it. It must be queued, or parked for labels.
 -- `request` has caller, number (of the turn), lease (µs), graces {queue or '': µs}.
 local function start(task, row, request, execution)
-  redis.call('ZREM', K.READY .. row.q, task.q)
-  redis.call('ZREM', K.LABELLED .. row.q, task.q)
+  unoffer(task, row)
+  untell_queued(task)
   if not task.h then hold_slots(task, row) end
   drop_xcoms(task, row)
   task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil
-  task.w, task.e, task.b, task.gr = request.caller, execution, digits(call.now), grace_of(row, request.graces)
-  redis.call('ZADD', K.LEASES, (call.now + request.lease) / 1000000, task.ref .. ':' .. execution)
-  redis.call('HSET', K.HOLDS .. request.caller, execution, task.ref .. ':' .. request.number)
+  task.w, task.e, task.b, task.gr = request.caller, execution, call.at, grace_of(row, request.graces)
+  put(ZSET, K.LEASES, task.ref .. ':' .. execution, lease_end(request.lease))
+  put(HASH, K.HOLDS .. request.caller, execution, task.ref .. ':' .. request.number)
   set_state(task, 'running')
   return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.run.version, task.b, task.m, (task.gr or 0) / 1000000}
 end
@@ -75,7 +81,7 @@ end
 
 -- Its worker has been heard of: renew the lease of a running try.
 local function renew(task, lease)
-  redis.call('ZADD', K.LEASES, (call.now + lease) / 1000000, task.ref .. ':' .. task.e)
+  put(ZSET, K.LEASES, task.ref .. ':' .. task.e, lease_end(lease))
   if task.u then
     is_reachable(task)
     note_event(task, 'reachable', 'its worker is heard of again')
@@ -84,8 +90,8 @@ end
 
 -- Give up the lease and the hold of a running try.
 local function let_go(task)
-  redis.call('ZREM', K.LEASES, task.ref .. ':' .. task.e)
-  redis.call('HDEL', K.HOLDS .. task.w, task.e)
+  put(ZSET, K.LEASES, task.ref .. ':' .. task.e, false)
+  put(HASH, K.HOLDS .. task.w, task.e, false)
   is_reachable(task)
   task.gr = nil
 end
@@ -133,23 +139,65 @@ local function best_labelled(queue, labels)
   end
 end
 
--- The best ready task of a queue: task, score. Members without a task (forgotten runs) are swept away.
-local function best_ready(queue)
+-- Whether a member of a ready set stands for a task that is ready; one that does not (forgotten runs) is swept away.
+local function is_ready(key, member)
+  local task = get_ref(string.sub(member, 15))
+  if task and task.s == 'queued' and task.q == member then return task end
+  put(ZSET, key, member, false)
+end
+
+-- So many are compared one by one before they are written.
+local FEW = 16
+
+-- The best of the ready set of a queue as Redis has it: task, score. As many as are wanted are read at once; those that are claimed, or parked,
+-- are not ready any more when they are looked at again.
+local function best_listed(queue, key)
   while true do
-    local head = redis.call('ZRANGE', K.READY .. queue, 0, 0, 'WITHSCORES')
-    if not head[1] then return nil end
-    local task = get_ref(string.sub(head[1], 15))
-    if task and task.s == 'queued' and task.q == head[1] then return task, tonumber(head[2]) end
-    redis.call('ZREM', K.READY .. queue, head[1])
+    local heads = call.heads[queue]
+    if not heads or heads.at > #heads and #heads == 2 * call.wanted then
+      write_key(key)
+      heads = redis.call('ZRANGE', key, 0, call.wanted - 1, 'WITHSCORES')
+      heads.at = 1
+      call.heads[queue] = heads
+    end
+    local member = heads[heads.at]
+    if not member then return nil end
+    local task = is_ready(key, member)
+    if task then return task, tonumber(heads[heads.at + 1]) end
+    heads.at = heads.at + 2
+  end
+end
+
+-- The best ready task of a queue, those that this step has released included: task, score.
+local function best_ready(queue)
+  local key = K.READY .. queue
+  local task, score = best_listed(queue, key)
+  for member, other in pairs(call.puts[key] or {}) do
+    if other and (not task or other < score or other == score and member < task.q) then
+      task, score = get_ref(string.sub(member, 15)), other
+    end
+  end
+  return task, score
+end
+
+-- Those that this step has put on the ready set of a queue are compared one by one, which pays while they are few.
+local function list_many(queue)
+  local key, count = K.READY .. queue, 0
+  for _ in pairs(call.puts[key] or {}) do
+    count = count + 1
+    if count > FEW then return write_key(key) end
   end
 end
 
 -- Whether skips, cancels and re-judgements that earlier steps left over have reached all of this run; does them now if not. A task
 -- that one of them is about to take back must not start before.
 local function is_settled(run)
+  -- What this call took up and has not left over is done.
+  if run.settled == nil and run.resumed and not call.unfinished[run.key] then run.settled = true end
   if run.settled == nil then
-    local waiting = redis.call('EXISTS', K.RUN .. run.key .. ':v') == 1
-    for _, item in ipairs(redis.call('LRANGE', K.RUN .. run.key .. ':f', 0, -1)) do
+    local found = redis.call('EXISTS', K.RUN .. run.key .. ':v', K.RUN .. run.key .. ':f') > 0
+    local waiting = found and redis.call('EXISTS', K.RUN .. run.key .. ':v') == 1
+    for _, item in ipairs(found and redis.call('LRANGE', K.RUN .. run.key .. ':f', 0, -1) or {}) do
       local kind = string.sub(item, 1, 1)
       waiting = waiting or kind == 'k' or kind == 'r' or kind == 'x'
     end
@@ -165,9 +213,11 @@ end
 -- Claim up to `wanted` tasks from the queues, in their order; looks at no more than 64 that are held back.
 local function claim(request)
   local claims, held_back, labels = {}, 0, {}
+  call.wanted = request.wanted
   for _, label in ipairs(request.labels) do labels[label] = true end
   if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
   for _, queue in ipairs(open_queues(request.queues)) do
+    list_many(queue)
     while #claims < request.wanted and held_back < 64 do
       local task, score = best_ready(queue)
       local other, other_score = best_labelled(queue, labels)
@@ -232,7 +282,7 @@ local function declare_lost(task, reason, retry_in)
   local row = get_row(task.run, task.index)
   let_go(task)
   free_slots(task, row)
-  task.d = digits(call.now)
+  task.d = call.at
   if task.mk then
     local state = task.mk
     task.mk = nil
@@ -240,6 +290,19 @@ local function declare_lost(task, reason, retry_in)
   end
   task.z = reason
   lose(task, row, {reason = reason, retry_in = retry_in}, {}, not (task.y or task.run.cancel))
+end
+
+-- Read what the ends of a turn are about.
+local function fetch_ended(ends)
+  local by_run = {}
+  for _, tell in ipairs(ends) do
+    local list = by_run[tell.run] or {}
+    by_run[tell.run], list[#list + 1] = list, tell.index
+  end
+  for key, list in pairs(by_run) do
+    local run = get_run(key)
+    if run then fetch(run, list, 1, #list, true) end
+  end
 end
 
 -- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).
@@ -250,10 +313,10 @@ local function finish(request, tell)
   local ended = digits(call.now - math.floor((tell.ended_ago or 0) * 1000000))
   local started = digits(tonumber(ended) - math.floor((tell.duration or 0) * 1000000))
   if not task or task.s ~= 'running' or task.t ~= tell['try'] or task.e ~= tell.execution then
-    call.events[#call.events + 1] = {kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
-      task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = digits(call.now), at = digits(call.now),
+    add_event(cjson.encode({kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
+      task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = call.at, at = call.at,
       reason = tell.reason, worker = request.caller, machine = request.machine, execution = tell.execution,
-      started_at = started, ended_at = ended, facts = tell.facts}
+      started_at = started, ended_at = ended, facts = tell.facts}))
     return 'stale'
   end
   local row, state = get_row(run, tell.index), tell.state

@@ -18,9 +18,9 @@ for execution, held in pairs(request.executions) do
     unknown[#unknown + 1] = execution
   elseif task.s == 'running' and task.e == execution then
     if task.w ~= request.caller then
-      redis.call('HDEL', K.HOLDS .. task.w, execution)
+      put(HASH, K.HOLDS .. task.w, execution, false)
       task.w = request.caller
-      redis.call('HSET', K.HOLDS .. request.caller, execution, task.ref .. ':0')
+      put(HASH, K.HOLDS .. request.caller, execution, task.ref .. ':0')
     end
     renew(task, request.lease)
     touch(task)

@@ -31,7 +31,7 @@ for at = 1, #held, 2 do
   local execution = held[at]
   local ref, number = string.match(held[at + 1], '^(.*):(%d+)$')
   if not request.executions[execution] and tonumber(number) <= request.number then
-    redis.call('HDEL', K.HOLDS .. request.caller, execution)
+    put(HASH, K.HOLDS .. request.caller, execution, false)
     local task = get_ref(ref)
     if task and task.s == 'running' and task.e == execution then give_back(task) end
   end

@@ -39,6 +39,8 @@ if why then
   end
   reply = {refused = why}
 else
+  -- The stock worker has given RQ's records an end.
   reply = {epoch = tonumber(redis.call('HGET', K.EPOCH, 'number')), claim = start(task, row, request, request.execution)}
+  keep_execution(task)
 end
 return finish_call(request.caller, ARGV[1], reply)

@@ -17,6 +17,7 @@ for index = from, upto - 1 do
     redis.call('DEL', K.RQ_JOB .. task.j, K.RQ_EXECUTIONS .. task.j, K.RQ_RESULTS .. task.j)
   end
 end
+write_noted()
 if upto < total then return upto end
 redis.call('DEL', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v')
 redis.call('ZREM', K.DONE, ARGV[1])

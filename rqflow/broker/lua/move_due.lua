@@ -21,6 +21,7 @@ for _, job in ipairs(redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, '-inf', no
   end
 end
 local reply = {moved = moved}
+write_key(K.RQ_SCHEDULED_JOBS)
 local head = redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, moved == request.limit and '-inf' or '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if head[2] then reply.next = math.max(0, tonumber(head[2]) - call.now / 1000000) end
 return finish_call(request.caller, ARGV[1], reply)

@@ -20,7 +20,7 @@ for at = 1, #held, 2 do
       redis.call('SADD', K.RQ_WORKER .. request.caller .. ':executions', member)
       redis.call('HSET', K.RQ_EXECUTION .. member, 'worker_name', request.caller)
       redis.call('HSET', K.RQ_JOB .. task.j, 'worker_name', request.caller)
-      redis.call('HSET', K.HOLDS .. request.caller, execution, task.ref .. ':0')
+      put(HASH, K.HOLDS .. request.caller, execution, task.ref .. ':0')
       task.w = request.caller
       renew(task, request.lease)
       touch(task)

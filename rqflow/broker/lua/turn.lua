@@ -17,12 +17,11 @@ if why and why ~= 'admit' then
   return finish_call(caller, ARGV[1], {closed = why, claims = {}, accepted = {}, unfinished = {}})
 end
 local accepted = {}
+fetch_ended(request.ends)
 for at, tell in ipairs(request.ends) do accepted[at] = finish(request, tell) end
 do_work()
 local claims = {}
 if request.wanted > 0 and not why and redis.call('EXISTS', K.RETIRED .. request.caller) == 0 then claims = claim(request) end
-local reply = finish_call(caller, ARGV[1], {closed = why, claims = claims, accepted = accepted, unfinished = unfinished_runs()})
 -- A worker that was cut off asks again as soon as it can, which may be after days. One that ends, or takes over from one that was
 -- killed, removes it.
-redis.call('EXPIRE', K.REPLY .. caller, 8 * 86400)
-return reply
+return finish_call(caller, ARGV[1], {closed = why, claims = claims, accepted = accepted, unfinished = unfinished_runs()}, 8 * 86400)

@@ -72,7 +72,7 @@ class RandomRuns(RuleBasedStateMachine):
 
     connection: redis.Redis
     settings: Settings
-    budgets = (1200,)
+    budgets = (400,)
 
     @initialize(version=dags(), budget=st.integers(0, 3))
     def create(self, version: Version, budget: int) -> None:
@@ -82,7 +82,7 @@ class RandomRuns(RuleBasedStateMachine):
         steps.source.cache_clear()
         self.patched = pytest.MonkeyPatch()
         whole = steps.source.__wrapped__
-        self.patched.setattr(steps, "source", lambda step: whole(step).replace("budget = 1200", f"budget = {small}"))
+        self.patched.setattr(steps, "source", lambda step: whole(step).replace("budget = 400", f"budget = {small}"))
         self.version, self.run = version, a_run(version)
         self.brokers = {name: self.broker(name) for name in WORKERS}
         self.control = self.broker("control")
@@ -402,7 +402,7 @@ def check(db: redis.Redis, home: Path, *, examples: int, budgets: tuple[int, ...
 
 @pytest.mark.timeout(240)
 def test_random_runs_end_as_the_model_says(db: redis.Redis, home: Path) -> None:
-    check(db, home, examples=20, budgets=(1200,))
+    check(db, home, examples=20, budgets=(400,))
 
 
 @pytest.mark.timeout(240)

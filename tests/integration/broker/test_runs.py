@@ -35,7 +35,7 @@ DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each step touch one edge only, and leave the rest to the next."""
     whole = steps.source.__wrapped__
-    monkeypatch.setattr(steps, "source", lambda step: whole(step).replace("budget = 1200", "budget = 1"))
+    monkeypatch.setattr(steps, "source", lambda step: whole(step).replace("budget = 400", "budget = 1"))
 
 
 def test_a_diamond_runs_in_order(broker: Broker) -> None:
@@ -388,6 +388,18 @@ def test_xcoms_last_until_the_next_try(broker: Broker) -> None:
     broker.push_xcom(run.key, "a", "early", "1")
     tell(broker, end(second, xcoms={"late": "2"}))
     assert broker.xcoms(run.key, ["a"]) == {"a": {"early": "1", "late": "2"}}
+
+
+def test_task_that_is_queued_and_claimed_in_one_step_is_told_once_and_never_listed(broker: Broker, db: redis.Redis) -> None:
+    run = a_run(version := a_version({"a": [], "b": ["a"]}))
+    broker.create_run(run, version)
+    first = claim(broker)[0]
+    (second,) = broker.turn(queues=("default",), wanted=1, ends=[end(first)]).claims
+    events = [event for _, part in EventStream(db).read("r1") for event in part if event.get("task") == "b"]
+    assert [event["state"] for event in events] == ["running"]
+    assert db.exists(keys.READY + "default", keys.RQ_QUEUE + "default") == 0
+    job = db.hgetall(keys.RQ_JOB + second.job_id)
+    assert (job[b"status"], job[b"enqueued_at"]) == (b"started", job[b"started_at"])
 
 
 def test_events_tell_every_change_in_order(broker: Broker, db: redis.Redis) -> None:

@@ -165,11 +165,11 @@ def _try_row(event: Event, row: Row) -> Row:
 
 def _log_row(event: Event, kind: str, seq: int) -> Row:
     number = None if event.get("try") is None else _small(event, "try")
-    what = (event["run"], event.get("task"), event.get("index"), number, event["state"], event.get("execution"))
+    key, task = event["run"], event.get("task")
     return {
-        "seq": seq, "source": event_log.source_of(kind, *what), "kind": kind, "event": _text(event, "state"), "dag_id": _text(event, "dag"),
-        "run_key": _id(event, "run", KEY), "task_id": _text(event, "task"), "try_number": number, "who": _text(event, "worker"),
-        "detail": _reason(event),
+        "seq": seq, "source": event_log.source_of(kind, key, task, event.get("index"), number, event["state"], event.get("execution")),
+        "kind": kind, "event": _text(event, "state"), "dag_id": _text(event, "dag"), "run_key": _id(event, "run", KEY),
+        "task_id": _text(event, "task") if task else "", "try_number": number, "who": _text(event, "worker"), "detail": _reason(event),
     }
 
 
@@ -226,7 +226,11 @@ def _id(event: Event, name: str, limit: int = ID_LENGTH) -> str:
 
 def _text(event: Event, name: str, limit: int = ID_LENGTH) -> str:
     value = event.get(name)
-    return clean(str(value), limit) if value else ""
+    if not value:
+        return ""
+    if value.__class__ is str and len(value) <= limit and value.isascii() and "\0" not in value:
+        return str(value)
+    return clean(str(value), limit)
 
 
 def _seq(event: Event) -> int:

@@ -26,4 +26,4 @@ def test_moment_without_a_zone_is_refused() -> None:
     ours = UtcDateTime().bind_processor(DIALECT)
     assert ours is not None
     with pytest.raises(ValueError, match="no time zone"):
-        ours(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+        ours(datetime(2026, 1, 1))

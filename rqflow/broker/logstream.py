@@ -1,18 +1,21 @@
 """The stream of what tasks print, on its way from workers to the hub's archive.
 
-One stream carries the pieces of all logs. A worker appends pieces in their order and keeps few of them unarchived; the archive writes
-each at its offset, tells how far it got, and drops from the stream what it has. A piece may come twice (the answer to its sender was
-lost), and a sender that is not answered sends again from the offset that `acknowledged` tells: Redis may have lost what was on its
-way. The connection must not decode answers: logs are bytes.
+One stream carries the pieces of all logs, in entries of one or many: most logs are a line or two, and a hundred of them in one entry
+cost little more than one. A worker appends pieces in their order and keeps few of them unarchived; the archive writes each at its
+offset, tells how far it got, and drops from the stream what it has. A piece may come twice (the answer to its sender was lost), and a
+sender that is not answered sends again from the offset that `acknowledged` tells: Redis may have lost what was on its way. The
+connection must not decode answers: logs are bytes.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import redis
 
@@ -29,12 +32,15 @@ logger = logging.getLogger(__name__)
 REMEMBER, REMEMBER_KNOWN = 8 * 86_400, 120
 #: Seconds after which the archive is believed to take logs again, when it has not said otherwise.
 HOLD = 60
-#: Entries that one read asks for.
-ENTRIES = 64
+#: Entries that one read asks for; bytes and pieces that one entry has at most (but always one piece).
+ENTRIES, ENTRY_BYTES, ENTRY_PIECES = 64, 128 << 10, 500
+_LUA = Path(__file__).with_name("lua")
+_ARCHIVED, _KNOWN, _SETTLED = ((_LUA / f"logs_{name}.lua").read_text(encoding="utf-8") for name in ("archived", "known", "settled"))
+#: What the keys begin with under which Redis remembers how far a log is archived.
+_ACKED = f"{keys.LOGS_ACKED}:"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogChunk:
+class LogChunk(NamedTuple):
     """A piece of the log of one execution: `data` stands at byte `offset` of it. `last` says that nothing follows.
 
     `leaves` says that its sender will not ask how far the log is archived.
@@ -67,9 +73,9 @@ class LogStream:
     def append(self, chunks: Iterable[LogChunk]) -> None:
         """Send pieces in one round trip. Safe to repeat."""
         with self.connection.pipeline(transaction=False) as pipe:
-            for chunk in chunks:
-                fields: dict[Any, Any] = {"e": chunk.execution_id, "p": chunk.path, "o": chunk.offset, "d": chunk.data}
-                pipe.xadd(keys.LOGS, {**fields, "l": 2 if chunk.leaves else 1} if chunk.last else fields)
+            for pieces in _entries(chunks):
+                about = [[one.execution_id, one.path, one.offset, len(one.data), (2 if one.leaves else 1) if one.last else 0] for one in pieces]
+                pipe.xadd(keys.LOGS, {"m": json.dumps(about), "d": b"".join([one.data for one in pieces])})
             pipe.execute()
 
     def acknowledged(self, execution_ids: Collection[str]) -> dict[str, int]:
@@ -77,40 +83,35 @@ class LogStream:
         return self._ask(execution_ids, "o")
 
     def read(self, after: str = "0", count: int = ENTRIES, block_ms: int = 1000) -> list[tuple[str, LogChunk]]:
-        """Return up to `count` entries behind the id `after`, waiting `block_ms` (0: not at all) for the first.
+        """Return the pieces, each with the id of its entry, of up to `count` entries behind the id `after`.
 
-        What was acknowledged is gone, so "0" reads all that is not archived. An entry that cannot be read is dropped.
+        Waits `block_ms` (0: not at all) for the first. What was acknowledged is gone, so "0" reads all that is not archived. An entry
+        that cannot be read is dropped.
         """
         answer: Any = self.connection.xread({keys.LOGS: after}, count=count, block=block(self.connection, block_ms))
         found = []
         for _, entries in answer or []:
             for entry_id, fields in entries:
-                chunk = _decode(fields)
-                if chunk is None:
+                chunks = _decode(fields)
+                if chunks is None:
                     logger.error("an entry of the log stream cannot be read and is dropped", extra=logs.context("log_entry_dropped"))
                     self.connection.xdel(keys.LOGS, entry_id)
                 else:
-                    found.append((entry_id.decode(), chunk))
+                    name = entry_id.decode()
+                    found += [(name, chunk) for chunk in chunks]
         return found
 
     def settle(self, execution_ids: Collection[str]) -> None:
         """Let Redis forget soon how far these logs are archived: they are whole, and their sender knows it."""
-        with self.connection.pipeline(transaction=False) as pipe:
-            for execution_id in execution_ids:
-                pipe.expire(_key(execution_id), REMEMBER_KNOWN)
-            pipe.execute()
+        self.connection.eval(_SETTLED, 1, _ACKED, REMEMBER_KNOWN, *execution_ids)
 
     def acknowledge(self, archived: Mapping[str, int], upto_id: str, *, settled: Collection[str] = ()) -> None:
         """Say up to which offset each execution's log is archived, and drop entries up to `upto_id`; of `settled` ones nobody will ask."""
         milliseconds, _, number = upto_id.partition("-")
-        # All or nothing: what is dropped and not said to be archived, its sender would wait for in vain.
-        with self.connection.pipeline() as pipe:
-            for execution_id, offset in archived.items():
-                key = _key(execution_id)
-                pipe.hset(key, "o", str(offset))
-                pipe.expire(key, REMEMBER_KNOWN if execution_id in settled else REMEMBER)
-            pipe.xtrim(keys.LOGS, minid=f"{milliseconds}-{int(number or 0) + 1}", approximate=False)
-            pipe.execute()
+        told: list[Any] = []
+        for execution_id, offset in archived.items():
+            told += (execution_id, offset, int(execution_id in settled))
+        self.connection.eval(_ARCHIVED, 2, keys.LOGS, _ACKED, f"{milliseconds}-{int(number or 0) + 1}", REMEMBER, REMEMBER_KNOWN, *told)
 
     def hold(self, reason: str) -> Held:
         """Say that the archive takes no logs, for `reason`; to be said again at least each HOLD seconds. Return it, with its beginning."""
@@ -137,7 +138,7 @@ class LogStream:
 
     def keep_base(self, execution_id: str, base: int) -> int:
         """Remember that an execution's log begins at byte `base` of its file, unless that is known; return what is known."""
-        key = _key(execution_id)
+        key = _ACKED + execution_id
         with self.connection.pipeline() as pipe:
             pipe.hsetnx(key, "b", str(base))
             pipe.expire(key, REMEMBER)
@@ -145,21 +146,32 @@ class LogStream:
             return int(pipe.execute()[2])
 
     def _ask(self, execution_ids: Collection[str], field: str) -> dict[str, int]:
-        with self.connection.pipeline(transaction=False) as pipe:
-            for execution_id in execution_ids:
-                pipe.hget(_key(execution_id), field)
-            answers = pipe.execute()
+        answers: Any = self.connection.eval(_KNOWN, 1, _ACKED, field, *execution_ids)
         return {name: int(answer) for name, answer in zip(execution_ids, answers, strict=True) if answer is not None}
 
 
-def _key(execution_id: str) -> str:
-    return f"{keys.LOGS_ACKED}:{execution_id}"
+def _entries(chunks: Iterable[LogChunk]) -> Iterator[list[LogChunk]]:
+    """Divide pieces among entries, in their order."""
+    pieces: list[LogChunk] = []
+    size = 0
+    for chunk in chunks:
+        if pieces and (size + len(chunk.data) > ENTRY_BYTES or len(pieces) >= ENTRY_PIECES):
+            yield pieces
+            pieces, size = [], 0
+        pieces.append(chunk)
+        size += len(chunk.data)
+    if pieces:
+        yield pieces
 
 
-def _decode(fields: Mapping[bytes, bytes]) -> LogChunk | None:
+def _decode(fields: Mapping[bytes, bytes]) -> list[LogChunk] | None:
+    """Return the pieces of an entry; None when it is none that `append` wrote."""
+    found, at = [], 0
     try:
-        execution_id, path, offset = fields[b"e"].decode(), fields[b"p"].decode(), int(fields[b"o"])
-        last = fields.get(b"l", b"")
-        return LogChunk(execution_id=execution_id, path=path, offset=offset, data=fields[b"d"], last=bool(last), leaves=last == b"2")
+        data = fields[b"d"]
+        for execution_id, path, offset, size, last in json.loads(fields[b"m"]):
+            found.append(LogChunk(str(execution_id), str(path), int(offset), data[at:at + size], last=last > 0, leaves=last == 2))
+            at += size
     except (KeyError, ValueError, TypeError):
         return None
+    return found if found and at == len(data) else None

@@ -16,7 +16,7 @@ from rqflow.deploy import answers
 from rqflow.deploy.live import another_broker
 from rqflow.deploy.services import Services
 from rqflow.recorder.archive import LogArchive
-from rqflow.recorder.loop import keep_running
+from rqflow.recorder.loop import keep_running, step_aside
 from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
@@ -58,8 +58,8 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     old_logs = retention(another_broker(services, client_name="rqflow-retention"), folder, settings.logs.retention)
     is_sqlite = settings.database.url.startswith("sqlite")
     chores = [
-        Chore(name="recorder", run=recorder.run, leader_only=is_sqlite),
-        Chore(name="log archive", run=archive.run),
+        Chore(name="recorder", run=_aside(recorder.run), leader_only=is_sqlite),
+        Chore(name="log archive", run=_aside(archive.run)),
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
@@ -68,6 +68,15 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
     return Hub(scheduler(services), chores, idle_exit=limit, is_idle=_idle(another_broker(services)))
+
+
+def _aside(run: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
+    """Return `run` with less right to the processors. Not for a worker's threads: the one that starts tasks may have to wait for what they hold."""
+    def chore(stop: threading.Event) -> None:
+        step_aside()
+        run(stop)
+
+    return chore
 
 
 def _answering(services: Services) -> Chore:

@@ -118,8 +118,12 @@ class LogArchive:
     def _write(self, path: str, chunks: Sequence[LogChunk], archived: dict[str, int], whole: set[str]) -> None:
         """Write the pieces of one file; note how far each execution got, and which are complete."""
         try:
-            target = self.folder / checked(path)
-            descriptor = _open(target)
+            target = f"{self.folder}/{checked(path)}"
+            if len(chunks) == 1 and self._write_new(target, chunks[0]):
+                archived[chunks[0].execution_id] = len(chunks[0].data)
+                whole.add(chunks[0].execution_id)
+                return
+            descriptor = _open(Path(target))
         except (UsageError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _HOPELESS:
                 raise
@@ -131,6 +135,26 @@ class LogArchive:
                 self._place(descriptor, chunk, archived, whole)
         finally:
             os.close(descriptor)
+
+    def _write_new(self, target: str, chunk: LogChunk) -> bool:
+        """Write a log that came in one piece, as most do, the short way; False when it is another one, or its file is there already.
+
+        Nobody else can have begun the file, so it is not locked: that is for files that are old enough to be removed.
+        """
+        if not chunk.last or chunk.offset or chunk.execution_id in self._bases or chunk.execution_id in self._waiting:
+            return False
+        try:
+            descriptor = _made(target)
+        except FileExistsError:
+            return False
+        try:
+            _write_all(descriptor, chunk.data, 0)
+            os.fchmod(descriptor, WHOLE)
+        finally:
+            os.close(descriptor)
+        self.archived += len(chunk.data)
+        self._keep_base(chunk.execution_id, 0)
+        return True
 
     def _place(self, descriptor: int, chunk: LogChunk, archived: dict[str, int], whole: set[str]) -> None:
         """Write what the file lacks of a piece, and then the pieces that waited for it; one beyond the file's end waits."""
@@ -167,10 +191,13 @@ class LogArchive:
                 base = remembered
             elif chunk.offset == 0 and not self._is_again(descriptor, chunk, size):
                 base = self.stream.keep_base(chunk.execution_id, size)
-        self._bases[chunk.execution_id] = base
+        self._keep_base(chunk.execution_id, base)
+        return base
+
+    def _keep_base(self, execution_id: str, base: int) -> None:
+        self._bases[execution_id] = base
         if len(self._bases) > MOST_BASES:
             del self._bases[next(iter(self._bases))]
-        return base
 
     def _is_again(self, descriptor: int, chunk: LogChunk, size: int) -> bool:
         """Tell whether the beginning of a log is the one that the file has.
@@ -282,7 +309,7 @@ def _opened_or_made(target: Path) -> int:
     try:
         return _opened(target)
     except FileNotFoundError:
-        _make_folder(target.parent)
+        _make_folder(str(target.parent))
         return _opened(target)
     except PermissionError:
         target.chmod(GROWING)
@@ -291,13 +318,31 @@ def _opened_or_made(target: Path) -> int:
         return descriptor
 
 
-def _make_folder(folder: Path) -> None:
+def _made(target: str) -> int:
+    """Make a log, and its folders; raises FileExistsError when it is there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(target, flags, GROWING)
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(target))  # noqa: PTH120 - a Path costs more than the folder
+        return os.open(target, flags, GROWING)
+
+
+def _make_folder(folder: str) -> None:
     """Make a folder, most often in one that is there, all with the same mode."""
     try:
-        folder.mkdir(FOLDER, exist_ok=True)
+        _mkdir(folder)
     except FileNotFoundError:
-        _make_folder(folder.parent)
-        folder.mkdir(FOLDER, exist_ok=True)
+        _make_folder(os.path.dirname(folder))  # noqa: PTH120 - as above
+        _mkdir(folder)
+
+
+def _mkdir(folder: str) -> None:
+    try:
+        os.mkdir(folder, FOLDER)  # noqa: PTH102 - as above
+    except FileExistsError:
+        # Or something that is no folder: whoever opens the log is told.
+        return
 
 
 def _opened(target: Path) -> int:
@@ -312,7 +357,11 @@ def _append(descriptor: int, data: bytes, size: int) -> None:
     """Write `data` behind the `size` bytes that the file has."""
     if _mode(descriptor) != GROWING:
         os.fchmod(descriptor, GROWING)
+    _write_all(descriptor, data, size)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(descriptor, view, size)
-        view, size = view[written:], size + written
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

@@ -12,7 +12,8 @@ from rqflow.exceptions import UsageError
 #: Characters that stay as they are in a name, beside letters and digits of any script. `%` and `~` must not be among them.
 _KEPT = frozenset("-_.+=@,")
 #: Bytes that a part of the path may have; file systems allow 255.
-_PART_BYTES = 200
+_PART_BYTES, _NAME_BYTES = 200, 255
+_ODD_PARTS = frozenset({"", ".", ".."})
 _MOST_PARTS = 8
 
 
@@ -38,13 +39,13 @@ def run_parts(dag_id: str, logical_date: datetime, *, run_key: str = "") -> tupl
     return _part(dag_id), f"{date}_{run_key[:8]}" if run_key else date
 
 
-def checked(path: str) -> PurePosixPath:
+def checked(path: str) -> str:
     """Return `path`, as it came over the network, when it stays below the archive's folder; raises UsageError for any other."""
     parts = path.split("/")
-    sound = 2 <= len(parts) <= _MOST_PARTS and path.endswith(".log") and "\0" not in path
-    if not sound or any(part in {"", ".", ".."} or len(part.encode("utf-8", "replace")) > 255 for part in parts):
+    sound = 2 <= len(parts) <= _MOST_PARTS and path.endswith(".log") and "\0" not in path and not _ODD_PARTS.intersection(parts)
+    if not sound or any(len(part.encode("utf-8", "replace")) > _NAME_BYTES for part in parts):
         raise UsageError(f"{path!r} is no path of a log")
-    return PurePosixPath(path)
+    return path
 
 
 @lru_cache(maxsize=4096)

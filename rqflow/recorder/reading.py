@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,9 @@ class Batch:
     run_states: list[Row] = field(default_factory=list)
     task_states: list[Row] = field(default_factory=list)
     tries: list[Row] = field(default_factory=list)
+    #: The (try, seq) of the newest row of each (run key, task id), the seq of that of each try: what is older has no row.
+    newest: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    newest_of_try: dict[tuple[str, str, int], int] = field(default_factory=dict)
     #: Ends that came too late, and those of them that name their task by its index only: {(run_key, index): rows}.
     late: list[Row] = field(default_factory=list)
     late_by_index: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
@@ -44,10 +47,13 @@ class Batch:
     unreadable: list[tuple[Event, str]] = field(default_factory=list)
 
 
-def read(events: Iterable[Event]) -> Batch:
-    """Return what `events` change. One that cannot be read is kept as such and disturbs no other."""
+def read(events: Sequence[Event]) -> Batch:
+    """Return what `events` change. One that cannot be read is kept as such and disturbs no other.
+
+    The last one is read first: of a task instance that began and ended among these events, only the end has a row to be made.
+    """
     batch = Batch()
-    for event in events:
+    for event in reversed(events):
         try:
             reader = _READERS.get(event["kind"])
             if reader is None:
@@ -60,30 +66,41 @@ def read(events: Iterable[Event]) -> Batch:
 
 def _read_run(batch: Batch, event: Event) -> None:
     state, seq = RunState(event["state"]), _seq(event)
+    key, dag_id = _know_run(batch, event)
     row = {
-        "run_key": _id(event, "run", KEY), "dag_id": _id(event, "dag"), "run_id": _id(event, "run_id"), "state": state.value, "seq": seq,
+        "run_key": key, "dag_id": dag_id, "run_id": event["run_id"], "state": state.value, "seq": seq,
         "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"),
     }
-    log = _log_row(event, event_log.RUN, seq)
-    _know_run(batch, event)
+    batch.log.append(_log_row(event, event_log.RUN, seq))
     batch.run_states.append(row)
-    batch.log.append(log)
 
 
 def _read_task(batch: Batch, event: Event) -> None:
-    state, seq = TaskState(event["state"]), _seq(event)
-    row = {
-        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "task_index": _small(event, "index"), "state": state.value,
-        "try_number": _small(event, "try"), "seq": seq, "max_tries": _small(event, "max_tries") if event.get("max_tries") else 1,
-        "queue": _text(event, "queue"), "pool": _text(event, "pool"), "worker": _text(event, "worker"), "execution_id": _text(event, "execution"),
-        "reason": _reason(event), "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"), "updated_at": _at(event, seq),
-    }
+    state, seq, number = TaskState(event["state"]), _seq(event), _small(event, "try")
+    task_id = _id(event, "task")
+    key, _ = _know_run(batch, event)
     log = _log_row(event, event_log.TASK, seq)
-    _know_run(batch, event)
-    batch.task_states.append(row)
-    if _is_of_try(event, state):
-        batch.tries.append(_try_row(event, row))
+    place, of_try = (key, task_id), (key, task_id, number)
+    is_newest = (number, seq) > batch.newest.get(place, (-1, 0))
+    is_newest_of_try = _is_of_try(event, state) and seq > batch.newest_of_try.get(of_try, -1)
+    if is_newest or is_newest_of_try:
+        row = _task_row(event, key, task_id, number, seq)
+        if is_newest_of_try:
+            batch.tries.append(_try_row(event, row))
+            batch.newest_of_try[of_try] = seq
+        if is_newest:
+            batch.task_states.append(row)
+            batch.newest[place] = (number, seq)
     batch.log.append(log)
+
+
+def _task_row(event: Event, key: str, task_id: str, number: int, seq: int) -> Row:
+    return {
+        "run_key": key, "task_id": task_id, "task_index": _small(event, "index"), "state": event["state"], "try_number": number, "seq": seq,
+        "max_tries": _small(event, "max_tries") if event.get("max_tries") else 1, "queue": _text(event, "queue"), "pool": _text(event, "pool"),
+        "worker": _text(event, "worker"), "execution_id": _text(event, "execution"), "reason": _reason(event),
+        "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"), "updated_at": _at(event, seq),
+    }
 
 
 def _read_late(batch: Batch, event: Event) -> None:
@@ -105,11 +122,8 @@ def _read_xcom(batch: Batch, event: Event) -> None:
     text = value if value is None or isinstance(value, str) else json.dumps(value)
     if text is not None and len(text) > MOST_XCOM:
         raise ValueError(f"an XCom of {len(text)} characters")
-    row = {
-        "run_key": _id(event, "run", KEY), "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text,
-        "seq": seq, "updated_at": _at(event, seq),
-    }
-    _know_run(batch, event)
+    key, _ = _know_run(batch, event)
+    row = {"run_key": key, "task_id": _id(event, "task"), "key": _id(event, "key"), "value": text, "seq": seq, "updated_at": _at(event, seq)}
     batch.xcoms.append(row)
 
 
@@ -123,12 +137,15 @@ def _read_note(batch: Batch, event: Event) -> None:
 _READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom}
 
 
-def _know_run(batch: Batch, event: Event) -> None:
-    key, dag_id, run_id = _id(event, "run", KEY), _id(event, "dag"), _id(event, "run_id")
+def _know_run(batch: Batch, event: Event) -> tuple[str, str]:
+    """Note the run that an event is about; return its key and the id of its DAG."""
+    key, dag_id, run_id = event["run"], event["dag"], event["run_id"]
     if batch.runs.get(key) != (dag_id, run_id):
+        key, dag_id, run_id = _id(event, "run", KEY), _id(event, "dag"), _id(event, "run_id")
         if run_key(dag_id, run_id) != key:
             raise ValueError(f"{key} is not the key of run {run_id} of DAG {dag_id}")
         batch.runs[key] = (dag_id, run_id)
+    return key, dag_id
 
 
 def _is_of_try(event: Event, state: TaskState) -> bool:
@@ -148,16 +165,16 @@ def _try_row(event: Event, row: Row) -> Row:
 
 def _log_row(event: Event, kind: str, seq: int) -> Row:
     number = None if event.get("try") is None else _small(event, "try")
-    what = (event["run"], event.get("task"), event.get("index"), number, event["state"], event.get("execution"))
+    key, task = event["run"], event.get("task")
     return {
-        "seq": seq, "source": event_log.source_of(kind, *what), "kind": kind, "event": _text(event, "state"), "dag_id": _text(event, "dag"),
-        "run_key": _id(event, "run", KEY), "task_id": _text(event, "task"), "try_number": number, "who": _text(event, "worker"),
-        "detail": _reason(event),
+        "seq": seq, "source": event_log.source_of(kind, key, task, event.get("index"), number, event["state"], event.get("execution")),
+        "kind": kind, "event": _text(event, "state"), "dag_id": _text(event, "dag"), "run_key": _id(event, "run", KEY),
+        "task_id": _text(event, "task") if task else "", "try_number": number, "who": _text(event, "worker"), "detail": _reason(event),
     }
 
 
 def _reason(event: Event) -> str:
-    return clean(str(event.get("reason") or ""), LINE)
+    return _text(event, "reason", LINE)
 
 
 def _small(event: Event, name: str) -> int:
@@ -200,13 +217,20 @@ def _number(facts: dict[str, Any], name: str) -> float | None:
 def _id(event: Event, name: str, limit: int = ID_LENGTH) -> str:
     """Return the id as it is: a shortened one would name something else."""
     value = event[name]
+    if value.__class__ is str and 0 < len(value) <= limit and value.isascii() and "\0" not in value:
+        return value
     if not isinstance(value, str) or not value or len(value) > limit or clean(value) != value:
         raise ValueError(f"{name} is no id: {value!r}")
     return value
 
 
-def _text(event: Event, name: str) -> str:
-    return clean(str(event.get(name) or ""), ID_LENGTH)
+def _text(event: Event, name: str, limit: int = ID_LENGTH) -> str:
+    value = event.get(name)
+    if not value:
+        return ""
+    if value.__class__ is str and len(value) <= limit and value.isascii() and "\0" not in value:
+        return str(value)
+    return clean(str(value), limit)
 
 
 def _seq(event: Event) -> int:

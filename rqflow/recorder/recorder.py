@@ -25,9 +25,9 @@ from rqflow.store.engine import Engine, open_engine, run_in_transaction
 logger = logging.getLogger(__name__)
 
 #: Stream entries that are taken at once, and events that are written in one transaction.
-ENTRIES, EVENTS = 200, 200
+ENTRIES, EVENTS = 200, 500
 #: Seconds for which events are gathered after a commit.
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.2
 #: Seconds between two trims of the stream.
 TRIM_SECONDS = 1.0
 

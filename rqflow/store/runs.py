@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rqflow import clock
@@ -19,6 +19,8 @@ from rqflow.store.tables import dag_run, task_instance
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
+#: Asked with each batch of events, so it is built once.
+_KNOWN = select(dag_run.c.run_key).where(dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
 #: Sorts after every character that an id may have.
 _LAST = "\U0010ffff"
 
@@ -183,7 +185,7 @@ def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
 
 def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> None:
     """Write a row for each of `runs` ({run_key: (dag_id, run_id)}) that has none, so that what events tell of it is found."""
-    known = set(connection.execute(select(dag_run.c.run_key).where(dag_run.c.run_key.in_(list(runs)))).scalars())
+    known = set(connection.execute(_KNOWN, {"keys": list(runs)}).scalars())
     running = {"state": RunState.RUNNING.value, "seq": 0, "started_at": None, "ended_at": None}
     missing = [{"run_key": key, "dag_id": dag_id, "run_id": run_id, **running} for key, (dag_id, run_id) in runs.items() if key not in known]
     record_states(connection, missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 #: Characters that an id (dag_id, run_id, task_id, pool, queue …) may have.
 ID_LENGTH = 250
 
@@ -57,6 +59,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Write the text of SQLite at once: its dialect's own way takes ten times as long, and the recorder binds six moments a task."""
+        return _as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the moment back, aware and in UTC."""
         if value is None:
@@ -91,11 +97,21 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - the signature is SQLAlchemy's
         """Write `value` as JSON in ASCII: PostgreSQL takes no NUL and no database a lone surrogate, but both survive escaped."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else _COMPACT.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - the signature is SQLAlchemy's
         """Read the JSON back."""
         return None if value is None else json.loads(value)
+
+
+def _as_text(value: datetime | None) -> str | None:
+    """Return a moment as SQLite keeps it. Only aware values go in (ValueError otherwise)."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone: only aware times go into the database")
+    moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return moment.isoformat(" ", "microseconds")[:-6]  # without +00:00
 
 
 def clean(text: str, limit: int | None = None) -> str:

@@ -273,3 +273,19 @@ def test_order_repetition_and_batches_do_not_matter(engine: Engine, delivery: tu
             record(engine, *batch)
         results.append(everything(engine))
     assert results[0] == results[1]
+
+
+def test_newest_state_of_a_batch_that_cannot_be_read_takes_no_older_one_with_it(engine: Engine) -> None:
+    bad = {**an_end("success", 3), "index": "many"}
+    record(engine, a_task_event("queued", 1), a_task_event("running", 2), bad)
+    assert the_task(engine).state is TaskState.RUNNING
+    with reading(engine) as connection:
+        assert [tasks.tries(connection, KEY, "t")[0].state, *{one.kind for one in event_log.search(connection)} & {"unreadable"}] == [
+            TaskState.RUNNING, "unreadable"]
+
+
+def test_mark_that_follows_an_end_in_its_batch_leaves_the_try_as_it_ended(engine: Engine) -> None:
+    record(engine, a_task_event("running", 1), an_end("failed", 2), a_task_event("success", 3))
+    assert the_task(engine).state is TaskState.SUCCESS
+    (ended,) = the_tries(engine)
+    assert (ended.state, ended.exit_code, ended.host) == (TaskState.FAILED, 0, "node7")

@@ -247,13 +247,54 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_full_disk_loses_nothing(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
-    stream.append([a_chunk(b"one "), a_chunk(b"two", 4)])
+    sent = [a_chunk(b"one "), a_chunk(b"two", 4)]
+    stream.append(sent)
     with room_for(6), pytest.raises(OSError, match="File too large"):
         archive.step()
     assert content(archive) == b"one tw"
-    assert db.xlen(keys.LOGS) == 2
+    assert [chunk for _, chunk in stream.read(block_ms=0)] == sent
     archive.step()
     assert content(archive) == b"one two"
+    assert db.xlen(keys.LOGS) == 0
+
+
+def test_log_in_one_piece_that_a_full_disk_cut_is_completed(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"all of it", last=True)])
+    with room_for(3), pytest.raises(OSError, match="File too large"):
+        archive.step()
+    assert (content(archive), mode(archive)) == (b"all", 0o640)
+    archive.step()
+    assert (content(archive), mode(archive)) == (b"all of it", 0o440)
+
+
+def test_logs_in_one_piece_need_no_folder_and_follow_what_is_there(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"first\n", last=True)])
+    archive.step()
+    stream.append([a_chunk(b"second\n", execution="e2", last=True), a_chunk(b"", execution="e3", path="d/u/1.log", last=True)])
+    archive.step()
+    assert (content(archive), mode(archive)) == (b"first\nsecond\n", 0o440)
+    assert content(archive, "d/u/1.log") == b""
+    assert stream.acknowledged(["e1", "e2", "e3"]) == {"e1": 6, "e2": 7, "e3": 0}
+
+
+def test_many_small_pieces_share_an_entry_and_large_ones_do_not(db: redis.Redis, stream: LogStream) -> None:
+    small = [a_chunk(b"x" * (n % 7), execution=f"e{n}", path=f"d/t/{n}.log", last=n % 2 == 0) for n in range(300)]
+    stream.append(small)
+    assert db.xlen(keys.LOGS) == 1
+    large = [a_chunk(bytes(100 << 10), n * (100 << 10)) for n in range(3)]
+    stream.append(large)
+    assert db.xlen(keys.LOGS) == 4
+    assert [chunk for _, chunk in stream.read(block_ms=0)] == small + large
+
+
+@pytest.mark.parametrize("entry", [
+    {"m": "[]", "d": ""}, {"m": "{", "d": ""}, {"m": '[["e1", "d/t/1.log", 0, 9, 1]]', "d": "short"}, {"m": '[["e1", "d/t/1.log"]]', "d": ""}, {"d": "x"},
+    {"m": "7", "d": ""},
+])
+def test_entries_that_nobody_of_ours_wrote_are_dropped(db: redis.Redis, stream: LogStream, entry: dict[str, str]) -> None:
+    db.xadd(keys.LOGS, entry)
+    assert stream.read(block_ms=0) == []
+    assert db.xlen(keys.LOGS) == 0
 
 
 def test_redis_forgets_how_far_a_log_is_once_its_sender_knows(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:

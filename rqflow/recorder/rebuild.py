@@ -42,8 +42,8 @@ def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
         by = _cancelled_by(connection, run_key)
     if record.state is RunState.QUEUED and not remembered and not by:
         return int(broker.create_run(info, version))
-    started = clock.to_micros(record.started_at) if record.started_at else None
-    return restore(broker, info, version, remembered, started_at=started, cancelled_by=by)
+    started, ended = (clock.to_micros(moment) if moment else None for moment in (record.started_at, record.ended_at))
+    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by)
 
 
 def remember(

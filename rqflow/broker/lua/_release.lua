@@ -79,7 +79,8 @@ local function close_if_done(run)
   else
     run.state = 'success'
   end
-  run.ended = digits(call.now)
+  -- A run that is put back as it was had ended before.
+  run.ended = run.had_ended or digits(call.now)
   redis.call('ZREM', K.LIVE, run.key)
   redis.call('ZADD', K.DONE, math.floor(call.now / 1000000), run.key)
   run_event(run)

@@ -15,7 +15,7 @@ from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
-from rqflow.recorder.rebuild import rebuild_run
+from rqflow.recorder.rebuild import half_recorded, rebuild_run
 from rqflow.settings import Graces
 from rqflow.states import RunState
 from rqflow.store import epochs as store_epochs
@@ -98,8 +98,7 @@ class EpochKeeper:
         machines = self._without_gone(seen.machines)
         with reading(self._engine) as connection:
             unfinished = [record.run_key for record in runs.search(connection, RunFilter(states=_UNFINISHED))]
-            # Recorders write side by side: the end of a run may be in the history, and Redis may have lost the end of a task before it.
-            unfinished += runs.half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
+            unfinished += half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
             limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
         for name, slots in limits.items():
             self._broker.set_pool(name, slots)

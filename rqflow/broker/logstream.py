@@ -80,7 +80,8 @@ class LogStream:
 
     def acknowledged(self, execution_ids: Collection[str]) -> dict[str, int]:
         """Return for each execution up to which offset its log is archived; those that Redis does not remember are left out."""
-        return self._ask(execution_ids, "o")
+        answers: Any = self.connection.eval(_KNOWN, 1, _ACKED, *execution_ids)
+        return {name: int(answer) for name, answer in zip(execution_ids, answers, strict=True) if answer is not None}
 
     def read(self, after: str = "0", count: int = ENTRIES, block_ms: int = 1000) -> list[tuple[str, LogChunk]]:
         """Return the pieces, each with the id of its entry, of up to `count` entries behind the id `after`.
@@ -131,23 +132,6 @@ class LogStream:
         """Return why the archive takes no logs; None when it does, or when there is none."""
         reason, since = self.connection.hmget(keys.LOGS_HELD, ["reason", "since"])
         return Held(reason=text(reason), since=from_micros(text(since))) if reason and since else None
-
-    def bases(self, execution_ids: Collection[str]) -> dict[str, int]:
-        """Return where in its file each execution's log begins, for those of which Redis remembers it."""
-        return self._ask(execution_ids, "b")
-
-    def keep_base(self, execution_id: str, base: int) -> int:
-        """Remember that an execution's log begins at byte `base` of its file, unless that is known; return what is known."""
-        key = _ACKED + execution_id
-        with self.connection.pipeline() as pipe:
-            pipe.hsetnx(key, "b", str(base))
-            pipe.expire(key, REMEMBER)
-            pipe.hget(key, "b")
-            return int(pipe.execute()[2])
-
-    def _ask(self, execution_ids: Collection[str], field: str) -> dict[str, int]:
-        answers: Any = self.connection.eval(_KNOWN, 1, _ACKED, field, *execution_ids)
-        return {name: int(answer) for name, answer in zip(execution_ids, answers, strict=True) if answer is not None}
 
 
 def _entries(chunks: Iterable[LogChunk]) -> Iterator[list[LogChunk]]:

@@ -1,6 +1,7 @@
 """Asking the hub: what needs the history is an entry in one stream, answered by the leading scheduler.
 
-A request is answered once, but may be carried out twice when the leader dies in between: what is asked for must be safe to repeat.
+A request is answered once, but may be carried out twice when the leader dies in between: what is asked for must be safe to repeat. A handler
+knows a request again by the moment of its asking, which no other one has.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: An answer that nobody fetched is dropped after this many seconds.
 KEEP = 600
+#: Under which name a handler finds when it was asked, microseconds since the epoch by Redis' clock.
+ASKED_AT = "asked_at"
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -90,7 +93,7 @@ class RequestDesk:
         answer: Any = self.connection.xread({keys.REQUESTS: "0"}, count=count, block=block(self.connection, block_ms))
         entries = [entry for _, part in answer or [] for entry in part]
         for entry_id, fields in entries:
-            reply = self._reply(text(fields.get(b"kind", b"")), fields.get(b"payload", b""))
+            reply = self._reply(text(fields.get(b"kind", b"")), fields.get(b"payload", b""), _moment(text(entry_id)))
             with self.connection.pipeline() as pipe:
                 box = keys.ANSWER + text(fields.get(b"id", entry_id))
                 pipe.rpush(box, json.dumps(reply))
@@ -99,11 +102,11 @@ class RequestDesk:
                 pipe.execute()
         return len(entries)
 
-    def _reply(self, kind: str, payload: bytes) -> dict[str, Any]:
+    def _reply(self, kind: str, payload: bytes, asked_at: int) -> dict[str, Any]:
         if kind not in self.handlers:
             return {"error": f"the hub does not know requests of kind {kind}", "hint": "Does an older release run there?"}
         try:
-            return {"answer": self.handlers[kind](json.loads(payload))}
+            return {"answer": self.handlers[kind]({**json.loads(payload), ASKED_AT: asked_at})}
         except (BrokerError, *LINK_ERRORS):
             # Redis is away: the request stays, and is answered when it is back.
             raise
@@ -113,3 +116,9 @@ class RequestDesk:
             # One bad request must not keep the others waiting for ever.
             logger.exception("request of kind %s failed", kind)
             return {"error": f"the hub failed at a request of kind {kind}", "hint": "Its log says more."}
+
+
+def _moment(entry_id: str) -> int:
+    """Return when an entry of a stream was made, in microseconds; no two entries have the same."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds) * 1000 + int(number)

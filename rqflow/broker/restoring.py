@@ -55,7 +55,8 @@ class Remembered:
 
 
 def restore(
-    broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, cancelled_by: str = "",
+    broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, ended_at: int | None = None,
+    cancelled_by: str = "",
 ) -> int:
     """Put a run into Redis, or set right what Redis has of it; returns how many task instances were changed. Safe to repeat and to break off.
 
@@ -71,7 +72,7 @@ def restore(
         last = at + CHUNK >= len(tasks)
         payload: dict[str, Any] = {"run": run.key, "tasks": [task.told() for task in tasks[at:at + CHUNK]], "last": last, "lease": broker.lease,
                                    "branches": branches if last else []}
-        payload |= {"started": str(started_at)} if started_at else {}
+        payload |= {name: str(value) for name, value in (("started", started_at), ("ended", ended_at)) if value}
         payload |= {"cancel": cancelled_by} if cancelled_by else {}
         reply = broker.steps.call("restore", payload)
         changed += int(reply["changed"])

@@ -1,8 +1,8 @@
 """The archive of task logs on the hub: writes what the log stream brings, and gives it to readers while it grows.
 
-The file is its own record: its size is how far the log is archived, so a new archive goes on where the one before it ended. A log
-that is whole is made read-only (0440); until then the file has 0640. Whoever writes or follows a log has a shared lock (flock) on it, so
-that it is not removed for its age meanwhile.
+The file is its own record: its size is how far the log is archived, and recorder/beginnings.py has where in it each execution begins. So a new
+archive goes on where the one before it ended, whatever Redis remembers. A log that is whole is made read-only (0440); until then the file
+has 0640. Whoever writes or follows a log has a shared lock (flock) on it, so that it is not removed for its age meanwhile.
 
 While a disk of the hub has too little room, nothing is taken from the stream: logs wait with their workers, and go on by themselves.
 """
@@ -18,11 +18,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import redis
-
 from rqflow import clock, logs
-from rqflow.broker.logstream import ENTRIES, LogChunk, LogStream
+from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.exceptions import UsageError
+from rqflow.recorder.beginnings import Beginnings
 from rqflow.recorder.logpath import checked
 from rqflow.recorder.loop import gathering, keep_running
 from rqflow.recorder.room import Room
@@ -32,8 +31,6 @@ logger = logging.getLogger(__name__)
 GROWING, WHOLE, FOLDER = 0o640, 0o440, 0o750
 #: Bytes of pieces that came before their turn which the archive keeps; what is beyond, their senders send again.
 WAITING_BYTES = 16 << 20
-#: Executions whose beginning in their file is kept in mind, also for when a log that is whole comes once more; of others it is asked again.
-MOST_BASES = 4_000
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 #: Seconds for which pieces are gathered after some were written, and how many make it go on at once.
@@ -55,15 +52,11 @@ class LogArchive:
         self._is_held = False
         #: Bytes written since the start, for metrics.
         self.archived = 0
-        self._bases: dict[str, int] = {}
+        self._beginnings = Beginnings(folder)
         self._waiting: dict[str, dict[int, LogChunk]] = {}
-        # What an archive wrote that died before it could say so comes again, and so does what a Redis that was set back has forgotten:
-        # all of it before anything new, so until the stream was once read to its end.
-        self._is_behind = True
 
     def run(self, stop: threading.Event) -> None:
         """Archive until `stop` is set; what is not written by then stays in the stream."""
-        self._is_behind = True
         keep_running(gathering(self.step, stop, pause=GATHER_SECONDS, enough=ENOUGH), stop, name="log archive")
 
     def step(self, block_ms: int = 1000) -> int:
@@ -96,13 +89,8 @@ class LogArchive:
         self._is_held = True
 
     def _take(self, block_ms: int) -> int:
-        try:
-            entries = self.stream.read(block_ms=block_ms)
-        except redis.exceptions.RedisError:
-            self._is_behind = True
-            raise
+        entries = self.stream.read(block_ms=block_ms)
         if not entries:
-            self._is_behind = False
             return 0
         by_path: dict[str, list[LogChunk]] = {}
         for _, chunk in entries:
@@ -112,7 +100,6 @@ class LogArchive:
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
         self.stream.acknowledge(archived, entries[-1][0], settled={chunk.execution_id for _, chunk in entries if chunk.leaves} & whole)
-        self._is_behind = self._is_behind and len(entries) >= ENTRIES
         return len(entries)
 
     def _write(self, path: str, chunks: Sequence[LogChunk], archived: dict[str, int], whole: set[str]) -> None:
@@ -141,25 +128,25 @@ class LogArchive:
 
         Nobody else can have begun the file, so it is not locked: that is for files that are old enough to be removed.
         """
-        if not chunk.last or chunk.offset or chunk.execution_id in self._bases or chunk.execution_id in self._waiting:
+        if not chunk.last or chunk.offset or chunk.execution_id in self._waiting:
             return False
         try:
             descriptor = _made(target)
         except FileExistsError:
             return False
         try:
+            self._beginnings.of(chunk.execution_id, 0)
             _write_all(descriptor, chunk.data, 0)
             os.fchmod(descriptor, WHOLE)
         finally:
             os.close(descriptor)
         self.archived += len(chunk.data)
-        self._keep_base(chunk.execution_id, 0)
         return True
 
     def _place(self, descriptor: int, chunk: LogChunk, archived: dict[str, int], whole: set[str]) -> None:
         """Write what the file lacks of a piece, and then the pieces that waited for it; one beyond the file's end waits."""
-        base = self._base(descriptor, chunk)
         size = os.fstat(descriptor).st_size
+        base = self._beginnings.of(chunk.execution_id, size)
         next_one: LogChunk | None = chunk
         while next_one and base + next_one.offset <= size:
             end = base + next_one.offset + len(next_one.data)
@@ -174,42 +161,6 @@ class LogArchive:
         if next_one:
             self._wait(next_one)
         archived[chunk.execution_id] = size - base
-
-    def _base(self, descriptor: int, chunk: LogChunk) -> int:
-        """Return where in the file this execution's log begins.
-
-        A try has a second execution when it gave its slot back (reschedule) or went back to its queue: its log follows the first.
-        """
-        known = self._bases.get(chunk.execution_id)
-        if known is not None:
-            return known
-        size = os.fstat(descriptor).st_size
-        base = 0
-        if size:
-            remembered = self.stream.bases([chunk.execution_id]).get(chunk.execution_id)
-            if remembered is not None:
-                base = remembered
-            elif chunk.offset == 0 and not self._is_again(descriptor, chunk, size):
-                base = self.stream.keep_base(chunk.execution_id, size)
-        self._keep_base(chunk.execution_id, base)
-        return base
-
-    def _keep_base(self, execution_id: str, base: int) -> None:
-        self._bases[execution_id] = base
-        if len(self._bases) > MOST_BASES:
-            del self._bases[next(iter(self._bases))]
-
-    def _is_again(self, descriptor: int, chunk: LogChunk, size: int) -> bool:
-        """Tell whether the beginning of a log is the one that the file has.
-
-        Redis knows what is archived, unless the archive died before it could say so, or Redis was emptied or set back. Then the bytes tell; not those
-        of a whole log, because a second execution, which comes behind one, often begins with the same words as the first.
-        """
-        if chunk.execution_id in self.stream.acknowledged([chunk.execution_id]):
-            return True
-        if _mode(descriptor) == WHOLE and not self._is_behind:
-            return False
-        return bool(chunk.data) and os.pread(descriptor, len(chunk.data), 0) == chunk.data[:size]
 
     def _wait(self, chunk: LogChunk) -> None:
         """Keep a piece until the one before it comes; when there are too many, those of the execution that waits longest go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from rqflow import clock
 from rqflow.broker.broker import Broker
@@ -42,8 +43,25 @@ def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
         by = _cancelled_by(connection, run_key)
     if record.state is RunState.QUEUED and not remembered and not by:
         return int(broker.create_run(info, version))
-    started = clock.to_micros(record.started_at) if record.started_at else None
-    return restore(broker, info, version, remembered, started_at=started, cancelled_by=by)
+    started, ended = (clock.to_micros(moment) if moment else None for moment in (record.started_at, record.ended_at))
+    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by)
+
+
+def half_recorded(connection: Connection, since: datetime) -> list[str]:
+    """Return the keys of the runs that ended at or after `since` of which the history lacks something of a task: its end, or all of it.
+
+    Recorders write side by side: the end of a run may be in the history, and Redis may have lost what another one had in its hands.
+    """
+    found = dict.fromkeys(runs.half_recorded(connection, since))
+    sizes: dict[str, int] = {}
+    for key, (sha, rows) in runs.ended_since(connection, since).items():
+        if sha not in sizes:
+            version = dags.version(connection, sha)
+            sizes[sha] = len(version.tasks) if version else 0
+        # A run that has no instance of some task is looked at for nothing.
+        if rows < sizes[sha]:
+            found[key] = None
+    return list(found)
 
 
 def remember(

@@ -15,7 +15,7 @@ from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
-from rqflow.recorder.rebuild import rebuild_run
+from rqflow.recorder.rebuild import half_recorded, rebuild_run
 from rqflow.settings import Graces
 from rqflow.states import RunState
 from rqflow.store import epochs as store_epochs
@@ -95,21 +95,28 @@ class EpochKeeper:
         run_in_transaction(self._engine, note)
         self._known = number
         self._epochs.begin(number, seen.server)
+        machines = self._without_gone(seen.machines)
         with reading(self._engine) as connection:
             unfinished = [record.run_key for record in runs.search(connection, RunFilter(states=_UNFINISHED))]
-            # Recorders write side by side: the end of a run may be in the history, and Redis may have lost the end of a task before it.
-            unfinished += runs.half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
+            unfinished += half_recorded(connection, clock.utcnow() - _HALF_RECORDED)
             limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
         for name, slots in limits.items():
             self._broker.set_pool(name, slots)
         # The oldest first, as they would have been started.
         todo = dict.fromkeys([*reversed(unfinished), *self._broker.live_runs()])
         changed = sum(rebuild_run(self._broker, self._engine, run_key) for run_key in todo)
-        closed = {queue for name, queues in self._awaited(seen.machines).items() if queues for queue in queues}
+        closed = {queue for name, queues in self._awaited(machines).items() if queues for queue in queues}
         self._epochs.open(closed)
         self._opened_at, self._said = clock.monotonic(), ({}, 0.0)
         logger.log(level, "epoch %d is open, nothing is lost: %d unfinished runs, %d tasks put right", number, len(todo), changed,
                    extra=logs.context("epoch_open"))
+
+    def _without_gone(self, machines: Mapping[str, MachineSeen]) -> dict[str, MachineSeen]:
+        """Let Redis forget workers that signed off since its data were written; one that is there after all says so in this epoch."""
+        gone = {name for name in machines if (record := self._workers.get(name)) and record.ended_at is not None}
+        for name in gone:
+            self._epochs.forget(name)
+        return {name: machine for name, machine in machines.items() if name not in gone}
 
     def _awaited(self, machines: Mapping[str, MachineSeen]) -> dict[str, Collection[str]]:
         """Return {machine: queues} of all that may hold tasks: those in SQL and in Redis that have not left."""

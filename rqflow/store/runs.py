@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, bindparam, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rqflow import clock
@@ -173,6 +173,14 @@ def half_recorded(connection: Connection, since: datetime) -> list[str]:
     query = select(dag_run.c.run_key).join(task_instance, task_instance.c.run_key == dag_run.c.run_key).distinct()
     query = query.where(task_instance.c.state.in_(open_states), dag_run.c.state.in_([state.value for state in TERMINAL_RUN_STATES]))
     return list(connection.execute(query.where(dag_run.c.ended_at >= since)).scalars())
+
+
+def ended_since(connection: Connection, since: datetime) -> dict[str, tuple[str, int]]:
+    """Return {run_key: (version, number of its task instances that have a row)} of the runs that ended at or after `since`."""
+    counted = func.count(task_instance.c.task_id)
+    query = select(dag_run.c.run_key, dag_run.c.version, counted).outerjoin(task_instance, task_instance.c.run_key == dag_run.c.run_key)
+    query = query.where(dag_run.c.ended_at >= since, dag_run.c.version.is_not(None)).group_by(dag_run.c.run_key, dag_run.c.version)
+    return {key: (version, number) for key, version, number in connection.execute(query)}
 
 
 def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -196,15 +196,12 @@ class Worker(rq_worker.Worker):
         with self.connection.pipeline() as pipe:
             pipe.exists(self.key)
             self.heartbeat(pipeline=pipe)
-            for field, number in self._counted.items():
-                if number:
-                    pipe.hincrby(self.key, field, number)
-            if self._worked:
-                pipe.hincrbyfloat(self.key, "total_working_time", self._worked)
+            if any(self._counted.values()):
+                # The whole sum: said again when an answer was lost, it is the same.
+                sums = {**self._counted, "total_working_time": self._worked}
+                pipe.hset(self.key, mapping={name: str(number) for name, number in sums.items()})
             pipe.exists(WORKERS_SUSPENDED)
             known, *_, suspended = pipe.execute()
-        self._counted = dict.fromkeys(self._counted, 0)
-        self._worked = 0.0
         if not known:
             # Redis was away for longer than it remembers workers.
             self._register()
@@ -214,7 +211,7 @@ class Worker(rq_worker.Worker):
         return bool(suspended)
 
     def count_ends(self, ends: Sequence[End]) -> None:
-        """Count ends for RQ's record."""
+        """Count ends for RQ's record, which has the sums of this process: its name is ours alone."""
         for end in ends:
             good = end.state in {TaskState.SUCCESS, TaskState.SKIPPED}
             self._counted["successful_job_count" if good else "failed_job_count"] += 1

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from rqflow import clock
+from rqflow.actions import trigger
+from rqflow.broker import keys
+from rqflow.broker.events import EventStream
+from rqflow.deploy.answers import START_RUN
+from rqflow.store import dags, runs
+from rqflow.store import tasks as store_tasks
+from rqflow.store.engine import reading
 from tests.e2e.lab import Lab, states, tasks
 from tests.services import OwnRedis
 from tests.waiting import until
@@ -106,6 +116,103 @@ def test_r11_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Calla
     assert not lines("doubled")
     assert {task["try_number"] for task in ended["tasks"]} == {1}
     assert all(len(task["tries"]) == 1 and not task["tries"][0]["late"] for task in ended["tasks"])
+
+
+#: One task, which notes run and try, and goes on at a word for that try; the first try of the run `moves` fails.
+OLD = """\
+    from rqflow import DAG, BashOperator
+
+    with DAG("old") as dag:
+        BashOperator(task_id="a", retries=1, retry_delay=0, cwd="%s", bash_command=(
+            'me=$RQFLOW_RUN_ID.$RQFLOW_TRY; mkdir $me.alone || { echo $me >> doubled; exit 9; }; echo $me >> began; '
+            'while [ ! -e go.$me ]; do sleep 0.05; done; echo $me >> ended; [ $me != moves.1 ]'))
+"""
+
+
+def test_r11_what_an_old_copy_of_redis_knows_of_what_went_on_since_stands_as_it_is(tmp_path: Path) -> None:
+    """An RDB of an hour ago: runs and tries that ended since, runs that began since, a worker that left, a request that was answered."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = OwnRedis(folder, "--appendonly", "no")
+    server.start()
+    lab = Lab(tmp_path / "lab", redis_url=server.url)
+    try:
+        lab.hub()
+        lab.worker("-n", "8", work_dir="here")
+        put_back(lab, server)
+    finally:
+        lab.close()
+        server.kill()
+
+
+def history(lab: Lab, run_id: str) -> list[Any]:
+    """What the history has of a run, and of its task."""
+    with reading(lab.services.engine) as connection:
+        run = runs.find(connection, run_id)
+        task, = store_tasks.of_run(connection, run.run_key)
+        tries = store_tasks.tries(connection, run.run_key)
+    return [run.state, run.started_at, run.ended_at, task.state, task.try_number, task.started_at, task.ended_at, tries]
+
+
+def put_back(lab: Lab, server: OwnRedis) -> None:
+    def lines(name: str) -> list[str]:
+        return (lab.folder / name).read_text().split() if (lab.folder / name).exists() else []
+
+    def start(name: str) -> str:
+        with reading(lab.services.engine) as connection:
+            version = dags.latest_version(connection, "old")
+        assert version
+        run = trigger.by_hand(version, trigger.Given(run_id=name), clock.utcnow())
+        trigger.start(lab.services.broker, lab.services.engine, run, version, by="ann")
+        until(lambda: f"{name}.1" in lines("began"), what=f"{name} to begin")
+        return name
+
+    def go(*names: str) -> None:
+        for name in names:
+            (lab.folder / f"go.{name}").touch()
+
+    lab.run("submit", lab.dag(OLD % lab.folder))
+    long, moves, ends = map(start, ("long", "moves", "ends"))
+    # It signs off before it gets anything to do.
+    left = lab.worker(work_dir="left")
+    until(lambda: lab.services.connection.hlen(keys.ADMITTED) == 2, what="the second worker to be known")
+    until(lambda: not EventStream(lab.services.connection).backlog(), what="all that to be recorded")
+    hub = lab.processes[0]
+    hub.send_signal(signal.SIGSTOP)
+    lab.services.connection.xadd(keys.REQUESTS, {"id": "q", "kind": START_RUN, "payload": json.dumps({"dag_id": "old", "run_id": "asked"})})
+    lab.services.connection.save()
+    shutil.copy(server.folder / "dump.rdb", server.folder / "old.rdb")
+    left.terminate()
+    assert left.wait(20) == 0
+    hub.send_signal(signal.SIGCONT)
+
+    go("ends.1", "asked.1", "moves.1")
+    until(lambda: lab.services.connection.hlen(keys.ADMITTED) == 1, what="the second worker to be known as gone")
+    for run in (ends, "asked"):
+        lab.finish(run)
+    ended, asked = history(lab, ends), history(lab, "asked")
+    until(lambda: "moves.2" in lines("began"), what="the second try")
+    over = start("over")
+    go("over.1")
+    lab.finish(over)
+    newer = start("newer")
+    until(lambda: tasks(lab.show(newer))["a"]["state"] == "running" and not EventStream(lab.services.connection).backlog(), what="that to be recorded")
+
+    server.kill()
+    shutil.copy(server.folder / "old.rdb", server.folder / "dump.rdb")
+    server.start()
+    lab.reopen()
+    until(lambda: "Redis was restarted or replaced" in (lab.root / "scheduler-0.log").read_text(), what="the hub to notice")
+    go("long.1", "moves.2", "newer.1")
+    for run in (long, moves, newer):
+        assert lab.finish(run)["state"] == "success", lab.logs()
+    after = start("after")
+    go("after.1")
+    assert lab.finish(after)["state"] == "success"
+    assert [history(lab, ends), history(lab, "asked")] == [ended, asked]
+    assert sorted(lines("began")) == sorted(lines("ended"))
+    assert sorted(lines("began")) == ["after.1", "asked.1", "ends.1", "long.1", "moves.1", "moves.2", "newer.1", "over.1"]
+    assert not lines("doubled")
 
 
 def test_a_queue_waits_for_a_worker_that_may_still_run_something_until_a_person_says_that_it_is_gone(lab: Lab, server: OwnRedis) -> None:

@@ -80,7 +80,8 @@ local function close_if_done(run)
   else
     run.state = 'success'
   end
-  run.ended = call.at
+  -- A run that is put back as it was had ended before.
+  run.ended = run.had_ended or call.at
   redis.call('ZREM', K.LIVE, run.key)
   redis.call('ZADD', K.DONE, call.seconds, run.key)
   run_event(run)

@@ -1,8 +1,8 @@
 -- Put task instances of a run into the states that the history tells, where that knows more than Redis.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, run, tasks [task instance as in _core.lua, and i its index …], lease (µs),
---         last (bool: these were the last ones), branches [indices of those that skip others], started (µs, or absent), cancel (who, or
---         absent)
+--         last (bool: these were the last ones), branches [indices of those that skip others], started and ended (of the run, µs, or
+--         absent), cancel (who, or absent)
 -- Returns JSON {changed: n, unfinished: […]}. The run was announced and written before, or is live. Repeats change nothing: a task
 -- instance is replaced only by one of a later (try, event).
 -- What waited for a worker is judged anew once all are there, so nothing of gates and queues has to be told.
@@ -22,6 +22,7 @@ if not run then
   call.runs[request.run] = nil
   run = get_run(request.run)
 end
+run.had_ended = request.ended
 if request.cancel and not run.cancel then
   run.cancel = true
   redis.call('HSET', K.RUN .. run.key, 'cancel', request.cancel)

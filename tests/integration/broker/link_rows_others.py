@@ -323,17 +323,6 @@ def _(w: World) -> Case:
     return Case(call=lambda: LogStream(w.connection).acknowledged(["e", "f"]), check=same({"e": 5}))
 
 
-@row("broker/logstream.py:LogStream.bases", ONCE)
-def _(w: World) -> Case:
-    LogStream(w.db).keep_base("e", 7)
-    return Case(call=lambda: LogStream(w.connection).bases(["e", "f"]), check=same({"e": 7}))
-
-
-@row("broker/logstream.py:LogStream.keep_base", ONCE)
-def _(w: World) -> Case:
-    return Case(call=lambda: LogStream(w.connection).keep_base("e", 7), check=same(7))
-
-
 @row("broker/logstream.py:LogStream.settle", ONCE)
 def _(w: World) -> Case:
     near = LogStream(w.db)

@@ -14,6 +14,7 @@ import redis
 from rqflow.broker import keys
 from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.recorder.archive import LogArchive, LogReader
+from rqflow.recorder.beginnings import NAME, Beginnings
 from tests.waiting import until
 
 PATH = "d/t/2026-11-23T00-00-00/1.log"
@@ -208,13 +209,72 @@ def test_restarted_archive_knows_where_the_second_execution_began(stream: LogStr
     assert mode(archive) == 0o440
 
 
+def test_a_wipe_and_a_new_leader_in_the_middle_of_a_second_execution_double_and_lose_nothing(
+    db: redis.Redis, stream: LogStream, archive: LogArchive,
+) -> None:
+    """Both executions begin with the same words, and all that was under way when Redis was emptied is sent again."""
+    first, second, third = [b"poke\nno\n" * 10, b"poke\nno\n" * 20, b"poke\nno\n"]
+
+    def send(data: bytes, execution: str, upto: int | None = None, after: int = 0) -> None:
+        found = [chunk for chunk in pieces(data, 7, execution) if chunk.offset >= after and (upto is None or chunk.offset < upto)]
+        stream.append(found)
+
+    def wipe() -> LogArchive:
+        db.flushall()
+        return LogArchive(stream, archive.folder)
+
+    send(first, "e1", 40)
+    archive.step()
+    new = wipe()
+    send(first, "e1")
+    new.step()
+    assert content(archive) == first
+    new = wipe()
+    send(first, "e1")
+    new.step()
+    assert content(archive) == first, "a whole log that comes again"
+    # Its first pieces were lost with Redis: the later ones wait for them.
+    send(second, "e2", after=70)
+    new.step()
+    assert content(archive) == first
+    assert stream.acknowledged(["e2"]) == {"e2": 0}
+    send(second, "e2", 90)
+    new.step()
+    new = wipe()
+    send(second, "e2", after=70)
+    new.step()
+    send(first, "e1")
+    send(second, "e2")
+    new.step()
+    new = wipe()
+    send(third, "e3")
+    send(second, "e2")
+    until(lambda: new.step(block_ms=0) == 0)
+    assert content(archive) == first + second + third
+    assert stream.acknowledged(["e2"])["e2"] >= len(second)
+    assert stream.acknowledged(["e3"]) == {"e3": len(third)}
+    assert mode(archive) == 0o440
+
+
+def test_beginnings_outlive_the_file_that_is_full(tmp_path: Path) -> None:
+    some = Beginnings(tmp_path, full=1000, most=4)
+    for number in range(1000):
+        assert some.of("long", number) == 0, "one that is written all the time"
+        assert some.of(f"e{number}", number) == number
+    some.close()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 2 * 1050
+    other = Beginnings(tmp_path)
+    assert [other.of(name, 2000) for name in ("long", "e999", "e990")] == [0, 999, 990]
+    assert other.of("new", 2000) == 2000
+
+
 @pytest.mark.parametrize("path", ["../outside.log", "/tmp/outside.log", "a/../../outside.log", "a/x\0.log", "a/b.txt"])
 def test_path_out_of_the_archive_is_dropped_and_acknowledged(stream: LogStream, archive: LogArchive, tmp_path: Path, path: str) -> None:
     stream.append([a_chunk(b"evil", path=path, execution="bad"), a_chunk(b"good")])
     archive.step()
     assert content(archive) == b"good"
     assert stream.acknowledged(["bad", "e1"]) == {"bad": 4, "e1": 4}
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["1.log"]
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file() and file.name != NAME] == ["1.log"]
 
 
 def test_log_is_not_written_through_a_link(stream: LogStream, archive: LogArchive, tmp_path: Path) -> None:
@@ -247,24 +307,28 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_full_disk_loses_nothing(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
-    sent = [a_chunk(b"one "), a_chunk(b"two", 4)]
+    sent = [a_chunk(b"one " * 20), a_chunk(b"two" * 20, 80)]
     stream.append(sent)
-    with room_for(6), pytest.raises(OSError, match="File too large"):
-        archive.step()
-    assert content(archive) == b"one tw"
+    for room, fits in ((10, b""), (120, (b"one " * 20 + b"two" * 20)[:120])):
+        with room_for(room), pytest.raises(OSError, match="File too large"):
+            archive.step()
+        assert content(archive) == fits
     assert [chunk for _, chunk in stream.read(block_ms=0)] == sent
     archive.step()
-    assert content(archive) == b"one two"
+    assert content(archive) == b"one " * 20 + b"two" * 20
     assert db.xlen(keys.LOGS) == 0
+    stream.append([a_chunk(b"more", execution="e2")])
+    LogArchive(stream, archive.folder).step()
+    assert content(archive) == b"one " * 20 + b"two" * 20 + b"more"
 
 
 def test_log_in_one_piece_that_a_full_disk_cut_is_completed(stream: LogStream, archive: LogArchive) -> None:
-    stream.append([a_chunk(b"all of it", last=True)])
-    with room_for(3), pytest.raises(OSError, match="File too large"):
+    stream.append([a_chunk(b"all of it" * 20, last=True)])
+    with room_for(60), pytest.raises(OSError, match="File too large"):
         archive.step()
-    assert (content(archive), mode(archive)) == (b"all", 0o640)
+    assert (content(archive), mode(archive)) == ((b"all of it" * 20)[:60], 0o640)
     archive.step()
-    assert (content(archive), mode(archive)) == (b"all of it", 0o440)
+    assert (content(archive), mode(archive)) == (b"all of it" * 20, 0o440)
 
 
 def test_logs_in_one_piece_need_no_folder_and_follow_what_is_there(stream: LogStream, archive: LogArchive) -> None:

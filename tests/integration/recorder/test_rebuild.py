@@ -138,6 +138,36 @@ def test_a_run_whose_end_was_recorded_before_that_of_its_task_is_brought_back(hu
         assert [one.state for one in tasks.tries(connection, run.key)] == [TaskState.SUCCESS]
 
 
+@pytest.mark.parametrize("ran", [True, False], ids=["a task that ran", "a task that was skipped"])
+def test_a_run_whose_end_was_recorded_before_anything_of_a_task_is_brought_back(hub: Hub, ran: bool) -> None:
+    """The same, when the other recorder had all in its hands that ever happened to the task."""
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    (first,) = claim(hub.broker)
+    ends = [end(first, TaskState.SUCCESS if ran else TaskState.FAILED)]
+    tell(hub.broker, *ends)
+    if ran:
+        ends.append(end(claim(hub.broker)[0]))
+        tell(hub.broker, ends[1])
+    told = [event for _, fields in hub.db.xrange(keys.EVENTS) for event in json.loads(fields[b"e"])]
+    hub.db.xtrim(keys.EVENTS, maxlen=0)
+    hub.db.xadd(keys.EVENTS, {"e": json.dumps([event for event in told if event.get("task") != "b"])})
+    hub.record()
+    was = hub.row(run)
+    with reading(hub.engine) as connection:
+        assert [row.task_id for row in tasks.of_run(connection, run.key)] == ["a"]
+    hub.lose_everything()
+    if ran:
+        # Its worker says that it holds an end of it, which it tells then.
+        said = hub.broker.announce_held(["default"], {ends[1].execution_id: (run.key, ends[1].index, 1)})
+        assert (said.given_up, said.unknown) == ((), ())
+        assert tell(hub.broker, ends[1]) == ("ok",)
+    hub.record()
+    assert hub.row(run).state is was.state is (RunState.SUCCESS if ran else RunState.FAILED)
+    with reading(hub.engine) as connection:
+        rows = {row.task_id: row.state.value for row in tasks.of_run(connection, run.key)}
+    assert rows == ({"a": "success", "b": "success"} if ran else {"a": "failed", "b": "upstream_failed"})
+
+
 def test_what_redis_knows_better_stands(hub: Hub) -> None:
     run = hub.start(a_version({"a": [], "b": ["a"]}))
     hub.finish(run, "a")

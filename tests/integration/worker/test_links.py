@@ -191,3 +191,19 @@ def test_a_task_under_a_stock_worker_begins_although_the_link_breaks_where_it_is
     site.until(run, "success")
     until(lambda: "None was here" in site.log(run), what="the log")
     assert tunnel.dropped == 7
+
+
+def test_what_rq_counts_of_a_worker_is_right_when_answers_get_lost(site: Site, tunnel: Proxy) -> None:
+    site.start()
+    name = registered(site).name
+    tunnel.drop_reply(b"total_working_time", times=3)
+    waits = f"while [ ! -e {site.folder}/go ]; do sleep 0.05; done; false"
+    run = site.run(a_version({"good": [], "bad": ["good"]}, commands={"bad": waits}))
+    site.until(run, "success", "good")
+    until(lambda: tunnel.dropped == 3, what="three answers to get lost")
+    (site.folder / "go").touch()
+    site.until(run, "failed", "bad")
+    key = f"rq:worker:{name}"
+    counted = until(lambda: site.db.hget(key, "failed_job_count") not in {None, b"0"} and site.db.hmget(key, ["successful_job_count", "failed_job_count"]),
+                    what="both to be counted")
+    assert counted == [b"1", b"1"]

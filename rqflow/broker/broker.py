@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -173,7 +174,7 @@ class Broker:
             payload = {
                 "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": [self._tell(end) for end in ends],
                 "wanted": wanted, "queues": list(queues), "labels": list(labels),
-                "executions": [uuid.uuid4().hex for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
+                "executions": [os.urandom(16).hex() for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
                 "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered

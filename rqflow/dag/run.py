@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 MANUAL, SCHEDULED, BACKFILL = "manual", "scheduled", "backfill"
 
 
+@lru_cache(maxsize=1024)
 def run_key(dag_id: str, run_id: str) -> str:
     """Return the short name, 16 hex digits, that keys and jobs use for a run."""
     return hashlib.sha256(f"{dag_id}\0{run_id}".encode()).hexdigest()[:16]

@@ -45,7 +45,7 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
     stop = stopped(ended, held.stop)
     took_part = not (stop or ended.error or ended.lost or ended.killed in {TIMEOUT, FENCE})
     outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
-    missing = outputs.missing(held.outputs) if outcome.state == TaskState.SUCCESS else []
+    missing = outputs.missing(held.outputs) if held.outputs and outcome.state == TaskState.SUCCESS else []
     outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing))
     if outcome.state not in {TaskState.SUCCESS, TaskState.SKIPPED}:
         with contextlib.suppress(OSError):

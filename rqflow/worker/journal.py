@@ -16,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from rqflow.worker.shepherd_protocol import Ended, encode, from_plain, line, to_plain
+from rqflow.worker.shepherd_protocol import Ended, encode, from_plain, joined, line, to_plain
 
 FORMAT = 1
 #: A journal longer than this, and than twice what was open the last time, is written anew with what is open; an empty one much earlier.
@@ -72,7 +72,7 @@ class Journal:
         """Note that the intended process `name` runs."""
         entry = self.running[name]
         entry.pid, entry.latest = pid, latest
-        self._pending.append(line({"format": FORMAT, "what": "start", "id": name, "pid": pid, "latest": latest}, b"{}"))
+        self._pending.append(joined(_START, encode({"id": name, "pid": pid, "latest": latest})))
 
     def fence(self, until: Mapping[str, float]) -> None:
         """Note by when (CLOCK_BOOTTIME) these processes must be dead."""
@@ -172,16 +172,17 @@ class Journal:
 
 
 def _start_line(entry: Started) -> bytes:
-    return line({"format": FORMAT, "what": "start"}, encode(dict(zip(_FIELDS, _values(entry), strict=True))))
+    return joined(_START, encode(dict(zip(_FIELDS, _values(entry), strict=True))))
 
 
 def _end_line(body: bytes) -> bytes:
-    return line({"format": FORMAT, "what": "end"}, body)
+    return joined(_END, body)
 
 
 def _ids_line(what: str, ids: Iterable[str]) -> bytes:
     return line({"format": FORMAT, "what": what, "ids": list(ids)}, b"{}")
 
 
+_START, _END = (encode({"format": FORMAT, "what": what}) for what in ("start", "end"))
 _FIELDS = tuple(Started.__slots__)
 _values = attrgetter(*_FIELDS)

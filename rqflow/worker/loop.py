@@ -242,14 +242,13 @@ class Loop:
         self._spool.flush()
         turn = self._broker.turn(queues=self._options.queues, labels=self._options.labels, wanted=wanted, ends=ends)
         self.entrance.heed(turn.closed)
-        # The answer may be to an earlier turn, asked again; whoever was not in it is told next. First of all, because what begins now
-        # may get the folders of what has ended, and the shepherd has to hear it in this order.
-        told = self._tasks.accept(turn.ends)
         self._tasks.begin(turn.claims, asked_at=turn.asked_at, are_old=turn.was_repeated)
         if turn.claims and turn.was_repeated:
             self._beat_at = 0.0
+        # What waits for its start comes before what is to be tidied up.
         self._tasks.flush()
-        self._registration.count_ends(told)
+        # The answer may be to an earlier turn, asked again; whoever was not in it is told next.
+        self._registration.count_ends(self._tasks.accept(turn.ends))
         self._hungry = self._link.failing or bool(turn.closed)
         self._frontiers.update(turn.unfinished)
         for run_key in list(self._frontiers):

@@ -59,6 +59,7 @@ class Preparer:
         #: The least that a finite grace must leave room for: two heartbeats, the kill, the gap.
         self._least_grace = 2 * settings.worker.heartbeat.total_seconds() + self._grace + self._gap
         self._renderers: dict[str, Renderer] = {}
+        self._runner = work_dir.program / RUNNER
 
     def recall(self, held: Try) -> None:
         """Give a try its job: run, version and context, from Redis or from memory.
@@ -91,13 +92,10 @@ class Preparer:
         held.fields = self._fields(job)
         launch = by_kind(task.operator).launch(held.fields, job)
         cwd = str(Path(launch.cwd).expanduser()) if launch.cwd else held.cwd
-        base = Path(cwd)
-        if launch.cwd is None and task.operator == "bash" and task.outputs:
-            # A child that renders the folder goes there by itself.
-            base /= Path(self._rendered(job, held.fields.get("cwd"), "cwd") or "").expanduser()
-        held.outputs = tuple(str(base / Path(name).expanduser()) for name in self._rendered(job, task.outputs, "outputs"))
-        if task.skip_if_outputs_exist and outputs.exist(held.outputs):
-            raise OutputsExist("its outputs exist already")
+        if task.outputs:
+            held.outputs = self._outputs(held, job, launch, Path(cwd))
+            if task.skip_if_outputs_exist and outputs.exist(held.outputs):
+                raise OutputsExist("its outputs exist already")
         env = self._environment(held, job, launch)
         self._write_files(held, job, launch, env)
         # Last: a try that cannot start leaves them where they are.
@@ -117,7 +115,7 @@ class Preparer:
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
         return TryJob(
             task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable,
-            runner=self._work_dir.program / RUNNER,
+            runner=self._runner,
             context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
         )
 
@@ -147,6 +145,13 @@ class Preparer:
         except TaskFailed as error:
             raise link_error(error) from error
 
+    def _outputs(self, held: Try, job: TryJob, launch: Launch, base: Path) -> tuple[str, ...]:
+        """Return the absolute paths of the outputs; relative ones belong to the folder `base`."""
+        if launch.cwd is None and job.task.operator == "bash":
+            # A child that renders the folder goes there by itself.
+            base /= Path(self._rendered(job, held.fields.get("cwd"), "cwd") or "").expanduser()
+        return tuple(str(base / Path(name).expanduser()) for name in self._rendered(job, job.task.outputs, "outputs"))
+
     def _environment(self, held: Try, job: TryJob, launch: Launch) -> dict[str, str]:
         """Return what is laid over the inherited environment, or all of it when nothing is inherited."""
         env = {} if launch.inherit_env else dict(self._bare)
@@ -158,6 +163,7 @@ class Preparer:
         env.update(launch.env)
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
+            held.is_bare = False
             env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version, held.folder)))
         return env
 

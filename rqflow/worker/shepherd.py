@@ -38,7 +38,7 @@ from rqflow.worker.shepherd_protocol import (
     Start,
     encode,
     from_plain,
-    line,
+    joined,
     pack,
     to_plain,
 )
@@ -54,6 +54,7 @@ _FENCE_LOOK = 1.0
 #: A process that has begun to load its program shows its mark within this time.
 _MARK_SECONDS = 0.05
 _UNREAD = -1
+_ENDED = encode({"op": "ended"})
 
 
 class Shepherd:
@@ -177,7 +178,7 @@ class Shepherd:
         plain.pop("memo", None)
         body = encode(plain)
         self._journal.end(ended, body)
-        self._clients.tell_workers(line({"op": "ended"}, body))
+        self._clients.tell_workers(joined(_ENDED, body))
 
     def _write_out(self) -> None:
         """Write the journal first, then send what is to be sent."""

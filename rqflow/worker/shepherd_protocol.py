@@ -115,8 +115,12 @@ def pack(operation: str, message: Start | Running | Ended | None = None, /, **mo
 
 def line(head: Mapping[str, Any], body: bytes) -> bytes:
     """Return one line: the object of `body`, which is JSON already, with the fields of `head` before it."""
-    start = encode(head)
-    return body + b"\n" if start == b"{}" else start + b"\n" if body == b"{}" else start[:-1] + b"," + body[1:] + b"\n"
+    return joined(encode(head), body)
+
+
+def joined(head: bytes, body: bytes) -> bytes:
+    """Return one line: the objects `head` and `body`, both JSON already, as one."""
+    return body + b"\n" if head == b"{}" else head + b"\n" if body == b"{}" else head[:-1] + b"," + body[1:] + b"\n"
 
 
 def encode(plain: Mapping[str, Any]) -> bytes:

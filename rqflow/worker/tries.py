@@ -38,7 +38,7 @@ class Try:
     timeout: float | None = None
     #: CLOCK_BOOTTIME before which the hub cannot have renewed its lease for the last time.
     heard_at: float = 0.0
-    #: Nothing was written into the folder beside the task's own one inside.
+    #: Nothing was put into the folder beside the task's own one inside.
     is_bare: bool = True
     #: None for a try of an earlier worker until its run was asked for.
     job: TryJob | None = None

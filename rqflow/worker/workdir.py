@@ -170,12 +170,11 @@ class WorkDir:
             _remove(path)
 
     def give_back(self, folder: Path, *, reuse: bool) -> None:
-        """Let another try have the folder, when nothing was written into it but what can be told at once; else remove it, in the background.
+        """Let another try have the folder, when it is as it was made; else remove it, in the background.
 
         `reuse` False says that something was written beside the task's own folder, or that somebody is still in there.
         """
         if reuse and _is_as_new(f"{folder}/{CWD}"):
-            _remove(f"{folder}/{USES}")
             self._free.append(folder)
         else:
             threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, name="sweep", daemon=True).start()

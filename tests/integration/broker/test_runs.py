@@ -492,7 +492,7 @@ def test_ten_thousand_tasks_stay_small_and_are_released_and_cancelled_in_parts(b
     middle = [f"m{number}" for number in range(10_000)]
     version = a_version({"a": [], **{name: ["a"] for name in middle}, "z": middle})
     run = a_run(version)
-    db.config_set("hash-max-listpack-value", 512)
+    db.config_set("hash-max-ziplist-value", 512)
     empty = db.info("memory")["used_memory"]
     broker.create_run(run, version)
     assert (db.info("memory")["used_memory"] - empty) / len(version.tasks) < 2048

@@ -16,11 +16,13 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
 from rqflow.actions import trigger
 from rqflow.cli.main import main
 from rqflow.deploy import background, flock
 from tests.profile import ENVIRON
+from tests.services import redis_6
 from tests.waiting import until
 
 HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\n"
@@ -117,6 +119,17 @@ def test_submit_run_follow_runs_the_dag_and_shows_its_result(cli: Cli) -> None:
     assert [line.split()[:3] for line in out.splitlines()[1:]] == [["a", "success", "1/1"], ["b", "success", "1/1"]]
     assert "b success" in err
     assert err.splitlines()[-1].endswith("success in " + err.split()[-1])
+
+
+def test_a_dag_runs_on_the_redis_of_the_wheel(fresh: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", redis_6() + os.pathsep + os.environ["PATH"])
+    path = fresh.write(dag("a: echo one; exit $((2 - $RQFLOW_TRY))", "b: echo two {{ ds }}", default_args={"retries": 1, "retry_delay": 0.2}))
+    run = fresh.json("submit", path, "--run", "--follow")
+    assert [(task["task_id"], task["state"], len(task["tries"])) for task in run["tasks"]] == [("a", "success", 2), ("b", "success", 1)]
+    assert "two 20" in fresh.run("task", "logs", run["run_id"], "b")[0]
+    socket = json.loads((fresh.state / "redis.json").read_text())["socket"]
+    with redis.Redis(unix_socket_path=socket) as connection:
+        assert connection.info("server")["redis_version"].startswith("6.2.")
 
 
 def test_a_run_s_json_has_times_and_all_tries(cli: Cli) -> None:

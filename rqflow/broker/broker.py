@@ -172,7 +172,7 @@ class Broker:
         if self._unanswered is None:
             self._turns += 1
             payload = {
-                "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": [self._tell(end) for end in ends],
+                "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": self._tell(ends),
                 "wanted": wanted, "queues": list(queues), "labels": list(labels),
                 "executions": [os.urandom(16).hex() for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
                 "max_unrecorded": self.settings.broker.max_unrecorded}
@@ -364,13 +364,16 @@ class Broker:
         """How long a lease lasts, in microseconds."""
         return int(self.settings.worker.lease.total_seconds() * 1_000_000)
 
-    def _tell(self, end: End) -> dict[str, Any]:
-        told = end.told()
-        # Names, only for the record of a late end whose run Redis may have lost meanwhile.
-        with suppress(RunNotFound, *LINK_ERRORS):
-            run = self._runs(end.run_key)
-            told |= {"dag": run.dag_id, "run_id": run.run_id}
-            told["task"] = self._versions(run.version).tasks[end.index].task_id
+    def _tell(self, ends: Sequence[End]) -> list[dict[str, Any]]:
+        told = [end.told() for end in ends]
+        # Names, only for the record of a late end whose run Redis may have lost meanwhile. When Redis is away nothing more is asked:
+        # each question would wait as long as a call may take.
+        with suppress(*LINK_ERRORS):
+            for end, tell in zip(ends, told, strict=True):
+                with suppress(RunNotFound):
+                    run = self._runs(end.run_key)
+                    tell |= {"dag": run.dag_id, "run_id": run.run_id}
+                    tell["task"] = self._versions(run.version).tasks[end.index].task_id
         return told
 
 

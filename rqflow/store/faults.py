@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from enum import Enum
+from pathlib import Path
 
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -56,6 +58,9 @@ _SQLITE = {
     sqlite3.SQLITE_TOOBIG: Fault.TOO_LARGE,
 }
 
+#: Bytes by which SQLite's file of shared memory grows.
+_SHARED_MEMORY = 32 << 10
+
 _HINTS = {
     Fault.BUSY: "It is busy with other work; try again.",
     Fault.LOST: "Is the server up, and does the link to it hold? `rqflow db check` tries it.",
@@ -91,11 +96,24 @@ def explain(error: DBAPIError, url: URL) -> RqflowError | None:
         return None
     where = url.render_as_string(hide_password=True)
     said = " ".join(str(error.orig).split())
+    if fault is Fault.DISK and _is_full(error, url):
+        said += "; its disk is full"
     if fault is Fault.TOO_LARGE:
         return RqflowError(f"the database {where} refuses a value for its size: {said}", hint=_HINTS[fault])
     if fault is Fault.NO_TABLE:
         return Conflict(f"the database {where} lacks a table or column of this release: {said}", hint="Run `rqflow db upgrade`.")
     return StoreError(f"the database {where} cannot be used: {said}", hint=_HINTS[fault])
+
+
+def _is_full(error: DBAPIError, url: URL) -> bool:
+    """Tell whether an I/O error of SQLite is for want of room: so it calls it when there is none for its shared memory, of 32 KiB at least."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    if code & 0xFF != sqlite3.SQLITE_IOERR or not url.database:
+        return False
+    try:
+        return shutil.disk_usage(Path(url.database).parent).free < _SHARED_MEMORY
+    except OSError:
+        return False
 
 
 def _of_sqlite(origin: sqlite3.Error) -> Fault:

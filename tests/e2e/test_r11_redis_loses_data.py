@@ -75,7 +75,7 @@ def wipe(server: OwnRedis, _: int) -> None:
 def lose(server: OwnRedis, _: int) -> None:
     """As a server without persistence."""
     server.kill()
-    shutil.rmtree(server.folder / "appendonlydir")
+    server.lose_log()
     server.start()
 
 

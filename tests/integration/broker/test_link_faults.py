@@ -13,7 +13,9 @@ import pytest
 import redis
 
 from rqflow.broker.faults import LINK_ERRORS
+from rqflow.broker.messages import End
 from rqflow.exceptions import BrokerError
+from rqflow.states import TaskState
 from tests.integration.broker import link_rows_broker, link_rows_others  # noqa: F401 (fill the table)
 from tests.integration.broker.call_sites import EXEMPT, found_in_the_code
 from tests.integration.broker.link_world import LASTING, LOOKS, ONCE, QUIET, READ, ROWS, STEP, Case, World
@@ -194,6 +196,21 @@ def test_what_must_not_be_given_up_lasts_as_long_as_the_fault(place: str, fault:
         assert caller.is_alive() or (fault, len(answers)) == ("OOM", 1)
     caller.join(PATIENCE)
     case.check(*answers)
+
+
+def test_a_turn_with_many_ends_waits_for_a_redis_that_is_away_no_longer_than_one_with_few(new_world: Callable[[float], World]) -> None:
+    """The names of each end are asked for, and a worker that has just come back knows none of the runs. The first question that fails is the last."""
+    world = new_world(SHORT)
+    ends = [End(run_key=f"run{number}", index=0, try_number=1, execution_id=f"e{number}", state=TaskState.SUCCESS) for number in range(50)]
+    world.connection.ping()
+    world.proxy.black_hole()
+    began = time.monotonic()
+    with pytest.raises(LINK_ERRORS):
+        world.far.turn(queues=["default"], wanted=1, ends=ends)
+    assert time.monotonic() - began < len(ends) / 4 * SHORT
+    world.proxy.heal()
+    answer = in_the_end(Case(call=lambda: world.far.turn(queues=["default"], wanted=1), check=print))
+    assert list(answer.ends) == ends
 
 
 def test_a_turn_that_comes_after_its_own_repetition_and_newer_ones_claims_nothing(new_world: Callable[[float], World]) -> None:

@@ -7,22 +7,43 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.broker.link_world import LASTING, ROWS, World
+from tests.integration.broker.link_world import BROKER, World
 from tests.integration.broker.test_link_faults import SHORT, suffers
-from tests.services import redis_6, redis_server
+from tests.services import loading_server, redis_6, redis_server
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a private Redis 6.2."""
+def old_redis() -> Iterator[None]:
+    """Servers that are started are Redis 6.2."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", redis_6() + os.pathsep + os.environ["PATH"])
-        with redis_server(tmp_path_factory.mktemp("redis6")) as url:
-            yield url
+        yield
 
 
-@pytest.mark.parametrize("place", [place for place, (how, _) in ROWS.items() if how != LASTING])
-@pytest.mark.parametrize("fault", ["OOM", "READONLY"])
+@pytest.fixture(scope="module")
+def redis_url(old_redis: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private Redis 6.2."""
+    with redis_server(tmp_path_factory.mktemp("redis6")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def loading(old_redis: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The socket of a Redis 6.2 that loads its data as long as the tests last."""
+    with loading_server(tmp_path_factory.mktemp("loading6"), seconds=100) as url:
+        yield url.removeprefix("unix://")
+
+
+#: Only what a script meets is worded differently: each place that has a script of its own, one for each way to send a step, and one without any.
+PLACES = [
+    f"{BROKER}create_run", f"{BROKER}turn", f"{BROKER}forget_run", "broker/events.py:EventStream.forget_readers", "broker/lock.py:Lock.hold",
+    "broker/lock.py:Lock.release", "broker/logstream.py:LogStream.acknowledge", "broker/logstream.py:LogStream.acknowledged",
+    "broker/logstream.py:LogStream.settle", "broker/logstream.py:LogStream.append",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("fault", ["LOADING", "OOM", "READONLY"])
 def test_a_redis_6_that_takes_no_writes_is_told_in_time_changes_nothing_and_is_over_when_it_is_over(
     place: str, fault: str, new_world: Callable[[float], World], request: pytest.FixtureRequest,
 ) -> None:

@@ -260,7 +260,8 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Any], list[Sequence[Any]]]:
     return events, [arrived[start:end] for start, end in zip([0, *cuts], [*cuts, len(arrived)], strict=True)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# A list of its own takes the place of the one in tests/conftest.py.
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(delivery=deliveries())
 def test_order_repetition_and_batches_do_not_matter(engine: Engine, delivery: tuple[list[Any], list[Sequence[Any]]]) -> None:
     events, batches = delivery

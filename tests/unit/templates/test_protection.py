@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rqflow.dag import context
@@ -294,14 +294,12 @@ def test_native_rendering_does_not_lose_the_protection() -> None:
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
-@settings(deadline=None)  # A shell is started, which takes as long as the machine is busy.
 @given(words)
 def test_quoted_value_reaches_a_command_to_the_letter(value: str) -> None:
     command = render("printf %s {{ dag_run.conf.m | shquote }}", conf={"m": value})
     assert subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout.decode() == value
 
 
-@settings(deadline=None)
 @given(words)
 def test_what_renders_raw_prints_as_itself(value: str) -> None:
     try:

@@ -61,9 +61,9 @@ local function task_event(task, extra)
   local row = get_row(task.run, task.index)
   local told = ''
   if extra then told = field('machine', extra.machine) .. (extra.facts and ',"facts":' .. cjson.encode(extra.facts) or '') end
-  local number = add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. task.index .. ',"try":' .. task.t
+  local number = add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
     .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(row.p or K.DEFAULT_POOL)
-    .. ',"max_tries":' .. task.m .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)
+    .. ',"max_tries":' .. whole(task.m) .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)
     .. plain('started_at', extra and extra.started_at or task.b) .. plain('ended_at', task.d) .. told .. '}')
   call.queued_event[task.ref] = task.s == 'queued' and number or nil
   touch(task)
@@ -78,7 +78,7 @@ end
 -- Say something of a task instance that changes no state.
 local function note_event(task, what, words)
   local row = get_row(task.run, task.index)
-  add_event('{"kind":"note"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. task.index .. ',"try":' .. task.t
+  add_event('{"kind":"note"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
     .. ',"state":"' .. what .. '"' .. order(next_seq(task)) .. field('reason', words) .. field('worker', task.w) .. field('execution', task.e) .. '}')
   touch(task)
 end

@@ -67,7 +67,7 @@ end
 local function best_parked(name)
   local best = call.best_parked[name]
   if not best then
-    best = redis.call('ZRANGE', K.PARKED .. name, 0, 0, 'WITHSCORES')
+    best = redis.call('ZRANGE', K.PARKED .. name, '0', '0', 'WITHSCORES')
     call.best_parked[name] = best
   end
   return best

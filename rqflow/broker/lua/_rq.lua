@@ -74,7 +74,7 @@ end
 -- The execution record of a running try, as RQ's tools read it.
 local function show_execution(task, row)
   local member = task.j .. ':' .. task.e
-  call.moment = call.moment or string.format('%.6f', call.now / 1000000)
+  call.moment = call.moment or spelled_seconds(call.now)
   put(ZSET, K.RQ_WIP .. row.q, member, '+inf')
   redis.call('HSET', K.RQ_EXECUTION .. member, 'id', task.e, 'job_id', task.j, 'created_at', call.moment, 'last_heartbeat', call.moment,
     'worker_name', task.w)
@@ -95,7 +95,7 @@ local function project(task, row)
   elseif s == 'running' then
     show_execution(task, row)
   elseif s == 'up_for_retry' or s == 'up_for_reschedule' then
-    put(ZSET, K.RQ_SCHEDULED_JOBS, task.j, string.format('%.6f', tonumber(task.n) / 1000000))
+    put(ZSET, K.RQ_SCHEDULED_JOBS, task.j, spelled_seconds(tonumber(task.n)))
     put(HASH, K.DUE, task.j, task.ref)
     call.wake = true
   elseif s ~= 'removed' then

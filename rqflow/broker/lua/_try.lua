@@ -2,7 +2,7 @@
 
 -- When a lease given now ends, in seconds.
 local function lease_end(lease)
-  return string.format('%.6f', (call.now + lease) / 1000000)
+  return spelled_seconds(call.now + lease)
 end
 
 -- Keep XComs of the current try, and say so.
@@ -132,7 +132,7 @@ end
 -- The best task of the labelled set that this worker can serve, among the first 64: task, score.
 local function best_labelled(queue, labels)
   if next(labels) == nil then return nil end
-  local list = redis.call('ZRANGE', K.LABELLED .. queue, 0, 63, 'WITHSCORES')
+  local list = redis.call('ZRANGE', K.LABELLED .. queue, '0', '63', 'WITHSCORES')
   for at = 1, #list, 2 do
     local task = get_ref(string.sub(list[at], 15))
     if task and task.s == 'parked' and has_labels(get_row(task.run, task.index), labels) then return task, tonumber(list[at + 1]) end
@@ -155,8 +155,9 @@ local function best_listed(queue, key)
   while true do
     local heads = call.heads[queue]
     if not heads or heads.at > #heads and #heads == 2 * call.wanted then
-      write_key(key)
-      heads = redis.call('ZRANGE', key, 0, call.wanted - 1, 'WITHSCORES')
+      -- At first what was put there may wait: best_ready compares it, and what was taken away is not ready.
+      if heads then write_key(key) end
+      heads = redis.call('ZRANGE', key, '0', whole(call.wanted - 1), 'WITHSCORES')
       heads.at = 1
       call.heads[queue] = heads
     end

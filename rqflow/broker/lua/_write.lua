@@ -32,10 +32,14 @@ end
 local function write_runs(last_event)
   for _, run in pairs(call.runs) do
     if run and run.dirty then
-      local list = {'state', run.state, 'left', run.left, 'n', cjson.encode(run.n), 'leaf_failed', run.leaf_failed, 'leaf_cancelled', run.leaf_cancelled,
-        'seq', digits(run.seq)}
+      local list, was = {'left', whole(run.left), 'n', cjson.encode(run.n)}, run.was
+      -- What seldom changes; `was` is in the order of RUN_FIELDS.
+      if run.state ~= was[4] then list[5], list[6] = 'state', run.state end
+      if run.leaf_failed ~= tonumber(was[7]) then list[#list + 1], list[#list + 2] = 'leaf_failed', whole(run.leaf_failed) end
+      if run.leaf_cancelled ~= tonumber(was[8]) then list[#list + 1], list[#list + 2] = 'leaf_cancelled', whole(run.leaf_cancelled) end
+      if run.seq ~= tonumber(was[13] or '0') then list[#list + 1], list[#list + 2] = 'seq', digits(run.seq) end
       if last_event then list[#list + 1], list[#list + 2] = 'last_event', last_event end
-      if run.started then list[#list + 1], list[#list + 2] = 'started', run.started end
+      if run.started ~= was[11] then list[#list + 1], list[#list + 2] = 'started', run.started end
       if run.ended then list[#list + 1], list[#list + 2] = 'ended', run.ended end
       redis.call('HSET', K.RUN .. run.key, unpack(list))
     end

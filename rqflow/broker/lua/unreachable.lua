@@ -15,7 +15,7 @@ for _, one in ipairs(request.tries) do
   if not task or task.s ~= 'running' or task.e ~= one[3] then
     redis.call('ZREM', K.LEASES, member)
   elseif score * 1000000 <= call.now then
-    task.u = digits(score * 1000000)
+    task.u = digits(score * 1000000 + 0.5)
     redis.call('ZREM', K.LEASES, member)
     redis.call('ZADD', K.UNREACHABLE, task.gr and score + task.gr / 1000000 or '+inf', member)
     redis.call('ZADD', K.NOTICES, score + request.notice_after / 1000000, member)

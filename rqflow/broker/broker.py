@@ -173,7 +173,7 @@ class Broker:
             self._turns += 1
             payload = {
                 "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": self._tell(ends),
-                "wanted": wanted, "queues": list(queues), "labels": list(labels),
+                "wanted": wanted, "queues": list(queues), "labels": list(labels) or None,
                 "executions": [os.urandom(16).hex() for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
                 "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,9 +66,14 @@ class End:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
-        """Return this end as the steps read it; what is empty and would be a list or a table there is left out."""
-        told = {"run": self.run_key, "index": self.index, "try": self.try_number, "execution": self.execution_id, "state": self.state.value,
-                "retry_in": self.retry_in, "ended_ago": self.ended_ago, "duration": self.duration, "reason": self.reason, "facts": dict(self.facts)}
+        """Return this end as the steps read it; what is empty is left out. The facts are JSON text, which the steps pass on as it is."""
+        told: dict[str, Any] = {"run": self.run_key, "index": self.index, "try": self.try_number, "execution": self.execution_id,
+                                "state": self.state.value, "ended_ago": round(self.ended_ago, 6), "duration": round(self.duration, 6),
+                                "facts": json.dumps(dict(self.facts), separators=(",", ":"))}
+        if self.retry_in:
+            told["retry_in"] = self.retry_in
+        if self.reason:
+            told["reason"] = self.reason
         if self.xcoms:
             told["xcoms"] = dict(self.xcoms)
         if self.skip:

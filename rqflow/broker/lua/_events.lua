@@ -55,12 +55,12 @@ local function next_seq(task)
   return task.v
 end
 
--- Say what became of a task instance. `extra` of the end of a try has started_at, facts, machine.
+-- Say what became of a task instance. `extra` of the end of a try has started_at, facts (JSON text), machine.
 local function task_event(task, extra)
   next_seq(task)
   local row = get_row(task.run, task.index)
   local told = ''
-  if extra then told = field('machine', extra.machine) .. (extra.facts and ',"facts":' .. cjson.encode(extra.facts) or '') end
+  if extra then told = field('machine', extra.machine) .. (extra.facts and ',"facts":' .. extra.facts or '') end
   local number = add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
     .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(row.p or K.DEFAULT_POOL)
     .. ',"max_tries":' .. whole(task.m) .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)

@@ -215,7 +215,7 @@ end
 local function claim(request)
   local claims, held_back, labels = {}, 0, {}
   call.wanted = request.wanted
-  for _, label in ipairs(request.labels) do labels[label] = true end
+  for _, label in ipairs(request.labels or {}) do labels[label] = true end
   if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
   for _, queue in ipairs(open_queues(request.queues)) do
     list_many(queue)
@@ -317,7 +317,7 @@ local function finish(request, tell)
     add_event(cjson.encode({kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
       task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = call.at, at = call.at,
       reason = tell.reason, worker = request.caller, machine = request.machine, execution = tell.execution,
-      started_at = started, ended_at = ended, facts = tell.facts}))
+      started_at = started, ended_at = ended, facts = cjson.decode(tell.facts)}))
     return 'stale'
   end
   local row, state = get_row(run, tell.index), tell.state

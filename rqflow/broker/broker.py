@@ -56,14 +56,15 @@ class Broker:
 
     # ---------------------------------------------------------------- runs
 
-    def create_run(self, run: RunInfo, version: Version) -> bool:
+    def create_run(self, run: RunInfo, version: Version, *, is_left: bool = False) -> bool:
         """Write a run with its jobs and start it; False when it was there already. Safe to repeat, and to break off anywhere.
 
-        Nothing of the run is on a list before the last step, so a run of which only a part was written never starts.
+        Nothing of the run is on a list before the last step, so a run of which only a part was written never starts. `is_left` says that
+        its creator is gone; raises BrokerError then while Redis is being put right.
         """
         if not creation.prepare(self.steps, run, version):
             return False
-        reply = self.steps.call("commit", {"run": run.key})
+        reply = self.steps.call_believed("commit", {"run": run.key, "is_left": is_left or None})
         self.advance_all(items(reply["unfinished"]))
         return bool(reply["state"] == "running")
 
@@ -72,7 +73,7 @@ class Broker:
         run = self.run_info(run_key)
         version = self.version(run.version) if run else None
         if run and version:
-            self.create_run(run, version)
+            self.create_run(run, version, is_left=True)
         self.steps.command("ZREM", keys.PREPARING, run_key)
 
     def advance(self, run_key: str) -> bool:
@@ -243,7 +244,7 @@ class Broker:
         Its other claims never started and go back to their queues; with `is_lost` they may have, and are lost. Returns how many were taken
         and how many were not. Raises BrokerError when Redis does not answer; may be repeated then.
         """
-        reply = self.steps.call("take_over", {"former": former, "executions": dict.fromkeys(executions, True), "lease": self.lease,
+        reply = self.steps.call_believed("take_over", {"former": former, "executions": dict.fromkeys(executions, True), "lease": self.lease,
                                               "is_lost": is_lost})
         self.advance_all(items(reply["unfinished"]))
         return int(reply["taken"]), int(reply["given_back"])

@@ -17,6 +17,7 @@ import redis
 from rqflow import clock
 from rqflow.broker import keys
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, translated, unreachable
+from rqflow.exceptions import BrokerError
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,13 @@ class Steps:
     def call(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send a new request, repeating it over a broken link; raises BrokerError when Redis does not answer."""
         return dict(self._patiently(self.send, self.request(step, payload)))
+
+    def call_believed(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Do the same where Redis must be believed; raises BrokerError also while its runs are being put right."""
+        reply = self.call(step, payload)
+        if reply.get("closed"):
+            raise BrokerError("Redis was restarted or replaced, and its runs are put right from the history first; nothing is lost")
+        return reply
 
     def call_lastingly(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send a new request, repeating it over a broken link as long as it takes."""

@@ -91,7 +91,7 @@ class Watch:
         """Mark tries whose leases are over, unless they were renewed meanwhile; returns how many."""
         after = _micros(self._settings.worker.notice_after.total_seconds())
         named = [(held.run_key, held.index, held.execution_id, held.lease_end) for held in tries]
-        return int(self._steps.call("unreachable", {"tries": named, "notice_after": after})["marked"])
+        return int(self._steps.call_believed("unreachable", {"tries": named, "notice_after": after})["marked"])
 
     def notify(self, tries: Sequence[Held]) -> list[Notice]:
         """Note in the history that these tries have been unreachable for long; returns those that still are."""
@@ -111,7 +111,7 @@ class Watch:
             task, status = version.tasks[held.index], self.broker.task_statuses(held.run_key, [held.index])[0]
             retry_in, name = retry_delay(task, status.try_number, status.job_id), task.task_id
         payload = {"run": held.run_key, "index": held.index, "execution": held.execution_id, "retry_in": retry_in, "reason": reason}
-        reply = self._steps.call("lose", payload)
+        reply = self._steps.call_believed("lose", payload)
         self.broker.advance_all(items(reply["unfinished"]))
         if reply["lost"]:
             logger.warning("%s is %s; it is %s now", name, reason, reply["state"], extra=logs.context("lost", task_id=name, run_key=held.run_key))

@@ -55,16 +55,22 @@ local function next_seq(task)
   return task.v
 end
 
--- Say what became of a task instance. `extra` of the end of a try has started_at, facts (JSON text), machine.
-local function task_event(task, extra)
-  next_seq(task)
+-- Say what a task instance is, at the place in the order that it has. `extra` of the end of a try has started_at, facts (JSON text), machine.
+-- Returns the number of the event in this call.
+local function say_task(task, extra)
   local row = get_row(task.run, task.index)
   local told = ''
   if extra then told = field('machine', extra.machine) .. (extra.facts and ',"facts":' .. extra.facts or '') end
-  local number = add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
+  return add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
     .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(row.p or K.DEFAULT_POOL)
     .. ',"max_tries":' .. whole(task.m) .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)
     .. plain('started_at', extra and extra.started_at or task.b) .. plain('ended_at', task.d) .. told .. '}')
+end
+
+-- Say what became of a task instance.
+local function task_event(task, extra)
+  next_seq(task)
+  local number = say_task(task, extra)
   call.queued_event[task.ref] = task.s == 'queued' and number or nil
   touch(task)
 end

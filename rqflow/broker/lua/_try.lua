@@ -306,13 +306,26 @@ local function fetch_ended(ends)
   end
 end
 
--- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence).
+-- States in which the end of a try, told by its worker, has left a task instance; lost is what others say of it, too.
+local IS_OVER = {success = true, failed = true, skipped = true, cancelled = true, up_for_retry = true, up_for_reschedule = true}
+
+-- Apply one end as a worker tells it: 'ok', or 'stale' when this try is no longer the current one (kept as evidence), or has ended so.
 -- `request` has caller, and machine when the worker wants to know of the recording.
 local function finish(request, tell)
   local run = get_run(tell.run)
   local task = run and get_task(run, tell.index)
   local ended = digits(call.now - math.floor((tell.ended_ago or 0) * 1000000))
   local started = digits(tonumber(ended) - math.floor((tell.duration or 0) * 1000000))
+  if task and task.t == tell['try'] and task.e == tell.execution and (IS_OVER[task.s] and task.s ~= 'lost' or task.s == tell.state) then
+    -- Told once more, because its worker does not know that the history has it; which may not, if Redis was restarted in between.
+    for _, key in ipairs(task.xk or {}) do
+      local value = redis.call('HGET', K.RUN .. run.key .. ':x', task.index .. ':' .. key)
+      if value then xcom_event(task, get_row(run, tell.index), key, value, task.v) end
+    end
+    started = digits(tonumber(task.d or ended) - math.floor((tell.duration or 0) * 1000000))
+    say_task(task, {started_at = started, facts = tell.facts, machine = request.machine})
+    return 'stale'
+  end
   if not task or task.s ~= 'running' or task.t ~= tell['try'] or task.e ~= tell.execution then
     add_event(cjson.encode({kind = 'late', run = tell.run, dag = run and run.dag or tell.dag, run_id = run and run.run_id or tell.run_id,
       task = tell.task, index = tell.index, ['try'] = tell['try'], state = tell.state, seq = call.at, at = call.at,

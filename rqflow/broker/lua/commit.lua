@@ -1,11 +1,12 @@
 -- Start a run that was prepared: from here on it is live, and its roots are offered to the workers.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, run
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, is_left (its creator is gone: only where Redis is to be believed, else {closed: true})
 -- Returns JSON {state: 'running' | 'exists' | 'gone', unfinished: […]}. Committing twice is the same as once.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
 
+if request.is_left and closed_to(nil) then return cjson.encode({closed = true}) end
 local key = K.RUN .. request.run
 local seen = redis.call('HMGET', key, 'state', 'preparing', 'left')
 if seen[1] then return finish_call(request.caller, ARGV[1], {state = 'exists', unfinished = {}}) end

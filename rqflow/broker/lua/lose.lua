@@ -1,10 +1,12 @@
 -- Declare a try lost that cannot be reached: its grace is over, or a person knows that it is gone.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, run, index, execution, retry_in (s), reason
--- Returns JSON {state: of the task instance afterwards | 'gone', lost: bool, unfinished: […]}. A try that was heard of again, or ended, stays.
+-- Returns {closed: true}, with nothing done, when Redis is not to be believed; else
+-- JSON {state: of the task instance afterwards | 'gone', lost: bool, unfinished: […]}. A try that was heard of again, or ended, stays.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
+if closed_to(nil) then return cjson.encode({closed = true}) end
 
 local run = get_run(request.run)
 local task = run and get_task(run, request.index)

@@ -2,11 +2,13 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, limit
 -- Returns JSON {moved: n, next: seconds until the next entry is due (absent when there is none)}.
--- Entries of the set that are not rqflow's own are left alone.
+-- Entries of the set that are not rqflow's own are left alone. A Redis that is not to be believed moves nothing: what it calls due may have
+-- run since.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
 
+if closed_to(nil) then return cjson.encode({moved = 0, next = 0.1}) end
 local moved = 0
 local now = string.format('%.6f', call.now / 1000000)
 for _, job in ipairs(redis.call('ZRANGEBYSCORE', K.RQ_SCHEDULED_JOBS, '-inf', now, 'LIMIT', 0, request.limit)) do

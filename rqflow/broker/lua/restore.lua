@@ -23,6 +23,7 @@ if not run then
   run = get_run(request.run)
 end
 run.had_ended = request.ended
+if run.state ~= 'running' then run.ended = redis.call('HGET', K.RUN .. run.key, 'ended') or request.ended end
 if request.cancel and not run.cancel then
   run.cancel = true
   redis.call('HSET', K.RUN .. run.key, 'cancel', request.cancel)

@@ -2,10 +2,12 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, former (name), executions {id: true} of what the shepherd has, lease (µs), is_lost (the rest may
 --         have been started, because the machine was restarted since)
--- Returns JSON {taken: n, given_back: n, unfinished: […]}. What of the former's requests is still under way claims nothing any more.
+-- Returns {closed: true}, with nothing done, when Redis is not to be believed; else
+-- JSON {taken: n, given_back: n, unfinished: […]}. What of the former's requests is still under way claims nothing any more.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
+if closed_to(nil) then return cjson.encode({closed = true}) end
 
 redis.call('SET', K.RETIRED .. request.former, request.caller, 'EX', 86400)
 local taken, given_back = 0, 0

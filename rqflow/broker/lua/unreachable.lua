@@ -1,10 +1,12 @@
 -- Mark running tries whose leases ran out: their workers are not heard of. They count as running still.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, tries [[run, index, execution, lease end in s]…], notice_after (µs)
--- Returns JSON {marked: n}. One that was renewed meanwhile is left alone.
+-- Returns {closed: true}, with nothing done, when Redis is not to be believed; else
+-- JSON {marked: n}. One that was renewed meanwhile is left alone.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
+if closed_to(nil) then return cjson.encode({closed = true}) end
 
 local marked = 0
 for _, one in ipairs(request.tries) do

@@ -21,10 +21,11 @@ from rqflow.broker import creation, faults, keys, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
-from rqflow.broker.watch import Watch
+from rqflow.broker.watch import Held, Watch
 from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
 from rqflow.exceptions import BrokerError
 from rqflow.states import RunState, TaskState
+from tests.epoch import open_epoch
 from tests.integration.broker.playing import claim, end, play, states, tell
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 from tests.waiting import until
@@ -225,6 +226,40 @@ def test_a_retry_waits_its_delay_and_counts_its_tries(broker: Broker, db: redis.
     third = claim(broker)[0]
     tell(broker, end(third, TaskState.UP_FOR_RETRY))
     assert broker.task_statuses(run.key)[0].state is TaskState.FAILED
+
+
+def test_a_redis_that_is_not_to_be_believed_does_nothing_by_itself(broker: Broker, db: redis.Redis) -> None:
+    """What it calls due, left over, dead or half made may have gone on since its data were written."""
+    version = a_version(["a", "b"], each={"retries": 2})
+    run, left = a_run(version), a_run(version, run_id="left")
+    broker.create_run(run, version)
+    creation.prepare(broker.steps, left, version)
+    retried, held = claim(broker)
+    tell(broker, end(retried, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    db.zadd(keys.RQ_SCHEDULED_JOBS, {retried.job_id: time.time() - 1})
+    db.rpush(f"{keys.RUN}{run.key}:f", "x:0")
+    lost = Held(held.run_key, held.index, held.execution_id, time.time() - 1)
+    db.zadd(keys.LEASES, {f"{held.run_key}:{held.index}:{held.execution_id}": time.time() - 1})
+    before = kept(db, run.key)
+    db.hset(keys.EPOCH, "run_id", "that of another server")
+    assert broker.move_due()[0] == 0
+    assert not broker.advance(run.key)
+    for refused in (lambda: broker.take_over(broker.caller, [], is_lost=True), lambda: Watch(broker).mark_unreachable([lost]),
+                    lambda: Watch(broker).lose(lost, reason="gone"), lambda: broker.finish_preparing(left.key)):
+        with pytest.raises(BrokerError, match="put right from the history first; nothing is lost"):
+            refused()
+    open_epoch(db, 2)
+    assert kept(db, run.key) == before
+    assert broker.move_due()[0] == 1
+    broker.finish_preparing(left.key)
+    assert broker.is_finished(left.key) is False
+    assert Watch(broker).mark_unreachable([lost]) == 1
+
+
+def kept(db: redis.Redis, run_key: str) -> dict[str, bytes | None]:
+    """Return what Redis has of a run, and all events."""
+    names = [name.decode() for name in db.scan_iter(f"{keys.RUN}{run_key}*")]
+    return {name: db.dump(name) for name in (*sorted(names), keys.LEASES, keys.EVENTS, keys.RQ_SCHEDULED_JOBS)}
 
 
 def test_entries_of_other_users_of_rq_scheduler_are_left_alone(broker: Broker, db: redis.Redis) -> None:

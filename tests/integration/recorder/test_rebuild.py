@@ -22,7 +22,7 @@ from rqflow.recorder.recorder import Recorder
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
 from rqflow.states import RunState, TaskState
-from rqflow.store import runs, tasks
+from rqflow.store import runs, tasks, xcoms
 from rqflow.store.engine import Engine, reading
 from rqflow.store.runs import RunRecord
 from tests.integration.broker.playing import claim, end, states, tell
@@ -166,6 +166,34 @@ def test_a_run_whose_end_was_recorded_before_anything_of_a_task_is_brought_back(
     with reading(hub.engine) as connection:
         rows = {row.task_id: row.state.value for row in tasks.of_run(connection, run.key)}
     assert rows == ({"a": "success", "b": "success"} if ran else {"a": "failed", "b": "upstream_failed"})
+
+
+def test_an_end_that_is_told_once_more_comes_into_the_history_that_lacks_it(hub: Hub) -> None:
+    """Redis has it, and its events were lost on the way to the history: with a recorder that was killed, say, and then Redis was restarted."""
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    (running,) = claim(hub.broker)
+    hub.record()
+    told = end(running, xcoms={"return_value": '"x"'}, facts={"exit_code": 0}, duration=2.0)
+    tell(hub.broker, told)
+    hub.db.xtrim(keys.EVENTS, maxlen=0)
+    assert tell(hub.broker, told) == ("stale",)
+    hub.record()
+    with reading(hub.engine) as connection:
+        (row,) = tasks.tries(connection, run.key)
+        assert xcoms.of_run(connection, run.key) == {"a": {"return_value": '"x"'}}
+    assert (row.state, row.exit_code, row.late) == (TaskState.SUCCESS, 0, None)
+    assert (row.ended_at - row.started_at).total_seconds() == 2.0
+
+
+def test_a_run_that_redis_knows_to_have_ended_keeps_the_time_of_its_end(hub: Hub) -> None:
+    run = hub.start(a_version({"a": []}))
+    hub.record()
+    tell(hub.broker, end(claim(hub.broker)[0]))
+    ended_at = hub.broker.run_status(run.key).ended_at
+    hub.db.xtrim(keys.EVENTS, maxlen=0)
+    rebuild_run(hub.broker, hub.engine, run.key)
+    hub.record()
+    assert (hub.row(run).state, hub.row(run).ended_at) == (RunState.SUCCESS, ended_at)
 
 
 def test_what_redis_knows_better_stands(hub: Hub) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 
 from rqflow.store.engine import parse_url
 from tests.e2e.lab import Lab
+from tests.proxy import Proxy
 from tests.services import redis_server
 
 
@@ -68,3 +69,10 @@ def lab(shared_lab: Lab) -> Lab:
     """The shared lab with an empty folder for the files of this test, in which commands run; its DAG ids are shared, too."""
     shared_lab.enter_folder()
     return shared_lab
+
+
+@pytest.fixture
+def tunnel(lab_redis: str) -> Iterator[Proxy]:
+    """A TCP proxy before the Redis of a lab."""
+    with Proxy(lab_redis.removeprefix("unix://")) as proxy:
+        yield proxy

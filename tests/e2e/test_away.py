@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,6 @@ RETRIED = """
     with DAG("retried"):
         BashOperator(task_id="a", bash_command="[ {{ ti.try_number }} = 2 ]", retries=1, retry_delay=timedelta(seconds=2))
 """
-
-
-@pytest.fixture
-def tunnel(lab_redis: str) -> Iterator[Proxy]:
-    with Proxy(lab_redis.removeprefix("unix://")) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,12 +21,6 @@ from tests.waiting import until
 
 #: Seconds within which a line is to be read that was written (reliability 51). What `.ci/run` may take on a machine with other work to do.
 LIVE, NOISE = 3.0, 3.0
-
-
-@pytest.fixture
-def tunnel(lab_redis: str) -> Iterator[Proxy]:
-    with Proxy(lab_redis.removeprefix("unix://")) as proxy:
-        yield proxy
 
 
 @pytest.fixture

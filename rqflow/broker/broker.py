@@ -16,8 +16,9 @@ import redis
 
 from rqflow.broker import creation, keys, protocol, status, unserved
 from rqflow.broker.connection import longest_wait
+from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
-from rqflow.broker.faults import patiently
+from rqflow.broker.faults import SetBack, patiently
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
@@ -232,6 +233,16 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return Announced(is_heard=True, given_up=tuple(items(reply["given_up"])), unknown=tuple(items(reply["unknown"])))
 
+    def believe(self) -> None:
+        """Make sure that Redis still is the one to which this worker said what it holds; what was read before is true then.
+
+        Raises SetBack when it was restarted, set back or emptied since, redis-py's errors when it does not answer.
+        """
+        if self.machine is None and self.epoch is None:
+            return
+        if self._read(Epochs(self.connection).believed) != self.epoch:
+            raise SetBack("its runs are put right from the history first")
+
     def leave(self, queues: Sequence[str]) -> None:
         """Say that this worker ends with empty hands: nobody has to wait for it when Redis loses its data."""
         if self.machine:
@@ -334,8 +345,10 @@ class Broker:
         return self._read(status.task_statuses, self.connection, run_key, self._version_of(run_key), indices)
 
     def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
-        """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound."""
-        return self._read(status.xcoms, self.connection, run_key, self._version_of(run_key), task_ids)
+        """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound, and SetBack as `believe` does."""
+        found = self._read(status.xcoms, self.connection, run_key, self._version_of(run_key), task_ids)
+        self.believe()
+        return found
 
     def push_xcom(self, run_key: str, task_id: str, key: str, value: str) -> None:
         """Keep one XCom, `value` being JSON text."""

@@ -71,6 +71,15 @@ class Epochs:
             admitted=frozenset(map(text, admitted)), announced=frozenset(map(text, announced)), closed_queues=frozenset(map(text, closed)),
         )
 
+    def believed(self) -> int | None:
+        """Return the number of the epoch; None while Redis is not what the leader has put right. Raises redis-py's errors."""
+        with self._connection.pipeline() as pipe:
+            pipe.info("server")
+            pipe.hmget(keys.EPOCH, "run_id", "number", "state")
+            info, said = pipe.execute()
+        about, number, state = (text(value or "") for value in said)
+        return int(number) if about == info["run_id"] and state == "open" else None
+
     def begin(self, number: int, server: str) -> None:
         """Begin an epoch: nobody claims before `open`."""
         with self._connection.pipeline() as pipe:

@@ -39,10 +39,14 @@ class TakesNoWrites(redis.exceptions.ResponseError):
     """Redis answers, and refuses what would change something: its disk is full, or it has too few replicas."""
 
 
-#: What a lost link, a restarting, a full or a demoted Redis raises; the request may or may not have been carried out.
+class SetBack(redis.exceptions.RedisError):
+    """Redis answers, but it was restarted, set back or emptied since this process said what it holds: what it says may be of an older time."""
+
+
+#: What a lost link, a restarting, a full, a demoted or a set-back Redis raises; the request may or may not have been carried out.
 LINK_ERRORS = (
     redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError, TakesNoWrites,
+    redis.exceptions.OutOfMemoryError, TakesNoWrites, SetBack,
 )
 #: Among them what no retry mends.
 _REFUSALS = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
@@ -53,6 +57,7 @@ _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.exceptions.BusyLoadingError, "Redis is still loading its data", "It answers when it has; large data take minutes."),
     (redis.exceptions.ReadOnlyError, "Redis is a replica and takes no writes", "Does redis.url in rqflow.cfg name the primary?"),
     (redis.exceptions.OutOfMemoryError, "Redis is full and takes no writes", "Raise maxmemory in redis.conf, or remove what else is kept there."),
+    (SetBack, "Redis was restarted, set back or emptied", "Its runs are put right from the history by `rqflow scheduler`; is one running?"),
     (TakesNoWrites, "Redis takes no writes", "Its log says more; most often its disk is full."),
 )
 _NO_ANSWER = ("Redis does not answer", "Is it running, and does redis.url in rqflow.cfg name it?")

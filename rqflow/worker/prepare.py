@@ -64,11 +64,12 @@ class Preparer:
     def recall(self, held: Try) -> None:
         """Give a try its job: run, version and context, from Redis or from memory.
 
-        Raises TaskFailed when Redis does not have them any more, redis-py's errors when the link breaks.
+        Raises TaskFailed when Redis does not have them any more; redis-py's errors when the link breaks, SetBack when they may come back.
         """
         claim = held.claim
         run, version = self._broker.run_info(claim.run_key), self._broker.version(claim.version)
         if run is None or version is None:
+            self._broker.believe()
             raise TaskFailed(f"Redis does not have the run of {claim.task_id} any more")
         held.job = self._job(held, run, version)
         held.archive = archive_path(claim, run)

@@ -29,9 +29,9 @@ from rqflow import clock, logs
 from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly
+from rqflow.broker.faults import LINK_ERRORS, Outage, SetBack, lastingly
 from rqflow.broker.logstream import LogStream
-from rqflow.broker.messages import ANNOUNCE, Claim, End
+from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End
 from rqflow.broker.steps import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.settings import Settings
@@ -130,8 +130,13 @@ class Horse:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _prepared(self, held: Try) -> Start:
-        self._preparer.recall(held)
-        return self._preparer.request(held)
+        try:
+            self._preparer.recall(held)
+            return self._preparer.request(held)
+        except SetBack:
+            if held.id in self._announced().given_up:
+                raise TaskFailed("Redis was set back before it began, and another try of it has begun since") from None
+            raise
 
     def _watch(self, held: Try, request: Start, pid: int, started: float) -> Ended:
         """Wait for the end of the process and of all that belongs to it; beat, and obey cancels and the timeout."""
@@ -196,13 +201,14 @@ class Horse:
             logger.warning("what follows from this end is left to the hub, which does it when Redis is back; nothing is lost: %s", error,
                            extra=logs.context("frontier_left"))
 
-    def _announced(self) -> None:
+    def _announced(self) -> Announced:
         """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""
         try:
-            self._broker.announce_held([], self._named)
-            self._shipper.doubt()
+            announced = self._broker.announce_held([], self._named)
         except BrokerError as error:
             raise error.__cause__ or error
+        self._shipper.doubt()
+        return announced
 
 
 def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -107,10 +107,10 @@ class Lab:
         assert process.poll() is None, self.logs()
         return process
 
-    def stock_worker(self, *queues: str) -> subprocess.Popen[bytes]:
-        """Start RQ's own worker with the JSON serializer."""
+    def stock_worker(self, *queues: str, url: str = "") -> subprocess.Popen[bytes]:
+        """Start RQ's own worker with the JSON serializer, at another URL of the Redis if one is given."""
         before = len(self.workers())
-        command = [sys.executable, "-m", "rq.cli", "worker", "--serializer", "json", "--url", self.redis_url, *queues]
+        command = [sys.executable, "-m", "rq.cli", "worker", "--serializer", "json", "--url", url or self.redis_url, *queues]
         with (self.root / f"stock-{len(self.processes)}.log").open("wb") as stream:
             process = subprocess.Popen(command, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         self.processes.append(process)

@@ -23,6 +23,7 @@ from rqflow.store import dags, runs
 from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import reading
 from tests.e2e.lab import Lab, states, tasks
+from tests.proxy import Proxy
 from tests.services import OwnRedis
 from tests.waiting import until
 
@@ -116,6 +117,45 @@ def test_r11_nothing_is_lost_or_doubled(lab: Lab, server: OwnRedis, fault: Calla
     assert not lines("doubled")
     assert {task["try_number"] for task in ended["tasks"]} == {1}
     assert all(len(task["tries"]) == 1 and not task["tries"][0]["late"] for task in ended["tasks"])
+
+
+#: `down` hands on what `up` has printed, or fails.
+HANDS_ON = """\
+    from rqflow import DAG, BashOperator
+
+    with DAG("hands_on") as dag:
+        up = BashOperator(task_id="up", bash_command="echo said", do_xcom_push=True)
+        up >> BashOperator(task_id="down", bash_command="echo {{ ti.xcom_pull('up') }} | grep -x said")
+"""
+
+
+@pytest.mark.parametrize("kind", ["worker", "stock worker"])
+@pytest.mark.parametrize("what", ["the run", "its XComs"])
+def test_r11_what_a_worker_asks_for_after_its_claim_is_not_believed_of_a_redis_that_was_emptied(
+    lab: Lab, server: OwnRedis, what: str, kind: str,
+) -> None:
+    asked = {"the run": rb"HGET\r\n\$\d+\r\nrqflow:run:[^\r]+\r\n\$4\r\ninfo\r", "its XComs": rb"HGETALL\r\n\$\d+\r\nrqflow:run:[^\r]+:x\r"}[what]
+    emptied: list[bytes] = []
+
+    def empty(request: bytes) -> bool:
+        """Empty Redis just before it is asked for the first time; the request itself passes."""
+        if not emptied and re.search(asked, request):
+            emptied.append(request)
+            wipe(server, 0)
+        return False
+
+    lab.hub()
+    with Proxy(str(server.socket)) as tunnel:
+        tunnel.drop_request(empty, times=None)
+        if kind == "worker":
+            lab.worker(environ={"RQFLOW__REDIS__URL": tunnel.redis_url})
+        else:
+            lab.stock_worker("default", url=tunnel.redis_url)
+        ended = lab.finish(lab.submit(lab.dag(HANDS_ON)))
+        assert emptied
+        assert states(ended) == {"up": "success", "down": "success"}, lab.logs()
+        assert [len(task["tries"]) for task in ended["tasks"]] == [1, 1]
+        lab.close()
 
 
 #: One task, which notes run and try, and goes on at a word for that try; the first try of the run `moves` fails.

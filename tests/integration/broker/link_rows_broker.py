@@ -189,6 +189,12 @@ def _(w: World) -> Case:
         lambda: w.db.hkeys(keys.MACHINES) == [b"here.w1"]), once=bool)
 
 
+@row(f"{BROKER}believe", READ)
+def _(w: World) -> Case:
+    w.far.epoch = 1
+    return Case(call=lambda: w.far.believe(), check=same(None))
+
+
 @row(f"{BROKER}leave", ONCE)
 def _(w: World) -> Case:
     w.far.machine = "here.w1"

@@ -191,6 +191,11 @@ def _(w: World) -> Case:
     return Case(call=lambda: Epochs(w.connection).look(), check=same(Epochs(w.db).look()))
 
 
+@row("broker/epochs.py:Epochs.believed", ONCE)
+def _(w: World) -> Case:
+    return Case(call=lambda: Epochs(w.connection).believed(), check=same(1))
+
+
 @row("broker/epochs.py:Epochs.begin", ONCE)
 def _(w: World) -> Case:
     w.db.sadd(keys.ANNOUNCED, "here.w1")

@@ -9,14 +9,15 @@ from importlib.resources import files
 
 import redis
 
-from rqflow.broker import steps
+from rqflow.broker import sources
 
 
 @cache
 def _steps() -> dict[str, str]:
-    """Return {sha1: name} of the Lua steps."""
+    """Return {sha1 of the script, or name of the function: name} of the Lua steps."""
     names = [path.name.removesuffix(".lua") for path in (files("rqflow.broker") / "lua").iterdir() if path.name.endswith(".lua")]
-    return {hashlib.sha1(steps.source(name).encode()).hexdigest(): name for name in names if name not in steps.SHARED}
+    scripts = {hashlib.sha1(sources.script(name).encode()).hexdigest(): name for name in names if name not in sources.SHARED}
+    return scripts | {sources.library(name)[0]: name for name in sources.IN_LIBRARIES}
 
 
 def note(connection: redis.Redis, *, slower_than: int, most: int) -> None:
@@ -31,4 +32,4 @@ def noted(connection: redis.Redis) -> Iterator[tuple[str, int]]:
     for entry in connection.slowlog_get(connection.slowlog_len()):
         command, *arguments = entry["command"].decode(errors="replace").split(" ")
         name = command.lower()
-        yield f"step {_steps().get(arguments[0], arguments[0][:8])}" if name == "evalsha" else name, entry["duration"]
+        yield f"step {_steps().get(arguments[0], arguments[0][:8])}" if name in {"evalsha", "fcall"} else name, entry["duration"]

@@ -20,8 +20,9 @@ from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import SetBack, patiently
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
+from rqflow.broker.replies import items, text
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
-from rqflow.broker.steps import LINK_ERRORS, Request, Steps, items, text
+from rqflow.broker.steps import LINK_ERRORS, Request, Steps
 from rqflow.broker.unserved import Unserved
 from rqflow.clock import boottime, from_micros
 from rqflow.dag.run import RunInfo

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import redis
 
 from rqflow.broker import keys
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import redis
 from rqflow.broker import keys
 from rqflow.broker.connection import block
 from rqflow.broker.faults import translated
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 
 GROUP = "recorders"
 _FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_text(encoding="utf-8")

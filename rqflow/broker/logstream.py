@@ -23,7 +23,7 @@ from rqflow import logs
 from rqflow.broker import keys
 from rqflow.broker.connection import block
 from rqflow.broker.faults import translated
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.clock import from_micros
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import redis
 
 from rqflow.broker import keys
 from rqflow.broker.faults import translated
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.exceptions import Conflict
 
 PROTOCOL = 1

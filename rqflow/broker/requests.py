@@ -20,7 +20,7 @@ from rqflow import clock
 from rqflow.broker import keys
 from rqflow.broker.connection import block, longest_wait
 from rqflow.broker.faults import LINK_ERRORS, unreachable
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.exceptions import BrokerError, RqflowError
 
 logger = logging.getLogger(__name__)

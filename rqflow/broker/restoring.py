@@ -8,7 +8,7 @@ from typing import Any
 
 from rqflow.broker import creation, keys
 from rqflow.broker.broker import Broker
-from rqflow.broker.steps import items
+from rqflow.broker.replies import items
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.states import TaskState

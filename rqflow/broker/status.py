@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from rqflow.broker import keys
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.clock import from_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import DEFAULT_POOL, Version

@@ -1,4 +1,4 @@
-"""The atomic steps: Lua files put together, sent, and repeated under the same request id when the answer was lost."""
+"""The atomic steps: sent, and repeated under the same request id when the answer was lost."""
 
 from __future__ import annotations
 
@@ -8,31 +8,19 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import redis
 
 from rqflow import clock
-from rqflow.broker import keys
+from rqflow.broker import sources
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, translated, unreachable
+from rqflow.broker.sources import Function
 from rqflow.exceptions import BrokerError
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["LINK_ERRORS", "Request", "Steps", "items", "source", "text"]
-
-SHARED = ("_core", "_events", "_rq", "_epoch", "_gates", "_write", "_release", "_try")
-#: All files, read at the start: an upgrade may replace them while this process runs.
-_TEXTS = {path.name: path.read_text(encoding="utf-8") for path in (files("rqflow.broker") / "lua").iterdir() if path.name.endswith(".lua")}
-
-
-@cache
-def source(step: str) -> str:
-    """Return the whole Lua source of a step: tables of states, what all steps share, and its own file."""
-    return keys.lua_spelled("\n".join([keys.lua_tables(), *(_TEXTS[f"{name}.lua"] for name in (*SHARED, step))]))
-
+__all__ = ["LINK_ERRORS", "Request", "Steps"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -61,9 +49,10 @@ class Steps:
         return Request(step, f"{self._life}-{next(self._numbers)}", json.dumps({"caller": self.caller, **plain}))
 
     def script(self, step: str) -> Any:
-        """Return the registered script of a step."""
+        """Return what calls a step with its arguments."""
         if step not in self._scripts:
-            self._scripts[step] = self.connection.register_script(source(step))
+            in_library = step in sources.IN_LIBRARIES
+            self._scripts[step] = Function(self.connection, step) if in_library else self.connection.register_script(sources.script(step))
         return self._scripts[step]
 
     def send(self, request: Request) -> dict[str, Any]:
@@ -100,13 +89,3 @@ class Steps:
             return patiently(self.connection, ask, *args, **given)
         except LINK_ERRORS as error:
             raise unreachable(error, since) from error
-
-
-def text(value: Any) -> str:
-    """Return a reply of Redis as text; redis-py gives bytes, or text when told to decode."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def items(value: Any) -> list[Any]:
-    """Return a list that a step replied; an empty one arrives as {} because Lua cannot tell them apart."""
-    return value if isinstance(value, list) else []

@@ -10,7 +10,7 @@ from datetime import datetime
 import redis
 
 from rqflow.broker import keys, status
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.clock import from_micros, to_micros
 
 

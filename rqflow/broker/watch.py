@@ -13,7 +13,7 @@ from typing import Any
 
 from rqflow import logs
 from rqflow.broker.broker import Broker
-from rqflow.broker.steps import items
+from rqflow.broker.replies import items
 from rqflow.clock import from_micros
 from rqflow.dag.retry import retry_delay
 

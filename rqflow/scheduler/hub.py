@@ -13,6 +13,7 @@ import redis
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
+from rqflow.broker.sources import forget_libraries
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.epoch import EpochKeeper
@@ -104,7 +105,7 @@ def recovering(broker: Broker, engine: Engine) -> Chore:
 
 
 def tidying(broker: Broker) -> Chore:
-    """Return the chore that removes what is over: recorded runs, readers of events."""
+    """Return the chore that removes what is over: recorded runs, readers of events, the Lua of other releases."""
 
     def run(stop: threading.Event) -> None:
         def step() -> None:
@@ -119,6 +120,7 @@ def tidying(broker: Broker) -> Chore:
 def tidy(broker: Broker) -> None:
     """Do one round of tidying."""
     EventStream(broker.connection).forget_readers()
+    forget_libraries(broker.connection)
     for _ in range(FORGET_ROUNDS):
         expired = broker.expired_runs()
         for run_key in expired:

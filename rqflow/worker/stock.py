@@ -32,7 +32,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, Outage, SetBack, lastingly
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End
-from rqflow.broker.steps import text
+from rqflow.broker.replies import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.settings import Settings
 from rqflow.worker import processes

@@ -1,7 +1,8 @@
 -- What every step shares: the clock, runs, rows of versions, task instances, and writes that are gathered.
 --
--- This file and the other `_*.lua` files are put in front of each step, in the order of steps.py; keys.py adds the function `may` and the
--- tables TERMINAL and RQ_STATUS, and puts the text of the key in the place of `K` and its name.
+-- This file and the other `_*.lua` files are put in front of each step, in the order of sources.py; keys.py adds the function `may` and the
+-- tables TERMINAL and RQ_STATUS, and puts the text of the key in the place of `K` and its name. In a library of Redis 7 all this is run once, and
+-- of each call only `begin_call` and the step itself.
 -- A step reads what it needs into the caches of `call`, changes it there, and `finish_call` (_write.lua) writes it back: nothing is written
 -- by halves, because Redis runs the whole script alone.
 -- A command costs as much as a screen of Lua. So what nothing later in the step reads from Redis is only noted (`put`), and written by one
@@ -25,15 +26,22 @@ local function spelled_seconds(micros)
   return string.format('%d.%06d', micros / 1000000, micros % 1000000)
 end
 
-local moment = redis.call('TIME')
+local call
+-- What was read of versions, which never change: a library knows it from one call to the next, as long as these are not too many rows and lists.
+local known = {versions = {}, entries = 0}
+local MOST_KNOWN = 2000
 
-local call = {
-  now = moment[1] * 1000000 + moment[2], runs = {}, dirty = {}, versions = {}, events = {}, work = {}, evaluate = {},
-  pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
-  jobs = {}, listed = {}, queued_event = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
-}
--- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
-call.at, call.seconds = moment[1] .. string.rep('0', 6 - #moment[2]) .. moment[2], moment[1]
+local function begin_call()
+  local moment = redis.call('TIME')
+  call = {
+    now = moment[1] * 1000000 + moment[2], runs = {}, dirty = {}, limits = {}, events = {}, work = {}, evaluate = {},
+    pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
+    jobs = {}, listed = {}, queued_event = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
+  }
+  -- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
+  call.at, call.seconds = moment[1] .. string.rep('0', 6 - #moment[2]) .. moment[2], moment[1]
+  if known.entries > MOST_KNOWN then known = {versions = {}, entries = 0} end
+end
 
 -- A whole number as a text, made once a call.
 local function whole(number)
@@ -53,12 +61,12 @@ end
 
 -- ---------------------------------------------------------------- reading
 
--- What a step has read of a version: rows by index, lists of neighbours by index, and `max_active_tasks` of the whole.
+-- What was read of a version: rows by index, lists of neighbours by index, and `max_active_tasks` of the whole. None of it is ever changed.
 local function version_of(sha)
-  local version = call.versions[sha]
+  local version = known.versions[sha]
   if not version then
     version = {rows = {}, u = {}, d = {}}
-    call.versions[sha] = version
+    known.versions[sha], known.entries = version, known.entries + 1
   end
   return version
 end
@@ -98,7 +106,7 @@ local function get_row(run, index)
   local row = run.version_of.rows[index]
   if not row then
     row = cjson.decode(redis.call('HGET', K.VERSION .. run.version, whole(index)))
-    run.version_of.rows[index] = row
+    run.version_of.rows[index], known.entries = row, known.entries + 1
   end
   return row
 end
@@ -108,8 +116,10 @@ local function edges(run, kind, index)
   local list = run.version_of[kind][index]
   if not list then
     local text = redis.call('HGET', K.VERSION .. run.version, kind .. whole(index))
-    list = text and cjson.decode(text) or {}
-    run.version_of[kind][index] = list
+    -- What is not there is not remembered: it may be a version that was not restored yet.
+    if not text then return {} end
+    list = cjson.decode(text)
+    run.version_of[kind][index], known.entries = list, known.entries + 1
   end
   return list
 end
@@ -159,9 +169,10 @@ local function fetch(run, indices, first, last, with_downstream)
     for at, index in ipairs(rows) do version.rows[index] = texts[at] and cjson.decode(texts[at]) or nil end
     for at, index in ipairs(lists) do
       local text = texts[#rows + at]
-      version.d[index] = text and cjson.decode(text) or {}
+      version.d[index] = text and cjson.decode(text) or nil
     end
     if version.limit == nil then version.dag = texts[#fields] end
+    known.entries = known.entries + #rows + #lists
   end
 end
 

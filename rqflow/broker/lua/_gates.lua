@@ -21,7 +21,7 @@ end
 
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
-  if row.limits then return row.limits end
+  if call.limits[row] then return call.limits[row] end
   local pool, slots, most = pool_of(row), row.ps or 1, max_active_tasks(task.run)
   local list = {slots == 1 and pool or {name = pool.name, capacity = pool.capacity, slots = slots, words = pool.words}}
   if most then
@@ -32,7 +32,7 @@ local function limits_of(task, row)
     list[#list + 1] = {name = 'task:' .. task.run.dag .. '.' .. row.id, capacity = row.ta, slots = 1,
       words = 'max_active_tis_per_dag of ' .. row.id .. ' reached'}
   end
-  row.limits = list
+  call.limits[row] = list
   return list
 end
 

@@ -20,6 +20,7 @@ from rqflow.broker.lock import Lock
 from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.broker.requests import RequestDesk, ask
 from rqflow.broker.restoring import Remembered, restore
+from rqflow.broker.sources import forget_libraries
 from rqflow.broker.watch import Held, Watch
 from rqflow.clock import to_micros
 from rqflow.deploy.live import Live, open_live, peek, refusal
@@ -184,6 +185,12 @@ def _(w: World) -> Case:
 # -- epochs --
 
 HERE = MachineSeen("here.w1", worker="w1", queues=("default",))
+
+
+@row("broker/sources.py:forget_libraries", ONCE)
+def _(w: World) -> Case:
+    w.db.function_load("#!lua name=rqflow_old\nredis.register_function('rqflow_old', function() return 1 end)", replace=True)
+    return Case(call=lambda: forget_libraries(w.connection), check=true(lambda: not w.db.function_list("rqflow_old")))
 
 
 @row("broker/epochs.py:Epochs.look", ONCE)

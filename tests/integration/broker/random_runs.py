@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, Phase, assume, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from rqflow.broker import keys, steps
+from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
 from rqflow.broker.restoring import Remembered, restore
+from rqflow.broker.steps import Request, Steps
 from rqflow.broker.watch import Watch
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import Version
@@ -25,6 +26,7 @@ from rqflow.settings import Settings
 from rqflow.states import RQ_STATUS, RunState, TaskState
 from tests.epoch import open_epoch
 from tests.integration.broker.model import ASKS, READY, TERMINAL, Model
+from tests.lua_budget import set_budget
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 
 POOLS = {"p1": 1, "p2": 2, "p3": 3}
@@ -54,12 +56,12 @@ def dags(draw: st.DrawFn) -> Version:
     return a_version(tasks=tasks, specs=specs, max_active_tasks=draw(st.sampled_from([None, None, 2, 5])))
 
 
-class LossySteps(steps.Steps):
+class LossySteps(Steps):
     """Carries a request out and loses the reply when told to."""
 
     lose = False
 
-    def send(self, request: steps.Request) -> dict[str, object]:
+    def send(self, request: Request) -> dict[str, object]:
         reply = super().send(request)
         if self.lose:
             self.lose = False
@@ -79,10 +81,8 @@ class RandomRuns(RuleBasedStateMachine):
         self.connection.flushall()
         open_epoch(self.connection)
         small = self.budgets[budget % len(self.budgets)]
-        steps.source.cache_clear()
         self.patched = pytest.MonkeyPatch()
-        whole = steps.source.__wrapped__
-        self.patched.setattr(steps, "source", lambda step: whole(step).replace("budget = 400", f"budget = {small}"))
+        set_budget(self.patched, small)
         self.version, self.run = version, a_run(version)
         self.brokers = {name: self.broker(name) for name in WORKERS}
         self.control = self.broker("control")

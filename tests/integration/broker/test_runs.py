@@ -17,7 +17,7 @@ from rq.queue import Queue
 from rq.registry import DeferredJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from rqflow.broker import creation, faults, keys, steps
+from rqflow.broker import creation, faults, keys, sources, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.rows import job_id
@@ -27,6 +27,7 @@ from rqflow.exceptions import BrokerError
 from rqflow.states import RunState, TaskState
 from tests.epoch import open_epoch
 from tests.integration.broker.playing import claim, end, play, states, tell
+from tests.lua_budget import set_budget
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
 from tests.waiting import until
 
@@ -35,8 +36,7 @@ DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each step touch one edge only, and leave the rest to the next."""
-    whole = steps.source.__wrapped__
-    monkeypatch.setattr(steps, "source", lambda step: whole(step).replace("budget = 400", "budget = 1"))
+    set_budget(monkeypatch, 1)
 
 
 def test_a_diamond_runs_in_order(broker: Broker) -> None:
@@ -49,7 +49,7 @@ def test_a_diamond_runs_in_order(broker: Broker) -> None:
 
 
 def test_the_lua_trigger_rules_are_those_of_python(db: redis.Redis) -> None:
-    shared = steps.source("turn").split("-- One turn of a worker")[0]
+    shared = sources.script("turn").split("-- One turn of a worker")[0]
     script = db.register_script(f"{shared}\nreturn decide(ARGV[1], tonumber(ARGV[2]), cjson.decode(ARGV[3])) or 'wait'")
     names = {**{decision: decision.value for decision in Decision}, Decision.SKIP: "skipped", Decision.CANCEL: "cancelled"}
     classes = {"s": "success", "f": "failed", "u": "upstream_failed", "k": "skipped", "x": "cancelled", "r": "removed"}

@@ -119,7 +119,7 @@ class System:
 
     def ended(self, run: RunInfo) -> tuple[float, float]:
         """Wait for the end of a run; return when it began and ended, in seconds since the epoch."""
-        patiently(lambda: self.services.broker.is_finished(run.key), what=f"run {run.run_id} to end", every=0.02)
+        patiently(lambda: self.services.broker.is_finished(run.key), what=f"run {run.run_id} to end", every=0.1)
         status = self.services.broker.run_status(run.key)
         assert status, f"Redis has forgotten run {run.run_id}"
         assert status.started_at

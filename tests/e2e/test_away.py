@@ -119,7 +119,7 @@ def test_a_command_does_not_wait_for_ever_and_says_what_is_away(far: Lab, tunnel
 
 def test_a_command_goes_on_over_a_tunnel_that_breaks_once(far: Lab, tunnel: Proxy) -> None:
     file = far.dag(RETRIED)
-    tunnel.drop_reply(b"EVALSHA", times=None, every=2)
+    tunnel.drop_reply(lambda request: b"EVALSHA" in request or b"FCALL" in request, times=None, every=2)
     far.run("submit", file, "--run", "--no-follow")
     assert tunnel.dropped > 1
     tunnel.heal()

@@ -349,7 +349,7 @@ def test_a_step_that_a_broken_link_stops_is_sent_again(broker: Broker, monkeypat
 
     def execute_and_lose(*args: object, **options: object) -> object:
         reply = execute(*args, **options)
-        if args[0] == "EVALSHA" and next(calls) % 2 == 0:
+        if args[0] in {"EVALSHA", "FCALL"} and next(calls) % 2 == 0:
             raise redis.exceptions.ConnectionError("the reply was lost")
         return reply
 

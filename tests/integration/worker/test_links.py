@@ -157,7 +157,7 @@ def test_a_slow_tunnel_that_loses_every_third_answer_doubles_nothing(site: Site,
     tasks = [f"t{number}" for number in range(30)]
     run = site.run(a_version(tasks, commands={task: f"echo x >> {site.folder}/{task}" for task in tasks}))
     tunnel.delay(0.01)
-    tunnel.drop_reply(b"EVALSHA", times=None, every=3)
+    tunnel.drop_reply(b"FCALL", times=None, every=3)
     worker = site.start()
     until(lambda: set(site.states(run).values()) == {"success"}, what="all to end")
     assert tunnel.dropped > 3, site.said()

@@ -95,7 +95,8 @@ def forget_libraries(connection: redis.Redis) -> None:
     ours = {library(step)[0] for step in IN_LIBRARIES}
     for name in sorted({_name_of(entry) for entry in found} - ours):
         connection.function_delete(name)
-        logger.info("removed %s, of another release", name, extra=logs.context("library_removed", name=name))
+        # Seldom once, but every few seconds while workers of two releases work side by side.
+        logger.debug("removed %s, of another release", name, extra=logs.context("library_removed", name=name))
 
 
 def _name_of(entry: Any) -> str:

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LINK_ERRORS", "Request", "Steps"]
 
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A step with its arguments and the id under which Redis carries it out at most once."""

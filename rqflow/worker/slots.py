@@ -62,6 +62,16 @@ class Slots:
         """Return the tries that run."""
         return list(self._running.values())
 
+    def has_former(self, held: Try) -> bool:
+        """Tell whether another try of the same task runs that was here before."""
+        task = (held.claim.run_key, held.claim.index)
+        for other in self._running.values():
+            if other is held:
+                return False
+            if (other.claim.run_key, other.claim.index) == task:
+                return True
+        return False
+
     def get(self, execution_id: str) -> Try | None:
         """Return the try of an execution that runs."""
         return self._running.get(execution_id)

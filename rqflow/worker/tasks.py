@@ -41,6 +41,8 @@ class Tasks:
         #: Claims that could not be prepared, and ends that could not be understood, because Redis was away.
         self._unprepared: deque[Try] = deque()
         self._unconcluded: deque[tuple[Try, Ended]] = deque()
+        #: Tries that must not start yet, because a former try of their task, which was given up, has not ended here.
+        self._behind: list[Try] = []
         #: Tries whose log, or end, is still on its way, by execution id.
         self._parting: dict[str, Try] = {}
         self._holds: Sequence[Path] = ()
@@ -107,6 +109,11 @@ class Tasks:
         try:
             if held.stop:
                 self._conclude(held, Ended(id=held.id))
+                return
+            if self.slots.has_former(held):
+                logger.info("try %d of %s waits for the end of the one before", held.claim.try_number, held.claim.task_id,
+                            extra=logs.context("former_runs", task_id=held.claim.task_id))
+                self._behind.append(held)
                 return
             self._preparer.recall(held)
             request = self._preparer.request(held)
@@ -223,7 +230,11 @@ class Tasks:
         return [end for _, end in known]
 
     def tidy(self) -> None:
-        """Let go of tries whose logs have arrived."""
+        """Let go of tries whose logs have arrived; start those whose former ones have ended."""
+        waiting, self._behind = self._behind, [held for held in self._behind if not held.stop and self.slots.has_former(held)]
+        for held in waiting:
+            if held not in self._behind:
+                self._start(held)
         arrived = [self._parting[name] for name in self._shipper.archived() if name in self._parting]
         for held in arrived:
             held.is_archived = True
@@ -275,7 +286,7 @@ class Tasks:
         self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
         self._shepherd.accepted([held.id for held in self._parting.values() if held.is_accepted])
         known = {entry.id for entry in running}
-        waiting = {held.id for held in (*self._unprepared, *(held for held, _ in self._unconcluded))}
+        waiting = {held.id for held in (*self._unprepared, *self._behind, *(held for held, _ in self._unconcluded))}
         for held in self.slots.running():
             if held.id in waiting:
                 continue

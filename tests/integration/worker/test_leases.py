@@ -20,13 +20,15 @@ from rqflow.scheduler.recovery import Recovery
 from rqflow.states import TaskState
 from rqflow.store.engine import Engine, open_engine
 from tests.integration.worker.conftest import Site, is_alive
-from tests.profile import GRACE, LEASE
+from tests.profile import GRACE, KILL_GRACE, LEASE
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
 from tests.waiting import until
 
 #: Holds a lock that nobody else may hold at the same time, says so, and ends when told.
 ALONE = "mkdir alone || { echo two at once >> doubled; exit 1; }; trap 'rmdir alone' EXIT; echo $$ >> started; while [ ! -e go ]; do sleep 0.05; done"
+#: The same, but it takes a while to end when it is told to.
+CLINGING = ALONE.replace("trap 'rmdir alone' EXIT", f"trap 'trap - TERM; sleep {KILL_GRACE / 2}; exit 1' TERM; trap 'rmdir alone' EXIT")
 #: A broken link is noticed after this many seconds.
 NOTICED = "1s"
 
@@ -89,8 +91,8 @@ def waiting_for_a_bell(site: Site, tunnel: Proxy, name: str) -> subprocess.Popen
     return worker
 
 
-def begin(site: Site, **task: Any) -> RunInfo:
-    return site.run(a_version(specs=[a_task("t", ALONE, fields={"cwd": str(site.folder)}, **task)]))
+def begin(site: Site, command: str = ALONE, **task: Any) -> RunInfo:
+    return site.run(a_version(specs=[a_task("t", command, fields={"cwd": str(site.folder)}, **task)]))
 
 
 def pids(site: Site) -> list[int]:
@@ -228,8 +230,8 @@ def test_a_machine_that_slept_over_its_grace_ends_its_task_at_once(site: Site, h
 
 
 def test_what_a_person_declared_lost_is_ended_when_its_worker_comes_back(site: Site, tunnel: Proxy, hub: Hub) -> None:
-    """Reliability 10: its late result is evidence of its try, and changes nothing."""
-    run = begin(site, retries=1, retry_delay=0.0)
+    """Reliability 10: its late result is evidence of its try, and changes nothing. The next try, in the same hands, waits for its end."""
+    run = begin(site, CLINGING, retries=1, retry_delay=0.0)
     behind(site, tunnel, "far")
     pid = until(lambda: pids(site), what="the task to start")[0]
     tunnel.black_hole()
@@ -237,9 +239,10 @@ def test_what_a_person_declared_lost_is_ended_when_its_worker_comes_back(site: S
     assert Watch(site.broker).lose(Held(run.key, 0, status.execution_id), reason="declared lost by ann") == "queued"
     tunnel.heal()
     until(lambda: not is_alive(pid), what="the old try to be ended")
-    hub.until(run, try_number=2, state=TaskState.RUNNING)
+    until(lambda: len(pids(site)) == 2, what="the second try to start")
     go(site)
     assert hub.until(run, state=TaskState.SUCCESS).try_number == 2
+    assert_never_two_at_once(site)
     late = until(lambda: [event for event in site.events() if event["kind"] == "late"], what="the late end to be told")
     assert [(event["try"], event["state"], "declared lost" in event["reason"]) for event in late] == [(1, "lost", True)]
 

@@ -18,6 +18,7 @@ import redis
 from rqflow import logs
 from rqflow.broker import keys
 from rqflow.broker.faults import translated
+from rqflow.broker.line import Line
 from rqflow.broker.replies import text
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Function:
 
     def __init__(self, connection: redis.Redis, step: str) -> None:
         """Call `step` over `connection`."""
-        self._connection, self._step = connection, step
+        self._connection, self._line, self._step = connection, Line(connection), step
         self._name, self._source = library(step)
         self._script: Any = None
 
@@ -76,12 +77,12 @@ class Function:
 
     def _call(self, args: Sequence[str | int]) -> Any:
         try:
-            return self._connection.fcall(self._name, 0, *args)
+            return self._line("FCALL", self._name, 0, *args)
         except redis.exceptions.ResponseError as error:
             if "function not found" not in str(error).lower():
                 raise
         self._connection.function_load(self._source, replace=True)
-        return self._connection.fcall(self._name, 0, *args)
+        return self._line("FCALL", self._name, 0, *args)
 
 
 def forget_libraries(connection: redis.Redis) -> None:

@@ -34,7 +34,7 @@ WAITING_BYTES = 16 << 20
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 #: Seconds for which pieces are gathered after some were written, and how many make it go on at once.
-GATHER_SECONDS, ENOUGH = 0.1, 100
+GATHER_SECONDS, ENOUGH = 0.3, 400
 #: The longest time, in seconds, between two looks whether there is room again.
 LOOK_AGAIN = 1.0
 #: Seconds between two looks at a growing log, and for which a reader waits for the rest of one whose try has ended.

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Stream entries that are taken at once, and events that are written in one transaction.
 ENTRIES, EVENTS = 200, 500
-#: Seconds for which events are gathered after a commit.
-GATHER_SECONDS = 0.2
+#: Seconds for which events are gathered after a commit: each wake-up beside busy processors costs as much as a hundred events.
+GATHER_SECONDS = 0.5
 #: Seconds between two trims of the stream.
 TRIM_SECONDS = 1.0
 

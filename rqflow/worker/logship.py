@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at running logs, between two sends while many short tasks end, between questions to the archive (when it
 #: does not answer, up to the longest), and between those while a log waits for room.
-_LOOK, _GATHER, _ASK, _ASK_LONGEST, _ASK_WHEN_FULL = 0.2, 0.1, 0.5, 5.0, 0.02
+_LOOK, _GATHER, _ASK, _ASK_LONGEST, _ASK_WHEN_FULL = 0.2, 0.25, 0.5, 5.0, 0.02
 #: Seconds between two looks for logs that nobody took for too long, and for how long they are offered however old they are.
 _LOOK_FOR_OLD, _OFFERED = 60.0, 3600.0
 #: Bytes of one piece and of one round trip; logs that one question asks about.

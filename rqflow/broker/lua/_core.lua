@@ -27,7 +27,8 @@ local function spelled_seconds(micros)
 end
 
 local call
--- What was read of versions, which never change: a library knows it from one call to the next, as long as these are not too many rows and lists.
+-- What a library knows from one call to the next because it never changes: the run id of the server, and what was read of versions, as long as
+-- these are not too many rows and lists.
 local known = {versions = {}, entries = 0}
 local MOST_KNOWN = 2000
 
@@ -40,7 +41,7 @@ local function begin_call()
   }
   -- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
   call.at, call.seconds = moment[1] .. string.rep('0', 6 - #moment[2]) .. moment[2], moment[1]
-  if known.entries > MOST_KNOWN then known = {versions = {}, entries = 0} end
+  if known.entries > MOST_KNOWN then known.versions, known.entries = {}, 0 end
 end
 
 -- A whole number as a text, made once a call.

@@ -3,14 +3,22 @@
 --
 -- K.EPOCH has run_id (of the server process that the epoch is about), number, state (rebuilding | open). Queues in K.CLOSED give no work yet.
 
+-- The run id of this server process. A library lives as long as the process, so that it asks once; a script asks each time.
+local function server_id()
+  if not known.server then
+    local info = redis.call('INFO', 'server')
+    -- A plain search, a pattern costs ten times that.
+    local _, at = string.find(info, '\nrun_id:', 1, true)
+    known.server = string.sub(info, at + 1, at + 40)
+  end
+  return known.server
+end
+
 -- Why a caller may tell and claim nothing now, or nil: 'rebuild' (wait), 'announce' (say what you hold), 'admit' (the hub must note you first).
 -- `epoch` is the number in which the caller announced itself, absent for one that holds nothing over an epoch; `machine` who claims.
 local function closed_to(epoch, machine)
   local seen = redis.call('HMGET', K.EPOCH, 'run_id', 'number', 'state')
-  -- Asked each time, since only this says that the process is the one that the epoch is about. A plain search, a pattern costs ten times that.
-  local server = redis.call('INFO', 'server')
-  local _, at = string.find(server, '\nrun_id:', 1, true)
-  if seen[1] ~= string.sub(server, at + 1, at + 40) or seen[3] ~= 'open' then return 'rebuild' end
+  if seen[1] ~= server_id() or seen[3] ~= 'open' then return 'rebuild' end
   if epoch and tonumber(seen[2]) ~= epoch then return 'announce' end
   -- Without a leader nobody could note it: then it is enough that the next one will.
   if machine and redis.call('HEXISTS', K.ADMITTED, machine) == 0 and redis.call('EXISTS', K.LEADER) == 1 then return 'admit' end

@@ -15,7 +15,7 @@ import redis
 ROOT = Path(__file__).parents[3] / "rqflow"
 
 #: Modules of `broker` that its public ones are made of.
-INNER = {f"broker/{name}.py" for name in ("creation", "faults", "keys", "messages", "rows", "status", "steps")}
+INNER = {f"broker/{name}.py" for name in ("creation", "faults", "keys", "line", "messages", "rows", "status", "steps")}
 #: Names of what speaks to Redis, and what of it does not.
 SPEAKERS = {"connection", "_connection", "pipe", "pipeline", "pubsub"}
 STEPS, SENDING = {"steps", "_steps"}, {"call", "call_believed", "call_lastingly", "command", "plain", "send"}

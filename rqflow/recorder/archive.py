@@ -33,8 +33,9 @@ GROWING, WHOLE, FOLDER = 0o640, 0o440, 0o750
 WAITING_BYTES = 16 << 20
 #: Errors that only this one path has; others (no room, no right) hold the archive until they are mended.
 _HOPELESS = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
-#: Seconds for which pieces are gathered after some were written, and how many make it go on at once.
-GATHER_SECONDS, ENOUGH = 0.3, 400
+#: Seconds for which pieces are gathered after some were written, and how many of them, or bytes, make it go on at once: a large log comes
+#: in windows, and its sender waits for room.
+GATHER_SECONDS, ENOUGH, ENOUGH_BYTES = 0.3, 400, 128 << 10
 #: The longest time, in seconds, between two looks whether there is room again.
 LOOK_AGAIN = 1.0
 #: Seconds between two looks at a growing log, and for which a reader waits for the rest of one whose try has ended.
@@ -57,7 +58,7 @@ class LogArchive:
 
     def run(self, stop: threading.Event) -> None:
         """Archive until `stop` is set; what is not written by then stays in the stream."""
-        keep_running(gathering(self.step, stop, pause=GATHER_SECONDS, enough=ENOUGH), stop, name="log archive")
+        keep_running(gathering(self._counted_step, stop, pause=GATHER_SECONDS, enough=ENOUGH), stop, name="log archive")
 
     def step(self, block_ms: int = 1000) -> int:
         """Write what has come, waiting up to `block_ms` for it; return the number of pieces.
@@ -79,6 +80,12 @@ class LogArchive:
             self.stream.release()
             logger.info("the archive takes logs again", extra=logs.context("archive_released"))
         return taken
+
+    def _counted_step(self) -> int:
+        """Make a step, and tell how much it did by the measure of ENOUGH."""
+        before = self.archived
+        pieces = self.step()
+        return max(pieces, ENOUGH) if self.archived - before >= ENOUGH_BYTES else pieces
 
     def _hold(self, reason: str) -> None:
         """Say that no log is taken now: to whoever reads logs each time, in our own log once."""

@@ -261,9 +261,11 @@ class Loop:
 
     def _beat(self) -> None:
         """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
-        self._beat_at = clock.monotonic() + self._heartbeat
+        begun_at = clock.monotonic()
         named, sent_at = self._tasks.slots.named(), clock.boottime()
         beat = self._broker.beat(named, recorded=self._recorded)
+        # Only now: one that failed is due again at once, for it may have been a hint that asked for it.
+        self._beat_at = begun_at + self._heartbeat
         self._recorded = beat.recorded
         self._spool.drop(beat.recorded)
         self._spool.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
 from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
+from rqflow.wire import decode, encode
 
 T = TypeVar("T")
 #: Tasks of a run that one step removes.
@@ -247,7 +247,7 @@ class Broker:
     def leave(self, queues: Sequence[str]) -> None:
         """Say that this worker ends with empty hands: nobody has to wait for it when Redis loses its data."""
         if self.machine:
-            left = json.dumps({"name": self.caller, "queues": list(queues), "left": True})
+            left = encode({"name": self.caller, "queues": list(queues), "left": True})
             self.connection.hset(keys.MACHINES, self.machine, left)
 
     def take_over(self, former: str, executions: Iterable[str], *, is_lost: bool) -> tuple[int, int]:
@@ -394,7 +394,7 @@ class Broker:
 
 def _aged(request: Request, seconds: float) -> Request:
     """Return a turn's request with its ends `seconds` further in the past."""
-    payload = json.loads(request.payload)
+    payload = decode(request.payload)
     for tell in payload["ends"]:
         tell["ended_ago"] += seconds
-    return replace(request, payload=json.dumps(payload))
+    return replace(request, payload=encode(payload))

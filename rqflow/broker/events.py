@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rqflow.broker import keys
 from rqflow.broker.connection import block
 from rqflow.broker.faults import translated
 from rqflow.broker.replies import text
+from rqflow.wire import decode
 
 GROUP = "recorders"
 _FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def _events(fields: dict[bytes, bytes]) -> list[Any]:
     """Return the events of an entry. One that no step of ours wrote is one event as it came, so that it holds up no other."""
     raw = fields.get(b"e", b"")
     try:
-        events = json.loads(raw)
+        events = decode(raw.decode())
     except ValueError:
         return [raw.decode(errors="replace")]
     return events if isinstance(events, list) else [events]

@@ -9,7 +9,6 @@ connection must not decode answers: logs are bytes.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rqflow.broker.connection import block
 from rqflow.broker.faults import translated
 from rqflow.broker.replies import text
 from rqflow.clock import from_micros
+from rqflow.wire import decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class LogStream:
         with self.connection.pipeline(transaction=False) as pipe:
             for pieces in _entries(chunks):
                 about = [[one.execution_id, one.path, one.offset, len(one.data), (2 if one.leaves else 1) if one.last else 0] for one in pieces]
-                pipe.xadd(keys.LOGS, {"m": json.dumps(about), "d": b"".join([one.data for one in pieces])})
+                pipe.xadd(keys.LOGS, {"m": encode(about), "d": b"".join([one.data for one in pieces])})
             pipe.execute()
 
     def acknowledged(self, execution_ids: Collection[str]) -> dict[str, int]:
@@ -154,7 +154,7 @@ def _decode(fields: Mapping[bytes, bytes]) -> list[LogChunk] | None:
     found, at = [], 0
     try:
         data = fields[b"d"]
-        for execution_id, path, offset, size, last in json.loads(fields[b"m"]):
+        for execution_id, path, offset, size, last in decode(fields[b"m"]):
             found.append(LogChunk(str(execution_id), str(path), int(offset), data[at:at + size], last=last > 0, leaves=last == 2))
             at += size
     except (KeyError, ValueError, TypeError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rqflow.states import TaskState
+from rqflow.wire import encode
 
 #: Redis lost data, or may have: the hub puts its runs together. This worker has to say what it holds. The hub has to note this worker first.
 REBUILD, ANNOUNCE, ADMIT = "rebuild", "announce", "admit"
@@ -69,7 +69,7 @@ class End:
         """Return this end as the steps read it; what is empty is left out. The facts are JSON text, which the steps pass on as it is."""
         told: dict[str, Any] = {"run": self.run_key, "index": self.index, "try": self.try_number, "execution": self.execution_id,
                                 "state": self.state.value, "ended_ago": round(self.ended_ago, 6), "duration": round(self.duration, 6),
-                                "facts": json.dumps(dict(self.facts), separators=(",", ":"))}
+                                "facts": encode(dict(self.facts)).decode()}
         if self.retry_in:
             told["retry_in"] = self.retry_in
         if self.reason:

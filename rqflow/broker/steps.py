@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from rqflow.broker import sources
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, translated, unreachable
 from rqflow.broker.sources import Function
 from rqflow.exceptions import BrokerError
+from rqflow.wire import decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ class Request:
 
     step: str
     id: str
-    payload: str
+    #: JSON.
+    payload: bytes
 
 
 class Steps:
@@ -47,7 +48,7 @@ class Steps:
     def request(self, step: str, payload: Mapping[str, Any]) -> Request:
         """Return a new request for `step`; None values are left out, since Lua has no null."""
         plain = {name: value for name, value in payload.items() if value is not None}
-        return Request(step, f"{self._life}-{next(self._numbers)}", json.dumps({"caller": self.caller, **plain}))
+        return Request(step, f"{self._life}-{next(self._numbers)}", encode({"caller": self.caller, **plain}))
 
     def script(self, step: str) -> Any:
         """Return what calls a step with its arguments."""
@@ -58,7 +59,7 @@ class Steps:
 
     def send(self, request: Request) -> dict[str, Any]:
         """Send a request and return its reply; safe to call again with the same request when a LINK_ERRORS was raised."""
-        reply: dict[str, Any] = json.loads(translated(self.script(request.step), args=[request.id, request.payload]))
+        reply: dict[str, Any] = decode(translated(self.script(request.step), args=[request.id, request.payload]))
         return reply
 
     def call(self, step: str, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from rqflow.dag.xcomarg import XComArg
 from rqflow.exceptions import SkipTask, TaskFailed
 from rqflow.operators.base import Ended, Launch, Outcome, TryJob, from_result, python_child, say_end, setup_lines, strings
 from rqflow.states import TaskState
+from rqflow.wire import encode
 
 SKIP_EXIT_CODE = 99
 #: A longer command, in bytes, goes to a file: the kernel takes at most 128 KB for one argument.
@@ -143,7 +143,7 @@ class BashOperator(BaseOperator):
             return Outcome(state=TaskState.SKIPPED, reason=f"exit code {ended.exit_code}")
         if ended.exit_code != 0:
             return Outcome(state=TaskState.FAILED, reason=say_end(ended))
-        xcoms = {RETURN_VALUE: json.dumps(ended.last_line, ensure_ascii=False)} if job.task.do_xcom_push else {}
+        xcoms = {RETURN_VALUE: encode(ended.last_line).decode()} if job.task.do_xcom_push else {}
         return Outcome(state=TaskState.SUCCESS, xcoms=xcoms)
 
     def as_program(self) -> Program | None:

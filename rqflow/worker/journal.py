@@ -8,7 +8,6 @@ Only the standard library and rqflow's base are imported here: the shepherd uses
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from rqflow.worker.shepherd_protocol import Ended, encode, from_plain, joined, line, to_plain
+from rqflow.wire import decode, encode
+from rqflow.worker.shepherd_protocol import Ended, from_plain, joined, line, to_plain
 
 FORMAT = 1
 #: A journal longer than this, and than twice what was open the last time, is written anew with what is open; an empty one much earlier.
@@ -141,7 +141,7 @@ class Journal:
     def _replay(self, text: bytes) -> None:
         """Apply one line; a torn or foreign one, which only a crash or another release leaves, is passed over."""
         try:
-            plain = json.loads(text.decode("utf-8", "surrogateescape"))
+            plain = decode(text)
         except ValueError:
             return
         if plain.pop("format", None) != FORMAT:

@@ -23,25 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from rqflow import clock
+from rqflow.wire import encode
 from rqflow.worker import processes
 from rqflow.worker.execution import Execution, spawn
 from rqflow.worker.journal import Journal, Started
 from rqflow.worker.memory import OomCounter
 from rqflow.worker.shepherd_clients import Client, Clients
-from rqflow.worker.shepherd_protocol import (
-    JOURNAL,
-    LOCK,
-    PROTOCOL,
-    SOCKET,
-    Ended,
-    Running,
-    Start,
-    encode,
-    from_plain,
-    joined,
-    pack,
-    to_plain,
-)
+from rqflow.worker.shepherd_protocol import JOURNAL, LOCK, PROTOCOL, SOCKET, Ended, Running, Start, from_plain, joined, pack, to_plain
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The shepherd's side of its socket: who is connected, what they say, what is to be sent to them.
 
-Only the standard library is imported here: the shepherd uses this module.
+Only the standard library and rqflow's base are imported here: the shepherd uses this module.
 """
 
 from __future__ import annotations

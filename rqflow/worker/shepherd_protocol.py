@@ -16,12 +16,11 @@ To the worker:
     hello         protocol, pid, running: [Running], ended: [Ended] (all that are not forgotten)
     ended         the fields of Ended but for memo: whoever is told of an end as it happens knows it from the start, or from hello
 
-Only the standard library is imported here: the shepherd uses this module.
+Only the standard library and rqflow's base are imported here: the shepherd uses this module.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,8 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
+
+from rqflow.wire import decode, encode
 
 PROTOCOL = 1
 SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal", "shepherd.log"
@@ -123,11 +124,6 @@ def joined(head: bytes, body: bytes) -> bytes:
     return body + b"\n" if head == b"{}" else head + b"\n" if body == b"{}" else head[:-1] + b"," + body[1:] + b"\n"
 
 
-def encode(plain: Mapping[str, Any]) -> bytes:
-    """Return `plain` as JSON on one line; names that are no UTF-8 keep their bytes."""
-    return _encode(plain).encode("utf-8", "surrogateescape")
-
-
 def to_plain(message: Start | Running | Ended) -> dict[str, Any]:
     """Return the fields of `message` that differ from their defaults."""
     defaults = _DEFAULTS[type(message)]
@@ -140,12 +136,6 @@ def from_plain(kind: type[Message], plain: Mapping[str, Any]) -> Message:
     known = _DEFAULTS[kind]
     arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items() if name in known}
     return kind(**arguments)
-
-
-def unpack(text: bytes) -> dict[str, Any]:
-    """Return the object of one line."""
-    plain: dict[str, Any] = json.loads(text.decode("utf-8", "surrogateescape"))
-    return plain
 
 
 class Lines:
@@ -162,7 +152,7 @@ class Lines:
         *complete, rest = (bytes(self._rest) + data).split(b"\n")
         self._rest = bytearray(rest)
         for text in complete:
-            yield unpack(text)
+            yield decode(text)
 
 
 @contextmanager
@@ -188,7 +178,6 @@ def connect(folder: Path, timeout: float) -> socket.socket | None:
     return connection
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(kind)} for kind in (Start, Running, Ended)
 }

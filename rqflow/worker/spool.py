@@ -6,7 +6,6 @@ right the worker tells all of it again. An append-only file of JSON lines, each 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import Any
 from rqflow import clock, logs
 from rqflow.broker.messages import End
 from rqflow.states import TaskState
+from rqflow.wire import decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Spool:
         """Let go of ends that the history has."""
         known = [name for name in execution_ids if self._open.pop(name, None)]
         if known:
-            self._pending.append(_encode({"format": FORMAT, "recorded": known}))
+            self._pending.append(encode({"format": FORMAT, "recorded": known}) + b"\n")
 
     def flush(self) -> None:
         """Write what is new, in one call. A disk that is full is said, and tried again the next time: nothing is held up by it."""
@@ -114,7 +114,7 @@ class Spool:
     def _replay(self, line: bytes) -> None:
         """Apply one line; a torn or foreign one, which only a crash or another release leaves, is passed over."""
         try:
-            plain = json.loads(line.decode("utf-8", "surrogateescape"))
+            plain = decode(line)
             if plain.pop("format", None) != FORMAT:
                 return
             for name in plain.pop("recorded", ()):
@@ -133,13 +133,9 @@ def _aged(end: End, at: float) -> End:
 
 def _line(end: End, at: float) -> bytes:
     plain = {name: getattr(end, name) for name in _FIELDS if name != "ended_ago"}
-    return _encode({"format": FORMAT, "at": at, **plain, "state": end.state.value})
+    return encode({"format": FORMAT, "at": at, **plain, "state": end.state.value}) + b"\n"
 
 
 def _end(plain: dict[str, Any]) -> End:
     known = {name: value for name, value in plain.items() if name in _FIELDS}
     return End(**{**known, "state": TaskState(plain["state"]), "skip": tuple(plain["skip"])})
-
-
-def _encode(plain: dict[str, Any]) -> bytes:
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -14,6 +13,7 @@ from rqflow.dag.run import SCHEDULED, RunInfo
 from rqflow.dag.version import TaskSpec
 from rqflow.operators.base import TryJob
 from rqflow.recorder.logpath import log_name
+from rqflow.wire import decode, encode
 from rqflow.worker.outcome import Stop
 from rqflow.worker.workdir import CWD
 
@@ -80,13 +80,13 @@ class Try:
         claim = dict(zip(Claim.__slots__, _claimed(self.claim), strict=True))
         plain = {"claim": claim, "folder": str(self.folder), "log": self.log, "archive": self.archive, "is_bare": self.is_bare}
         more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout}
-        return json.dumps(plain | {name: value for name, value in more.items() if value})
+        return encode(plain | {name: value for name, value in more.items() if value}).decode()
 
     @classmethod
     def from_memo(cls, memo: str) -> Try:
         """Return the try that `memo` was made of; raises ValueError for anything else."""
         try:
-            plain = json.loads(memo)
+            plain = decode(memo)
             return cls(
                 claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), log=plain["log"], archive=plain["archive"],
                 is_bare=plain["is_bare"], outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),

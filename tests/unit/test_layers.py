@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "rqflow"
-BASE = {"states", "settings", "exceptions", "clock", "logs"}
+BASE = {"states", "settings", "exceptions", "clock", "logs", "wire"}
 
 #: Room -> rooms that it may import; its own is always allowed.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -40,6 +40,7 @@ ONLY_IN: dict[str, str] = {
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
     "jinja2": r"dag/.*",
+    "orjson": r"wire\.py",
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an
 #: older Python: they cannot use clock.py and settings.py.

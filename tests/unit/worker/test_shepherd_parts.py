@@ -12,12 +12,13 @@ import pytest
 
 from rqflow.broker.messages import End
 from rqflow.states import TaskState
+from rqflow.wire import decode, encode
 from rqflow.worker import processes
 from rqflow.worker.execution import was_sigkill
 from rqflow.worker.journal import Journal, Started
 from rqflow.worker.link import Backoff
 from rqflow.worker.memory import OomCounter
-from rqflow.worker.shepherd_protocol import Ended, Lines, Start, encode, from_plain, pack, to_plain, unpack
+from rqflow.worker.shepherd_protocol import Ended, Lines, Start, from_plain, pack, to_plain
 from rqflow.worker.slots import Slots
 from rqflow.worker.tries import Try
 from tests.unit.worker.test_outcome import a_claim
@@ -26,7 +27,7 @@ from tests.waiting import until
 
 def test_message_survives_the_wire() -> None:
     start = Start(id="e", argv=("a", "ä\udcff\n"), log="l", cwd="c", env={"A": "1"}, outputs=("x",), timeout=1.5)
-    assert from_plain(Start, unpack(pack("start", start).rstrip(b"\n"))) == start
+    assert from_plain(Start, decode(pack("start", start).rstrip(b"\n"))) == start
 
 
 def test_fields_of_another_release_are_ignored_and_missing_ones_have_defaults() -> None:

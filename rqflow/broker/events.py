@@ -59,6 +59,10 @@ class EventStream:
             pipe.xack(keys.EVENTS, GROUP, *ids)
             pipe.execute()
 
+    def newest(self) -> str:
+        """Return the id of the newest entry that there ever was; the events of a step that was answered before are not newer."""
+        return text(self._grouped(lambda: self.connection.xinfo_stream(keys.EVENTS))["last-generated-id"])
+
     def recorded_upto(self) -> str:
         """Return the id below which everything is acknowledged: that of the oldest pending entry, else one after the last delivered."""
         group = next((group for group in self._groups() if text(group["name"]) == GROUP), None)

@@ -1,8 +1,9 @@
 """One try of a task inside the forked horse of a stock `rq worker`.
 
 The task is a direct child of the horse and dies with it; there is no shepherd, no slot, no next worker to take it over. Claim, end and
-heartbeats are the broker's, as everywhere. The horse leaves by os._exit(0): RQ's worker then does nothing more to the job, whose record
-our own steps have written already.
+heartbeats are the broker's, as everywhere. It has no spool either: while a hub records, the horse stays until the history has the end, and
+tells it again to a Redis that has lost it. It leaves by os._exit(0): RQ's worker then does nothing more to the job, whose record our own
+steps have written.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from rqflow import clock, logs
 from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import LINK_ERRORS, Outage, SetBack, lastingly
+from rqflow.broker.events import EventStream, is_before
+from rqflow.broker.faults import LINK_ERRORS, Outage, SetBack, lastingly, patiently
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End
 from rqflow.broker.replies import text
@@ -50,8 +52,11 @@ from rqflow.worker.workdir import WorkDir
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which the rest of a log is sent before the horse leaves.
-_LAST_LOGS = 30.0
+#: Seconds for which the rest of a log is sent before the horse leaves, and for which it waits for its end to be in the history: longer than Redis
+#: takes to write what it was told onto its disk.
+_LAST_LOGS, _LAST_END = 30.0, 5.0
+#: Seconds between two questions whether it is.
+_ASK = 0.1
 
 
 def run(run_key: str, task_id: str) -> NoReturn:
@@ -125,6 +130,7 @@ class Horse:
             self._shipper.finish(held.id, held.log_bytes)
             self._shipper.drain(_LAST_LOGS)
         self._shipper.stop()
+        self._stay_until_recorded(end)
         with suppress(*LINK_ERRORS):
             self._broker.forget_replies()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -200,6 +206,34 @@ class Horse:
         except BrokerError as error:
             logger.warning("what follows from this end is left to the hub, which does it when Redis is back; nothing is lost: %s", error,
                            extra=logs.context("frontier_left"))
+
+    def _stay_until_recorded(self, end: End) -> None:
+        """Wait until the history has the end, for as long as Redis is away; tell it again to a Redis that was set back meanwhile."""
+        events, asked = EventStream(self._broker.connection), 0
+        newest = lastingly(self._outage, events.newest)
+        while asked * _ASK < _LAST_END:
+            try:
+                if self._is_recorded(events, newest):
+                    return
+                asked += 1
+            except SetBack:
+                self._tell(end)
+                newest, asked = lastingly(self._outage, events.newest), 0
+            except LINK_ERRORS as error:
+                self._outage.note(error)
+            clock.sleep(_ASK)
+        logger.warning("nobody has written the end of this try into the database for %.0f s; nothing is lost as long as Redis keeps it", _LAST_END,
+                       extra=logs.context("end_unrecorded"))
+
+    def _is_recorded(self, events: EventStream, newest: str) -> bool:
+        """Tell whether the history has all up to the entry `newest`, or nobody leads who could write it there.
+
+        Raises SetBack when Redis is not the one that had it.
+        """
+        upto = patiently(self._broker.connection, events.recorded_upto)
+        self._broker.believe()
+        self._outage.over()
+        return is_before(newest, upto) or not patiently(self._broker.connection, self._broker.connection.exists, keys.LEADER)
 
     def _announced(self) -> Announced:
         """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""

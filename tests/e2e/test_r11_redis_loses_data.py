@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from rqflow import clock
-from rqflow.actions import trigger
+from rqflow.actions import query, trigger
 from rqflow.broker import keys
 from rqflow.broker.events import EventStream
 from rqflow.deploy.answers import START_RUN
@@ -280,3 +280,28 @@ def test_a_queue_waits_for_a_worker_that_may_still_run_something_until_a_person_
     assert "lives" in lab.run("worker", "forget", alive, code=5).stderr
     assert f"nobody waits for {name} any more" in lab.run("worker", "forget", name).stderr
     assert lab.finish(run)["state"] == "success"
+
+
+@pytest.mark.parametrize("fault", [cut, wipe])
+def test_r11_the_end_of_a_task_under_a_stock_worker_is_told_again(lab: Lab, server: OwnRedis, fault: Callable[[OwnRedis, int], None]) -> None:
+    hub = lab.hub()
+    lab.stock_worker()
+    folder = lab.folder
+    run = lab.submit(lab.dag(f"""\
+        from rqflow import DAG, BashOperator
+        with DAG("d") as dag:
+            BashOperator(task_id="t", bash_command="echo x >> {folder}/began; while [ ! -e {folder}/go ]; do sleep 0.05; done; exit 99")
+    """))
+    until(lambda: (folder / "began").exists(), what=f"t to begin: {lab.logs()}")
+    until(lambda: tasks(lab.show(run))["t"]["tries"] and lab.services.connection.xlen("rqflow:events") == 0, what="that to be recorded")
+    before = server.log().stat().st_size
+    hub.send_signal(signal.SIGSTOP)
+    # Redis has promised the hub the next event, and gives it to its socket; the one after that stays.
+    lab.services.broker.push_xcom(query.find_run(lab.services.engine, run).run_key, "t", "k", '"v"')
+    (folder / "go").touch()
+    until(lambda: lab.services.connection.xlen("rqflow:events") > 1, what="the end to be told")
+    fault(server, before)
+    hub.send_signal(signal.SIGCONT)
+    lab.reopen()
+    assert states(lab.finish(run)) == {"t": "skipped"}
+    assert (folder / "began").read_text() == "x\n"

@@ -161,6 +161,13 @@ def _(w: World) -> Case:
     return Case(call=lambda: far.acknowledge(ids), check=true(lambda: near.pending("me") == []))
 
 
+@row("broker/events.py:EventStream.newest", ONCE)
+def _(w: World) -> Case:
+    far, near = a_stream(w)
+    *_, (last, _) = near.read("me", block_ms=0)
+    return Case(call=far.newest, check=same(last))
+
+
 @row("broker/events.py:EventStream.recorded_upto", ONCE)
 def _(w: World) -> Case:
     far, near = a_stream(w)

@@ -177,7 +177,7 @@ class Broker:
             payload = {
                 "machine": self.machine, "epoch": self.epoch, "number": self._turns, "ends": self._tell(ends),
                 "wanted": wanted, "queues": list(queues), "labels": list(labels) or None,
-                "executions": [os.urandom(16).hex() for _ in range(wanted)], "lease": self.lease, "graces": self._graces,
+                "executions": os.urandom(14).hex(), "lease": self.lease, "graces": self._graces,
                 "max_unrecorded": self.settings.broker.max_unrecorded}
             self._unanswered = (self.steps.request("turn", payload), tuple(ends), boottime())
         request, told, asked_at = self._unanswered
@@ -381,10 +381,11 @@ class Broker:
 
     def _tell(self, ends: Sequence[End]) -> list[dict[str, Any]]:
         told = [end.told() for end in ends]
-        # Names, only for the record of a late end whose run Redis may have lost meanwhile. When Redis is away nothing more is asked:
-        # each question would wait as long as a call may take.
+        # When Redis is away no names are asked for any more: each question would wait as long as a call may take.
         with suppress(*LINK_ERRORS):
             for end, tell in zip(ends, told, strict=True):
+                if end.dag_id:
+                    continue
                 with suppress(RunNotFound):
                     run = self._runs(end.run_key)
                     tell |= {"dag": run.dag_id, "run_id": run.run_id}

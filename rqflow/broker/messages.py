@@ -64,6 +64,10 @@ class End:
     skip: tuple[int, ...] = ()
     #: host, worker, pid, exit_code, signal, cpu_seconds, max_rss_bytes, log_bytes: kept with the try in SQL.
     facts: Mapping[str, Any] = field(default_factory=dict)
+    #: Names, only for the record of a late end whose run Redis may have lost meanwhile; empty where they are not known.
+    dag_id: str = ""
+    run_id: str = ""
+    task_id: str = ""
 
     def told(self) -> dict[str, Any]:
         """Return this end as the steps read it; what is empty is left out. The facts are JSON text, which the steps pass on as it is."""
@@ -78,6 +82,8 @@ class End:
             told["xcoms"] = dict(self.xcoms)
         if self.skip:
             told["skip"] = list(self.skip)
+        if self.dag_id:
+            told |= {"dag": self.dag_id, "run_id": self.run_id, "task": self.task_id}
         return told
 
 

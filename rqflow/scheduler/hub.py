@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import redis
 
-from rqflow import clock, logs
+from rqflow import clock, logs, runtime
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.sources import forget_libraries
@@ -55,6 +55,7 @@ class Hub:
 
     def run(self) -> None:
         """Work until idle for long enough, or until SIGTERM or SIGINT (SystemExit), over any loss of Redis or database."""
+        runtime.settle()
         self._scheduler._install_signal_handlers()  # noqa: SLF001 - rq-scheduler's own name; Scheduler.run would never give a turn to us
         try:
             while not self._idle_for_long():

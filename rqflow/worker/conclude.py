@@ -53,7 +53,7 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
     held.inhabited = bool(ended.left or ended.survivors)
     moved = [f"what was there before it was moved to {name}" for name in held.moved]
     outcome = _close_log(held, outcome, [*moved, *outcome.notes, *lines, *closing_lines(outcome, ended)])
-    facts = Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=_ended_ago(ended, machine.boot))
+    facts = _facts(held, machine, _ended_ago(ended, machine.boot))
     return end(held.claim, held.task, outcome, ended, facts)
 
 
@@ -69,7 +69,8 @@ def refuse(held: Try, error: Exception, machine: Machine) -> End:
         outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {type(error).__name__}: {error}")
     hint = getattr(error, "hint", "")
     outcome = _close_log(held, outcome, [outcome.reason, *([hint] if hint else [])])
-    return end(held.claim, held.task, outcome, Ended(id=held.id), Facts(log_bytes=held.log_bytes, host=machine.host))
+    return end(held.claim, held.task, outcome, Ended(id=held.id), _facts(held, machine))
+
 
 
 def _ended_ago(ended: Ended, boot: str) -> float:
@@ -79,11 +80,15 @@ def _ended_ago(ended: Ended, boot: str) -> float:
     return max(clock.boottime() - ended.ended if ended.boot == boot else clock.timestamp() - ended.at, 0.0)
 
 
+def _facts(held: Try, machine: Machine, ended_ago: float = 0.0) -> Facts:
+    dag_id, run_id = (held.job.run.dag_id, held.job.run.run_id) if held.job else ("", "")
+    return Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=ended_ago, dag_id=dag_id, run_id=run_id)
+
+
 def _outcome(held: Try, ended: Ended, *, closed: bool) -> Outcome:
     """Return the operator's view of the end; by the exit code alone when nobody knows the task any more."""
-    seen = replace(
-        seen_by_operator(ended), folder=held.folder, result=_result(held.result) if not held.is_bare else None,
-        last_line=logfile.last_line(held.log, closed=closed),
+    seen = seen_by_operator(
+        ended, folder=held.folder, result=_result(held.result) if not held.is_bare else None, last_line=logfile.last_line(held.log, closed=closed),
     )
     if held.job is None:
         return Outcome(state=TaskState.SUCCESS if seen.exit_code == 0 else TaskState.FAILED, reason=say_end(seen))

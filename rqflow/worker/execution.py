@@ -47,7 +47,7 @@ class Kill:
 class Execution:
     """A task process, from its start until its end may be told."""
 
-    __slots__ = ("_fence_fell", "_kill", "_known", "_leader", "_oom_before", "entry", "timeout_at")
+    __slots__ = ("_fence_fell", "_kill", "_known", "_leader", "entry", "oom_before", "timeout_at")
 
     def __init__(self, entry: Started, *, oom_before: int | None = None) -> None:
         self.entry = entry
@@ -57,7 +57,8 @@ class Execution:
         #: Processes seen at an earlier look, which may have lost their parent since.
         self._known: set[tuple[int, int]] = set()
         self._leader: Ended | None = None
-        self._oom_before = oom_before
+        #: The kernel's count of kills for want of memory when it was started.
+        self.oom_before = oom_before
 
     def leader_ended(self, *, status: int | None, cpu: float = 0.0, rss: int = 0, oom_now: int | None = None, reused: bool = False) -> None:
         """Note how the process itself ended.
@@ -65,7 +66,7 @@ class Execution:
         `status` None says that nobody knows; `reused` that its pid, and so its group's number, may be another's by now.
         """
         by_itself = self._kill is None
-        oom = by_itself and was_sigkill(status) and None not in {oom_now, self._oom_before} and oom_now != self._oom_before
+        oom = by_itself and was_sigkill(status) and None not in {oom_now, self.oom_before} and oom_now != self.oom_before
         self._leader = Ended(
             id=self.entry.id, pid=self.entry.pid, status=status, cpu=cpu, rss=rss, oom=oom, lost=status is None,
             started=self.entry.started, ended=clock.boottime(), at=clock.timestamp(), boot=self.entry.boot,

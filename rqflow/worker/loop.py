@@ -174,7 +174,7 @@ class Loop:
         now = clock.monotonic()
         if self._has_to_speak():
             return self._wait_left()
-        due = [max(self._beat_at - now, self._wait_left()), self._tasks.flush_at - now, _LONGEST_SLEEP]
+        due = [max(self._beat_due_at - now, self._wait_left()), self._tasks.flush_at - now, self._tasks.sure_at - clock.boottime(), _LONGEST_SLEEP]
         if self._options.idle_exit is not None:
             due.append(self._busy_at + self._options.idle_exit - now)
         if self._stop_level:
@@ -197,7 +197,12 @@ class Loop:
         """Return how many tasks to claim."""
         if self._stop_level or self._suspended or self._tasks.waits_for_redis:
             return 0
-        return self._tasks.slots.free
+        return self._tasks.room
+
+    @property
+    def _beat_due_at(self) -> float:
+        """When the next heartbeat is due: at once where one must say what is not held any more."""
+        return 0.0 if self._tasks.has_dropped else self._beat_at
 
     # -- Redis --
 
@@ -208,7 +213,7 @@ class Loop:
         try:
             if self.entrance.is_outside and not self._enter():
                 return
-            if clock.monotonic() >= self._beat_at:
+            if clock.monotonic() >= self._beat_due_at:
                 self._beat()
             if self._tasks.waits_for_redis:
                 self._tasks.try_again()
@@ -257,11 +262,13 @@ class Loop:
             if not self._broker.advance(run_key):
                 self._frontiers.discard(run_key)
         if self._bell:
-            self._bell.listen(self._wanted() > 0 and not self._hungry)
+            # Who has no free slot leaves the bell to others, although it may claim ahead.
+            self._bell.listen(self._tasks.slots.room() > 0 and self._wanted() > 0 and not self._hungry)
 
     def _beat(self) -> None:
         """Renew the leases of all that is held here, learn what must be stopped, and look for work that nobody rang for."""
         begun_at = clock.monotonic()
+        self._tasks.has_dropped = False
         named, sent_at = self._tasks.slots.named(), clock.boottime()
         beat = self._broker.beat(named, recorded=self._recorded)
         # Only now: one that failed is due again at once, for it may have been a hint that asked for it.
@@ -355,7 +362,7 @@ class Loop:
         if self._stop_level > self._obeyed:
             return False
         slots = self._tasks.slots
-        told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis
+        told = not slots.has_ends and not self._frontiers and not self._tasks.waits_for_redis and not self._tasks.is_unsure
         if self._obeyed:
             # What cannot be told now is in the shepherd's journal.
             may_leave = told or self._link.failing or self.entrance.is_waiting

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from rqflow.broker.messages import Claim, End
 from rqflow.dag.retry import retry_delay
@@ -42,14 +43,17 @@ class Facts:
     ended_ago: float = 0.0
     log_bytes: int = 0
     host: str = ""
+    #: Empty when nobody knows the run any more.
+    dag_id: str = ""
+    run_id: str = ""
 
 
-def seen_by_operator(ended: Ended) -> Seen:
-    """Return exit code and signal of a process in the operator's terms; the rest is for the caller to fill in."""
+def seen_by_operator(ended: Ended, **left: Any) -> Seen:
+    """Return exit code and signal of a process in the operator's terms, with what it `left`: last_line, folder, result."""
     if ended.status is None:
-        return Seen()
+        return Seen(**left)
     code = os.waitstatus_to_exitcode(ended.status)
-    return Seen(exit_code=code) if code >= 0 else Seen(signal=-code)
+    return Seen(exit_code=code, **left) if code >= 0 else Seen(signal=-code, **left)
 
 
 def stopped(ended: Ended, wanted: Stop | None) -> Stop | None:
@@ -100,6 +104,7 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,
         retry_in=retry_in, ended_ago=facts.ended_ago, duration=max(ended.ended - ended.started, 0.0), reason=outcome.reason,
         xcoms=outcome.xcoms, skip=outcome.skip, facts={name: value for name, value in told.items() if value is not None},
+        dag_id=facts.dag_id, run_id=facts.run_id, task_id=claim.task_id,
     )
 
 

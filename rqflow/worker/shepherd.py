@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rqflow import clock
+from rqflow import clock, runtime
 from rqflow.wire import encode
 from rqflow.worker import processes
 from rqflow.worker.execution import Execution, spawn
@@ -30,6 +30,7 @@ from rqflow.worker.journal import Journal, Started
 from rqflow.worker.memory import OomCounter
 from rqflow.worker.shepherd_clients import Client, Clients
 from rqflow.worker.shepherd_protocol import JOURNAL, LOCK, PROTOCOL, SOCKET, Ended, Running, Start, from_plain, joined, pack, to_plain
+from rqflow.worker.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,8 @@ _FIRST_CLIENT_SECONDS = 5.0
 _FENCE_LOOK = 1.0
 #: A process that has begun to load its program shows its mark within this time.
 _MARK_SECONDS = 0.05
-_UNREAD = -1
-#: For how long ends are gathered; less than the shortest task takes.
-_GATHER_SECONDS = 0.0005
+#: For how long ends are gathered; less than the shortest task takes. And while the next processes are at hand, so that nobody waits for an answer.
+_GATHER_SECONDS, _GATHER_AT_HAND = 0.0005, 0.02
 _ENDED = encode({"op": "ended"})
 
 
@@ -59,21 +59,22 @@ class Shepherd:
         self._touched: list[Execution] = []
         self._journal = Journal(folder / JOURNAL)
         self._memory = OomCounter()
-        #: The counter as the starts of one turn of the loop see it.
-        self._oom_before: int | None = _UNREAD
         self._boot = processes.boot_id()
         self._base: dict[str, str] = {}
         self._umask = os.umask(0o077)
         self._null = os.open(os.devnull, os.O_RDWR)
         self._held: dict[str, int] = {}
         self._wanted: list[Start] = []
+        self._waiting = Waiting()
+        #: How many ends were not told yet, and when they must be (monotonic).
+        self._untold, self._tell_at = 0, 0.0
         self._stopping = False
         self._processors = len(os.sched_getaffinity(0))
         self._operations: dict[str, Callable[[Client, dict[str, Any]], None]] = {
             "hello": self._hello, "environment": self._environment, "hold": self._hold, "start": self._start,
             "kill": self._kill, "fence": self._fence, "accepted": self._accepted, "forget": self._forget,
         }
-        self._clients = Clients(folder, self._selector, self._obey)
+        self._clients = Clients(folder, self._selector, self._obey, self._left)
         self._catch_signals()
         self._adopt()
 
@@ -88,10 +89,10 @@ class Shepherd:
                 for key, mask in ready:
                     key.data(mask)
                 self._start_wanted()
-                self._oom_before = _UNREAD
                 self._reap()
                 self._gather()
                 self._step()
+                self._start_wanted()
                 self._write_out()
             except Exception:
                 logger.exception("a bug in the shepherd; it goes on for the sake of its tasks")
@@ -112,6 +113,10 @@ class Shepherd:
         due = [at for execution in self._executions.values() if (at := execution.next_step()) is not None]
         if not self._executions and not len(self._clients):
             due.append(self._idle_since + self._linger)
+        if len(self._waiting):
+            due.append(now + (self._waiting.late_at or 0.0) - clock.boottime())
+            if self._untold:
+                due.append(self._tell_at)
         if self._fenced():
             # The wait itself does not count the time that the machine sleeps.
             due.append(now + _FENCE_LOOK)
@@ -155,7 +160,7 @@ class Shepherd:
 
     def _gather(self) -> None:
         """Wait a moment for further ends while those that still run keep all processors busy: a worker takes several as quickly as one."""
-        if self._touched and len(self._by_pid) >= self._processors:
+        if self._touched and not len(self._waiting) and len(self._by_pid) >= self._processors:
             clock.sleep(_GATHER_SECONDS)
             self._reap()
 
@@ -177,11 +182,22 @@ class Shepherd:
         body = encode(plain)
         self._journal.end(ended, body)
         self._clients.tell_workers(joined(_ENDED, body))
+        if not self._untold:
+            self._tell_at = clock.monotonic() + _GATHER_AT_HAND
+        self._untold += 1
+
+    def _tell_late(self, execution_id: str) -> None:
+        """Say that one that waited will not be started."""
+        self._clients.tell_workers(pack("ended", Ended(id=execution_id, late=True)))
+        self._tell_at = 0.0
 
     def _write_out(self) -> None:
-        """Write the journal first, then send what is to be sent."""
+        """Write the journal first, then send what is to be sent; that may wait while the next processes are here."""
         self._write_journal()
+        if self._untold < 2 * self._waiting.slots and clock.monotonic() < self._tell_at:
+            return
         self._clients.flush()
+        self._untold = 0
 
     def _write_journal(self) -> None:
         try:
@@ -240,6 +256,9 @@ class Shepherd:
 
     def _hello(self, client: Client, message: dict[str, Any]) -> None:
         client.is_worker = message.get("role") == "worker"
+        if client.is_worker:
+            # The one before is gone, or is not sure of us any more: it counts what waits among what was never started.
+            self._waiting.clear()
         entries = self._journal.running.values()
         running = [to_plain(Running(id=e.id, pid=e.pid, memo=e.memo)) for e in entries]
         ended = [to_plain(entry) for entry in self._journal.open_ends()]
@@ -265,16 +284,31 @@ class Shepherd:
         self._wanted.append(from_plain(Start, message))
 
     def _start_wanted(self) -> None:
-        """Start what was asked for. All of it is in the journal before its first process is: a successor must know what may run."""
-        requests = [request for request in self._wanted if self._intend(request)]
+        """Start what was asked for, and what waited for a slot.
+
+        All of it is in the journal before its first process is: a successor must know what may run.
+        """
+        if not self._wanted and not len(self._waiting):
+            return
+        now = clock.boottime()
+        for request in self._waiting.late(now):
+            self._tell_late(request.id)
+        at_once = [request for request in self._wanted if not request.slots]
+        for request in self._wanted:
+            if request.slots:
+                self._waiting.put(request, now)
         self._wanted.clear()
+        requests = [request for request in at_once + self._waiting.take(len(self._executions) + len(at_once)) if self._intend(request)]
         if not requests:
             return
         self._write_journal()
-        if self._oom_before == _UNREAD:
-            self._oom_before = self._memory.read()
         for request in requests:
             self._spawn(request)
+        # Afterwards, because nobody waits for it then; what the kernel kills for want of memory lives longer than that.
+        count = self._memory.read()
+        for request in requests:
+            if request.id in self._executions:
+                self._executions[request.id].oom_before = count
 
     def _intend(self, request: Start) -> bool:
         """Note a start in the journal; return False when this execution was started before."""
@@ -295,7 +329,7 @@ class Shepherd:
             self._tell(Ended(id=request.id, error=_reason(error, request), memo=request.memo, **self._moments(entry.started)))
             return
         self._journal.start(request.id, pid, int(clock.boottime() * processes.TICKS) + 1)
-        self._executions[request.id] = self._by_pid[pid] = Execution(entry, oom_before=self._oom_before)
+        self._executions[request.id] = self._by_pid[pid] = Execution(entry)
 
     def _moments(self, started: float) -> dict[str, Any]:
         """Return the times of an end that nobody saw, or that was no start."""
@@ -305,6 +339,12 @@ class Shepherd:
         execution = self._executions.get(message["id"])
         if execution:
             execution.kill(message.get("reason", "killed"), float(message.get("grace", 10.0)))
+        elif self._waiting.remove(message["id"]):
+            self._tell_late(message["id"])
+
+    def _left(self, client: Client) -> None:
+        if client.is_worker:
+            self._waiting.clear()
 
     def _fence(self, _: Client, message: dict[str, Any]) -> None:
         executions = [self._executions[name] for name in message["until"] if name in self._executions]
@@ -348,6 +388,7 @@ def main() -> int:
     os.chdir("/")
     processes.adopt_orphans()
     processes.set_name("rqflow-shepherd")
+    runtime.settle()
     Shepherd(folder, linger).run()
     (folder / SOCKET).unlink(missing_ok=True)
     return 0

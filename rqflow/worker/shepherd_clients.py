@@ -33,9 +33,13 @@ class Client:
 class Clients:
     """All connections; nothing here ever waits."""
 
-    def __init__(self, folder: Path, selector: selectors.BaseSelector, obey: Callable[[Client, dict[str, Any]], None]) -> None:
-        """Listen in `folder`; readiness is told by callbacks that are registered with `selector`, messages are given to `obey`."""
-        self._selector, self._obey = selector, obey
+    def __init__(self, folder: Path, selector: selectors.BaseSelector, obey: Callable[[Client, dict[str, Any]], None],
+                 leave: Callable[[Client], None]) -> None:
+        """Listen in `folder`; readiness is told by callbacks that are registered with `selector`, messages are given to `obey`.
+
+        `leave` is told of each client that is gone.
+        """
+        self._selector, self._obey, self._leave = selector, obey, leave
         self._clients: dict[int, Client] = {}
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         (folder / SOCKET).unlink(missing_ok=True)
@@ -106,3 +110,4 @@ class Clients:
         if self._clients.pop(client.connection.fileno(), None):
             self._selector.unregister(client.connection)
             client.connection.close()
+            self._leave(client)

@@ -7,14 +7,15 @@ To the shepherd:
     hello         protocol, role ("worker" is told of ends; anything else only asks)
     environment   env, umask: what every task inherits from now on
     hold          path: keep a shared lock on that file as long as the shepherd lives
-    start         the fields of Start
-    kill          id, reason, grace: TERM, after `grace` seconds KILL (at once when it is 0)
+    start         the fields of Start; since 2 with `slots`: it waits for one
+    kill          id, reason, grace: TERM, after `grace` seconds KILL (at once when it is 0); one that waits is told as late
     fence         until {id: CLOCK_BOOTTIME}: by then they must be dead, unless told of a later time before
     accepted      ids: the broker has taken these ends
     forget        ids: nothing more is to be done for these executions; their journal entries go
 To the worker:
     hello         protocol, pid, running: [Running], ended: [Ended] (all that are not forgotten)
     ended         the fields of Ended but for memo: whoever is told of an end as it happens knows it from the start, or from hello
+What waits for a slot belongs to the connection: it is never started once that is closed, or another worker says hello.
 
 Only the standard library and rqflow's base are imported here: the shepherd uses this module.
 """
@@ -32,7 +33,9 @@ from typing import Any, TypeVar
 
 from rqflow.wire import decode, encode
 
-PROTOCOL = 1
+PROTOCOL = 2
+#: Since this one a start may wait for a slot.
+HAS_SLOTS = 2
 SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal", "shepherd.log"
 #: Reasons for a kill that the shepherd itself has.
 TIMEOUT, LEFTOVER, FENCE = "timeout", "leftover", "fence"
@@ -60,6 +63,10 @@ class Start:
     #: Files to be renamed to `f.partial-TRY` when it fails.
     outputs: tuple[str, ...] = ()
     try_number: int = 1
+    #: It waits until fewer than so many processes run; 0: it does not wait.
+    slots: int = 0
+    #: Seconds for which it waits at most; then it is told as late.
+    patience: float = 0.0
     #: Text that the worker wants back with the end.
     memo: str = ""
 
@@ -101,6 +108,8 @@ class Ended:
     error: str = ""
     #: Started by a shepherd that died; its exit code is unknown.
     lost: bool = False
+    #: It was never started, for it had to wait too long, and no journal has it.
+    late: bool = False
     #: The broker has taken this end already.
     accepted: bool = False
     memo: str = ""

@@ -16,7 +16,8 @@ _FRESH = 0.05
 class Slots:
     """The tries of a worker, from their claims until the broker has their ends.
 
-    A slot is free again when its process has ended; the try stays held, and is named in heartbeats, until the end is accepted.
+    A slot is free again when its process has ended; the try stays held, and is named in heartbeats, until the end is accepted. More may be
+    held than there are slots: those that were claimed ahead wait for one.
     """
 
     def __init__(self, size: int, limit: int | None) -> None:
@@ -35,11 +36,11 @@ class Slots:
         """Tell whether this execution is held."""
         return execution_id in self._running or execution_id in self._ended
 
-    @property
-    def free(self) -> int:
-        """How many more tries may be claimed now."""
-        room = max(self.size - len(self._running), 0)
-        return room if self._left is None else min(room, self._left)
+    def room(self, ahead: int = 0) -> int:
+        """Return how many more tries may be claimed now, `ahead` of them without a free slot; none ahead where their number is limited."""
+        if self._left is None:
+            return max(self.size + ahead - len(self._running), 0)
+        return min(max(self.size - len(self._running), 0), self._left)
 
     @property
     def has_ends(self) -> bool:
@@ -57,6 +58,11 @@ class Slots:
         if not adopted:
             self.claimed += 1
             self._left = None if self._left is None else self._left - 1
+
+    def drop(self, held: Try) -> None:
+        """Let go of a try that was never begun; no heartbeat names it any more, and so it goes back to its queue."""
+        del self._running[held.id]
+        self.claimed -= 1
 
     def running(self) -> list[Try]:
         """Return the tries that run."""

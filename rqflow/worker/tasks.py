@@ -6,16 +6,18 @@ Nothing here speaks to Redis but the preparation of a try (its run, its XComs) a
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rqflow import logs
+from rqflow import clock, logs
 from rqflow.broker.messages import Claim, End
 from rqflow.broker.steps import LINK_ERRORS
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.states import TaskState
 from rqflow.worker import processes
+from rqflow.worker.ahead import PATIENCE, Ahead
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.logship import LogShipper
 from rqflow.worker.outcome import Stop
@@ -37,12 +39,17 @@ class Tasks:
         """Take the parts; `connect` brings them to life."""
         self.slots = slots
         self.spool = Spool(work_dir.path / SPOOL)
+        self._ahead = Ahead(slots.size)
+        #: What was claimed ahead was let go of: it goes back to its queue with the next heartbeat.
+        self.has_dropped = False
         self._work_dir, self._shepherd, self._preparer, self._shipper, self._machine = work_dir, shepherd, preparer, shipper, machine
         #: Claims that could not be prepared, and ends that could not be understood, because Redis was away.
         self._unprepared: deque[Try] = deque()
         self._unconcluded: deque[tuple[Try, Ended]] = deque()
         #: Tries that must not start yet, because a former try of their task, which was given up, has not ended here.
         self._behind: list[Try] = []
+        #: Tries that have ended, of which nothing but that was done yet.
+        self._over: list[tuple[Try, End]] = []
         #: Tries whose log, or end, is still on its way, by execution id.
         self._parting: dict[str, Try] = {}
         self._holds: Sequence[Path] = ()
@@ -70,6 +77,21 @@ class Tasks:
     def flush_at(self) -> float:
         """When `flush` has something to send, by the monotonic clock; infinity: nothing."""
         return self._shepherd.flush_at
+
+    @property
+    def room(self) -> int:
+        """How many tasks may be claimed."""
+        return self.slots.room(self._ahead.room if self._shepherd.has_slots else 0)
+
+    @property
+    def sure_at(self) -> float:
+        """When something that was claimed ahead will be known to have begun, by CLOCK_BOOTTIME; infinity: nothing may be waiting."""
+        return math.inf if self._ahead.sure_at is None else self._ahead.sure_at
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether something that was claimed ahead may be waiting, or is still to be given back."""
+        return len(self._ahead) > 0 or self.has_dropped
 
     @property
     def waits_for_redis(self) -> int:
@@ -116,6 +138,10 @@ class Tasks:
                 self._behind.append(held)
                 return
             self._preparer.recall(held)
+            is_ahead = len(self.slots) > self.slots.size
+            if is_ahead and not self._may_wait(held):
+                self._drop(held)
+                return
             request = self._preparer.request(held)
         except LINK_ERRORS:
             self._unprepared.append(held)
@@ -127,8 +153,34 @@ class Tasks:
             self._watch(held)
             self._end(held, refuse(held, error, self._machine))
         else:
+            if is_ahead:
+                request.slots, request.patience = self.slots.size, PATIENCE
+                self._ahead.send(held, clock.boottime())
             self._shepherd.start(request)
-            self._watch(held)
+            if not is_ahead:
+                self._watch(held)
+
+    def _may_wait(self, held: Try) -> bool:
+        """Tell whether a try may wait with the shepherd: nothing was done for it that must be undone, and no grace runs out meanwhile."""
+        return self._shepherd.has_slots and not held.claim.grace and not (held.task and held.task.outputs)
+
+    def _drop(self, held: Try) -> None:
+        """Let go of a try that was never begun: it goes back to its queue."""
+        self._ahead.settle(held)
+        self._ahead.give_up()
+        self.slots.drop(held)
+        self._work_dir.give_back(held.folder, reuse=held.is_bare)
+        self._work_dir.give_back_log(held.log)
+        self.has_dropped = True
+
+    def _come_back(self, held: Try) -> None:
+        """A try did not get its slot in time."""
+        if held.is_watched or held.stop:
+            # Somebody wanted it stopped, or took it for begun, because this machine was asleep.
+            held.stop = held.stop or Stop.REQUEUED
+            self._conclude(held, Ended(id=held.id))
+        else:
+            self._drop(held)
 
     def _watch(self, held: Try, *, begun: bool = False) -> None:
         if held.archive and not held.is_watched:
@@ -160,6 +212,8 @@ class Tasks:
             held = self.slots.get(entry.id)
             if held is None:
                 self._shepherd.forget([entry.id])
+            elif entry.late:
+                self._come_back(held)
             else:
                 self._conclude(held, entry)
 
@@ -177,6 +231,10 @@ class Tasks:
             return
         except TaskFailed as error:
             logger.warning("%s; its end is told as it is", error.message, extra=logs.context("run_gone", task_id=held.claim.task_id))
+        if self._ahead.settle(held):
+            self._watch(held)
+        if ended.status is not None:
+            self._ahead.learn(ended.ended - ended.started)
         try:
             end = conclude(held, ended, self._machine, closed=closed)
         except Exception as error:
@@ -185,8 +243,12 @@ class Tasks:
         self._end(held, end)
 
     def _end(self, held: Try, end: End) -> None:
+        # All else can wait until the next task has begun.
         self.slots.end(held, end)
-        self._part(held)
+        self._over.append((held, end))
+
+    def _say(self, held: Try, end: End) -> None:
+        """Tell of an end in the log of this process."""
         level = logging.INFO if end.state in {TaskState.SUCCESS, TaskState.SKIPPED} else logging.WARNING
         if logger.isEnabledFor(level):
             dag_id = held.job.run.dag_id if held.job else ""
@@ -230,11 +292,18 @@ class Tasks:
         return [end for _, end in known]
 
     def tidy(self) -> None:
-        """Let go of tries whose logs have arrived; start those whose former ones have ended."""
+        """Do what could wait: part from tries that have ended, let go of those whose logs have arrived, start those whose former ones have ended."""
         waiting, self._behind = self._behind, [held for held in self._behind if not held.stop and self.slots.has_former(held)]
         for held in waiting:
             if held not in self._behind:
                 self._start(held)
+        over, self._over = self._over, []
+        for held, end in over:
+            self._part(held)
+            self._say(held, end)
+        self._let_go(held for held, _ in over)
+        for held in self._ahead.begun(clock.boottime()):
+            self._watch(held)
         arrived = [self._parting[name] for name in self._shipper.archived() if name in self._parting]
         for held in arrived:
             held.is_archived = True

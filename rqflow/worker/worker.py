@@ -28,7 +28,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
 
-from rqflow import logs
+from rqflow import logs, runtime
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
@@ -246,6 +246,7 @@ class Worker(rq_worker.Worker):
         bell.start()
         loop.listen_for(bell)
         logger.info("worker %s serves %s with %d slots", self.name, ", ".join(options.queues), options.slots, extra=logs.context("worker_started"))
+        runtime.settle()
         for _ in range(self._stops_before_the_loop):
             loop.request_stop()
         try:

@@ -228,7 +228,7 @@ local function claim(request)
       if task.s ~= 'queued' and task.s ~= 'parked' or refused(task, row) then
         held_back = held_back + 1
       else
-        claims[#claims + 1] = start(task, row, request, request.executions[#claims + 1])
+        claims[#claims + 1] = start(task, row, request, string.format('%s%04x', request.executions, #claims))
       end
     end
     call.touched[queue] = call.touched[queue] or 'ready'

@@ -1,7 +1,7 @@
 -- One turn of a worker: apply the ends that it tells, release what follows from them, claim tasks for its free slots.
 --
 -- ARGV 1  request id; a repeated id gets the first reply again      ARGV 2  JSON: caller, machine and epoch (or absent), number (of this turn), ends (as messages.py tells them), wanted,
---         queues, labels (absent: none), executions (ids for the claims), lease (µs), graces {queue or '': µs}, max_unrecorded
+--         queues, labels (absent: none), executions (28 hex digits, with which the ids of the claims begin), lease (µs), graces {queue or '': µs}, max_unrecorded
 -- Returns JSON {closed: why nothing was claimed (as in _epoch.lua), or absent; but for 'admit' nothing was told either, claims: [[run, index, task id, try, execution, job, queue, version, started, last try,
 --         grace in seconds (0: never)]…], accepted: ["ok"|"stale"…],
 --         unfinished: [run keys whose frontier wants `advance`]}

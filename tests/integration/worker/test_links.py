@@ -154,14 +154,14 @@ def test_suspending_holds_a_worker_that_was_cut_off(site: Site, tunnel: Proxy) -
 
 
 def test_a_slow_tunnel_that_loses_every_third_answer_doubles_nothing(site: Site, tunnel: Proxy) -> None:
-    tasks = [f"t{number}" for number in range(30)]
+    tasks = [f"t{number}" for number in range(120)]
     run = site.run(a_version(tasks, commands={task: f"echo x >> {site.folder}/{task}" for task in tasks}))
     tunnel.delay(0.01)
     tunnel.drop_reply(b"FCALL", times=None, every=3)
     worker = site.start()
     until(lambda: set(site.states(run).values()) == {"success"}, what="all to end")
     assert tunnel.dropped > 3, site.said()
-    assert [Path(site.folder / task).read_text() for task in tasks] == ["x\n"] * 30
+    assert [Path(site.folder / task).read_text() for task in tasks] == ["x\n"] * 120
     ends = [event["task"] for event in site.events() if event["kind"] == "ti" and event["state"] == "success"]
     assert sorted(ends) == sorted(tasks)
     tunnel.heal()

@@ -286,7 +286,7 @@ def test_registered_with_rq_as_long_as_it_lives(site: Site) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == 0
     assert site.broker.workers() == []
-    assert "Traceback" not in site.said()
+    assert "Traceback" not in site.said(), site.said()
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def moment(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_an_outage_is_told_once_again_every_minute_and_at_its_end(moment: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="rqflow")
     outage = Outage(logging.getLogger("rqflow"), where="redis://hub")
     outage.over()
     for _ in range(130):

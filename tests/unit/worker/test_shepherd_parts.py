@@ -182,9 +182,9 @@ def test_slot_is_free_at_the_end_but_the_try_is_named_until_it_is_accepted() -> 
     one, two = a_try("1"), a_try("2")
     slots.take(one)
     slots.take(two)
-    assert (slots.free, len(slots), slots.claimed) == (0, 2, 2)
+    assert (slots.room(), len(slots), slots.claimed) == (0, 2, 2)
     slots.end(one, an_end("1"))
-    assert (slots.free, len(slots), slots.has_ends) == (1, 1, True)
+    assert (slots.room(), len(slots), slots.has_ends) == (1, 1, True)
     assert slots.named() == {"1": ("k1", 0, 1), "2": ("k2", 0, 1)}
     assert [held.id for held, _ in slots.accept([an_end("1"), an_end("9")])] == ["1"]
     assert slots.named() == {"2": ("k2", 0, 1)}
@@ -200,12 +200,12 @@ def test_end_that_waits_to_be_told_grows_older() -> None:
 
 def test_slots_end_at_the_limit() -> None:
     slots = Slots(3, 2)
-    assert slots.free == 2
+    assert slots.room() == 2
     slots.take(a_try("1"))
     slots.take(a_try("2"), adopted=True)
-    assert (slots.free, slots.spent, slots.claimed) == (1, False, 1)
+    assert (slots.room(), slots.spent, slots.claimed) == (1, False, 1)
     slots.take(a_try("3"))
-    assert (slots.free, slots.spent) == (0, True)
+    assert (slots.room(), slots.spent) == (0, True)
 
 
 def test_waits_grow_and_begin_anew_after_success() -> None:

@@ -1,19 +1,18 @@
 """Where the time of one task goes: microseconds of CPU a task by process, by thread, by function, and in Redis by command and step.
 
-Two passes of the same runs. The first touches nothing, and tells what each process used. The second tells how it divides: the Python
-processes run under benchmarks.sampled, and Redis notes every call.
+Two passes of the same runs. The first touches nothing, and tells what each process used. The second tells how it divides: py-spy looks at the
+stacks of the Python processes from outside, and Redis notes every call.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from rich.table import Table
 
 from benchmarks import baseline, processes, shapes, slowlog, system
 from benchmarks.options import Options
-from benchmarks.report import ROOT, Report
+from benchmarks.report import Report
 from tests.waiting import until
 
 #: Tasks of the fan and of the chain; rows that a table of functions has.
@@ -33,9 +32,12 @@ FAN, CHAIN, ROWS = 2_000, 200, 18
 THIS = "this program"
 #: Calls that Redis notes; more than there are.
 NOTED = 1_000_000
-#: The program that is sampled, and the processes that are.
-_PROGRAM = "rqflow.cli.main"
-SAMPLED = ("worker", "shepherd", "scheduler")
+#: The processes that are looked at, how often a second, and for how many seconds at most.
+WATCHED, RATE, LONGEST = ("worker", "shepherd", "scheduler"), 500, 3600
+#: Beside the Python that runs this.
+PY_SPY = Path(sys.executable).with_name("py-spy")
+#: Frames that only start programs and threads.
+_STARTS = re.compile(r"threading\.py|runpy|click/core\.py|<module>|cli/main\.py")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,7 +57,7 @@ class Profile:
     #: Redis: {command or step: (calls a task, microseconds a task)}.
     commands: dict[str, tuple[float, float]] = field(default_factory=dict)
     by_step: dict[str, tuple[float, float]] = field(default_factory=dict)
-    #: {process: [{name, seconds, looks, own, with_called}]} as benchmarks.sampled writes it, in microseconds a task.
+    #: {process: [{name, micros, looks, own, with_called}]}, in microseconds a task.
     threads: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -69,7 +71,7 @@ def run(options: Options, report: Report, workloads: Container[str]) -> None:
             for profile, shape in zip(profiles, found, strict=True):
                 report.say(f"{shape.title} on {store}: what each process uses")
                 _plain(profile, ours, shape, options.reps)
-        with system.servers(store) as ours, system.folder() as place, sampled(ours, place):
+        with system.running(store) as ours, system.folder() as place:
             for profile, shape in zip(profiles, found, strict=True):
                 report.say(f"{shape.title} on {store}: where in it")
                 _divided(profile, ours, shape, options.reps, place)
@@ -105,57 +107,64 @@ def _plain(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int
 
 
 def _divided(profile: Profile, ours: system.System, shape: shapes.Shape, reps: int, folder: Path) -> None:
-    """Fill in how that divides; `folder` is where the samplers write."""
+    """Fill in how that divides; `folder` is where py-spy writes."""
     version = ours.register(shape)
     slowlog.note(ours.connection, slower_than=0, most=NOTED)
-    _signal_all(ours)
-    for _ in range(reps):
-        ours.measure(version)
-    _signal_all(ours)
+    before = processes.usages(ours.pids)
+    with watched(ours.pids, folder):
+        for _ in range(reps):
+            ours.measure(version)
+    spent = {name: after - before[name] for name, after in processes.usages(ours.pids).items()}
     ours.connection.config_set("slowlog-log-slower-than", -1)
     profile.by_step = _by_step(ours.connection, profile.tasks)
-    for name in SAMPLED:
-        path = folder / f"{name}.json"
-        until(path.exists, what=f"what was seen of the {name}")
-        profile.threads[name] = [_per_task(thread, profile.tasks) for thread in json.loads(path.read_text(encoding="utf-8"))]
-        path.unlink()
+    for name in WATCHED:
+        stacks = (folder / name).read_text(encoding="utf-8").splitlines()
+        profile.threads[name] = _by_thread(stacks, spent[name].own / profile.tasks * 1e6)
 
 
 @contextmanager
-def sampled(ours: system.System, folder: Path) -> Iterator[None]:
-    """Run scheduler, worker and shepherd of a system under the sampler, which writes into `folder` when told."""
-    work_dir = ours.work_dir
-    work_dir.mkdir(parents=True, exist_ok=True)
-    work_dir.chmod(0o700)
-    # The shepherd first: the worker takes the one that is there.
-    _sampled(ours, "--main", folder / "shepherd.json", "rqflow.worker.shepherd", str(work_dir), "60").wait()
-    scheduler = _sampled(ours, folder / "scheduler.json", _PROGRAM, "scheduler")
-    worker = _sampled(ours, folder / "worker.json", _PROGRAM, "worker", "-n", str(baseline.SLOTS))
-    until(lambda: ours.lab.workers() or worker.poll() is not None, what="the worker to register")
-    ours.took_up(scheduler.pid, worker.pid)
-    try:
-        yield
-    finally:
-        for process in (worker, scheduler):
-            process.terminate()
-            process.wait(30)
+def watched(pids: Mapping[str, int], folder: Path) -> Iterator[None]:
+    """Look at the stacks of those that run; a file for each process, named after it, is in `folder` afterwards.
+
+    Raises AssertionError when that is not allowed here (ptrace): it takes root where the processes are not our children.
+    """
+    spies = []
+    said = [folder / f"{name}.log" for name in WATCHED]
+    for name, log in zip(WATCHED, said, strict=True):
+        command = [str(PY_SPY), "record", "--pid", str(pids[name]), "--rate", str(RATE), "--duration", str(LONGEST), "--threads", "--nonblocking",
+                   "--format", "raw", "--output", str(folder / name)]
+        with log.open("wb") as stream:
+            spies.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream))
+    until(lambda: all("Press Control-C" in log.read_text(errors="replace") for log in said) or any(spy.poll() is not None for spy in spies),
+          what="py-spy to look")
+    assert all(spy.poll() is None for spy in spies), "\n".join(log.read_text(errors="replace") for log in said)
+    yield
+    for spy in spies:
+        spy.send_signal(signal.SIGINT)
+        spy.wait(60)
 
 
-def _signal_all(ours: system.System) -> None:
-    """Let the samplers begin, or end."""
-    for name in SAMPLED:
-        os.kill(ours.pids[name], signal.SIGUSR2)
+def _by_thread(stacks: Iterable[str], micros: float) -> list[dict[str, Any]]:
+    """Return what was seen of each thread of a process that used so many microseconds a task; a stack is `thread;frame;frame… looks`."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in stacks:
+        stack, _, looks = line.rpartition(" ")
+        thread, *frames = stack.split(";")
+        name = thread.partition(": ")[2].strip('"') or thread
+        seen = found.setdefault(thread, {"name": name, "looks": 0, "own": Counter(), "with_called": Counter()})
+        names = [_where(frame) for frame in frames if not _STARTS.search(frame)]
+        seen["looks"] += int(looks)
+        seen["own"].update({names[-1] if names else "start": int(looks)})
+        seen["with_called"].update(dict.fromkeys(names, int(looks)))
+    each = micros / max(sum(seen["looks"] for seen in found.values()), 1)
+    return [{"name": seen["name"], "micros": seen["looks"] * each, "looks": seen["looks"],
+             **{kind: {name: looks * each for name, looks in seen[kind].items()} for kind in ("own", "with_called")}} for seen in found.values()]
 
 
-def _sampled(ours: system.System, *arguments: str | Path) -> subprocess.Popen[bytes]:
-    """Start a program under the sampler."""
-    log = ours.lab.root / f"sampled-{len(ours.lab.processes)}.log"
-    environ = {**ours.lab.environ, "PYTHONPATH": str(ROOT)}
-    with log.open("wb") as stream:
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.sampled", *map(str, arguments)], env=environ, cwd=ours.lab.folder,
-                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-    ours.lab.processes.append(process)
-    return process
+def _where(frame: str) -> str:
+    """Return module and function of `Class.function (path/to/module.py:12)`."""
+    function, _, place = frame.rpartition(" (")
+    return f"{place.partition(':')[0].removesuffix('.py').replace('/', '.')}:{function}"
 
 
 def _by_step(connection: redis.Redis, tasks: int) -> dict[str, tuple[float, float]]:
@@ -166,13 +175,6 @@ def _by_step(connection: redis.Redis, tasks: int) -> dict[str, tuple[float, floa
         calls[name] += 1
         micros[name] += duration
     return {name: (calls[name] / tasks, used / tasks) for name, used in micros.most_common()}
-
-
-def _per_task(thread: Mapping[str, Any], tasks: int) -> dict[str, Any]:
-    """Return what was seen of a thread, counts of looks as microseconds a task."""
-    each = thread["seconds"] / max(thread["looks"], 1) / tasks * 1e6
-    return {"name": thread["name"], "micros": thread["seconds"] / tasks * 1e6, "looks": thread["looks"],
-            **{kind: {name: looks * each for name, looks in thread[kind].items()} for kind in ("own", "with_called")}}
 
 
 # ---------------------------------------------------------------- showing

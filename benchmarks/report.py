@@ -7,6 +7,8 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -156,7 +158,8 @@ def surroundings() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(), "rqflow": __version__,
         "commit": _said("git", "rev-parse", "HEAD") or "unknown", "changed": bool(_said("git", "status", "--porcelain")),
         "cores": os.cpu_count(), "cpu": _cpu_model(), "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-        "kernel": platform.release(), "python": platform.python_version(), "redis_py": redis.__version__, "rq": rq.__version__,
+        "kernel": platform.release(), "file_system": _said("stat", "-f", "-c", "%T", tempfile.gettempdir()),
+        "python": f"{platform.python_version()} below {sys.base_prefix}", "redis_py": redis.__version__, "rq": rq.__version__,
         "redis": _said("redis-server", "--version"), "bash": _said("bash", "--version").partition("\n")[0], "load": os.getloadavg()}
 
 

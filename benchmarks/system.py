@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import shutil
 import tempfile
@@ -196,9 +197,13 @@ def shepherd_pid(work_dir: Path) -> int:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Give an empty folder, removed afterwards with whatever is in it."""
-    with tempfile.TemporaryDirectory(prefix="rqflow-bench-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    """Give an empty folder, removed when this program ends.
+
+    Not before: whenever ext4 makes a file, it looks through the inodes that were freed in the last minutes.
+    """
+    name = tempfile.mkdtemp(prefix="rqflow-bench-")
+    atexit.register(shutil.rmtree, name, ignore_errors=True)
+    yield Path(name)
 
 
 @contextmanager

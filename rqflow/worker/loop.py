@@ -167,8 +167,8 @@ class Loop:
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
         poll.register(self._tasks, select.POLLIN)
-        poll.poll(max(self._sleep(), 0.0) * 1000)
-        self.wake.clear()
+        if any(descriptor == self.wake.fileno() for descriptor, _ in poll.poll(max(self._sleep(), 0.0) * 1000)):
+            self.wake.clear()
 
     def _sleep(self) -> float:
         now = clock.monotonic()

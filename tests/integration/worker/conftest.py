@@ -211,11 +211,15 @@ class Site:
         return until(lambda: (found := self.task(run, task_id)).state == state and found, what=f"{task_id} to be {state}: {self.said()}")
 
     def log(self, run: RunInfo, task_id: str = "t", try_number: int | None = None) -> str:
-        """What the log stream has of a try's log."""
+        """What the log stream has of a try's log, put together by offsets as the archive does: after a broken link pieces come again."""
         ends = [e for e in self.events() if e["kind"] in {"ti", "late"} and e["task"] == task_id and e["run"] == run.key and e.get("execution")]
         ids = {e["execution"] for e in ends if try_number in {None, e["try"]}}
-        chunks = [chunk for _, chunk in LogStream(self.db).read(count=10_000, block_ms=0) if chunk.execution_id in ids]
-        return b"".join(chunk.data for chunk in chunks).decode(errors="replace")
+        whole: dict[str, bytes] = {}
+        for _, chunk in LogStream(self.db).read(count=10_000, block_ms=0):
+            if chunk.execution_id in ids:
+                known = whole.get(chunk.execution_id, b"")
+                whole[chunk.execution_id] = known[:chunk.offset] + chunk.data + known[chunk.offset + len(chunk.data):]
+        return b"".join(whole.values()).decode(errors="replace")
 
     def events(self) -> list[dict[str, Any]]:
         """All events so far."""

@@ -15,12 +15,12 @@ from rqflow import clock, logs
 from rqflow.broker.messages import Claim, End
 from rqflow.broker.steps import LINK_ERRORS
 from rqflow.exceptions import RqflowError, TaskFailed
-from rqflow.states import TaskState
 from rqflow.worker import processes
 from rqflow.worker.ahead import PATIENCE, Ahead
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.logship import LogShipper
 from rqflow.worker.outcome import Stop
+from rqflow.worker.parting import Parting
 from rqflow.worker.prepare import Preparer
 from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
 from rqflow.worker.shepherd_protocol import Ended, Running
@@ -48,10 +48,7 @@ class Tasks:
         self._unconcluded: deque[tuple[Try, Ended]] = deque()
         #: Tries that must not start yet, because a former try of their task, which was given up, has not ended here.
         self._behind: list[Try] = []
-        #: Tries that have ended, of which nothing but that was done yet.
-        self._over: list[tuple[Try, End]] = []
-        #: Tries whose log, or end, is still on its way, by execution id.
-        self._parting: dict[str, Try] = {}
+        self._parting = Parting(work_dir, shepherd, shipper)
         self._holds: Sequence[Path] = ()
         self._umask = 0o022
 
@@ -64,7 +61,7 @@ class Tasks:
         for end in reversed(ended):
             self._adopt(end)
         held = self.slots.running()
-        self._work_dir.sweep((one.folder for one in held), (one.log for one in (*held, *self._parting.values())))
+        self._work_dir.sweep((one.folder for one in held), (one.log for one in (*held, *self._parting)))
         if running or ended:
             logger.info("took over %d running tasks and %d ends", len(running), len(ended), extra=logs.context("adopted"))
         self.try_again()
@@ -243,27 +240,8 @@ class Tasks:
         self._end(held, end)
 
     def _end(self, held: Try, end: End) -> None:
-        # All else can wait until the next task has begun.
         self.slots.end(held, end)
-        self._over.append((held, end))
-
-    def _say(self, held: Try, end: End) -> None:
-        """Tell of an end in the log of this process."""
-        level = logging.INFO if end.state in {TaskState.SUCCESS, TaskState.SKIPPED} else logging.WARNING
-        if logger.isEnabledFor(level):
-            dag_id = held.job.run.dag_id if held.job else ""
-            context = logs.context("try_ended", dag_id=dag_id, task_id=held.claim.task_id, try_number=end.try_number, state=end.state.value)
-            reason = f": {end.reason}" if end.reason else ""
-            logger.log(level, "%s.%s try %d %s after %.1f s%s", dag_id, held.claim.task_id, end.try_number, end.state.value, end.duration, reason,
-                       extra=context)
-
-    def _part(self, held: Try) -> None:
-        """Keep a try until its log, now complete, is archived."""
-        self._parting[held.id] = held
-        if held.is_watched:
-            self._shipper.finish(held.id, held.log_bytes)
-        else:
-            held.is_archived = True
+        self._parting.end(held, end)
 
     def stop(self, execution_ids: Iterable[str], why: Stop | None, grace: float) -> None:
         """End these tries; `why` None leaves what that means to the operator. The first reason stands, a shorter grace counts."""
@@ -284,38 +262,18 @@ class Tasks:
     def accept(self, ends: Iterable[End]) -> list[End]:
         """Take note that the broker has these ends; return those that were waiting for it."""
         known = self.slots.accept(ends)
-        for held, _ in known:
-            held.is_accepted = True
-            self._work_dir.give_back(held.folder, reuse=held.is_bare and not held.inhabited)
-        self._shepherd.accepted([held.id for held, _ in known])
-        self._let_go(held for held, _ in known)
+        self._parting.accept([held for held, _ in known])
         return [end for _, end in known]
 
     def tidy(self) -> None:
-        """Do what could wait: part from tries that have ended, let go of those whose logs have arrived, start those whose former ones have ended."""
+        """Do what could wait: part from tries that have ended, start those whose former ones have, send the logs of those that have begun."""
         waiting, self._behind = self._behind, [held for held in self._behind if not held.stop and self.slots.has_former(held)]
         for held in waiting:
             if held not in self._behind:
                 self._start(held)
-        over, self._over = self._over, []
-        for held, end in over:
-            self._part(held)
-            self._say(held, end)
-        self._let_go(held for held, _ in over)
+        self._parting.tidy()
         for held in self._ahead.begun(clock.boottime()):
             self._watch(held)
-        arrived = [self._parting[name] for name in self._shipper.archived() if name in self._parting]
-        for held in arrived:
-            held.is_archived = True
-        self._let_go(arrived)
-
-    def _let_go(self, tries: Iterable[Try]) -> None:
-        done = [held for held in tries if held.is_accepted and held.is_archived]
-        for held in done:
-            del self._parting[held.id]
-            self._work_dir.give_back_log(held.log)
-        if done:
-            self._shepherd.forget([held.id for held in done])
 
     def flush(self) -> None:
         """Send the shepherd what it was asked for, if that is due."""
@@ -353,7 +311,7 @@ class Tasks:
         ends = {entry.id: entry for entry in ended}
         # What was let go of while the old one could not hear it any more.
         self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
-        self._shepherd.accepted([held.id for held in self._parting.values() if held.is_accepted])
+        self._parting.tell_accepted()
         known = {entry.id for entry in running}
         waiting = {held.id for held in (*self._unprepared, *self._behind, *(held for held, _ in self._unconcluded))}
         for held in self.slots.running():
@@ -385,10 +343,9 @@ class Tasks:
             held.is_accepted, held.log_bytes = True, _size(held.log)
             if held.log_bytes:
                 self._watch(held, begun=True)
-            self._part(held)
-            self._let_go([held])
+            self._parting.keep(held)
             return
-        if any(other.log == held.log for other in (*self.slots.running(), *self._parting.values())):
+        if any(other.log == held.log for other in (*self.slots.running(), *self._parting)):
             # That it was let go of was lost with its shepherd, and a later one has its places.
             held.folder, held.is_bare, held.log, held.archive = self._work_dir.tries / "none", False, self._work_dir.take_log(), ""
         self._watch(held, begun=True)

@@ -231,7 +231,10 @@ class LogShipper:
             parcel.ask = True
 
     def _relearn(self) -> None:
-        """After a broken link, send again from where the archive is: what was under way may be lost, and what comes twice does no harm."""
+        """After a broken link, send again from where the archive is: what was under way may be lost, and what comes twice does no harm.
+
+        A log of which all bytes have arrived has its last piece still to come, be it empty: the archive may not know that this is all.
+        """
         unsure = [parcel for parcel in (*self._open.values(), *self._waiting.values()) if parcel.ask]
         for at in range(0, len(unsure), _QUESTION):
             part = unsure[at:at + _QUESTION]
@@ -242,11 +245,6 @@ class LogShipper:
                 parcel.sent, parcel.acked, parcel.ask, parcel.over = offset, offset, False, False
                 self._open[parcel.id] = parcel
                 self._waiting.pop(parcel.id, None)
-                if parcel.size is not None and offset >= Plan(parcel.size, self._half).length:
-                    self._settle(parcel)
-        if unsure and self._archived:
-            self._notify()
-        self._say_settled()
 
     def _ask(self) -> None:
         """Learn how far the archive is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import threading
 import uuid
 from collections import deque
@@ -18,7 +19,7 @@ import redis
 
 from rqflow import settings as configuration
 from rqflow.broker.logstream import LogStream
-from rqflow.recorder.archive import LogArchive
+from rqflow.recorder.archive import WHOLE, LogArchive
 from rqflow.settings import Settings, Size
 from rqflow.worker.logship import LogShipper, Parcel
 from tests.waiting import until
@@ -94,6 +95,19 @@ def test_running_log_is_sent_before_its_end(ship: Ship, archive: LogArchive, tmp
     until(lambda: target.read_bytes() == b"first\nsecond\n", what="the second line to arrive")
     shipper.finish("e", file.stat().st_size)
     arrives(shipper, "e")
+
+
+def test_log_whose_every_byte_came_before_its_end_is_marked_as_whole_also_after_a_broken_link(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:
+    file, target = tmp_path / "log", archive.folder / "d/t/1.log"
+    file.write_bytes(b"all of it\n")
+    shipper = ship()
+    shipper.watch("e", str(file), "d/t/1.log")
+    until(lambda: target.exists() and target.read_bytes() == b"all of it\n", what="the log to arrive")
+    until(lambda: shipper._stream.acknowledged(["e"]) == {"e": 10}, what="Redis to know")
+    shipper.finish("e", 10)
+    shipper.doubt()
+    arrives(shipper, "e")
+    until(lambda: stat.S_IMODE(target.stat().st_mode) == WHOLE, what="it to be whole")
 
 
 def test_what_is_written_after_the_end_is_not_sent(ship: Ship, archive: LogArchive, tmp_path: Path) -> None:

@@ -52,19 +52,25 @@ local function decide(rule, total, c)
   error('rqflow: unknown trigger rule ' .. tostring(rule))
 end
 
--- Queue an item behind all that this run still has to do, what earlier calls left over included.
+-- Queue an item behind all that this run still has to do, what earlier calls left over included. Of that no more is taken up than one call may do:
+-- to read all of a long frontier at each call would cost more than to do it.
 local function push_work(run, item)
   if not run.resumed then
     run.resumed = true
     local frontier, evaluate = K.RUN .. run.key .. ':f', K.RUN .. run.key .. ':v'
     local found = redis.call('EXISTS', frontier, evaluate) > 0
-    for _, text in ipairs(found and redis.call('LRANGE', frontier, 0, -1) or {}) do
+    local texts = found and redis.call('LRANGE', frontier, '0', whole(math.max(math.ceil(call.budget), 1) - 1)) or {}
+    for _, text in ipairs(texts) do
       local old = {}
       for part in string.gmatch(text, '[^:]+') do old[#old + 1] = tonumber(part) or part end
-      call.work[#call.work + 1] = {run = run, item = old}
+      call.work[#call.work + 1] = {run = run, item = old, is_old = true}
+    end
+    if texts[1] then
+      redis.call('LTRIM', frontier, whole(#texts), '-1')
+      run.has_rest = redis.call('EXISTS', frontier) == 1
     end
     for _, ref in ipairs(found and redis.call('SMEMBERS', evaluate) or {}) do call.evaluate[ref] = get_ref(ref) end
-    if found then redis.call('DEL', frontier, evaluate) end
+    if found then redis.call('DEL', evaluate) end
   end
   if item then call.work[#call.work + 1] = {run = run, item = item} end
 end
@@ -268,26 +274,37 @@ function DO.j(run, from)
   end
 end
 
--- Do the queued items within the budget; what is left over goes back to the frontiers. Returns whether anything was left.
+-- Put items of a run back to the begin (LPUSH, the last one first) or the end (RPUSH) of its frontier.
+local function put_back(command, run, items)
+  for from = 1, #items, 1000 do
+    redis.call(command, K.RUN .. run.key .. ':f', unpack(items, from, math.min(from + 999, #items)))
+  end
+end
+
+-- Do the queued items within the budget; what is left over goes back to the frontiers, in its order: what was taken up before what was not, and
+-- that before what came in this call. Returns whether anything was left.
 local function drain()
-  local left, at = {}, 1
+  local old, new, seen, at = {}, {}, {}, 1
   while at <= #call.work do
-    local run, rest = call.work[at].run, call.work[at].item
-    if call.budget > 0 then rest = DO[rest[1]](run, rest[2], rest[3]) end
+    local entry = call.work[at]
+    local run, rest = entry.run, entry.item
+    seen[run] = true
+    if call.budget > 0 and (entry.is_old or not run.has_rest) then rest = DO[rest[1]](run, rest[2], rest[3]) end
     if rest then
-      left[run.key] = left[run.key] or {}
-      table.insert(left[run.key], table.concat(rest, ':'))
+      local left = entry.is_old and old or new
+      left[run] = left[run] or {}
+      table.insert(left[run], entry.is_old and 1 or #left[run] + 1, table.concat(rest, ':'))
     end
     at = at + 1
   end
   call.work = {}
-  for key, items in pairs(left) do
-    for from = 1, #items, 1000 do
-      redis.call('RPUSH', K.RUN .. key .. ':f', unpack(items, from, math.min(from + 999, #items)))
-    end
-    call.unfinished[key] = true
+  local more = next(call.unfinished) ~= nil
+  for run in pairs(seen) do
+    put_back('LPUSH', run, old[run] or {})
+    put_back('RPUSH', run, new[run] or {})
+    if old[run] or new[run] or run.has_rest then call.unfinished[run.key], more = true, true end
   end
-  return next(left) ~= nil
+  return more
 end
 
 -- Do the queued work, then judge what must be judged anew, hand freed slots over, and close runs.

@@ -85,9 +85,9 @@ def behind(site: Site, tunnel: Proxy, name: str = "work", **environ: str) -> sub
 
 
 def waiting_for_a_bell(site: Site, tunnel: Proxy, name: str) -> subprocess.Popen[bytes]:
-    """Start a worker behind the tunnel; when it next asks for work there is some, because it does so by no heartbeat."""
+    """Start a worker behind the tunnel; when it next asks for work there is some, because it does so by a bell and by no heartbeat."""
     worker = behind(site, tunnel, name, RQFLOW__WORKER__HEARTBEAT="60s")
-    site.until(site.run(a_version(["first"]), run_id="first"), "success", "first")
+    until(lambda: any(client["cmd"] == "blpop" and "b" in client["flags"] for client in site.db.client_list()), what="the worker to wait for a bell")
     return worker
 
 

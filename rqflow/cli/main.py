@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rqflow import runtime
 from rqflow.cli import output
 from rqflow.cli.lazy import LazyGroup
 from rqflow.exceptions import RqflowError
@@ -90,6 +91,7 @@ def cli(ctx: click.Context, home: Path | None, file: Path | None, verbose: int, 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (table in docs/reference/exit-codes.md)."""
     words = list(sys.argv[1:] if args is None else args)
+    runtime.collect_rarely()
     try:
         result = cli.main(args=words, prog_name="rqflow", standalone_mode=False)
     except click.exceptions.Abort:

@@ -56,6 +56,13 @@ class LogChunk(NamedTuple):
     leaves: bool = False
 
 
+class Archived(NamedTuple):
+    """How far a log is archived. Where its last piece is archived too, it is whole: an empty one is no matter of bytes."""
+
+    offset: int
+    is_whole: bool
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
     """Why the archive takes no logs, and since when."""
@@ -81,8 +88,13 @@ class LogStream:
 
     def acknowledged(self, execution_ids: Collection[str]) -> dict[str, int]:
         """Return for each execution up to which offset its log is archived; those that Redis does not remember are left out."""
+        return {name: archived.offset for name, archived in self.archived(execution_ids).items()}
+
+    def archived(self, execution_ids: Collection[str]) -> dict[str, Archived]:
+        """Return how far the log of each execution is archived; those that Redis does not remember are left out."""
         answers: Any = translated(self.connection.eval, _KNOWN, 1, _ACKED, *execution_ids)
-        return {name: int(answer) for name, answer in zip(execution_ids, answers, strict=True) if answer is not None}
+        known = zip(execution_ids, answers[::2], answers[1::2], strict=True)
+        return {name: Archived(int(offset), whole is not None) for name, offset, whole in known if offset is not None}
 
     def read(self, after: str = "0", count: int = ENTRIES, block_ms: int = 1000) -> list[tuple[str, LogChunk]]:
         """Return the pieces, each with the id of its entry, of up to `count` entries behind the id `after`.
@@ -107,12 +119,15 @@ class LogStream:
         """Let Redis forget soon how far these logs are archived: they are whole, and their sender knows it."""
         translated(self.connection.eval, _SETTLED, 1, _ACKED, REMEMBER_KNOWN, *execution_ids)
 
-    def acknowledge(self, archived: Mapping[str, int], upto_id: str, *, settled: Collection[str] = ()) -> None:
-        """Say up to which offset each execution's log is archived, and drop entries up to `upto_id`; of `settled` ones nobody will ask."""
+    def acknowledge(self, archived: Mapping[str, int], upto_id: str, *, whole: Collection[str] = (), settled: Collection[str] = ()) -> None:
+        """Say up to which offset each execution's log is archived, and which are `whole`; drop entries up to `upto_id`.
+
+        The `settled` ones are whole, and nobody will ask for them.
+        """
         milliseconds, _, number = upto_id.partition("-")
         told: list[Any] = []
         for execution_id, offset in archived.items():
-            told += (execution_id, offset, int(execution_id in settled))
+            told += (execution_id, offset, "s" if execution_id in settled else "w" if execution_id in whole else "")
         translated(self.connection.eval, _ARCHIVED, 2, keys.LOGS, _ACKED, f"{milliseconds}-{int(number or 0) + 1}", REMEMBER, REMEMBER_KNOWN, *told)
 
     def hold(self, reason: str) -> Held:

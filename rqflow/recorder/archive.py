@@ -106,7 +106,8 @@ class LogArchive:
         whole: set[str] = set()
         for path, chunks in by_path.items():
             self._write(path, chunks, archived, whole)
-        self.stream.acknowledge(archived, entries[-1][0], settled={chunk.execution_id for _, chunk in entries if chunk.leaves} & whole)
+        left = {chunk.execution_id for _, chunk in entries if chunk.leaves}
+        self.stream.acknowledge(archived, entries[-1][0], whole=whole, settled=whole & left)
         return len(entries)
 
     def _write(self, path: str, chunks: Sequence[LogChunk], archived: dict[str, int], whole: set[str]) -> None:
@@ -123,6 +124,7 @@ class LogArchive:
                 raise
             logger.error("a log is dropped: %s", error, extra=logs.context("log_dropped", path=path))
             archived.update({chunk.execution_id: chunk.offset + len(chunk.data) for chunk in chunks})
+            whole.update(chunk.execution_id for chunk in chunks if chunk.last)
             return
         try:
             for chunk in chunks:
@@ -161,9 +163,10 @@ class LogArchive:
                 _append(descriptor, next_one.data[size - end:], size)
                 self.archived += end - size
                 size = end
-            if next_one.last and size == end:
-                os.fchmod(descriptor, WHOLE)
+            if next_one.last:
                 whole.add(chunk.execution_id)
+                if size == end:
+                    os.fchmod(descriptor, WHOLE)
             next_one = self._next_waiting(chunk.execution_id, size - base)
         if next_one:
             self._wait(next_one)

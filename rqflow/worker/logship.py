@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import redis
 
 from rqflow import clock, logs
-from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.broker.logstream import Archived, LogChunk, LogStream
 from rqflow.settings import Settings
 from rqflow.worker.link import Backoff
 
@@ -31,6 +31,8 @@ _LOOK, _GATHER, _ASK, _ASK_LONGEST, _ASK_WHEN_FULL = 0.2, 0.25, 0.5, 5.0, 0.02
 _LOOK_FOR_OLD, _OFFERED = 60.0, 3600.0
 #: Bytes of one piece and of one round trip; logs that one question asks about.
 _PIECE, _TRIP, _QUESTION = 128 << 10, 1 << 20, 2000
+
+_NOTHING = Archived(0, is_whole=False)
 
 
 @dataclass(slots=True)
@@ -250,15 +252,16 @@ class LogShipper:
         """Learn how far the archive is."""
         asked = [parcel for parcel in self._open.values() if parcel.sent > parcel.acked]
         asked += [parcel for parcel, _ in zip(self._waiting.values(), range(_QUESTION), strict=False)]
-        known = self._stream.acknowledged([parcel.id for parcel in asked]) if asked else {}
+        known = self._stream.archived([parcel.id for parcel in asked]) if asked else {}
         moved = False
         for parcel in asked:
-            offset = min(known.get(parcel.id, 0), parcel.sent)
+            offset, is_whole = known.get(parcel.id, _NOTHING)
+            offset = min(offset, parcel.sent)
             if offset > parcel.acked:
                 moved = True
                 self._under_way -= offset - parcel.acked
                 parcel.acked = offset
-            if parcel.over and parcel.acked >= parcel.sent:
+            if parcel.over and is_whole and parcel.acked >= parcel.sent:
                 self._settle(parcel)
         if self._archived:
             self._notify()

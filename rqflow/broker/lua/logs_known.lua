@@ -2,7 +2,10 @@
 --
 -- KEYS[1]  what the keys of executions begin with
 -- ARGV     ids of executions
--- Result   the offset of each, or nothing
+-- Result   for each the offset, and '1' when the last piece is archived too; or two times nothing
 local found = {}
-for at = 1, #ARGV do found[at] = redis.call('HGET', KEYS[1] .. ARGV[at], 'o') end
+for at = 1, #ARGV do
+  local known = redis.call('HMGET', KEYS[1] .. ARGV[at], 'o', 'w')
+  found[2 * at - 1], found[2 * at] = known[1], known[2]
+end
 return found

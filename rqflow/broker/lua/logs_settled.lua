@@ -3,4 +3,8 @@
 -- KEYS[1]  what the keys of executions begin with
 -- ARGV[1]  seconds until then
 -- ARGV[2…] ids of executions
-for at = 2, #ARGV do redis.call('EXPIRE', KEYS[1] .. ARGV[at], ARGV[1]) end
+-- What Redis does not remember stays so. The mark (s) is for pieces that come once more: they do not put it off.
+for at = 2, #ARGV do
+  local key = KEYS[1] .. ARGV[at]
+  if redis.call('EXPIRE', key, ARGV[1]) == 1 then redis.call('HSET', key, 's', '1') end
+end

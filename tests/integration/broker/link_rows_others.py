@@ -342,6 +342,12 @@ def _(w: World) -> Case:
     return Case(call=lambda: LogStream(w.connection).acknowledged(["e", "f"]), check=same({"e": 5}))
 
 
+@row("broker/logstream.py:LogStream.archived", ONCE)
+def _(w: World) -> Case:
+    LogStream(w.db).acknowledge({"e": 5, "f": 0}, "1-0", whole=["f"])
+    return Case(call=lambda: LogStream(w.connection).archived(["e", "f", "g"]), check=same({"e": (5, False), "f": (0, True)}))
+
+
 @row("broker/logstream.py:LogStream.settle", ONCE)
 def _(w: World) -> Case:
     near = LogStream(w.db)

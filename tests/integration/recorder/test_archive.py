@@ -374,6 +374,21 @@ def test_redis_forgets_how_far_a_log_is_once_its_sender_knows(db: redis.Redis, s
     stream.settle(["e2"])
     assert remembered() == [True, False, False]
     assert all(0 < db.ttl(f"{keys.LOGS_ACKED}:{name}") <= 300 for name in ("e2", "e3"))
+    stream.append([a_chunk(b"y", execution="e2", path="d/t/y/1.log", last=True)])
+    archive.step()
+    assert remembered() == [True, False, False], "a piece that comes once more puts nothing off"
+
+
+def test_log_is_whole_when_its_last_piece_is_archived_not_when_its_last_byte_is(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"all of it\n")])
+    archive.step()
+    assert stream.archived(["e1"]) == {"e1": (10, False)}
+    stream.append([a_chunk(b"", 10, last=True), a_chunk(b"", execution="e2", last=True)])
+    archive.step()
+    assert stream.archived(["e1", "e2"]) == {"e1": (10, True), "e2": (0, True)}
+    stream.append([a_chunk(b"all of it\n")])
+    archive.step()
+    assert stream.archived(["e1"]) == {"e1": (10, True)}, "a piece that comes once more takes nothing back"
 
 
 def test_hundred_megabytes_stream_through_without_growth(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:

@@ -8,7 +8,7 @@ import stat
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,8 @@ import pytest
 import redis
 
 from rqflow import settings as configuration
-from rqflow.broker.logstream import LogStream
+from rqflow.broker import keys
+from rqflow.broker.logstream import REMEMBER_KNOWN, Archived, LogStream
 from rqflow.recorder.archive import WHOLE, LogArchive
 from rqflow.settings import Settings, Size
 from rqflow.worker.logship import LogShipper, Parcel
@@ -126,6 +127,24 @@ def test_empty_log_arrives_too(ship: Ship, archive: LogArchive, tmp_path: Path) 
     (tmp_path / "log").touch()
     shipper = ship()
     arrives(shipper, send(shipper, tmp_path / "log"))
+
+
+def test_empty_log_has_arrived_only_when_the_archive_has_its_end(db: redis.Redis, ship: Ship, tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    asked = []
+
+    class Stream(LogStream):
+        def archived(self, execution_ids: Collection[str]) -> dict[str, Archived]:
+            asked.append(list(execution_ids))
+            return super().archived(execution_ids)
+
+    shipper = ship(Stream(db))
+    name = send(shipper, tmp_path / "log")
+    until(lambda: asked.count([name]) > 2, what="it to be asked for")
+    assert shipper.archived() == []
+    LogArchive(LogStream(db), tmp_path / "logs").step()
+    arrives(shipper, name)
+    until(lambda: 0 < db.ttl(f"{keys.LOGS_ACKED}:{name}") <= REMEMBER_KNOWN, what="Redis to forget it soon")
 
 
 def test_log_that_begins_and_ends_while_others_are_taken_in_is_kept(db: redis.Redis, settings: Settings, archive: LogArchive, tmp_path: Path) -> None:

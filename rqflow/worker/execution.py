@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rqflow import clock
+from rqflow.process import Process
 from rqflow.worker import outputs, processes
 from rqflow.worker.journal import Started
-from rqflow.worker.processes import Process
 from rqflow.worker.shepherd_protocol import FENCE, LEFTOVER, TIMEOUT, Ended, Start
 
 #: Seconds between two looks at what a kill has left, when something was left and when nothing was, and after KILL until a survivor is

@@ -1,4 +1,4 @@
-"""What /proc tells about processes: who belongs to a task, whether a pid is still the process it was, and which boot this is.
+"""What /proc tells about the processes of tasks: who belongs to one, and whether a pid is still the process it was.
 
 Only the standard library and rqflow's base are imported here: the shepherd uses this module.
 """
@@ -10,8 +10,8 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+
+from rqflow.process import Process, read
 
 #: The variable by which processes of a task are known, whatever session or parent they have.
 MARKER = "RQFLOW_EXECUTION"
@@ -20,52 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 KILL = signal.SIGKILL
 
-#: So many bytes of a command line are shown.
-_SHOWN = 80
-
-_GONE = frozenset("ZX")
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A live process. `started` is in clock ticks since boot; with the pid it names the process for ever (within one boot)."""
-
-    pid: int
-    parent: int
-    group: int
-    session: int
-    started: int
-    name: str
-
-    def __str__(self) -> str:
-        """Return what a person needs to find it: what it runs now, which is not what it was forked from."""
-        return f"pid {self.pid} ({_command(self.pid) or self.name})"
-
-
-def boot_id() -> str:
-    """Return the id of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def read(pid: int) -> Process | None:
-    """Return the process `pid`, or None when there is none or it is only a zombie."""
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        data = os.read(descriptor, 4096)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    head, _, rest = data.rpartition(b")")
-    field = rest.decode("ascii").split()
-    if not field or field[0] in _GONE:
-        return None
-    name = head.partition(b"(")[2].decode(errors="replace")
-    return Process(pid, parent=int(field[1]), group=int(field[2]), session=int(field[3]), started=int(field[19]), name=name)
 
 
 def is_same(pid: int, earliest: int, latest: int) -> bool:
@@ -154,17 +109,6 @@ def _prctl(option: int, argument: object) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, argument, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _command(pid: int) -> str:
-    """Return the beginning of the command line of a process; empty for one that has none, or is gone."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            data = stream.read(_SHOWN + 1)
-    except OSError:
-        return ""
-    words = data[:_SHOWN].replace(b"\0", b" ").decode(errors="replace").split()
-    return " ".join(words) + ("…" if len(data) > _SHOWN else "")
 
 
 def _is_marked(process: Process, marker: str) -> bool:

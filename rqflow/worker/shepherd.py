@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rqflow import clock, runtime
+from rqflow import clock, process, runtime
 from rqflow.wire import encode
 from rqflow.worker import processes
 from rqflow.worker.execution import Execution, spawn
@@ -59,7 +59,7 @@ class Shepherd:
         self._touched: list[Execution] = []
         self._journal = Journal(folder / JOURNAL)
         self._memory = OomCounter()
-        self._boot = processes.boot_id()
+        self._boot = process.boot_id()
         self._base: dict[str, str] = {}
         self._umask = os.umask(0o077)
         self._null = os.open(os.devnull, os.O_RDWR)

@@ -36,6 +36,7 @@ from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End
 from rqflow.broker.replies import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
+from rqflow.process import boot_id
 from rqflow.settings import Settings
 from rqflow.worker import processes
 from rqflow.worker.conclude import Machine, conclude, refuse
@@ -96,7 +97,7 @@ class Horse:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         """Run with `broker`, whose caller is the stock worker."""
         self._broker, self._settings, self._outage = broker, settings, Outage(logger)
-        self._machine = Machine(os.uname().nodename, processes.boot_id())
+        self._machine = Machine(os.uname().nodename, boot_id())
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())

@@ -28,7 +28,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
 
-from rqflow import logs, runtime
+from rqflow import logs, process, runtime
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
@@ -37,7 +37,7 @@ from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
 from rqflow.settings import Settings
 from rqflow.states import TaskState
-from rqflow.worker import environment, processes
+from rqflow.worker import environment
 from rqflow.worker.conclude import Machine
 from rqflow.worker.entrance import Entrance
 from rqflow.worker.heritage import Heritage
@@ -231,7 +231,7 @@ class Worker(rq_worker.Worker):
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
         shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
-        machine = Machine(socket.gethostname(), processes.boot_id())
+        machine = Machine(socket.gethostname(), process.boot_id())
         slots = Slots(options.slots, options.max_tasks)
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)

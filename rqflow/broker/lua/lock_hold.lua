@@ -1,7 +1,7 @@
 -- Take a lock, or hold on to it.
 --
--- KEYS[1]  the lock: a string with its owner's token, which expires by itself
--- ARGV[1]  token of the caller
+-- KEYS[1]  the lock: a string with its owner's name, which expires by itself
+-- ARGV[1]  name of the caller
 -- ARGV[2]  milliseconds until the lock is free again unless held on to
 -- Result   1: the caller has the lock; 0: somebody else has it
 --

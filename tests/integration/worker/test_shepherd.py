@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rqflow import process
 from rqflow.worker import processes
 from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
 from tests.integration.worker.conftest import LINGER, PATH, Herd, is_alive
@@ -274,7 +275,7 @@ def was_starting(herd: Herd, reap: Callable[[int], None]) -> Callable[[str, str]
     def leave(name: str, command: str) -> int:
         os.kill(herd.client.pid, signal.SIGKILL)
         earliest = int(time.clock_gettime(time.CLOCK_BOOTTIME) * processes.TICKS)
-        entry = {"format": 1, "what": "start", "id": name, "pid": 0, "earliest": earliest, "boot": processes.boot_id(), "started": 1.0, "memo": "m"}
+        entry = {"format": 1, "what": "start", "id": name, "pid": 0, "earliest": earliest, "boot": process.boot_id(), "started": 1.0, "memo": "m"}
         with (herd.folder / "shepherd.journal").open("a") as journal:
             journal.write(json.dumps(entry) + "\n")
         mark = {**os.environ, processes.MARKER: name}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rqflow import process
 from rqflow.broker.messages import End
 from rqflow.states import TaskState
 from rqflow.wire import decode, encode
@@ -138,12 +139,12 @@ def test_journal_with_much_that_is_open_is_not_rewritten_all_the_time(tmp_path: 
 
 
 def test_this_process_in_proc() -> None:
-    me = processes.read(os.getpid())
+    me = process.read(os.getpid())
     assert me
     assert (me.parent, me.group, me.session) == (os.getppid(), os.getpgrp(), os.getsid(0))
     assert processes.is_same(me.pid, me.started, me.started)
     assert not processes.is_same(me.pid, me.started + 1, me.started + 2)
-    assert processes.read(1 << 30) is None
+    assert process.read(1 << 30) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 #: So many bytes of a command line are shown.
 _SHOWN = 80
@@ -61,7 +60,7 @@ def name_of_this() -> str:
     """Return a name for this process, another one each time: boot, namespace of pids, pid, when it started, and something random."""
     pid = os.getpid()
     me = read(pid)
-    return _SEPARATOR.join([boot_id(), _namespace(), str(pid), str(me.started if me else 0), uuid4().hex])
+    return _SEPARATOR.join([boot_id(), _namespace(), str(pid), str(me.started if me else 0), os.urandom(16).hex()])
 
 
 def is_gone(name: str) -> bool:

@@ -16,7 +16,7 @@ from rqflow.actions.follow import Snapshot
 from rqflow.actions.model import Run, TaskInstance
 from rqflow.broker.faults import LINK_ERRORS
 from rqflow.broker.lock import has_leader
-from rqflow.cli import live, show
+from rqflow.cli import show
 from rqflow.cli.output import Printer, duration, note, problem
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
@@ -99,6 +99,8 @@ class Follower:
             return logs.last_line(services.settings, record, task.task_id, task.try_number) if task.try_number else ""
 
         snapshots = follow.snapshots(services.broker, services.engine, run.key, version, timeout=self.timeout)
+        from rqflow.cli import live  # here: takes as long as the first task waits for its worker, which has begun by now
+
         live.watch(self._unless_stalled(run, self._with_refusals(snapshots)), self.printer, run.run_id, last_line)
         ended = follow.recorded(services.broker, services.engine, run.key)
         self._summary(ended)

@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 
 from rqflow.exceptions import Conflict, StoreError
 from rqflow.store import schema
-from rqflow.store.engine import Engine, open_engine, reading, transaction
+from rqflow.store.engine import Engine, open_engine, reading, run_in_transaction, transaction
 from rqflow.store.tables import dag, metadata
 
 
@@ -43,7 +43,8 @@ def structure(engine: Engine) -> dict[str, object]:
 
 
 def test_migrated_schema_is_that_of_the_tables(empty: Engine) -> None:
-    schema.upgrade(empty)
+    run_in_transaction(empty, schema.migrate)
+    assert schema.current(empty) == schema.head()
     with reading(empty) as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
     migrated = structure(empty)
@@ -51,6 +52,19 @@ def test_migrated_schema_is_that_of_the_tables(empty: Engine) -> None:
         metadata.drop_all(connection)
         metadata.create_all(connection)
     assert structure(empty) == migrated
+
+
+def test_new_database_is_that_which_all_steps_lead_to(empty: Engine) -> None:
+    schema.upgrade(empty)
+    schema.check(empty)
+    with reading(empty) as connection:
+        version, others = str(inspect(connection).get_columns(schema.VERSION_TABLE)), structure(empty)
+    with transaction(empty) as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql(f"DROP TABLE {schema.VERSION_TABLE}")
+    run_in_transaction(empty, schema.migrate)
+    with reading(empty) as connection:
+        assert (str(inspect(connection).get_columns(schema.VERSION_TABLE)), structure(empty)) == (version, others)
 
 
 def test_upgrade_does_nothing_the_second_time(empty: Engine) -> None:

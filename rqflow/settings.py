@@ -171,7 +171,7 @@ class WorkerSettings:
 class Scheduler:
     """The process that holds the clock."""
 
-    lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced by a standby; one that was killed on the standby's own machine, at once.")
+    lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced; one killed on the standby's machine, at once.")
     unserved_after: timedelta = key(timedelta(minutes=5), "Tasks that wait this long on a queue that no live worker serves are told of once.")
     idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")
 

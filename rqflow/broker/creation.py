@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+
 from rqflow.broker import keys, rows
 from rqflow.broker.steps import Steps
 from rqflow.clock import utcnow
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
+from rqflow.exceptions import BrokerError
 
-#: Jobs that one step writes; keeps it below some milliseconds.
-CHUNK = 500
+#: Jobs that one step writes, fields of a version that are written at once, and characters after which no more are added; keeps each below some
+#: milliseconds.
+CHUNK, FIELDS, SIZE = 500, 1000, 256 << 10
+#: Seconds for which Redis keeps what a writer of a version has written, when nothing more comes of it.
+KEEP = 600
+#: Times that a version is written because Redis has lost a part of it meanwhile.
+ATTEMPTS = 3
 
 
 def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
@@ -21,12 +30,42 @@ def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
     total = len(version.tasks)
     head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority]
     answer = steps.plain("begin_run", head)
+    for _ in range(ATTEMPTS):
+        if answer == b"version":
+            answer = steps.plain("begin_run", [*head, *write_version(steps, version)])
     if answer == b"version":
-        answer = steps.plain("begin_run", [*head, *(part for pair in rows.version_fields(version) for part in pair)])
+        raise BrokerError(f"Redis has lost what was written of the version of {run.dag_id}, {ATTEMPTS} times; the run was not started")
     if answer == b"exists":
         return False
     write_jobs(steps, run, version, removed)
     return True
+
+
+def write_version(steps: Steps, version: Version) -> tuple[str, int]:
+    """Write a copy of a version, part by part; returns its name and how many fields it has, as begin_run wants to know them.
+
+    Nobody else writes to this copy or reads it, so others may write the same version meanwhile. Redis forgets it when it is not used.
+    """
+    name, count = uuid.uuid4().hex, 0
+    copy = keys.version_copy(version.sha, name)
+    for part in _parts(rows.version_fields(version)):
+        steps.together(["HSET", copy, *part], ["EXPIRE", copy, KEEP])
+        count += len(part) // 2
+    return name, count
+
+
+def _parts(fields: Iterator[tuple[str, str]]) -> Iterator[list[str]]:
+    """Divide fields and values into what is written at once."""
+    part: list[str] = []
+    size = 0
+    for field, value in fields:
+        part += (field, value)
+        size += len(value)
+        if len(part) >= 2 * FIELDS or size >= SIZE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def write_jobs(steps: Steps, run: RunInfo, version: Version, removed: frozenset[int]) -> None:

@@ -50,8 +50,9 @@ LINK_ERRORS = (
 )
 #: Among them what no retry mends.
 _REFUSALS = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
-#: Refusals of writes for which redis-py has no error of its own; Redis 6 says OOM and READONLY within another error when a script meets them.
-_NO_WRITES = re.compile(r"(?:^|-)(MISCONF|NOREPLICAS|OOM|READONLY) ")
+#: Refusals of writes for which redis-py has no error of its own; Redis 6 says OOM and READONLY within another error when a script meets them,
+#: and redis-py says all within its own words when a pipeline does.
+_NO_WRITES = re.compile(r"(?:^|-|caused error: )(MISCONF|NOREPLICAS|OOM|READONLY) ")
 _BY_WORD = {"OOM": redis.exceptions.OutOfMemoryError, "READONLY": redis.exceptions.ReadOnlyError}
 _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.exceptions.BusyLoadingError, "Redis is still loading its data", "It answers when it has; large data take minutes."),

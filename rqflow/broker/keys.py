@@ -38,7 +38,8 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 #: Hash of a run: info, dag, run_id, version, state, left, counts, times. + ":t" hash index -> task instance, + ":x" hash of XComs,
 #: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it.
 RUN = f"{FLOW}run:"
-#: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). + ":runs" set.
+#: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). It is there whole or not at
+#: all. + ":runs" set, + ":copy:" and a name: what one writer has of it so far.
 VERSION = f"{FLOW}version:"
 #: Sorted sets of run keys (seconds): being written since, unfinished ones by creation, finished ones by end.
 PREPARING = f"{FLOW}preparing"
@@ -106,6 +107,11 @@ HINT = f"{FLOW}hint:"
 def task_key(run_key: str) -> str:
     """Return the key of the hash of a run's task instances."""
     return f"{RUN}{run_key}:t"
+
+
+def version_copy(sha: str, name: str) -> str:
+    """Return the key of what one writer has of a version so far."""
+    return f"{VERSION}{sha}:copy:{name}"
 
 
 def xcom_key(run_key: str) -> str:

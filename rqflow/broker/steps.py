@@ -85,6 +85,16 @@ class Steps:
         """Run a command of Redis that may be done twice; else like `call`."""
         return self._patiently(self.connection.execute_command, *words)
 
+    def together(self, *commands: Sequence[str | int | float]) -> Any:
+        """Carry out commands of Redis, all of them or none, that may be done twice; else like `call`. Takes large values faster than a step."""
+        def ask() -> Any:
+            with self.connection.pipeline() as pipe:
+                for words in commands:
+                    pipe.execute_command(*words)  # type: ignore[no-untyped-call]
+                return pipe.execute()
+
+        return self._patiently(ask)
+
     def _patiently(self, ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
         since = clock.utcnow()
         try:

@@ -19,11 +19,12 @@ for index = from, upto - 1 do
 end
 write_noted()
 if upto < total then return upto end
-redis.call('DEL', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v')
+-- Large hashes: Redis frees them beside its work.
+redis.call('UNLINK', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v')
 redis.call('ZREM', K.DONE, ARGV[1])
 redis.call('ZREM', K.LIVE, ARGV[1])
 redis.call('ZREM', K.PREPARING, ARGV[1])
 local runs = K.VERSION .. seen[4] .. ':runs'
 redis.call('SREM', runs, ARGV[1])
-if redis.call('SCARD', runs) == 0 then redis.call('DEL', K.VERSION .. seen[4], runs) end
+if redis.call('SCARD', runs) == 0 then redis.call('UNLINK', K.VERSION .. seen[4], runs) end
 return -1

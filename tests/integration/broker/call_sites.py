@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3] / "rqflow"
 INNER = {f"broker/{name}.py" for name in ("creation", "faults", "keys", "line", "messages", "rows", "status", "steps")}
 #: Names of what speaks to Redis, and what of it does not.
 SPEAKERS = {"connection", "_connection", "pipe", "pipeline", "pubsub"}
-STEPS, SENDING = {"steps", "_steps"}, {"call", "call_believed", "call_lastingly", "command", "plain", "send"}
+STEPS, SENDING = {"steps", "_steps"}, {"call", "call_believed", "call_lastingly", "command", "plain", "send", "together"}
 SILENT_PARTS = {"close", "connection_pool", "get_connection_kwargs", "pipeline", "retry"}
 #: What RQ and rq-scheduler do with our connection.
 INHERITED = {"register_birth", "register_death", "_set_ip_address", "set_state"}

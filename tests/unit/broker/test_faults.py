@@ -15,6 +15,9 @@ from rqflow.broker.faults import Outage, TakesNoWrites, is_away, lastingly, tran
 #: What Redis 6 says when a script meets a refusal of a write.
 IN_A_SCRIPT = "Error running script (call to f_6676): @user_script:971: @user_script: 971: -{}"
 
+#: What redis-py says when a pipeline meets one.
+IN_A_PIPELINE = "Command # 1 (HSET key field value) of pipeline caused error: {}"
+
 
 @pytest.mark.parametrize(("words", "kind"), [
     ("MISCONF Errors writing to the AOF file", TakesNoWrites),
@@ -22,6 +25,7 @@ IN_A_SCRIPT = "Error running script (call to f_6676): @user_script:971: @user_sc
     (IN_A_SCRIPT.format("MISCONF Redis is configured to save RDB snapshots"), TakesNoWrites),
     (IN_A_SCRIPT.format("OOM command not allowed when used memory > 'maxmemory'."), redis.exceptions.OutOfMemoryError),
     (IN_A_SCRIPT.format("READONLY You can't write against a read only replica."), redis.exceptions.ReadOnlyError),
+    (IN_A_PIPELINE.format("MISCONF Errors writing to the AOF file"), TakesNoWrites),
     ("WRONGTYPE Operation against a key holding the wrong kind of value", redis.exceptions.ResponseError),
     ("unknown command 'ROOMS '", redis.exceptions.ResponseError),
 ])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rqflow.actions import select
 from rqflow.actions.model import Run, TaskInstance, Try, seconds_between
@@ -17,6 +18,12 @@ from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.runs import RunFilter, RunRecord
 from rqflow.store.tasks import TaskRecord, TryRecord
+
+#: Fields of a task instance that Redis tells, and those that the history tells.
+_OF_LIVE = ("state", "try_number", "max_tries", "worker", "queued_at", "started_at", "ended_at", "due_at", "cancel_requested", "unreachable_since",
+            "assumed_until", "job_id")
+_OF_RECORD = ("state", "try_number", "max_tries", "reason", "worker", "started_at", "ended_at")
+_OF_TRY = tuple(name for name in Try.__slots__ if name != "duration")
 
 
 def find_run(engine: Engine, text: str) -> RunRecord:
@@ -64,11 +71,15 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
         if record is None:
             raise RunNotFound(f"there is no run {run_key}")
         version = _version(broker, connection, record.version)
-        records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
         tries: dict[str, list[TryRecord]] = {}
-        for one in store_tasks.tries(connection, run_key):
+        for one in store_tasks.tries(connection, run_key, with_facts=False):
             tries.setdefault(one.task_id, []).append(one)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
+    records: dict[str, TaskRecord] = {}
+    if not live:
+        # Redis forgets a run when the history has all of it.
+        with reading(engine) as connection:
+            records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
     specs = version.tasks if version else ()
     unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
     tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved) for spec in specs)
@@ -116,22 +127,20 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
 
     `unserved` has what is to be said of queues that no worker serves.
     """
-    base = TaskInstance(task_id=spec.task_id, state=TaskState.PENDING, max_tries=spec.retries + 1, operator=spec.operator_name,
-                        queue=spec.queue, pool=spec.pool)
+    known: dict[str, Any] = {"state": TaskState.PENDING, "max_tries": spec.retries + 1}
     if live:
-        base = replace(base, state=live.state, try_number=live.try_number, max_tries=live.max_tries,
-                       reason=live.reason or _marks(live, unserved or {}),
-                       worker=live.worker, queued_at=live.queued_at, started_at=live.started_at, ended_at=live.ended_at, due_at=live.due_at,
-                       cancel_requested=live.cancel_requested, unreachable_since=live.unreachable_since, assumed_until=live.assumed_until,
-                       job_id=live.job_id)
+        known = {name: getattr(live, name) for name in _OF_LIVE}
+        known["reason"] = live.reason or _marks(live, unserved or {})
     elif record:
-        base = replace(base, state=record.state, try_number=record.try_number, max_tries=record.max_tries, reason=record.reason,
-                       worker=record.worker, started_at=record.started_at, ended_at=record.ended_at)
-    own = {one.try_number: _try(one) for one in tries}
-    if live and live.try_number and live.started_at:
-        own[live.try_number] = _current_try(own.get(live.try_number), live)
-    ended_at = base.ended_at if base.state in TERMINAL_STATES else None
-    return replace(base, duration=seconds_between(base.started_at, ended_at), tries=tuple(own[number] for number in sorted(own)))
+        known = {name: getattr(record, name) for name in _OF_RECORD}
+    own = {one.try_number: one for one in tries}
+    current = live.try_number if live and live.started_at else 0
+    made = [_current_try(own.get(number), live) if live and number == current else _try(own[number]) for number in sorted({*own, current} - {0})]
+    ended_at = known.get("ended_at") if known["state"] in TERMINAL_STATES else None
+    # Made at one go: a run may have 10,000, and each `replace` costs as much as this.
+    return TaskInstance(
+        task_id=spec.task_id, operator=spec.operator_name, queue=spec.queue, pool=spec.pool, tries=tuple(made),
+        duration=seconds_between(known.get("started_at"), ended_at), **known)
 
 
 def _marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
@@ -146,20 +155,17 @@ def _marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
 
 
 def _try(record: TryRecord) -> Try:
-    return Try(
-        try_number=record.try_number, state=record.state, reason=record.reason, late=record.late, execution_id=record.execution_id,
-        queue=record.queue, worker=record.worker, host=record.host, pid=record.pid, started_at=record.started_at, ended_at=record.ended_at,
-        duration=seconds_between(record.started_at, record.ended_at), exit_code=record.exit_code, signal=record.signal,
-        cpu_seconds=record.cpu_seconds, max_rss_bytes=record.max_rss_bytes, log_bytes=record.log_bytes)
+    known = {name: getattr(record, name) for name in _OF_TRY}
+    return Try(duration=seconds_between(record.started_at, record.ended_at), **known)
 
 
-def _current_try(recorded: Try | None, live: TaskStatus) -> Try:
+def _current_try(record: TryRecord | None, live: TaskStatus) -> Try:
     """Return the try that Redis has now; what SQL has of it already, such as its exit code, is kept."""
-    begun = recorded or Try(try_number=live.try_number, state=live.state, queue=live.queue)
-    ended_at = live.ended_at or begun.ended_at
-    return replace(begun, state=live.state, reason=live.reason or begun.reason, worker=live.worker or begun.worker,
-                   execution_id=live.execution_id or begun.execution_id, started_at=live.started_at, ended_at=ended_at,
-                   duration=seconds_between(live.started_at, ended_at))
+    known: dict[str, Any] = {name: getattr(record, name) for name in _OF_TRY} if record else {"try_number": live.try_number, "queue": live.queue}
+    ended_at = live.ended_at or known.get("ended_at")
+    known |= {"state": live.state, "started_at": live.started_at, "ended_at": ended_at}
+    known |= {name: value for name in ("reason", "worker", "execution_id") if (value := getattr(live, name))}
+    return Try(duration=seconds_between(live.started_at, ended_at), **known)
 
 
 def states_of(run: Run) -> Mapping[str, TaskState]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from rqflow.dag.run import RunInfo
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import RunNotFound
 from rqflow.states import RunState, TaskState
+from rqflow.wire import decode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +114,7 @@ def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
     record = _hash(connection, keys.RUN + run_key)
     if not record:
         return None
-    counts = {TaskState(state): n for state, n in json.loads(record.get("n", "{}")).items()}
+    counts = {TaskState(state): n for state, n in decode(record.get("n", "{}")).items()}
     return RunStatus(
         run_key=run_key, dag_id=record["dag"], run_id=record["run_id"], state=RunState(record.get("state", "queued")),
         created_at=_moment(record.get("created")), started_at=_moment(record.get("started")), ended_at=_moment(record.get("ended")), counts=counts,
@@ -127,7 +127,7 @@ def task_statuses(connection: redis.Redis, run_key: str, version: Version, indic
     if not wanted:
         return []
     values = connection.hmget(keys.task_key(run_key), [str(index) for index in wanted])
-    return [_task_status(version, index, json.loads(value)) for index, value in zip(wanted, values, strict=True) if value]
+    return [_task_status(version, index, decode(value)) for index, value in zip(wanted, values, strict=True) if value]
 
 
 def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskStatus:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, func, or_, select, update
+from sqlalchemy import bindparam, func, null, or_, select, update
 
 from rqflow.states import TaskState
 from rqflow.store.engine import Connection
@@ -67,18 +67,23 @@ class TryRecord:
     late: Mapping[str, Any] | None
 
 
+#: Rows are read by place: looking a column up by its name takes longer than all else about it, and a run may have 10,000 rows.
+_TASK_FIELDS, _TRY_FIELDS = TaskRecord.__slots__, TryRecord.__slots__
+_TASK_COLUMNS = [task_instance.c[name] for name in _TASK_FIELDS]
+
+
 def of_run(connection: Connection, run_key: str, *, states: Collection[TaskState] | None = None) -> list[TaskRecord]:
     """Return the task instances of a run, in the order of the version; a task to which nothing happened yet has none."""
-    query = select(task_instance).where(task_instance.c.run_key == run_key).order_by(task_instance.c.task_index, task_instance.c.task_id)
+    query = select(*_TASK_COLUMNS).where(task_instance.c.run_key == run_key).order_by(task_instance.c.task_index, task_instance.c.task_id)
     if states is not None:
         query = query.where(task_instance.c.state.in_([state.value for state in states]))
-    return [_task(row) for row in connection.execute(query).mappings()]
+    return [_task(row) for row in connection.execute(query)]
 
 
 def get(connection: Connection, run_key: str, task_id: str) -> TaskRecord | None:
     """Return the task instance, or None."""
-    query = select(task_instance).where(task_instance.c.run_key == run_key, task_instance.c.task_id == task_id)
-    row = connection.execute(query).mappings().first()
+    query = select(*_TASK_COLUMNS).where(task_instance.c.run_key == run_key, task_instance.c.task_id == task_id)
+    row = connection.execute(query).first()
     return _task(row) if row else None
 
 
@@ -91,18 +96,19 @@ def counts(connection: Connection, run_keys: Collection[str]) -> dict[str, dict[
     return found
 
 
-def tries(connection: Connection, run_key: str, task_id: str | None = None) -> list[TryRecord]:
-    """Return the tries of a run, or of one of its tasks, by task and number.
+def tries(connection: Connection, run_key: str, task_id: str | None = None, *, with_facts: bool = True) -> list[TryRecord]:
+    """Return the tries of a run, or of one of its tasks, by task and number; without `with_facts` all have empty facts, which takes less time.
 
     A try that went back to its queue before the worker started it has the state of its task instance.
     """
     on = (task_instance.c.run_key == task_try.c.run_key) & (task_instance.c.task_id == task_try.c.task_id)
-    query = select(task_try, task_instance.c.state.label("ti_state"), task_instance.c.try_number.label("ti_try")).outerjoin(task_instance, on)
+    columns = [null() if name == "facts" and not with_facts else task_try.c[name] for name in _TRY_FIELDS]
+    query = select(*columns, task_instance.c.state, task_instance.c.try_number).outerjoin(task_instance, on).select_from(task_try)
     query = query.where(task_try.c.run_key == run_key)
     if task_id is not None:
         query = query.where(task_try.c.task_id == task_id)
     query = query.order_by(task_instance.c.task_index, task_try.c.task_id, task_try.c.try_number)
-    return [_try(row) for row in connection.execute(query).mappings()]
+    return [_try(row) for row in connection.execute(query)]
 
 
 def task_ids(connection: Connection, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
@@ -139,16 +145,20 @@ def record_late(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     connection.execute(change.values(late=bindparam("new_late"), late_seq=bindparam("new_seq")), values)
 
 
-def _task(row: RowMapping) -> TaskRecord:
-    return TaskRecord(**{**row, "state": TaskState(row["state"])})
+def _task(row: Sequence[Any]) -> TaskRecord:
+    record = dict(zip(_TASK_FIELDS, row, strict=True))
+    record["state"] = TaskState(record["state"])
+    return TaskRecord(**record)
 
 
-def _try(row: RowMapping) -> TryRecord:
-    plain = {name: row[name] for name in TryRecord.__slots__}
-    record = TryRecord(**{**plain, "state": TaskState(row["state"]), "facts": row["facts"] or {}})
-    if record.late and record.ended_at and record.state is not TaskState.LOST and record.late.get("execution") == record.execution_id:
+def _try(row: Sequence[Any]) -> TryRecord:
+    """Return a try; `row` has its columns, and the state and the try number of its task instance."""
+    record = dict(zip(_TRY_FIELDS, row, strict=False))
+    state, late = TaskState(record["state"]), record["late"]
+    if late and record["ended_at"] and state is not TaskState.LOST and late.get("execution") == record["execution_id"]:
         # The same end told twice, as a worker does that was not sure to be heard.
-        record = replace(record, late=None)
-    if record.state is TaskState.RUNNING and row["ti_try"] == record.try_number:
-        return replace(record, state=TaskState(row["ti_state"]))
-    return record
+        record["late"] = None
+    if state is TaskState.RUNNING and row[-1] == record["try_number"]:
+        state = TaskState(row[-2])
+    record["state"], record["facts"] = state, record["facts"] or {}
+    return TryRecord(**record)

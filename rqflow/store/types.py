@@ -63,6 +63,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Write the text of SQLite at once: its dialect's own way takes ten times as long, and the recorder binds six moments a task."""
         return _as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any] | None:
+        """Read the text of SQLite at once, for the same reason: a run of 10,000 tasks has 50,000 moments."""
+        return _from_text if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the moment back, aware and in UTC."""
         if value is None:
@@ -112,6 +116,11 @@ def _as_text(value: datetime | None) -> str | None:
         raise ValueError(f"{value!r} has no time zone: only aware times go into the database")
     moment = value if value.tzinfo is UTC else value.astimezone(UTC)
     return moment.isoformat(" ", "microseconds")[:-6]  # without +00:00
+
+
+def _from_text(text: str | None) -> datetime | None:
+    """Return the moment that SQLite keeps as text."""
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
 
 
 def clean(text: str, limit: int | None = None) -> str:

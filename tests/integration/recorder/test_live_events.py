@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
+from rqflow.actions import query
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.recorder.recorder import Recorder
 from rqflow.settings import Settings
 from rqflow.states import RunState, TaskState
-from rqflow.store import runs, tasks, xcoms
+from rqflow.store import dags, runs, tasks, xcoms
 from rqflow.store.engine import Engine, reading, run_in_transaction
 from tests.integration.broker.playing import claim, end, tell
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
@@ -70,11 +72,39 @@ def test_tries_xcoms_and_facts_arrive(broker: Broker, recorder: Recorder, engine
     with reading(engine) as connection:
         one, two, three = tasks.tries(connection, run.key)
         assert runs.by_key(connection, run.key).info == run
+        assert tasks.tries(connection, run.key, with_facts=False) == [replace(each, facts={}) for each in (one, two, three)]
     assert (one.state, one.exit_code, one.host, one.reason) == (TaskState.UP_FOR_RETRY, 3, "node1", "exit code 3")
     assert (one.ended_at - one.started_at).total_seconds() == pytest.approx(2.0, abs=1e-5)
     assert one.late is None or one.late["facts"] == {"exit_code": 9}
     assert (two.state, two.try_number, two.host, two.max_rss_bytes, two.worker) == (TaskState.SUCCESS, 2, "node2", 1 << 30, "w1")
     assert (three.task_id, three.state, three.exit_code) == ("b", TaskState.SUCCESS, None)
+
+
+def test_a_run_is_shown_the_same_when_redis_has_forgotten_it(broker: Broker, recorder: Recorder, engine: Engine) -> None:
+    version = a_version({"a": [], "b": ["a"]}, specs=[a_task("a", retries=1, retry_delay=0.0)])
+    run = a_run(version)
+    run_in_transaction(engine, lambda connection: (dags.save_version(connection, version), runs.create(connection, run)))
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0], TaskState.UP_FOR_RETRY, reason="exit code 3", facts={"exit_code": 3, "host": "node1"}))
+    tell(broker, end(claim(broker)[0], facts={"exit_code": 0}))
+    record_all(recorder)
+    a, b = query.show(broker, engine, run.key).tasks
+    assert (a.state, a.queue, a.job_id != "", b.state, b.tries) == (TaskState.SUCCESS, "default", True, TaskState.QUEUED, ())
+    assert [(one.try_number, one.state, one.exit_code, one.worker) for one in a.tries] == [
+        (1, TaskState.UP_FOR_RETRY, 3, "w1"), (2, TaskState.SUCCESS, 0, "w1")]
+    assert a.tries[0].reason == "exit code 3"
+    (last,) = claim(broker)
+    now = query.show(broker, engine, run.key).tasks[1]
+    assert [(one.state, one.execution_id, one.host) for one in now.tries] == [(TaskState.RUNNING, last.execution_id, "")]
+    tell(broker, end(last))
+    record_all(recorder)
+    before = query.show(broker, engine, run.key)
+    broker.forget_run(run.key)
+    after = query.show(broker, engine, run.key)
+    assert [(one.state, one.try_number, one.worker, one.ended_at, len(one.tries)) for one in after.tasks] == [
+        (one.state, one.try_number, one.worker, one.ended_at, len(one.tries)) for one in before.tasks]
+    assert [(one.state, one.exit_code, one.execution_id) for task in after.tasks for one in task.tries] == [
+        (one.state, one.exit_code, one.execution_id) for task in before.tasks for one in task.tries]
 
 
 def test_run_that_begins_and_ends_in_one_step_has_ended(broker: Broker, recorder: Recorder, engine: Engine) -> None:

@@ -105,14 +105,14 @@ local function project(task, row)
   end
 end
 
--- Write the hash of a job whose state has changed.
+-- Write the hash of a job whose state has changed. It has no last_heartbeat: nobody would renew it, a worker's own and its leases tell that.
 local function write_job(job, task, was_queued)
   local s, key, now = task.s, K.RQ_JOB .. job, call.iso
   if s == 'running' then
     if was_queued then
-      redis.call('HSET', key, 'status', 'started', 'enqueued_at', now, 'started_at', now, 'ended_at', '', 'last_heartbeat', now, 'worker_name', task.w)
+      redis.call('HSET', key, 'status', 'started', 'enqueued_at', now, 'started_at', now, 'ended_at', '', 'worker_name', task.w)
     else
-      redis.call('HSET', key, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', task.w)
+      redis.call('HSET', key, 'status', 'started', 'started_at', now, 'worker_name', task.w)
     end
   elseif s == 'queued' then
     redis.call('HSET', key, 'status', 'queued', 'enqueued_at', now, 'started_at', '', 'ended_at', '', 'worker_name', '')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -239,7 +241,10 @@ def site(tmp_path: Path, redis_url: str, db: redis.Redis) -> Iterator[Site]:
     yield site
     for process in site.processes:
         if process.poll() is None:
-            process.kill()
+            # The horse of a stock worker goes on without it.
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
         process.wait()
     for lock in tmp_path.glob("**/shepherd.lock"):
         client = ShepherdClient(lock.parent, env={"PATH": PATH}, linger=0.0)

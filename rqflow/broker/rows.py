@@ -88,15 +88,16 @@ def task_instance(run: RunInfo, task: TaskSpec, removed: frozenset[int]) -> str:
 def job_hash(run: RunInfo, version: Version, task: TaskSpec, created_at: datetime) -> dict[str, str]:
     """Return the hash of the RQ job of a task instance. Nothing in it expires and RQ retries nothing: rqflow's steps do that.
 
-    Jobs are a third of what a run takes in Redis: so no `dependency_id`, which RQ's older releases read, beside `dependency_ids`, and no spaces.
+    Jobs are a third of what a run takes in Redis: so no `dependency_id`, which RQ's older releases read, beside `dependency_ids`, no `ttl`, which
+    is endless when it is not there, no spaces, and times no finer than people read them. Most stay below 448 bytes so, a size of Redis' allocator.
     """
     fields = {
-        "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "data": json.dumps([FUNCTION, None, [run.key, task.task_id], {}], separators=(",", ":")),
         "origin": task.queue,
-        "description": f"{run.dag_id}.{task.task_id} {run.logical_date.isoformat()}",
+        "description": f"{run.dag_id}.{task.task_id} {run.logical_date:%Y-%m-%dT%H:%M}",
         "status": "deferred",
-        "timeout": "-1", "result_ttl": "-1", "failure_ttl": "-1", "ttl": "-1",
+        "timeout": "-1", "result_ttl": "-1", "failure_ttl": "-1",
     }
     if task.upstream and len(task.upstream) <= MAX_DEPENDENCIES:
         names = [job_id(run.dag_id, run.run_id, version.tasks[index].task_id) for index in task.upstream]

@@ -520,7 +520,7 @@ def test_jobs_are_genuine_rq_jobs(broker: Broker, db: redis.Redis) -> None:
     second = Job.fetch(job_id(dag_id, run_id, "after"), connection=db, serializer=JSONSerializer)
     assert (first.func_name, list(first.args)) == ("rqflow.jobs.run_task", [run.key, task_id])
     assert (first.timeout, first.result_ttl, first.failure_ttl) == (-1, -1, -1)
-    assert first.description.startswith("my.dag-v1.a.b 2024-01-01T00:00")
+    assert (first.description, first.ttl) == ("my.dag-v1.a.b 2024-01-01T00:00", None)
     assert second._dependency_ids == [first.id]
     queue = Queue("default", connection=db, serializer=JSONSerializer)
     assert queue.job_ids == [first.id]

@@ -2,7 +2,7 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, machine, recorded [executions whose recording it knows of], epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
 --         turn whose reply it has), lease (µs)
--- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions], cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
+-- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions whose ends the history has, and Redis too], cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
 -- lost, and another try may run; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
 -- reply of, and that it does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
@@ -37,12 +37,17 @@ for at = 1, #held, 2 do
   end
 end
 do_work()
-local recorded = {}
-if request.machine then
+-- An end that the history has while Redis counts it as running was recorded after Redis had been put right from the history: it must be told again,
+-- so its worker must keep it until then.
+local recorded, runs_here = {}, {}
+for at = 1, #held, 2 do runs_here[held[at]] = true end
+if request.machine and not closed then
   for at = 1, #request.recorded, 1000 do
     redis.call('SREM', K.RECORDED .. request.machine, unpack(request.recorded, at, math.min(at + 999, #request.recorded)))
   end
-  recorded = redis.call('SRANDMEMBER', K.RECORDED .. request.machine, 10000)
+  for _, execution in ipairs(redis.call('SRANDMEMBER', K.RECORDED .. request.machine, 10000)) do
+    if not runs_here[execution] then recorded[#recorded + 1] = execution end
+  end
 end
 return finish_call(request.caller .. ':beat', ARGV[1],
   {closed = closed, recorded = recorded, cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})

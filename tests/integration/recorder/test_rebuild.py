@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -14,6 +16,7 @@ from rqflow.actions.cancel import cancel_run
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
+from rqflow.broker.messages import ANNOUNCE
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict
@@ -136,6 +139,38 @@ def test_a_run_whose_end_was_recorded_before_that_of_its_task_is_brought_back(hu
     assert hub.row(run).state is RunState.SUCCESS
     with reading(hub.engine) as connection:
         assert [one.state for one in tasks.tries(connection, run.key)] == [TaskState.SUCCESS]
+
+
+def test_an_end_that_is_recorded_after_redis_was_put_right_stays_with_its_worker_until_it_is_told_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder had it in its hands, asleep, when Redis lost everything, and the leader read the history before it was written there."""
+    hub.lose_everything()
+    keeper, record = EpochKeeper(hub.broker, hub.engine), hub.recorder._record
+    run = hub.start(a_version({"a": [], "b": ["a"]}))
+    hub.broker.machine = "m"
+    assert hub.broker.announce_held(["default"], {}).is_heard
+    keeper.serve()
+    (first,) = claim(hub.broker)
+    hub.record()
+    tell(hub.broker, end(first))
+
+    def record_late(events: Sequence[Mapping[str, Any]]) -> None:
+        monkeypatch.undo()
+        hub.db.flushall()
+        keeper.believe()
+        record(events)
+
+    monkeypatch.setattr(hub.recorder, "_record", record_late)
+    hub.record()
+    assert states(hub.broker, run.key) == {"a": "running", "b": "pending"}
+    named = {first.execution_id: (first.run_key, first.index, first.try_number)}
+    beat = hub.broker.beat({})
+    assert (beat.closed, beat.recorded) == (ANNOUNCE, ())
+    assert hub.broker.announce_held(["default"], named).is_heard
+    keeper.serve()
+    assert hub.broker.beat(named).recorded == ()
+    tell(hub.broker, end(first))
+    assert hub.broker.beat({}).recorded == (first.execution_id,)
+    assert [one.task_id for one in claim(hub.broker)] == ["b"]
 
 
 @pytest.mark.parametrize("ran", [True, False], ids=["a task that ran", "a task that was skipped"])

@@ -232,9 +232,11 @@ class Horse:
         Raises SetBack when Redis is not the one that had it.
         """
         upto = patiently(self._broker.connection, events.recorded_upto)
+        leads = patiently(self._broker.connection, self._broker.connection.exists, keys.LEADER)
+        # Last: an emptied Redis has no leader either.
         self._broker.believe()
         self._outage.over()
-        return is_before(newest, upto) or not patiently(self._broker.connection, self._broker.connection.exists, keys.LEADER)
+        return is_before(newest, upto) or not leads
 
     def _announced(self) -> Announced:
         """Say what is held here. Raises what redis-py raises when the link breaks, not what is said of it for people."""

@@ -10,8 +10,8 @@
 --
 -- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created
 --   started ended priority seq last_event.
--- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
---   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
+-- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r}, q member of the ready set,
+--   z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.

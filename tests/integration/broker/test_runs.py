@@ -119,20 +119,6 @@ def test_a_marked_task_that_ran_says_who_marked_it(broker: Broker) -> None:
     assert (status.state, status.reason) == (TaskState.SUCCESS, "marked success by somebody")
 
 
-def test_what_has_ended_keeps_no_counts_and_is_counted_anew_when_it_is_cleared(broker: Broker, db: redis.Redis) -> None:
-    version = a_version(DIAMOND)
-    run = a_run(version)
-    broker.create_run(run, version)
-    play(broker, {"b": TaskState.FAILED})
-    assert [name for name, text in db.hgetall(keys.task_key(run.key)).items() if "c" in json.loads(text)] == []
-    assert broker.recount(run.key) == []
-    at = version.by_id
-    broker.clear(run.key, [at["b"].index], "me")
-    assert states(broker, run.key) == {"a": "success", "b": "queued", "c": "success", "d": "pending"}
-    assert play(broker) == ["b", "d"]
-    assert broker.recount(run.key) == []
-
-
 def test_a_mark_on_a_task_that_was_lost_does_not_stop_its_next_try(broker: Broker) -> None:
     version = a_version(["a"])
     run = a_run(version)

@@ -7,7 +7,13 @@ import signal
 import subprocess
 from pathlib import Path
 
-from rqflow.broker.keys import RQ_JOB
+import pytest
+
+from rqflow.broker.broker import Broker
+from rqflow.broker.events import EventStream
+from rqflow.broker.faults import SetBack
+from rqflow.broker.keys import LEADER, RQ_JOB
+from rqflow.worker.stock import Horse
 from tests.integration.worker.conftest import ROOT, RQ, Site, is_alive
 from tests.profile import PATIENCE
 from tests.unit.builders import a_task, a_version
@@ -123,3 +129,18 @@ def test_beside_our_worker_each_task_runs_once(site: Site, tmp_path: Path) -> No
     theirs.send_signal(signal.SIGTERM)
     assert theirs.wait(PATIENCE) == 0
     assert len({status.worker for status in site.broker.task_statuses(run.key)}) == 2
+
+
+def test_a_horse_does_not_take_a_redis_that_was_just_emptied_for_one_without_a_leader(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    horse = Horse(Broker(site.db, site.settings, caller="w"), site.settings)
+    assert horse._broker.announce_held([], {}).is_heard
+    site.db.set(LEADER, "hub")
+    exists = site.db.exists
+
+    def emptied_before(*names: str) -> int:
+        site.db.flushall()
+        return exists(*names)
+
+    monkeypatch.setattr(site.db, "exists", emptied_before)
+    with pytest.raises(SetBack):
+        horse._is_recorded(EventStream(site.db), "9-9")

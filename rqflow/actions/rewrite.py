@@ -15,7 +15,8 @@ from rqflow.store.runs import RunRecord
 
 
 def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str) -> list[int]:
-    """Let these task instances run again, with new tries; return those that run now and so cannot be cleared.
+    """Let these task instances run again, with new tries; return those that cannot be cleared: they run now, or the run is being
+    cancelled and has not ended.
 
     Raises Conflict for a run of which the history knows too little to put it back.
     """

@@ -142,7 +142,9 @@ class Broker:
         return str(reply["state"])
 
     def clear(self, run_key: str, indices: Sequence[int], by: str) -> list[int]:
-        """Let these task instances run again, with new tries; returns those that run now and so cannot be cleared."""
+        """Let these task instances run again, with new tries; returns those that cannot be cleared: they run now, or the run is being
+        cancelled.
+        """
         version = self._version_of(run_key)
         retries = {str(index): version.tasks[index].retries for index in indices}
         return self._rewrite(run_key, indices, {"state": TaskState.PENDING.value, "by": by, "retries": retries})

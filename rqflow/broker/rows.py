@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rqflow.dag.run import RunInfo
-from rqflow.dag.version import DEFAULT_POOL, TaskSpec, Version
+from rqflow.dag.trigger_rule import TriggerRule
+from rqflow.dag.version import DEFAULT_POOL, DEFAULT_QUEUE, TaskSpec, Version
 
 #: The function that every job names; RQ imports it by this string.
 FUNCTION = "rqflow.jobs.run_task"
@@ -55,9 +56,14 @@ def version_fields(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def task_row(task: TaskSpec) -> dict[str, Any]:
-    """Return what the steps need of a task; the names are explained in lua/_core.lua."""
-    row: dict[str, Any] = {"id": task.task_id, "r": task.trigger_rule, "q": task.queue, "w": task.weight, "nu": len(task.upstream),
-                           "nd": len(task.downstream)}
+    """Return what the steps need of a task, without what is as most tasks have it; the names are explained in lua/_core.lua."""
+    row: dict[str, Any] = {"id": task.task_id, "nu": len(task.upstream), "nd": len(task.downstream)}
+    if task.trigger_rule != TriggerRule.ALL_SUCCESS:
+        row["r"] = task.trigger_rule
+    if task.queue != DEFAULT_QUEUE:
+        row["q"] = task.queue
+    if task.weight != 1:
+        row["w"] = task.weight
     if task.pool != DEFAULT_POOL:
         row["p"] = task.pool
     if task.pool_slots != 1:

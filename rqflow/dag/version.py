@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import Any
 
 FORMAT = 1
-#: The pool of tasks that name none. It limits nothing until somebody gives it slots.
+#: The pool and the queue of tasks that name none. The pool limits nothing until somebody gives it slots.
 DEFAULT_POOL = "default_pool"
+DEFAULT_QUEUE = "default"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class TaskSpec:
     owner: str = ""
     doc: str = ""
 
-    queue: str = "default"
+    queue: str = DEFAULT_QUEUE
     pool: str = DEFAULT_POOL
     pool_slots: int = 1
     #: Effective weight, after weight_rule; higher runs first.

@@ -10,8 +10,8 @@
 --
 -- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created
 --   started ended priority seq last_event.
--- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r}, q member of the ready set,
---   z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
+-- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
+--   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.
@@ -101,12 +101,19 @@ local function get_run(key)
   return run or nil
 end
 
+-- The row of a task from its text. A version leaves out what is as most tasks have it: a row is read often, and there is one a task.
+local function row_of(text)
+  local row = cjson.decode(text)
+  row.r, row.q, row.w = row.r or 'all_success', row.q or 'default', row.w or 1
+  return row
+end
+
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
 -- nd downstream, e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
   local row = run.version_of.rows[index]
   if not row then
-    row = cjson.decode(redis.call('HGET', K.VERSION .. run.version, whole(index)))
+    row = row_of(redis.call('HGET', K.VERSION .. run.version, whole(index)))
     run.version_of.rows[index], known.entries = row, known.entries + 1
   end
   return row
@@ -167,7 +174,7 @@ local function fetch(run, indices, first, last, with_downstream)
   if fields[1] then
     if version.limit == nil then fields[#fields + 1] = 'dag' end
     texts = redis.call('HMGET', K.VERSION .. run.version, unpack(fields))
-    for at, index in ipairs(rows) do version.rows[index] = texts[at] and cjson.decode(texts[at]) or nil end
+    for at, index in ipairs(rows) do version.rows[index] = texts[at] and row_of(texts[at]) or nil end
     for at, index in ipairs(lists) do
       local text = texts[#rows + at]
       version.d[index] = text and cjson.decode(text) or nil

@@ -112,11 +112,7 @@ end
 -- Its trigger rule is met: offer it to the workers. An empty task passes here.
 local function release(task)
   local row = get_row(task.run, task.index)
-  if task.run.cancel then
-    task.z = 'the run was cancelled'
-    task.dv = true
-    settle(task, 'cancelled')
-  elseif row.e then
+  if row.e then
     task.b, task.d, task.z = call.at, call.at, nil
     settle(task, 'success')
   else
@@ -131,6 +127,11 @@ local function judge(task)
   if task.o then
     task.dv, task.z = true, 'skipped by ' .. get_row(task.run, task.o).id
     return settle(task, 'skipped')
+  end
+  if task.run.cancel then
+    -- Whatever becomes pending in a run that is being cancelled has nothing to wait for.
+    task.dv, task.z = true, 'the run was cancelled'
+    return settle(task, 'cancelled')
   end
   local verdict = decide(row.r, row.nu, task.c)
   if verdict == 'run' then return release(task) end
@@ -255,9 +256,23 @@ local function recount_task(task)
   touch(task)
 end
 
--- One task is judged at a time, and what follows from it is delivered before the next is counted: counting looks at states, and delivering
--- adds to counts.
+-- Whether something else than counting is still to be done for this run.
+local function has_other_work(run)
+  if run.has_rest then return true end
+  for at = call.working + 1, #call.work do
+    local entry = call.work[at]
+    if entry.run == run and entry.item[1] ~= 'j' then return true end
+  end
+  return false
+end
+
+-- One task is judged at a time, and what follows from it, or from what ended meanwhile, is delivered before the next is counted: counting looks
+-- at states, and delivering adds to counts, so that what is counted first would count twice.
 function DO.j(run, from)
+  if has_other_work(run) then
+    push_work(run, {'j', from})
+    return
+  end
   for index = from, run.total - 1 do
     if call.budget <= 0 then return {'j', index} end
     local task = get_task(run, index)
@@ -288,6 +303,7 @@ local function drain()
   while at <= #call.work do
     local entry = call.work[at]
     local run, rest = entry.run, entry.item
+    call.working = at
     seen[run] = true
     if call.budget > 0 and (entry.is_old or not run.has_rest) then rest = DO[rest[1]](run, rest[2], rest[3]) end
     if rest then

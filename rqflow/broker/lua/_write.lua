@@ -7,7 +7,8 @@ local function write_tasks()
     local list = by_run[run.key] or {}
     by_run[run.key] = list
     task.run, task.index, task.ref = nil, nil, nil
-    if next(task.c) == nil then task.c = nil end
+    -- What has ended is judged again only after it was counted anew.
+    if next(task.c) == nil or TERMINAL[task.s] then task.c = nil end
     list[#list + 1] = index
     list[#list + 1] = cjson.encode(task)
     task.run, task.index, task.ref, task.c = run, index, ref, task.c or {}

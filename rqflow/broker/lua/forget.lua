@@ -12,7 +12,7 @@ for index = from, upto - 1 do
   local text = redis.call('HGET', key .. ':t', index)
   if text then
     local task = cjson.decode(text)
-    local queue = cjson.decode(redis.call('HGET', K.VERSION .. seen[4], index)).q
+    local queue = row_of(redis.call('HGET', K.VERSION .. seen[4], index)).q
     if task.s ~= 'removed' and seen[1] then unproject(task, {q = queue}) end
     redis.call('DEL', K.RQ_JOB .. task.j, K.RQ_EXECUTIONS .. task.j, K.RQ_RESULTS .. task.j)
   end

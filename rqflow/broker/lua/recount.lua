@@ -18,7 +18,7 @@ for index = 0, run.total - 1 do
   local task = get_task(run, index)
   local row, old = get_row(run, index), task.c
   recount_task(task)
-  for _, class in ipairs({'s', 'f', 'u', 'k', 'x', 'r'}) do
+  for _, class in ipairs(TERMINAL[task.s] and {} or {'s', 'f', 'u', 'k', 'x', 'r'}) do
     if (old[class] or 0) ~= (task.c[class] or 0) then
       changed[#changed + 1] = row.id .. ': ' .. class .. ' was ' .. (old[class] or 0) .. ', is ' .. (task.c[class] or 0)
     end

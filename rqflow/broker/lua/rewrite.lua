@@ -1,7 +1,7 @@
 -- Clear task instances (they run again), or mark them with a state; what was only derived from them is judged anew.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, run, indices, state ('pending' clears), by, retries {index: retries allowed after a clear}
--- Returns JSON {refused: [indices of running tasks that a clear cannot touch], unfinished: […]}.
+-- Returns JSON {refused: [indices that a clear cannot touch: running tasks, and all of a run that is being cancelled], unfinished: […]}.
 -- A running task that is marked is stopped first and gets its state when it ends.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
@@ -23,6 +23,8 @@ for _, index in ipairs(request.indices) do
       touch(task)
       redis.call('PUBLISH', K.HINT .. task.w, task.e)
     end
+  elseif target == 'pending' and run.cancel and run.state == 'running' then
+    refused_list[#refused_list + 1] = index
   elseif task.s ~= 'removed' and (target == 'pending' or task.s ~= target) then
     local was_terminal = TERMINAL[task.s]
     leave_waiting(task, row)

@@ -46,15 +46,17 @@ class Model:
             self.state[index] = "skipped"
             self.derived.add(index)
             return
+        if self.cancelled:
+            self.state[index] = "cancelled"
+            self.derived.add(index)
+            return
         ups = [self.state[up] for up in task.upstream]
         outcomes = ("success", "failed", "upstream_failed", "skipped", "cancelled", "removed")
         ups = ["failed" if up == "lost" else up for up in ups]
         counts = Counts(total=len(ups), **{name: ups.count(name) for name in outcomes})
         decision = decide(TriggerRule(task.trigger_rule), counts)
         if decision is Decision.RUN:
-            self.state[index] = "cancelled" if self.cancelled else "success" if task.operator == "empty" else READY
-            if self.cancelled:
-                self.derived.add(index)
+            self.state[index] = "success" if task.operator == "empty" else READY
         elif decision is not Decision.WAIT:
             self.state[index] = VERDICT[decision]
             self.derived.add(index)
@@ -154,7 +156,7 @@ class Model:
             if target != "pending":
                 self.marked[index] = target
             return
-        if target != "pending" and old == target:
+        if (target != "pending" and old == target) or (self.refuses_clear(index) and target == "pending"):
             return
         if self.run_state() is not RunState.RUNNING:
             self.cancelled = False
@@ -174,6 +176,10 @@ class Model:
                     self._forget(below)
         self._forget_below(index)
         self.settle()
+
+    def refuses_clear(self, index: int) -> bool:
+        """Tell whether a clear cannot touch this task: it runs, or its run is being cancelled."""
+        return self.state[index] == "running" or (self.cancelled and self.run_state() is RunState.RUNNING)
 
     def _forget(self, index: int) -> None:
         self.state[index] = "pending"

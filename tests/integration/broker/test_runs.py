@@ -207,6 +207,31 @@ def test_a_cancelled_run_waits_for_what_runs(broker: Broker) -> None:
     assert broker.run_status(run.key).state is RunState.CANCELLED
 
 
+def test_a_clear_of_a_run_that_is_being_cancelled_is_refused_until_it_has_ended(broker: Broker) -> None:
+    version = a_version({"a": [], "b": ["a"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    running = claim(broker)[0]
+    broker.cancel_run(run.key, "me")
+    assert broker.clear(run.key, [1], "me") == [1]
+    assert states(broker, run.key) == {"a": "running", "b": "cancelled"}
+    tell(broker, end(running))
+    assert broker.clear(run.key, [1], "me") == []
+    assert play(broker) == ["b"]
+
+
+def test_what_a_mark_takes_back_in_a_run_that_is_being_cancelled_is_cancelled(broker: Broker) -> None:
+    version = a_version({"a": [], "long": [], "b": ["a", "long"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    first, _ = sorted(claim(broker), key=lambda it: it.task_id)
+    tell(broker, end(first, TaskState.FAILED))
+    assert states(broker, run.key) == {"a": "failed", "long": "running", "b": "upstream_failed"}
+    broker.cancel_run(run.key, "me")
+    broker.mark(run.key, [first.index], TaskState.SUCCESS, "me")
+    assert states(broker, run.key) == {"a": "success", "long": "running", "b": "cancelled"}
+
+
 def test_a_retry_waits_its_delay_and_counts_its_tries(broker: Broker, db: redis.Redis) -> None:
     version = a_version(["a"], each={"retries": 2})
     run = a_run(version)

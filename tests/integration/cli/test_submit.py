@@ -209,25 +209,25 @@ def test_a_timeout_exits_124_and_the_run_goes_on(cli: Cli) -> None:
 
 
 def test_ctrl_c_only_detaches(cli: Cli) -> None:
-    process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow")
-    until(lambda: running_task(cli), what="the task to run")
+    process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow", "--run-id", "interrupted")
+    until(lambda: running_task(cli, "interrupted"), what="the task to run")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "rqflow run wait" in err
     assert "rqflow run cancel" in err
     go(cli)
-    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+    assert cli.run("run", "wait", "interrupted")[0] == "interrupted success\n"
 
 
 def test_sigterm_only_detaches_and_says_so(cli: Cli) -> None:
-    process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow")
-    until(lambda: running_task(cli), what="the task to run")
+    process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow", "--run-id", "terminated")
+    until(lambda: running_task(cli, "terminated"), what="the task to run")
     process.terminate()
     _, err = process.communicate(timeout=20)
     assert (process.returncode, "the run goes on" in err, "rqflow run wait" in err) == (143, True, True)
     go(cli)
-    assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
+    assert cli.run("run", "wait", "terminated")[0] == "terminated success\n"
 
 
 def test_sigterm_between_the_start_of_a_run_and_the_first_look_at_it_only_detaches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,8 +248,9 @@ def test_sigterm_between_the_start_of_a_run_and_the_first_look_at_it_only_detach
     assert cli.run("run", "wait", "d@latest")[0] == "d@latest success\n"
 
 
-def running_task(cli: Cli) -> bool:
-    found = cli.run("run", "show", "d@latest", "-o", "json", code=None)[0]
+def running_task(cli: Cli, run: str = "d@latest") -> bool:
+    """Tell whether a task of `run` runs; who waits for a run that another process starts must name it, for the latest may be an older one."""
+    found = cli.run("run", "show", run, "-o", "json", code=None)[0]
     return bool(found) and any(task["state"] == "running" for task in json.loads(found)["tasks"])
 
 

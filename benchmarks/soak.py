@@ -26,7 +26,7 @@ from benchmarks.soak_audit import Audit
 from benchmarks.soak_lab import Site
 from benchmarks.soak_plan import Plan, PlannedDag, PlannedRun
 from rqflow import clock
-from rqflow.actions import submit, trigger
+from rqflow.actions import submit, survey, trigger
 from rqflow.broker import keys
 from rqflow.broker.events import EventStream
 from rqflow.dag.run import RunInfo
@@ -129,7 +129,7 @@ def _versions(site: Site, plan: Plan, evidence: Path) -> Sequence[Version]:
     program = shlex.join([sys.executable, "-I", "-S", soak_task.__file__, str(evidence)])
     paths = [site.lab.dag(dag.source(program), f"{dag.dag_id}.py") for dag in plan.dags]
     services = site.lab.services
-    found = {version.dag_id: version for version in submit.read(paths, services.settings).versions}
+    found = {version.dag_id: version for version in survey.read(paths, services.settings).versions}
     submit.register(services.broker, services.engine, list(found.values()))
     return [found[dag.dag_id] for dag in plan.dags]
 

@@ -17,7 +17,7 @@ import redis
 from benchmarks.baseline import SLOTS
 from benchmarks.shapes import Shape, fan
 from rqflow import clock, settings
-from rqflow.actions import query, submit, trigger
+from rqflow.actions import query, submit, survey, trigger
 from rqflow.actions.model import Run
 from rqflow.broker import keys
 from rqflow.broker.events import EventStream, is_before
@@ -95,7 +95,7 @@ class System:
     def register(self, shape: Shape) -> Version:
         """Load the DAG file of `shape` and register it, as `rqflow submit` does."""
         path = self.lab.dag(shape.source, f"{shape.dag_id}.py")
-        found = submit.read([path], self.services.settings).versions
+        found = survey.read([path], self.services.settings).versions
         submit.register(self.services.broker, self.services.engine, found)
         return found[0]
 
@@ -176,7 +176,7 @@ def load(shape: Shape) -> Version:
     with folder() as home:
         path = home / f"{shape.dag_id}.py"
         path.write_text(shape.source, encoding="utf-8")
-        return submit.read([path], settings.load(home=home, environ={})).versions[0]
+        return survey.read([path], settings.load(home=home, environ={})).versions[0]
 
 
 def patiently(condition: Callable[[], object], *, what: str, every: float) -> None:

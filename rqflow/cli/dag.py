@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from rqflow.actions import describe, query, select
+from rqflow.actions import describe, query, select, survey
 from rqflow.actions import submit as action
-from rqflow.actions.submit import Report
+from rqflow.actions.survey import Report
 from rqflow.cli import output, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app
@@ -48,7 +48,7 @@ def dag() -> None:
 @pass_app
 def validate(app: App, paths: tuple[Path, ...], strict: bool, style: str) -> None:
     """Load DAG files and report every problem as file:line: message. Needs no service; exit 6 when there are problems."""
-    reports = action.survey(paths, app.settings)
+    reports = survey.survey(paths, app.settings)
     if style == "json":
         output.line(json.dumps([_plain(report) for report in reports], indent=2, ensure_ascii=False))
     else:
@@ -102,7 +102,7 @@ def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
         with open_database(app.settings) as engine:
             _print(printer, [describe.dag(query.find_version(engine, name), at, settings=app.settings)])
         return
-    reports = action.survey([Path(name)], app.settings)
+    reports = survey.survey([Path(name)], app.settings)
     shown = [describe.dag(version, at, settings=app.settings) for report in reports for version in report.versions]
     errors = [problem for report in reports for problem in report.errors]
     notes = {"errors": errors + [problem for report in reports for problem in report.unsupported],
@@ -161,7 +161,7 @@ def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
     if not is_file(name):
         with open_database(app.settings) as engine:
             return query.find_version(engine, name)
-    found = action.read([Path(name)], app.settings).versions
+    found = survey.read([Path(name)], app.settings).versions
     chosen = [version for version in found if dag_id in {None, version.dag_id}]
     if len(chosen) != 1:
         raise UsageError(f"{name} has {len(chosen)} DAGs: {', '.join(version.dag_id for version in chosen)}", hint="Name one with --dag.")

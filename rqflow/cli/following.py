@@ -31,8 +31,6 @@ from rqflow.states import FAILURE_STATES
 STALL_PATIENCE = 5.0
 #: Seconds between two looks whether Redis takes writes.
 LOOK_EVERY = 2.0
-#: Fields of a run that is started and not followed.
-ANNOUNCED = ("dag_id", "run_id", "logical_date")
 #: Failed tasks whose log is shown in the summary, and bytes of each.
 TAILS, TAIL_BYTES = 3, 2000
 
@@ -77,7 +75,7 @@ class Follower:
         """Say that the runs have started, and what they wait for; return the exit code."""
         for run, version in runs:
             if self.printer.format != "table":
-                self.printer.record({name: getattr(run, name) for name in ANNOUNCED}, name="run_id")
+                self.printer.record({name: getattr(run, name) for name in show.ANNOUNCED}, name="run_id")
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
         return 0

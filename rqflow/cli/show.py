@@ -10,6 +10,8 @@ from rqflow.actions.model import Run, TaskInstance, Try, plain
 from rqflow.cli.output import Column, Printer, duration
 from rqflow.states import RunState
 
+#: Fields of a run that is started and not followed.
+ANNOUNCED = ("dag_id", "run_id", "logical_date")
 RUN_COLUMNS = [
     Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("run_type", "TYPE", wide=True),
     Column("logical_date", "LOGICAL DATE", wide=True), Column("started_at", "STARTED"), Column("duration", "DURATION", show=duration),

@@ -1,8 +1,10 @@
-"""rqflow submit: the main job. Loads, checks and registers DAG files; starts runs and follows them. It never owns a task."""
+"""rqflow submit: the main job. Loads DAG files; cli/starting.py registers them, starts runs and follows these. It never owns a task."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,20 +13,13 @@ from typing import Any
 
 import click
 
-from rqflow import clock
-from rqflow.actions import submit as action
-from rqflow.actions import trigger
+from rqflow.actions import survey
 from rqflow.actions.model import Run
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.following import ANNOUNCED, Follower, detach, terminable
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Printer
+from rqflow.cli.show import ANNOUNCED
 from rqflow.cli.types import DURATION, MOMENT
-from rqflow.dag.run import RunInfo
-from rqflow.dag.version import Version
-from rqflow.deploy import background
-from rqflow.deploy.background import Started
-from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import DagLoadError, UsageError
 
 
@@ -74,25 +69,17 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
         raise UsageError("-p, --conf, --at, --run-id and --note say how a run is started", hint="Add --run.")
     follow = wish.follow if wish.follow is not None else sys.stderr.isatty()
     printer.check(output.fields_of(Run) if follow else ANNOUNCED)
+    # Beside the load, for which this process only waits: the libraries of the services take half a second.
+    threading.Thread(target=importlib.import_module, args=("rqflow.cli.starting",), daemon=True).start()
     found = _load(app, paths, wish)
-    with open_services(app.settings, client_name="rqflow-submit") as services:
-        planned, started = _register(app, services, found.versions, wish)
-        if not planned:
-            return
-        begun: list[RunInfo] = []
-        try:
-            with terminable():
-                started = _start(app, services, planned, started, begun)
-                follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
-                code = follower.follow(planned) if follow else follower.announce(planned)
-        except KeyboardInterrupt as stop:
-            code = detach(stop, begun)
-    click.get_current_context().exit(code)
+    from rqflow.cli import starting  # here: what the thread above has begun
+
+    click.get_current_context().exit(starting.start(app, printer, found.versions, wish, follow=follow))
 
 
-def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
+def _load(app: App, paths: Sequence[Path], wish: Wish) -> survey.Read:
     """Load the files before any service is asked for, and refuse what must be refused."""
-    found = action.read(paths, app.settings)
+    found = survey.read(paths, app.settings)
     if found.warnings and wish.strict:
         raise DagLoadError([*found.unsupported, *found.warnings], hint="--strict refuses DAGs with warnings.")
     for warning in found.warnings:
@@ -100,41 +87,3 @@ def _load(app: App, paths: Sequence[Path], wish: Wish) -> action.Read:
     if found.unsupported and not wish.allow_unsupported:
         raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")
     return found
-
-
-def _register(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
-    """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
-    action.check_pools(services.broker, services.engine, versions)
-    planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
-    wants_processes = bool(planned) and services.is_embedded
-    started = background.ensure(services, app.file) if wants_processes else []
-    for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
-        output.note(action.describe(version, saved))
-    running = {run.dag_id for run, _ in planned}
-    for version in versions:
-        if version.dag_id not in running:
-            output.note(action.what_next(services.broker, services.engine, version))
-    return planned, started
-
-
-def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], begun: list[RunInfo]) -> list[Started]:
-    """Start the planned runs and note each in `begun`; return the processes that carry them out, of which `started` are there already."""
-    for run, version in planned:
-        if missing := trigger.left_out(run, version):
-            output.problem(f"warning: {missing}")
-        # Noted first: from its first row on a run goes on without us.
-        begun.append(run)
-        trigger.start(services.broker, services.engine, run, version, by=who())
-    # Again, for one that was about to end.
-    return background.ensure(services, app.file, started) if services.is_embedded else started
-
-
-def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:
-    """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
-    if wish.start:
-        given = trigger.Given(params=trigger.read_params(wish.params, version.params), logical_date=wish.at, run_id=wish.run_id, note=wish.note,
-                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {})
-        return trigger.by_hand(version, given, clock.utcnow())
-    if action.is_once(version) and action.last_run(services.engine, version.dag_id) is None:
-        return trigger.once(version, clock.utcnow())
-    return None

@@ -25,6 +25,13 @@ def test_help_is_quick_and_imports_no_heavy_library() -> None:
     assert took < 1.5  # 0.05-0.1 s on a quiet machine; 0.3 s is the aim
 
 
+def test_submit_begins_to_load_before_it_imports_what_services_need() -> None:
+    code = "import sys; import rqflow.cli.submit; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "rqflow.dag.loader" in found
+    assert not {"sqlalchemy", "rq", "redis", "rich"} & set(found)
+
+
 def test_each_command_has_a_summary_and_can_be_imported() -> None:
     context = click.Context(cli)
     assert list(COMMANDS) == list(SUMMARIES)

@@ -28,7 +28,7 @@ class Entrance:
         """Enter by `broker` for work of `queues`, holding what is in `slots` and `spool`."""
         self._broker, self._slots, self._spool, self._queues = broker, slots, spool, queues
         self._heritage: Heritage | None = None
-        self._wait = Backoff(first=0.02, longest=0.3)
+        self._wait = Backoff(first=0.02, longest=0.1)
         self._waits_since = 0.0
         self._say_at = 0.0
 

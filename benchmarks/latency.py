@@ -16,8 +16,8 @@ from tests.e2e.lab import COMMAND, Lab
 WARM, COLD = Budget(goal=50), Budget(goal=2.0)
 #: How often the quick ones are repeated for each repetition of a benchmark.
 OFTEN = 4
-#: So that the shepherd ends soon after its worker was told to. How long Redis outlives its last user stays as people have it: a command that ends before
-#: hub and worker are there must not take it with it.
+#: So that the shepherd ends soon after its worker was told to. How long Redis outlives its last user stays as people have it: a command that ends
+#: before hub and worker are there must not take it with it.
 ENDING = {"RQFLOW__WORKER__SHEPHERD_LINGER": "0.5s"}
 
 

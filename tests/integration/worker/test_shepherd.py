@@ -399,7 +399,7 @@ def test_worker_that_is_killed_leaves_shepherd_and_task(tmp_path: Path) -> None:
         "from rqflow.worker.shepherd_protocol import Start\n"
         f"c = ShepherdClient(Path({str(tmp_path)!r}), env={{'PATH': {PATH!r}}}, linger=1); c.connect()\n"
         f"c.environment({{'PATH': {PATH!r}}}, 18)\n"
-        f"c.start(Start(id='t', argv=('bash', '-c', 'echo up; sleep 1; echo over'), log={str(log)!r}, cwd='/')); c.flush()\n"
+        f"c.start(Start(id='t', argv=('bash', '-c', 'echo up; sleep 1; read -r _ _ _ parent _ < /proc/$$/stat; echo $parent over'), log={str(log)!r}, cwd='/')); c.flush()\n"
         "print(c.pid, flush=True); time.sleep(1000)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as worker:
@@ -410,7 +410,7 @@ def test_worker_that_is_killed_leaves_shepherd_and_task(tmp_path: Path) -> None:
         finally:
             os.killpg(worker.pid, signal.SIGKILL)
     until(lambda: "over" in log.read_text(), what="the task to end")
-    assert is_alive(pid)
+    assert log.read_text().split() == ["up", str(pid), "over"], "its parent was there still"
     until(lambda: not is_alive(pid), what="the shepherd to end")
 
 

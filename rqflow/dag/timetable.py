@@ -121,6 +121,11 @@ class Timetable:
         """Whether the dates are those of a cron expression."""
         return bool(self.schedule) and self.schedule != ONCE and not re.match(r"timedelta:|relativedelta:|unsupported: ", self.schedule or "")
 
+    @property
+    def has_series(self) -> bool:
+        """Whether runs come by themselves, one date after the other."""
+        return bool(self.schedule) and self.schedule != ONCE and not (self.schedule or "").startswith(UNSUPPORTED)
+
     def after(self, moment: datetime) -> datetime | None:
         """Return the first logical date after `moment`; None when there is no series of dates."""
         return self._step(moment, 1)
@@ -128,6 +133,24 @@ class Timetable:
     def before(self, moment: datetime) -> datetime | None:
         """Return the last logical date before `moment`; None when there is no series of dates."""
         return self._step(moment, -1)
+
+    def at_or_after(self, moment: datetime) -> datetime | None:
+        """Return the first date of a cron expression that is not before `moment`; None for any other schedule."""
+        if not self.is_cron:
+            return None
+        following = self.after(moment)
+        previous = self.before(following) if following else None
+        return previous if previous is not None and previous >= moment else following
+
+    def nth(self, start: datetime, index: int) -> datetime | None:
+        """Return the date `index` lengths of time after `start`; None where the schedule is no length of time."""
+        kind, _, rest = (self.schedule or "").partition(":")
+        if kind == "timedelta":
+            return start.astimezone(UTC) + index * timedelta(seconds=float(rest))
+        if kind == "relativedelta":
+            moved: datetime = start.astimezone(zone(self.timezone)) + index * _relative(rest)
+            return moved.astimezone(UTC)
+        return None
 
     def scheduled_interval(self, logical_date: datetime) -> tuple[datetime, datetime]:
         """Return the data interval of the run that stands for `logical_date`: until the next one; empty for Airflow 3's files."""
@@ -147,17 +170,20 @@ class Timetable:
         return self.before(start) or start, start
 
     def _step(self, moment: datetime, sign: int) -> datetime | None:
-        if not self.schedule or self.schedule == ONCE or self.schedule.startswith(UNSUPPORTED):
+        if self.schedule is None or not self.has_series:
             return None
         kind, _, rest = self.schedule.partition(":")
         if kind == "timedelta":
             return moment.astimezone(UTC) + sign * timedelta(seconds=float(rest))
         if kind == "relativedelta":
-            pairs = (part.partition("=") for part in rest.split(","))
-            length = relativedelta(**{name: int(number) for name, _, number in pairs})
-            moved: datetime = moment.astimezone(zone(self.timezone)) + sign * length
-            return moved.astimezone(UTC)
+            return self.nth(moment, sign)
         return _cron_step(PRESETS.get(self.schedule, self.schedule), moment, zone(self.timezone), sign)
+
+
+def _relative(text: str) -> relativedelta:
+    """Return the length of time that "months=1,days=2" says."""
+    pairs = (part.partition("=") for part in text.split(","))
+    return relativedelta(**{name: int(number) for name, _, number in pairs})
 
 
 def _cron_step(expression: str, moment: datetime, local: tzinfo, sign: int) -> datetime:

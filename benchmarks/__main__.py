@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import big, day, idle, latency, profile, shepherding, system, throughput
+from benchmarks import big, day, idle, latency, profile, schedules, shepherding, system, throughput
 from benchmarks.options import Options
 from benchmarks.report import Report
 from rqflow import runtime
 
 WORKLOADS: dict[str, Callable[[Options, Report], None]] = {
     "w1": throughput.w1, "w2": throughput.w2, "w3": throughput.w3, "w4": latency.w4,
-    "w5": idle.w5, "w6": big.w6, "w7": throughput.w7, "w8": shepherding.w8,
+    "w5": idle.w5, "w6": big.w6, "w7": throughput.w7, "w8": shepherding.w8, "w9": schedules.w9,
     "day": day.day,
 }
 STORES = [system.SQLITE, system.MARIADB]

@@ -173,6 +173,7 @@ class Scheduler:
 
     lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced; one killed on the standby's machine, at once.")
     unserved_after: timedelta = key(timedelta(minutes=5), "Tasks that wait this long on a queue that no live worker serves are told of once.")
+    catchup_by_default: bool = key(False, "Make up for past dates of DAGs that do not say `catchup` themselves, as Airflow 1 and 2 do.")
     idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")
 
 

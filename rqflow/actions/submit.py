@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
 
-from rqflow.actions import pools, query
+from rqflow import clock
+from rqflow.actions import pools, query, schedule
+from rqflow.actions.schedule import News
 from rqflow.broker.broker import Broker
 from rqflow.dag import timetable
+from rqflow.dag.series import Interval
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import format_duration
@@ -45,15 +49,35 @@ def tasks_by_queue(version: Version) -> dict[str, list[str]]:
     return found
 
 
-def register(broker: Broker, engine: Engine, versions: Sequence[Version]) -> list[dags.Saved]:
-    """Save the versions as those that new runs take, and give Redis the pools that they use."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registered:
+    """A DAG as it was registered: its version, what was new of it, and what becomes of its schedule."""
 
-    def write(connection: Connection) -> list[dags.Saved]:
-        return [dags.save_version(connection, version) for version in versions]
+    version: Version
+    saved: dags.Saved
+    news: News
 
-    saved = run_in_transaction(engine, write)
+
+def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
+             ) -> list[Registered]:
+    """Save the versions as those that new runs take, follow their schedules, and give Redis the pools that they use.
+
+    `wanted` is how many past runs a person asked for. Raises ManyRuns when that must be said; nothing is saved then.
+    """
+    now = clock.utcnow()
+
+    def one(connection: Connection, version: Version) -> Registered:
+        saved = dags.save_version(connection, version)
+        news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted)
+        return Registered(version=version, saved=saved, news=news)
+
+    def write(connection: Connection) -> list[Registered]:
+        return [one(connection, version) for version in versions]
+
+    registered = run_in_transaction(engine, write)
     pools.send(broker, engine)
-    return saved
+    schedule.set_alarms(broker, engine, [version.dag_id for version in versions])
+    return registered
 
 
 def is_once(version: Version) -> bool:
@@ -67,8 +91,11 @@ def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
         return runs.latest(connection, dag_id)
 
 
-def what_next(broker: Broker, engine: Engine, version: Version) -> str:
-    """Return what happens next with a DAG of which no run was started."""
+def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tzinfo) -> str:
+    """Return what happens next with a DAG of which no run was started by hand, times by the DAG's clock and the viewer's."""
+    version, news = registered.version, registered.news
+    if news.next:
+        return f"{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
     found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
     if not is_once(version) or not found:
         return "nothing starts by itself: add --run"
@@ -77,8 +104,19 @@ def what_next(broker: Broker, engine: Engine, version: Version) -> str:
     return f"@once has run ({last.state.value}{when}): --run for another"
 
 
-def describe(version: Version, saved: dags.Saved) -> str:
+def words(interval: Interval, version: Version, viewer: tzinfo) -> str:
+    """Return when a scheduled run starts and what it covers, by the clock of its DAG, and by the viewer's where that is another."""
+    own = timetable.zone(version.timezone)
+    times = [f"{interval.end.astimezone(own):%Y-%m-%d %H:%M:%S} {version.timezone}"]
+    if interval.end.astimezone(viewer).utcoffset() != interval.end.astimezone(own).utcoffset():
+        times.append(f"{interval.end.astimezone(viewer):%Y-%m-%d %H:%M:%S %Z}")
+    covers = f", covers [{interval.start.astimezone(own):%Y-%m-%d %H:%M:%S}, {interval.end.astimezone(own):%Y-%m-%d %H:%M:%S})"
+    return f"at {' = '.join(times)}{covers if interval.start != interval.end else ''}"
+
+
+def describe(registered: Registered) -> str:
     """Return one line about a registered DAG."""
+    version, saved = registered.version, registered.saved
     tasks = f"{len(version.tasks)} task{'s' if len(version.tasks) != 1 else ''}"
     news = "unchanged" if not saved.is_new else f"version {saved.number}"
     return f"{version.dag_id}: {tasks}, schedule {schedule_words(version.schedule) or 'none'}, {news}"

@@ -17,6 +17,7 @@ from rqflow.broker.broker import Broker
 from rqflow.dag import params as dag_params
 from rqflow.dag import timetable
 from rqflow.dag.run import MANUAL, SCHEDULED, PreviousRun, RunInfo
+from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.states import RunState
@@ -85,6 +86,14 @@ def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
         data_interval_end=end, conf=dict(given.conf), params=values, created_at=now, note=given.note, priority=given.priority)
 
 
+def scheduled(version: Version, interval: Interval, now: datetime) -> RunInfo:
+    """Return the scheduled run of a DAG for an interval."""
+    return RunInfo(
+        dag_id=version.dag_id, run_id=f"{SCHEDULED}__{interval.logical_date.isoformat()}", run_type=SCHEDULED, version=version.sha,
+        logical_date=interval.logical_date, data_interval_start=interval.start, data_interval_end=interval.end,
+        params=dag_params.with_given(version.params, version.param_specs, {}), created_at=now)
+
+
 def once(version: Version, now: datetime) -> RunInfo:
     """Return the one run of a DAG whose schedule is @once: for its start date, else for `now`."""
     moment = (_aware(version.start_date) if version.start_date else now).astimezone(clock.UTC)
@@ -117,6 +126,20 @@ def _check_run_id(run_id: str) -> None:
         raise UsageError(f"the run id {run_id[:30]!r} must have 1 to {MAX_RUN_ID} characters and no blank at either end")
     if any(unicodedata.category(character).startswith("C") for character in run_id):
         raise UsageError(f"the run id {run_id!r} has control characters in it")
+
+
+def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Version) -> bool:
+    """Start a scheduled run of a version that SQL knows, unless there is one of its logical date; False then. Safe to repeat.
+
+    Raises StoreError, BrokerError or redis-py's errors.
+    """
+    is_new = run_in_transaction(engine, lambda connection: runs.create(connection, run))
+    if not is_new and not _is_half_started(broker, engine, run):
+        return False
+    broker.create_run(replace(run, previous=_last_success(engine, run)), version)
+    logger.info("run %s of %s started by its schedule", run.run_id, run.dag_id,
+                extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
+    return True
 
 
 def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by: str) -> bool:

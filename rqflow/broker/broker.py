@@ -18,8 +18,9 @@ from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import SetBack, patiently
-from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, End, Turn
+from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, Due, End, Turn
 from rqflow.broker.replies import items, text
+from rqflow.broker.rows import job_id
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps
 from rqflow.broker.unserved import Unserved
@@ -34,6 +35,10 @@ from rqflow.wire import decode, encode
 T = TypeVar("T")
 #: Tasks of a run that one step removes.
 FORGET_CHUNK = 500
+
+
+#: Alarms that one step sets.
+_TICKS = 500
 
 
 class Broker:
@@ -299,10 +304,21 @@ class Broker:
         """Return the pools by name."""
         return self._read(status.pools, self.connection)
 
-    def move_due(self, limit: int = 500) -> tuple[int, float | None]:
-        """Queue the tasks whose delay is over; returns how many, and the seconds until the next is due (None: none waits)."""
+    def move_due(self, limit: int = 500) -> Due:
+        """Queue the tasks whose delay is over, and take the alarms of DAGs that ring, at most `limit` of both."""
         reply = self.steps.call("move_due", {"limit": limit})
-        return int(reply["moved"]), reply.get("next")
+        return Due(moved=int(reply["moved"]), ticks=tuple(items(reply["ticks"])), next=reply.get("next"))
+
+    def set_ticks(self, upcoming: Mapping[str, datetime | None]) -> None:
+        """Set the alarms of DAGs for when their next scheduled runs are due; None takes one away."""
+        ticks = [[job_id(dag_id, "", ""), dag_id, f"{at.timestamp():.6f}" if at else False] for dag_id, at in upcoming.items()]
+        for from_ in range(0, len(ticks), _TICKS):
+            self.steps.call("set_ticks", {"ticks": ticks[from_:from_ + _TICKS]})
+
+    def run_now(self, run_key: str, index: int) -> TaskState | None:
+        """Queue a task at once that waits for a retry or its next look; returns its state before, None when Redis does not have it."""
+        state = self.steps.call("run_now", {"run": run_key, "index": index})["state"]
+        return TaskState(str(state)) if state else None
 
     def wait_wakeup(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until a delay begins that may end earlier; True when that happened."""
@@ -360,6 +376,14 @@ class Broker:
     def workers(self) -> list[WorkerStatus]:
         """Return the live workers."""
         return self._read(status.workers, self.connection)
+
+    def is_suspended(self) -> bool:
+        """Tell whether `rq suspend` keeps workers from claiming."""
+        return bool(self._read(self.connection.exists, keys.RQ_SUSPENDED))
+
+    def ready_before(self, run_key: str, index: int, queue: str) -> int:
+        """Return how many tasks are ready on a queue before this one; 0 when it is not ready there."""
+        return self._read(status.ready_before, self.connection, run_key, index, queue)
 
     def unserved(self) -> list[Unserved]:
         """Return the queues with waiting tasks that no live worker serves, as the leader saw them last."""

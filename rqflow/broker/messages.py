@@ -88,6 +88,18 @@ class End:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """What was due of the entries that wait for their time."""
+
+    #: How many entries were taken: tasks that were queued, and alarms.
+    moved: int
+    #: DAGs whose alarm rang.
+    ticks: tuple[str, ...] = ()
+    #: Seconds until the next entry is due; None: none waits.
+    next: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
     """The answer to one turn of a worker: what it claimed, and what became of the ends that it told."""
 

@@ -160,6 +160,14 @@ def pools(connection: redis.Redis) -> dict[str, PoolStatus]:
             for name, n in sorted(slots.items())}
 
 
+def ready_before(connection: redis.Redis, run_key: str, index: int, queue: str) -> int:
+    """Return how many tasks are ready on a queue before this one; 0 when it is not ready there."""
+    record = connection.hget(keys.task_key(run_key), str(index))
+    member = decode(record).get("q") if record else None
+    rank: Any = connection.zrank(keys.READY + queue, member) if member else None
+    return int(rank or 0)
+
+
 def workers(connection: redis.Redis) -> list[WorkerStatus]:
     """Return the workers that RQ lists and whose heartbeat has not run out, stock ones too."""
     found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import tzinfo
 from functools import cached_property
 from getpass import getuser
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 
 from rqflow import logs, settings
+from rqflow.cli import output
 from rqflow.settings import Settings
 
 
@@ -30,6 +32,11 @@ class App:
         """The settings of this call. Raises ConfigError."""
         logs.setup(self.verbosity - 1)
         return settings.load(home=self.home, file=self.file)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in which times are shown. Raises UsageError for one that is not known."""
+        return output.zone(self.tz)
 
     def service_settings(self) -> Settings:
         """The same for a command that serves in the foreground, whose log tells every change of a state."""

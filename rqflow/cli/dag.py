@@ -6,28 +6,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
-from rqflow.actions import describe, query, select, survey
+from rqflow.actions import describe, query, schedule, select, survey
 from rqflow.actions import submit as action
 from rqflow.actions.survey import Report
 from rqflow.cli import output, trying
 from rqflow.cli import show as show_parts
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.dag.version import Version
-from rqflow.deploy.services import open_database
+from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
 from rqflow.store import dags
 from rqflow.store.dags import DagFilter, DagRecord
-from rqflow.store.engine import reading
+from rqflow.store.engine import reading, run_in_transaction
 
 LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
-    Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True),
+    Column("next_run_at", "NEXT RUN"), Column("is_paused", "PAUSED"), Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True),
+    Column("updated_at", "SUBMITTED", wide=True),
 ]
 TASK_COLUMNS = [
     Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
@@ -149,6 +151,78 @@ def test(app: App, /, printer: Printer, name: str, date: datetime | None, dag_id
         state = run.state()
     printer.records(rows, trying.COLUMNS)
     click.get_current_context().exit(show_parts.exit_code(state))
+
+
+@dag.command()
+@click.argument("names", metavar="DAG...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All DAGs.")
+@pass_app
+def pause(app: App, names: tuple[str, ...], every: bool) -> None:
+    """Let no scheduled run of these DAGs start. What runs goes on, and runs by hand start as ever."""
+    with open_services(app.settings) as services:
+        for version in _chosen(services, names, every=every):
+            is_news = run_in_transaction(services.engine, partial(schedule.pause, dag_id=version.dag_id, by=who()))
+            output.note(f"{version.dag_id}: {'paused' if is_news else 'was paused already'}")
+            schedule.set_alarms(services.broker, services.engine, [version.dag_id])
+
+
+@dag.command()
+@click.argument("names", metavar="DAG...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All DAGs.")
+@pass_app
+def unpause(app: App, names: tuple[str, ...], every: bool) -> None:
+    """Let scheduled runs of these DAGs start again.
+
+    Without catch-up the dates of the time that they were paused are left out, with it they are run now.
+    """
+    by_default = app.settings.scheduler.catchup_by_default
+    with open_services(app.settings) as services:
+        for version in _chosen(services, names, every=every):
+            is_news = run_in_transaction(services.engine, partial(schedule.unpause, version=version, by=who(), catchup_by_default=by_default))
+            with reading(services.engine) as connection:
+                following = schedule.coming(connection, version, 1)
+            after = f"; next run {action.words(following[0], version, app.zone)}" if following else ""
+            output.note(f"{version.dag_id}: {'unpaused' if is_news else 'was not paused'}{after}")
+            schedule.set_alarms(services.broker, services.engine, [version.dag_id])
+
+
+def _chosen(services: Services, names: Sequence[str], *, every: bool) -> list[Version]:
+    """Return the newest versions of the DAGs that were named, or of all; raises UsageError for neither, DagNotFound."""
+    if bool(names) == every:
+        raise UsageError("name the DAGs, or say --all")
+    if every:
+        with reading(services.engine) as connection:
+            names = [record.dag_id for record in dags.search(connection)]
+    return [query.find_version(services.engine, name) for name in names]
+
+
+NEXT_COLUMNS = [
+    Column("dag_id", "DAG"), Column("due_at", "STARTS AT"), Column("data_interval_start", "COVERS FROM"), Column("data_interval_end", "TO"),
+    Column("logical_date", "LOGICAL DATE", wide=True), Column("is_paused", "PAUSED", wide=True),
+]
+
+
+@dag.command("next")
+@click.argument("names", metavar="DAG...", nargs=-1, required=True)
+@click.option("-n", "--number", type=click.IntRange(min=1, max=10_000), default=1, help="So many of each; 1 when not given.")
+@output.listing
+@pass_app
+def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> None:
+    """Show when the next scheduled runs start, and what they cover. Times are in --tz; with -o json in UTC."""
+    printer.check(tuple(column.key for column in NEXT_COLUMNS))
+    rows = []
+    with open_database(app.settings) as engine:
+        for name in names:
+            version = query.find_version(engine, name)
+            with reading(engine) as connection:
+                record, following = dags.find(connection, name), schedule.coming(connection, version, number)
+            if not following:
+                output.problem(f"{name}: no run comes by itself: its schedule is {action.schedule_words(version.schedule) or 'none'}")
+            if record.is_paused:
+                output.problem(f"{name} is paused: `rqflow dag unpause {name}` lets these start")
+            rows += [{"dag_id": name, "due_at": one.end, "data_interval_start": one.start, "data_interval_end": one.end,
+                      "logical_date": one.logical_date, "is_paused": record.is_paused} for one in following]
+    printer.records(rows, NEXT_COLUMNS)
 
 
 def is_file(name: str) -> bool:

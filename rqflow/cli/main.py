@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "dag": "rqflow.cli.dag:dag",
     "run": "rqflow.cli.run:run",
     "task": "rqflow.cli.task:task",
+    "why": "rqflow.cli.why:why_",
     "worker": "rqflow.cli.worker:worker",
     "scheduler": "rqflow.cli.scheduler:scheduler",
     "pool": "rqflow.cli.pool:pool",
@@ -35,6 +36,7 @@ SUMMARIES: dict[str, str] = {
     "dag": "Validate, list, show and test DAGs.",
     "run": "List, show, wait for and cancel runs; read their logs.",
     "task": "List, show, render and test tasks; read their logs.",
+    "why": "Say why a task does not run.",
     "worker": "Run tasks (in the foreground).",
     "scheduler": "Run the hub: delayed retries, history, log archive (in the foreground).",
     "pool": "List and change pools.",
@@ -54,6 +56,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "render": ("task", "render"),
     "list_dags": ("dag", "list"),
     "list_tasks": ("task", "list"),
+    "pause": ("dag", "pause"),
+    "unpause": ("dag", "unpause"),
+    "trigger_dag": ("run", "start"),
 }
 
 

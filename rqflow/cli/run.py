@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
@@ -14,7 +15,7 @@ from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, NotFinished, NotFound
+from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
 from rqflow.states import RunState
 from rqflow.store.runs import RunFilter
 
@@ -57,6 +58,37 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
     with open_services(app.settings) as services:
         found = query.list_runs(services.broker, services.engine, wanted, limit=None if unlimited else limit)
     printer.records([show.run_row(one) for one in found], show.RUN_COLUMNS)
+
+
+@run.command("start")
+@click.argument("dag_id", metavar="DAG")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param for this run; repeatable.")
+@click.option("-c", "--conf", metavar="JSON|@FILE", help="dag_run.conf of this run: a JSON object.")
+@click.option("-e", "--at", "--exec_date", "at", type=MOMENT, help="Logical date of this run; now when not given.")
+@click.option("-r", "--run-id", "--run_id", "run_id", metavar="ID", help="Name of this run; manual__LOGICAL_DATE when not given.")
+@click.option("--note", default="", help="A remark about this run.")
+@click.option("--priority", type=int, default=0, help="Added to the weight of each of its tasks.")
+@click.option("--watch", is_flag=True, help="Watch the run until its end; the exit code is its result.")
+@click.option("--wait", is_flag=True, help="The same, and say only what goes wrong, as -q does.")
+@click.option("--timeout", type=DURATION, help="Stop watching after this time and exit 124; the run goes on.")
+@output.listing
+@pass_app
+def start(app: App, /, printer: Printer, dag_id: str, watch: bool, wait: bool, **given: Any) -> None:
+    """Start a run of a DAG that was submitted, of its newest version.
+
+    On the embedded default it is carried out by processes that outlive this command, as after `rqflow submit --run`.
+    """
+    if given["timeout"] and not (watch or wait):
+        raise UsageError("--timeout says how long is watched", hint="Add --watch or --wait.")
+    printer.check(output.fields_of(Run) if watch or wait else show.ANNOUNCED)
+    from rqflow.cli import starting  # here: what starts runs is not needed for looking at them
+    from rqflow.cli.submit import Wish  # here: the same
+
+    context = click.get_current_context()
+    if wait and not watch:
+        context.find_root().params["quiet"] = True
+    wish = Wish(start=True, follow=watch or wait, strict=False, allow_unsupported=True, **given)
+    context.exit(starting.start_known(app, printer, dag_id, wish, follow=watch or wait))
 
 
 @run.command("show")
@@ -109,6 +141,23 @@ def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any:
     for run_key, state in ended.items():
         output.line(f"{found[run_key]} {state.value}")
     click.get_current_context().exit(max(show.exit_code(state) for state in ended.values()))
+
+
+@run.command("retry")
+@click.argument("name", metavar="RUN")
+@click.option("--failed", is_flag=True, help="What failed, and what did not run because of that; the default.")
+@click.option("--from", "task_id", metavar="TASK", help="This task and all that depends on it, whatever became of them.")
+@click.option("--all", "every", is_flag=True, help="All tasks.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def retry(ctx: click.Context, name: str, failed: bool, task_id: str | None, every: bool, yes: bool) -> None:
+    """Run the failed part of a run again; what was a success stays."""
+    if failed + every + (task_id is not None) > 1:
+        raise UsageError("--failed, --from and --all exclude each other")
+    from rqflow.cli.task import clear  # here: what changes tasks is not needed for looking at runs
+
+    ctx.invoke(clear, run_name=name, selector=task_id or "*", upstream=False, downstream=task_id is not None,
+               only_failed=not every and task_id is None, dry_run=False, yes=yes)
 
 
 @run.command()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
+import click
+
 from rqflow import clock
+from rqflow.actions import query, trigger
 from rqflow.actions import submit as action
-from rqflow.actions import trigger
+from rqflow.actions.schedule import NONE, ManyRuns
+from rqflow.broker.lock import has_leader
 from rqflow.cli import output
 from rqflow.cli.app import App, who
 from rqflow.cli.following import Follower, detach, terminable
 from rqflow.cli.output import Printer
 from rqflow.cli.submit import Wish
+from rqflow.cli.types import PAST_RUNS
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
@@ -26,16 +32,32 @@ def start(app: App, printer: Printer, versions: Sequence[Version], wish: Wish, *
     """
     with open_services(app.settings, client_name="rqflow-submit") as services:
         planned, started = _register(app, services, versions, wish)
-        if not planned:
-            return 0
-        begun: list[RunInfo] = []
-        try:
-            with terminable():
-                started = _start(app, services, planned, started, begun)
-                follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
-                return follower.follow(planned) if follow else follower.announce(planned)
-        except KeyboardInterrupt as stop:
-            return detach(stop, begun)
+        return _carry_out(app, services, printer, planned, started, wish, follow=follow) if planned else 0
+
+
+def start_known(app: App, printer: Printer, dag_id: str, wish: Wish, *, follow: bool) -> int:
+    """Start a run of the newest version of a DAG that was submitted, watch it when `follow`; return the exit code.
+
+    Raises RqflowError with what is wrong.
+    """
+    with open_services(app.settings, client_name="rqflow-run") as services:
+        version = query.find_version(services.engine, dag_id)
+        planned = [(run, version)] if (run := _planned(services, version, wish)) else []
+        started = background.ensure(services, app.file) if services.is_embedded else []
+        return _carry_out(app, services, printer, planned, started, wish, follow=follow)
+
+
+def _carry_out(app: App, services: Services, printer: Printer, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], wish: Wish, *,
+               follow: bool) -> int:
+    """Start the planned runs and watch them when `follow`; return the exit code."""
+    begun: list[RunInfo] = []
+    try:
+        with terminable():
+            started = _start(app, services, planned, started, begun)
+            follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
+            return follower.follow(planned) if follow else follower.announce(planned)
+    except KeyboardInterrupt as stop:
+        return detach(stop, begun)
 
 
 def _register(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
@@ -44,13 +66,31 @@ def _register(app: App, services: Services, versions: Sequence[Version], wish: W
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
     wants_processes = bool(planned) and services.is_embedded
     started = background.ensure(services, app.file) if wants_processes else []
-    for version, saved in zip(versions, action.register(services.broker, services.engine, versions), strict=True):
-        output.note(action.describe(version, saved))
+    registered = _registered(app, services, versions, wish)
+    for one in registered:
+        output.note(action.describe(one))
     running = {run.dag_id for run, _ in planned}
-    for version in versions:
-        if version.dag_id not in running:
-            output.note(action.what_next(services.broker, services.engine, version))
+    for one in registered:
+        if one.version.dag_id not in running:
+            output.note(action.what_next(services.broker, services.engine, one, app.zone))
+    if services.is_embedded and any(one.news.started for one in registered):
+        started = background.ensure(services, app.file, started)
+    if any(one.news.next for one in registered) and not started and not has_leader(services.connection):
+        output.problem("warning: no scheduler is running here, and scheduled runs start only while one is: rqflow scheduler (and rqflow worker)")
     return planned, started
+
+
+def _registered(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> list[action.Registered]:
+    """Register the DAGs; where many past runs would start, ask a person on a terminal how many are meant."""
+    by_default, wanted = app.settings.scheduler.catchup_by_default, wish.catchup
+    while True:
+        try:
+            return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted)
+        except ManyRuns as error:
+            if not (app.may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            output.problem(str(error.message))
+            wanted = click.prompt("How many of them, the last ones", type=PAST_RUNS, default=NONE, err=True)
 
 
 def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], begun: list[RunInfo]) -> list[Started]:
@@ -69,7 +109,7 @@ def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None
     """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
     if wish.start:
         given = trigger.Given(params=trigger.read_params(wish.params, version.params), logical_date=wish.at, run_id=wish.run_id, note=wish.note,
-                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {})
+                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority)
         return trigger.by_hand(version, given, clock.utcnow())
     if action.is_once(version) and action.last_run(services.engine, version.dag_id) is None:
         return trigger.once(version, clock.utcnow())

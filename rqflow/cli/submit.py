@@ -19,7 +19,7 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Printer
 from rqflow.cli.show import ANNOUNCED
-from rqflow.cli.types import DURATION, MOMENT
+from rqflow.cli.types import DURATION, MOMENT, PAST_RUNS
 from rqflow.exceptions import DagLoadError, UsageError
 
 
@@ -37,6 +37,9 @@ class Wish:
     timeout: timedelta | None
     strict: bool
     allow_unsupported: bool
+    catchup: str | None = None
+    #: Added to the weight of each task.
+    priority: int = 0
 
     @property
     def says_how(self) -> bool:
@@ -56,6 +59,7 @@ class Wish:
 @click.option("--timeout", type=DURATION, help="Stop watching after this time and exit 124; the run goes on.")
 @click.option("--strict", is_flag=True, help="Refuse DAGs with warnings.")
 @click.option("--allow-unsupported", is_flag=True, help="Accept operators that rqflow does not know; their tasks fail.")
+@click.option("--catchup", type=PAST_RUNS, metavar="N|all|none", help="So many past runs of a DAG with catch-up are started, the last ones.")
 @output.listing
 @pass_app
 def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: Any) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, logs, query, select
+from rqflow.actions import describe, logs, query, rewrite, select
 from rqflow.actions import mark_lost as lost
+from rqflow.actions import run_now as now
 from rqflow.cli import output, show, trying
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
+from rqflow.cli.why import why_
 from rqflow.dag.version import Version
-from rqflow.deploy import local
-from rqflow.deploy.services import open_services
-from rqflow.exceptions import DagNotFound, RunNotFound, UsageError
+from rqflow.deploy import background, local
+from rqflow.deploy.services import Services, open_services
+from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
 from rqflow.states import TaskState
 from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
@@ -91,6 +94,21 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
         printer.records([show.row(one) for one in found.tries], show.TRY_COLUMNS)
 
 
+@task.command("run-now")
+@click.argument("run_name", metavar="RUN")
+@click.argument("task_id", metavar="TASK")
+@pass_app
+def run_now_(app: App, run_name: str, task_id: str) -> None:
+    """Start a task at once that waits for the delay of a retry."""
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        version = query.version_of(services.broker, services.engine, record)
+        index = select.one_task(version, task_id)
+        now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who())
+        _go_on(app, services)
+    output.note(f"{task_id} of run {record.run_id} is queued")
+
+
 @task.command("mark-lost")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
@@ -105,6 +123,77 @@ def mark_lost(app: App, run_name: str, task_id: str) -> None:
         record = query.find_run(services.engine, run_name)
         state = lost.mark_lost(services.broker, services.engine, record, task_id, by=who())
     output.note(f"{task_id} of run {record.run_id} is lost; it is {state} now")
+
+
+task.add_command(why_)
+
+
+@task.command("clear")
+@click.argument("run_name", metavar="RUN")
+@click.argument("selector", metavar="TASK")
+@click.option("-u", "--upstream", is_flag=True, help="And all that they depend on.")
+@click.option("-d", "--downstream", is_flag=True, help="And all that depends on them.")
+@click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
+@click.option("--dry-run", is_flag=True, help="Only list what would run again.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bool, only_failed: bool, dry_run: bool, yes: bool) -> None:
+    """Let tasks of a run run again, with new tries; what was only derived from them is decided anew.
+
+    Tasks that run now are left alone, and all tasks of a run that is being cancelled; the exit code is then 5. TASK is an id, a pattern,
+    +x, x+, group:G or state:failed.
+    """
+    scope = rewrite.Scope(selector=selector, upstream=upstream, downstream=downstream, only_failed=only_failed)
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        chosen = rewrite.chosen(services.broker, services.engine, record, scope)
+        names = [one.task_id for one in chosen]
+        if dry_run or not names:
+            output.note(f"{'would run again' if names else 'nothing to clear'}{': ' if names else ''}{', '.join(names)}")
+            return
+        confirm(app, f"{', '.join(names)} of run {record.run_id} of {record.dag_id} run again", yes=yes)
+        refused = rewrite.clear(services.broker, services.engine, record, [one.index for one in chosen], by=who())
+        _go_on(app, services)
+    cleared = [one.task_id for one in chosen if one.index not in refused]
+    if cleared:
+        output.note(f"cleared: {', '.join(cleared)}")
+    if refused:
+        left = [one.task_id for one in chosen if one.index in refused]
+        output.problem(f"rqflow: {', '.join(left)} cannot be cleared now: they run, or the run is being cancelled")
+        click.get_current_context().exit(Conflict.exit_code)
+
+
+@task.command("mark")
+@click.argument("run_name", metavar="RUN")
+@click.argument("selector", metavar="TASK")
+@click.argument("state", type=click.Choice([TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value]))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def mark(app: App, run_name: str, selector: str, state: str, yes: bool) -> None:
+    """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        chosen = rewrite.chosen(services.broker, services.engine, record, rewrite.Scope(selector=selector))
+        names = ", ".join(one.task_id for one in chosen)
+        confirm(app, f"{names} of run {record.run_id} of {record.dag_id} become {state}", yes=yes)
+        rewrite.mark(services.broker, services.engine, record, [one.index for one in chosen], TaskState(state), by=who())
+        _go_on(app, services)
+    output.note(f"marked {state}: {names}")
+
+
+def confirm(app: App, what: str, *, yes: bool) -> None:
+    """Ask whether this is meant; raises UsageError where nobody can be asked, Abort for a no."""
+    if yes:
+        return
+    if not app.may_ask or not sys.stdin.isatty():
+        raise UsageError(f"{what}: nobody can be asked", hint="Add --yes.")
+    click.confirm(f"{what}?", abort=True, err=True)
+
+
+def _go_on(app: App, services: Services) -> None:
+    """See that somebody carries out what was set free, on the embedded default."""
+    if services.is_embedded:
+        background.ensure(services, app.file)
 
 
 @task.command("logs")

@@ -1,4 +1,4 @@
-"""Parameter types of the command line: durations and times."""
+"""Parameter types of the command line: durations, times, numbers of past runs."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d", param, ctx)
 
 
+class PastRuns(click.ParamType[str]):
+    """How many past runs: a number, all, none."""
+
+    name = "past runs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or the number as text; fails as a usage error."""
+        if value not in {"all", "none"} and not (str(value).isdecimal() and str(value).isascii()):
+            self.fail(f"{value!r} is neither a number nor all or none", param, ctx)
+        return str(value)
+
+
 def moment(text: str, now: datetime) -> datetime:
     """Return the time that `text` names, seen from `now`; raises ValueError, or OverflowError for one before the year 1."""
     if text == "now":
@@ -63,4 +75,4 @@ def is_moment(text: str) -> bool:
     return True
 
 
-DURATION, MOMENT = Duration(), Moment()
+DURATION, MOMENT, PAST_RUNS = Duration(), Moment(), PastRuns()

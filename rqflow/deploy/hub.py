@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from rqflow.actions import clean
+from rqflow import clock
+from rqflow.actions import clean, trigger
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.requests import RequestDesk
+from rqflow.dag.series import Interval
+from rqflow.dag.version import Version
 from rqflow.deploy import answers
 from rqflow.deploy.live import another_broker
 from rqflow.deploy.services import Services
@@ -24,25 +28,38 @@ from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
-from rqflow.store.engine import sqlite_file
+from rqflow.scheduler.ticks import Ticker
+from rqflow.store import schedules
+from rqflow.store.engine import Engine, reading, sqlite_file
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 
 
-def scheduler(services: Services) -> Scheduler:
-    """Return the scheduler alone."""
-    return Scheduler(services.connection, services.broker, lock_ttl=services.settings.scheduler.lock_ttl)
+def scheduler(services: Services, on_tick: Callable[[], None] = lambda: None) -> Scheduler:
+    """Return the scheduler alone; `on_tick` is called when the alarm of a DAG rings."""
+    return Scheduler(services.connection, services.broker, lock_ttl=services.settings.scheduler.lock_ttl, on_tick=on_tick)
+
+
+def ticker(services: Services) -> Ticker:
+    """Return what starts scheduled runs."""
+    broker, engine = another_broker(services, client_name="rqflow-schedules"), services.engine
+
+    def start(version: Version, interval: Interval) -> None:
+        trigger.start_scheduled(broker, engine, trigger.scheduled(version, interval, clock.utcnow()), version)
+
+    return Ticker(broker, engine, start, catchup_by_default=services.settings.scheduler.catchup_by_default)
 
 
 def once(services: Services) -> None:
     """Do what the leader does, once: believe Redis, mend what others left, move what is due; nothing of it while another one leads."""
-    alone = scheduler(services)
+    alone, ticks = scheduler(services), ticker(services)
     recovery = Recovery(services.broker, EpochKeeper(services.broker, services.engine))
 
     def recover() -> None:
         if alone.is_leader:
             recovery.step()
+            ticks.step()
 
     alone.run(burst=True, before_wait=recover)
 
@@ -56,18 +73,21 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
     room = Room([folder, *([database.parent] if database else [])], settings.logs.min_free)
     archive = LogArchive(LogStream(another_broker(services, client_name="rqflow-archive").connection), folder, room)
     old_logs = retention(another_broker(services, client_name="rqflow-retention"), folder, settings.logs.retention)
+    ticks = ticker(services)
     is_sqlite = settings.database.url.startswith("sqlite")
     chores = [
         Chore(name="recorder", run=_aside(recorder.run), leader_only=is_sqlite),
         Chore(name="log archive", run=_aside(archive.run)),
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
+        Chore(name="schedules", run=ticks.run),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
-    return Hub(scheduler(services), chores, idle_exit=limit, is_idle=_idle(another_broker(services)))
+    is_idle = _idle(another_broker(services), services.engine, settings.scheduler.idle_exit)
+    return Hub(scheduler(services, ticks.ring), chores, idle_exit=limit, is_idle=is_idle)
 
 
 def _aside(run: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
@@ -102,7 +122,15 @@ def _cleaning(services: Services) -> Chore:
     return Chore(name="cleaning", run=run)
 
 
-def _idle(broker: Broker) -> Callable[[], bool]:
-    """Return the question whether nothing is left to be done: no unfinished run, no event that SQL lacks."""
+def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]:
+    """Return the question whether nothing is left to be done: no unfinished run, no event that SQL lacks, no run that a schedule starts soon."""
     events = EventStream(broker.connection)
-    return lambda: not broker.live_runs() and events.backlog() == 0
+
+    def is_idle() -> bool:
+        if broker.live_runs() or events.backlog():
+            return False
+        with reading(engine) as connection:
+            due = schedules.earliest(connection)
+        return due is None or due > clock.utcnow() + soon
+
+    return is_idle

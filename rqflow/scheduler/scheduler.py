@@ -43,11 +43,12 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
     scheduler_lock_key = keys.LEADER
     scheduled_jobs_key = keys.RQ_SCHEDULED_JOBS
 
-    def __init__(self, connection: redis.Redis, broker: Broker, *, lock_ttl: timedelta) -> None:
-        """Prepare a scheduler that leads for `lock_ttl` after its last sign of life."""
+    def __init__(self, connection: redis.Redis, broker: Broker, *, lock_ttl: timedelta, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Prepare a scheduler that leads for `lock_ttl` after its last sign of life; `on_tick` is called when a DAG's alarm rings."""
         super().__init__(connection=connection, interval=lock_ttl.total_seconds())
         self.broker = broker
         self.lock = lock.leader(connection, ttl=lock_ttl)
+        self._on_tick = on_tick
         self.is_leader = False
         self._turn = lock_ttl.total_seconds() / 3
         self._told_to_stop = self._may_be_interrupted = False
@@ -117,11 +118,15 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
                 clock.sleep(wait)
 
     def enqueue_jobs(self) -> float | None:
-        """Move all that is due; return the seconds until the next entry is, None when there is none."""
-        moved, due_in = self.broker.move_due(BATCH)
-        while moved == BATCH:
-            moved, due_in = self.broker.move_due(BATCH)
-        return due_in
+        """Move all that is due, and say so when scheduled runs may be; return the seconds until the next entry is, None when there is none."""
+        due = self.broker.move_due(BATCH)
+        has_rung = bool(due.ticks)
+        while due.moved == BATCH:
+            due = self.broker.move_due(BATCH)
+            has_rung = has_rung or bool(due.ticks)
+        if has_rung:
+            self._on_tick()
+        return due.next
 
     def acquire_lock(self) -> bool:
         """Become or stay the leader; return whether we are."""

@@ -39,6 +39,8 @@ class DagRecord:
     timezone: str
     is_active: bool
     is_paused: bool
+    #: When its next scheduled run is due; None: none is.
+    next_run_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -139,4 +141,4 @@ def _unpacked(text: str) -> str:
 
 
 def _record(row: RowMapping) -> DagRecord:
-    return DagRecord(**{**row, "tags": tuple(row["tags"])})
+    return DagRecord(**{**{name: row[name] for name in DagRecord.__slots__}, "tags": tuple(row["tags"])})

@@ -45,9 +45,13 @@ dag = Table(
     Column("timezone", Id(STATE * 2), nullable=False, doc="Time zone of the schedule."),
     Column("is_active", Boolean(), nullable=False, doc="False once its file is gone: no new runs."),
     Column("is_paused", Boolean(), nullable=False, doc="True: the scheduler starts no run."),
+    Column("series", LongText(), doc="Schedule, zone and start that the next three belong to; NULL: no run comes by itself."),
+    Column("series_start", UtcDateTime(), doc="Start of the series of scheduled dates."),
+    Column("settled_upto", UtcDateTime(), doc="Logical date up to which scheduled runs were made, or left out; NULL: none was yet."),
+    Column("next_run_at", UtcDateTime(), doc="When the next scheduled run is due; NULL: none is."),
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
-    Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"),
+    Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"), Index(None, "next_run_at"),
     info=_about("One row a DAG.", "submit"), **OPTIONS,
 )
 

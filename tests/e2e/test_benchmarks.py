@@ -75,6 +75,11 @@ def test_growth(bench: Any) -> None:
     assert {"fan 1-4-1: share of the limit", "fan 1-8-1: share of the limit", "time per task, 8 against 4"} <= names(content, "sqlite")
 
 
+def test_schedules(bench: Any) -> None:
+    content = bench("--only", "w9", "--tasks", "20", "--store", "sqlite", "--no-stock")
+    assert {"20 hourly DAGs: a run is made late by, median", "20 DAGs due at once: the last run is made after"} <= names(content, "sqlite")
+
+
 def test_latency_on_a_running_system() -> None:
     called, commanded = latency.warm_figures(Options(reps=1, tasks=1), Report(), "sqlite")
     assert (len(called.values), len(commanded.values)) == (4, 1)

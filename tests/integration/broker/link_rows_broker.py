@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rqflow.broker import creation, keys, unserved
 from rqflow.broker.broker import Broker
+from rqflow.broker.rows import job_id
 from rqflow.states import RunState, TaskState
 from tests.integration.broker import playing
 from tests.integration.broker.link_world import (
@@ -247,7 +248,7 @@ def _(w: World) -> Case:
     claim, = playing.claim(w.near)
     playing.tell(w.near, playing.end(claim, TaskState.UP_FOR_RETRY, retry_in=60.0))
     w.db.zadd(keys.RQ_SCHEDULED_JOBS, {claim.job_id: 1})
-    return Case(call=w.far.move_due, once=lambda answer: bool(answer[0] == 1), check=true(
+    return Case(call=w.far.move_due, once=lambda answer: bool(answer.moved == 1), check=true(
         lambda: w.states()["a"] == "queued", lambda: w.try_of("a") == 2, lambda: w.db.llen("rq:queue:default") == 1,
         lambda: len(w.events(kind="ti", task="a", state="queued")) == 2))
 
@@ -307,6 +308,35 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     a_worker(w, w.db)._register()
     return Case(call=lambda: [worker.name for worker in w.far.workers()], check=same(["w1"]))
+
+
+@row(f"{BROKER}set_ticks", STEP)
+def _(w: World) -> Case:
+    at = datetime(2100, 1, 1, tzinfo=UTC)
+    name = job_id("d", "", "")
+    return Case(call=lambda: w.far.set_ticks({"d": at}), check=true(
+        lambda: w.db.zscore(keys.RQ_SCHEDULED_JOBS, name) == at.timestamp(), lambda: w.db.hget(keys.DUE, name) == b"tick:d"))
+
+
+@row(f"{BROKER}run_now", STEP)
+def _(w: World) -> Case:
+    w.start()
+    claim, = playing.claim(w.near)
+    playing.tell(w.near, playing.end(claim, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    return Case(call=lambda: w.far.run_now(w.run.key, 0), check=true(
+        lambda: w.states()["a"] == "queued", lambda: w.try_of("a") == 2, lambda: not w.db.hlen(keys.DUE)))
+
+
+@row(f"{BROKER}is_suspended", READ)
+def _(w: World) -> Case:
+    w.db.set(keys.RQ_SUSPENDED, "1")
+    return Case(call=w.far.is_suspended, check=same(True))
+
+
+@row(f"{BROKER}ready_before", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: w.far.ready_before(w.run.key, 0, "default"), check=same(0))
 
 
 @row(f"{BROKER}unserved", READ)

@@ -278,8 +278,7 @@ class RandomRuns(RuleBasedStateMachine):
         due = waiting if everything else some(chance, waiting)
         for status in self.control.task_statuses(self.run.key, due):
             self.connection.zadd(keys.RQ_SCHEDULED_JOBS, {status.job_id: 1.0})
-        moved, _ = self.control.move_due()
-        assert moved == len(due)
+        assert self.control.move_due().moved == len(due)
         for index in due:
             self.model.due(index)
 

@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 from rqflow.broker import creation, faults, keys, sources, steps
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
+from rqflow.broker.messages import Due
 from rqflow.broker.rows import job_id
 from rqflow.broker.watch import Held, Watch
 from rqflow.dag.trigger_rule import Counts, Decision, TriggerRule, decide
@@ -240,11 +241,12 @@ def test_a_retry_waits_its_delay_and_counts_its_tries(broker: Broker, db: redis.
     assert first.max_tries == 3
     tell(broker, end(first, TaskState.UP_FOR_RETRY, retry_in=60.0))
     assert claim(broker) == []
-    moved, seconds = broker.move_due()
-    assert moved == 0
-    assert 59 < seconds <= 60
+    due = broker.move_due()
+    assert due.moved == 0
+    assert due.next is not None
+    assert 59 < due.next <= 60
     db.zadd(keys.RQ_SCHEDULED_JOBS, {first.job_id: time.time() - 1})
-    assert broker.move_due() == (1, None)
+    assert broker.move_due() == Due(moved=1)
     second = claim(broker)[0]
     assert (second.try_number, second.job_id) == (2, first.job_id)
     tell(broker, end(second, TaskState.UP_FOR_RETRY))
@@ -267,7 +269,7 @@ def test_a_redis_that_is_not_to_be_believed_does_nothing_by_itself(broker: Broke
     db.zadd(keys.LEASES, {f"{held.run_key}:{held.index}:{held.execution_id}": time.time() - 1})
     before = kept(db, run.key)
     db.hset(keys.EPOCH, "run_id", "that of another server")
-    assert broker.move_due()[0] == 0
+    assert broker.move_due().moved == 0
     assert not broker.advance(run.key)
     for refused in (lambda: broker.take_over(broker.caller, [], is_lost=True), lambda: Watch(broker).mark_unreachable([lost]),
                     lambda: Watch(broker).lose(lost, reason="gone"), lambda: broker.finish_preparing(left.key)):
@@ -275,7 +277,7 @@ def test_a_redis_that_is_not_to_be_believed_does_nothing_by_itself(broker: Broke
             refused()
     open_epoch(db, 2)
     assert kept(db, run.key) == before
-    assert broker.move_due()[0] == 1
+    assert broker.move_due().moved == 1
     broker.finish_preparing(left.key)
     assert broker.is_finished(left.key) is False
     assert Watch(broker).mark_unreachable([lost]) == 1
@@ -289,7 +291,7 @@ def kept(db: redis.Redis, run_key: str) -> dict[str, bytes | None]:
 
 def test_entries_of_other_users_of_rq_scheduler_are_left_alone(broker: Broker, db: redis.Redis) -> None:
     db.zadd(keys.RQ_SCHEDULED_JOBS, {"somebody-elses": 1.0})
-    assert broker.move_due()[0] == 0
+    assert broker.move_due().moved == 0
     assert db.zscore(keys.RQ_SCHEDULED_JOBS, "somebody-elses") == 1.0
 
 

@@ -74,11 +74,11 @@ def test_an_once_run_is_told_as_it_is_before_the_history_has_its_end(settings: S
     version = a_version(schedule="@once")
     run = trigger.once(version, clock.utcnow())
     with open_services(settings) as services:
-        submit.register(services.broker, services.engine, [version])
+        registered, = submit.register(services.broker, services.engine, [version])
         trigger.start(services.broker, services.engine, run, version, by="me")
-        assert "@once has run (running)" in submit.what_next(services.broker, services.engine, version)
+        assert "@once has run (running)" in submit.what_next(services.broker, services.engine, registered, clock.UTC)
         playing.play(services.broker)
-        assert "@once has run (success, 20" in submit.what_next(services.broker, services.engine, version)
+        assert "@once has run (success, 20" in submit.what_next(services.broker, services.engine, registered, clock.UTC)
 
 
 def test_who_follows_is_told_once_that_redis_cannot_write(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

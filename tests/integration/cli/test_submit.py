@@ -173,6 +173,56 @@ def test_what_happens_next_is_said(cli: Cli) -> None:
     assert "nothing starts by itself: add --run" in cli.run("submit", cli.write(dag("a: true")))[1]
 
 
+def test_a_run_of_a_submitted_dag_is_started_by_its_name(cli: Cli) -> None:
+    cli.run("submit", cli.write(dag("a: echo {{ params.n }}", dag_id="named", params={"n": 1})))
+    run = cli.json("run", "start", "named", "-p", "n=7", "--run-id", "by-name", "--note", "a remark", "--priority", 3, "--wait")
+    assert (run["run_id"], run["state"], run["note"]) == ("by-name", "success", "a remark")
+    assert cli.run("task", "logs", "by-name", "a")[0].startswith("7\n")
+    assert "has a run by-name already" in cli.run("run", "start", "named", "--run-id", "by-name", code=5)[1]
+    assert cli.run("trigger_dag", "named", "-r", "old-way", "-e", "2026-01-02", "-o", "name")[0] == "old-way\n"
+    assert cli.run("run", "wait", "old-way")[0] == "old-way success\n"
+    cli.run("run", "start", "absent", code=3)
+    assert "Add --watch or --wait" in cli.run("run", "start", "named", "--timeout", "1s", code=2)[1]
+
+
+def test_r63_the_failed_part_of_a_run_is_run_again(cli: Cli) -> None:
+    path = cli.write(dag("a: echo done >> $OUT", f"b: test -e {cli.folder}/repaired", "c: true", dag_id="retried").replace("$OUT", f"{cli.folder}/a"))
+    run_id = cli.json("submit", path, "--run", "--follow", code=1)["run_id"]
+    assert "would run again: b, c" in cli.run("task", "clear", run_id, "*", "--only-failed", "--dry-run")[1]
+    assert "Add --yes" in cli.run("run", "retry", run_id, code=2)[1]
+    (cli.folder / "repaired").touch()
+    assert "cleared: b, c" in cli.run("run", "retry", run_id, "--yes")[1]
+    assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
+    assert [len(task["tries"]) for task in cli.json("run", "show", run_id)["tasks"]] == [1, 2, 1]
+    assert (cli.folder / "a").read_text() == "done\n"
+
+
+def test_a_retry_that_waits_is_started_at_once(cli: Cli) -> None:
+    path = cli.write(dag(f"a: test -e {cli.folder}/repaired", dag_id="later", default_args={"retries": 1, "retry_delay": 108000}))
+    run_id = cli.run("submit", path, "--run", "--no-follow", "-o", "name")[0].strip()
+    until(lambda: cli.json("run", "show", run_id)["tasks"][0]["state"] == "up_for_retry", what="the first try to fail")
+    assert "try 2 of 2 is due at" in cli.run("why", run_id, "a")[0]
+    (cli.folder / "repaired").touch()
+    cli.run("task", "run-now", run_id, "a")
+    assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
+    assert "does not wait for its time" in cli.run("task", "run-now", run_id, "a", code=5)[1]
+
+
+def test_r64_a_run_is_repeated_from_a_task_on(cli: Cli) -> None:
+    run_id = cli.json("submit", cli.write(dag("a: true", "b: true", "c: true", dag_id="from")), "--run", "--follow")["run_id"]
+    cli.run("run", "retry", run_id, "--from", "b", "--yes")
+    assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
+    assert [len(task["tries"]) for task in cli.json("run", "show", run_id)["tasks"]] == [1, 2, 2]
+    assert cli.run("run", "retry", run_id, "--from", "b", "--all", code=2)[1]
+
+
+def test_a_task_that_is_marked_frees_what_waits_for_it(cli: Cli) -> None:
+    run_id = cli.json("submit", cli.write(dag("a: exit 1", "b: true", dag_id="marked")), "--run", "--follow", code=1)["run_id"]
+    assert "marked success: a" in cli.run("task", "mark", run_id, "a", "success", "-y")[1]
+    assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
+    assert "has no task x" in cli.run("task", "mark", run_id, "x", "success", "-y", code=3)[1]
+
+
 def test_once_runs_once(cli: Cli) -> None:
     path = cli.write(dag("a: true", schedule="@once", dag_id="once"))
     assert "success in" in cli.run("submit", path, "--follow")[1]

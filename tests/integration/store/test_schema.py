@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,24 @@ def empty(empty_url: str) -> Engine:
     engine.dispose()
 
 
+def parts(sql: str) -> list[str]:
+    """What stands between the outer commas and brackets of a statement, in alphabetical order: SQLite adds new columns behind the constraints."""
+    depth, found = 0, [""]
+    for character in sql:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if (character == "," and depth == 1) or (character == "(" and depth == 1) or (character == ")" and depth == 0):
+            found.append("")
+        else:
+            found[-1] += character
+    return sorted(" ".join(part.split()) for part in found)
+
+
 def structure(engine: Engine) -> dict[str, object]:
     """Everything that the database says about its tables, in a form that does not depend on the order of their making."""
     with reading(engine) as connection:
         if engine.dialect.name == "sqlite":
             rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
-            return {name: sorted(re.split(r",\s*\n|\n|\t", sql)) for name, sql in rows if name != schema.VERSION_TABLE}
+            return {name: parts(sql) for name, sql in rows if name != schema.VERSION_TABLE}
         if engine.dialect.name == "mysql":
             statements = (connection.exec_driver_sql(f"SHOW CREATE TABLE `{name}`").one()[1] for name in metadata.tables)
             return {name: sorted(line.rstrip(",") for line in sql.splitlines()) for name, sql in zip(metadata.tables, statements, strict=True)}

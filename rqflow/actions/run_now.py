@@ -1,0 +1,23 @@
+"""Starting a task at once that waits for its time: a retry's delay, or the next look of a sensor."""
+
+from __future__ import annotations
+
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import Conflict
+from rqflow.states import TaskState
+from rqflow.store import events
+from rqflow.store.engine import Connection, Engine, run_in_transaction
+from rqflow.store.runs import RunRecord
+
+
+def run_now(broker: Broker, engine: Engine, run: RunRecord, index: int, task_id: str, *, by: str) -> None:
+    """Queue a task of a run at once; raises Conflict for one that does not wait for its time."""
+    state = broker.run_now(run.run_key, index)
+    if state not in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
+        hint = f"`rqflow why {run.run_id} {task_id}` says what it waits for."
+        raise Conflict(f"{task_id} of run {run.run_id} is {state.value if state else 'unknown to Redis'}: it does not wait for its time", hint=hint)
+
+    def note(connection: Connection) -> None:
+        events.add(connection, "task_run_now", who=by, dag_id=run.dag_id, run_key=run.run_key, task_id=task_id)
+
+    run_in_transaction(engine, note)

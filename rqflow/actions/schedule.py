@@ -1,0 +1,156 @@
+"""Following the schedule of a DAG: from its submit on, while it is paused, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from rqflow import clock
+from rqflow.broker.broker import Broker
+from rqflow.dag import series
+from rqflow.dag.series import MOST_COUNTED, Interval, Plan, Series
+from rqflow.dag.version import Version
+from rqflow.exceptions import UsageError
+from rqflow.store import events, schedules
+from rqflow.store.engine import Connection, Engine, reading
+from rqflow.store.schedules import Followed
+
+#: With catch-up, so many past runs are started without asking.
+SILENTLY = 10
+ALL, NONE = "all", "none"
+
+
+class ManyRuns(UsageError):
+    """A DAG with catch-up would start many past runs at once; somebody must say that this is meant."""
+
+    def __init__(self, version: Version, count: int) -> None:
+        """Say how many runs of which DAG."""
+        self.count = count
+        super().__init__(f"{version.dag_id} would start {_counted(count)} past runs, for it has catchup=True and starts at {version.start_date}",
+                         hint="Add --catchup N for the last N of them, --catchup all, or --catchup none.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What a submit means for the schedule of a DAG."""
+
+    #: Past dates that are left out, at most MOST_COUNTED + 1, and that are started now.
+    left_out: int = 0
+    started: int = 0
+    #: What comes next; None: nothing comes by itself.
+    next: Interval | None = None
+    #: The schedule, or its start, is another one than before.
+    is_changed: bool = False
+
+    @property
+    def left_out_words(self) -> str:
+        """How many past dates are left out, for people; empty when none is."""
+        return f"{_counted(self.left_out)} past dates are left out (no catch-up); " if self.left_out else ""
+
+    @property
+    def started_words(self) -> str:
+        """How many past dates are run now, for people; empty when none is."""
+        return f"{self.started} past date{'s are' if self.started > 1 else ' is'} run now; " if self.started else ""
+
+
+def follow(connection: Connection, version: Version, now: datetime, *, catchup_by_default: bool, wanted: str | None = None) -> News:
+    """Follow the schedule of a version that was just saved. The schedule that it had before goes on where it is; another one begins now.
+
+    `wanted` is how many past runs a person asked for: a number, ALL or NONE. Raises ManyRuns when that must be said, and is not.
+    """
+    name, before = series.name_of(version), schedules.get(connection, version.dag_id)
+    if name is None:
+        schedules.put(connection, version.dag_id, None)
+        return News(is_changed=before is not None)
+    start = before.start if before and before.series == name else now
+    dates = series.of(version, start)
+    is_changed = before is not None and before.series != name
+    if before is not None and not is_changed and wanted is None:
+        upto, plan = before.upto, Plan()
+    elif is_changed and wanted is None:
+        upto, plan = _settled(dates, now), Plan()
+    else:
+        upto, plan = _begin(version, dates, now, catchup=catchup(version, catchup_by_default), wanted=wanted)
+    coming = dates.next(upto)
+    schedules.put(connection, version.dag_id,
+                  Followed(series=name, start=dates.start, upto=upto, next_run_at=coming.end if coming else None))
+    first = dates.next(plan.runs[-1].logical_date) if plan.runs else coming
+    return News(left_out=plan.skipped, started=len(plan.runs), next=first, is_changed=is_changed)
+
+
+def _counted(number: int) -> str:
+    return f"{number:,}" if number <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+
+
+def catchup(version: Version, by_default: bool) -> bool:
+    """Tell whether past dates of a DAG are made up for."""
+    return by_default if version.catchup is None else version.catchup
+
+
+def _settled(dates: Series, now: datetime) -> datetime | None:
+    """Return the logical date up to which nothing is to be done any more when a series is followed from `now` on."""
+    last = dates.latest(now)
+    return last.logical_date if last else None
+
+
+def _begin(version: Version, dates: Series, now: datetime, *, catchup: bool, wanted: str | None) -> tuple[datetime | None, Plan]:
+    """Return the logical date up to which all is settled, and what that means, where a series begins to be followed."""
+    if not catchup and wanted is None:
+        plan = series.begin(dates, now, catchup=False)
+        return (None if plan.runs else plan.upto), plan
+    found = tuple(islice(dates.complete(now), MOST_COUNTED + 1))
+    if wanted is None and len(found) > SILENTLY:
+        raise ManyRuns(version, len(found))
+    if wanted == ALL or wanted is None:
+        return None, Plan(runs=found)
+    last, number = dates.latest(now), 0 if wanted == NONE else int(wanted)
+    upto, runs = last, 0
+    while upto is not None and runs < number:
+        upto, runs = dates.previous(upto.logical_date), runs + 1
+    left_out = len(found) - runs if len(found) <= MOST_COUNTED else MOST_COUNTED + 1
+    return (upto.logical_date if upto else None), Plan(runs=found[len(found) - runs:], skipped=left_out)
+
+
+def pause(connection: Connection, dag_id: str, *, by: str) -> bool:
+    """Let no scheduled run of a DAG start; False when it was paused already."""
+    is_news = schedules.set_paused(connection, dag_id, True, clock.utcnow())
+    if is_news:
+        events.add(connection, "paused", who=by, dag_id=dag_id)
+    return is_news
+
+
+def unpause(connection: Connection, version: Version, *, by: str, catchup_by_default: bool) -> bool:
+    """Let scheduled runs of a DAG start again; without catch-up the dates of the time that it was paused are left out. False when it was not."""
+    now = clock.utcnow()
+    if not schedules.set_paused(connection, version.dag_id, False, now):
+        return False
+    events.add(connection, "unpaused", who=by, dag_id=version.dag_id)
+    before = schedules.get(connection, version.dag_id)
+    if before and not catchup(version, catchup_by_default):
+        dates = series.of(version, before.start)
+        upto = max(filter(None, (before.upto, _settled(dates, now))), default=None)
+        following = dates.next(upto)
+        schedules.advance(connection, version.dag_id, before, upto=upto, next_run_at=following.end if following else None)
+    return True
+
+
+def set_alarms(broker: Broker, engine: Engine, dag_ids: Sequence[str]) -> None:
+    """Wake the leading scheduler when the next scheduled runs of these DAGs are due, and not for those that have none now."""
+    with reading(engine) as connection:
+        upcoming = schedules.upcoming(connection)
+    broker.set_ticks({dag_id: upcoming.get(dag_id) for dag_id in dag_ids})
+
+
+def coming(connection: Connection, version: Version, count: int) -> list[Interval]:
+    """Return the next `count` scheduled runs of a DAG, those that are due and not started included."""
+    before = schedules.get(connection, version.dag_id)
+    found: list[Interval] = []
+    if before:
+        dates = series.of(version, before.start)
+        date = dates.next(before.upto)
+        while date and len(found) < count:
+            found.append(date)
+            date = dates.next(date.logical_date)
+    return found

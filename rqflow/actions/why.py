@@ -1,0 +1,187 @@
+"""Why a task does not run: one true reason, and what lifts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rqflow.broker.broker import Broker
+from rqflow.broker.epochs import Epochs, EpochSeen
+from rqflow.broker.events import EventStream
+from rqflow.broker.lock import has_leader
+from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
+from rqflow.dag.version import TaskSpec, Version
+from rqflow.exceptions import Conflict
+from rqflow.states import TERMINAL_STATES, TaskState
+
+#: Names that a reason lists at most.
+_NAMES = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Why:
+    """The reason why a task is where it is, and what changes that; the latter is empty when it has ended."""
+
+    task_id: str
+    state: TaskState
+    reason: str
+    lifted_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """What is seen of a task and of what it may wait for."""
+
+    task: TaskSpec
+    status: TaskStatus
+    #: {task_id: state} of the tasks that it depends on.
+    upstream: Mapping[str, TaskState] = field(default_factory=dict)
+    workers: Sequence[WorkerStatus] = ()
+    epoch: EpochSeen
+    has_leader: bool = True
+    is_suspended: bool = False
+    #: Why Redis takes no writes; empty: it does.
+    refusal: str = ""
+    unrecorded: int = 0
+    max_unrecorded: int = 1_000_000
+    #: Its pool, and "task of run" of those that hold its slots.
+    pool: PoolStatus | None = None
+    holders: Sequence[str] = ()
+    #: Tasks that are ready on its queue before it.
+    before_it: int = 0
+
+
+def explain(view: View) -> Why:
+    """Return the one reason that counts: what is asked first is what would have to be mended first. Pure."""
+    status = view.status
+    reason, lifted_by = _of_state(view)
+    if status.cancel_requested and status.state is TaskState.RUNNING:
+        reason = f"a cancel is requested; {reason}"
+    return Why(task_id=status.task_id, state=status.state, reason=reason, lifted_by=lifted_by)
+
+
+def _of_state(view: View) -> tuple[str, str]:
+    state = view.status.state
+    if state in TERMINAL_STATES:
+        return f"it has ended: {state.value}{f', {view.status.reason}' if view.status.reason else ''}", ""
+    if state is TaskState.RUNNING:
+        return _running(view.status)
+    if state is TaskState.PENDING:
+        return _pending(view)
+    stopped = _stopped(view)
+    if stopped:
+        return stopped
+    if state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
+        return _delayed(view.status)
+    return _parked(view) if state is TaskState.PARKED else _queued(view)
+
+
+def _running(status: TaskStatus) -> tuple[str, str]:
+    if status.unreachable_since is None:
+        return f"it runs on {status.worker} since {_at(status.started_at)}", "its own end; `rqflow run cancel` ends it before"
+    until = f"until {_at(status.assumed_until)}" if status.assumed_until else "for as long as it takes"
+    return (f"its worker {status.worker} is unreachable since {_at(status.unreachable_since)}; it is assumed to run still, {until}",
+            "its worker being heard of; when you know that it is gone: `rqflow task mark-lost RUN TASK`")
+
+
+def _pending(view: View) -> tuple[str, str]:
+    waits = [f"{name} ({state.value})" for name, state in view.upstream.items() if state not in TERMINAL_STATES]
+    if not waits:
+        return f"what it depends on has ended; its trigger rule {view.task.trigger_rule} is being decided", "a moment"
+    return f"trigger rule {view.task.trigger_rule}: it waits for {_list(waits)}", f"the end of {'that' if len(waits) == 1 else 'those'}"
+
+
+def _stopped(view: View) -> tuple[str, str] | None:
+    """Return what keeps all tasks from starting, if anything does."""
+    if view.refusal:
+        return f"Redis takes no writes: {view.refusal}", "room for Redis, or another one; nothing is lost meanwhile"
+    if not view.epoch.is_open or view.epoch.about != view.epoch.server:
+        if not view.has_leader:
+            return "Redis began anew, and no scheduler runs that puts it right", "`rqflow scheduler`"
+        return "Redis began anew, and the scheduler is putting it right from the history", "a moment"
+    if view.unrecorded > view.max_unrecorded:
+        return f"{view.unrecorded:,} events are not in the database yet, more than {view.max_unrecorded:,}", "a recorder: `rqflow scheduler`"
+    if not view.has_leader and view.status.state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
+        return f"it is due at {_at(view.status.due_at)}, and no scheduler runs that would bring it back", "`rqflow scheduler`"
+    return None
+
+
+def _delayed(status: TaskStatus) -> tuple[str, str]:
+    what = f"try {status.try_number + 1} of {status.max_tries}" if status.state is TaskState.UP_FOR_RETRY else "its next look"
+    return f"{what} is due at {_at(status.due_at)}{f'; {status.reason}' if status.reason else ''}", f"the time: {_at(status.due_at)}"
+
+
+def _parked(view: View) -> tuple[str, str]:
+    held, reason, labels = f", held by {_list(view.holders)}" if view.holders else "", view.status.reason, view.task.worker_labels
+    if reason.startswith("pool ") and view.pool:
+        return f"{reason}: {view.pool.used} of {view.pool.slots} slots are in use{held}", f"a free slot, or `rqflow pool set {view.task.pool} N`"
+    if labels and "label" in reason:
+        return f"{reason}: {_list(labels)}", f"a worker that has them: `rqflow worker --label {labels[0]}`"
+    if "on_lost=wait" in reason:
+        return reason, "`rqflow task clear` or `rqflow task mark`"
+    return f"{reason}{held}", "the end of one of those"
+
+
+def _queued(view: View) -> tuple[str, str]:
+    queue = view.task.queue
+    if queue in view.epoch.closed_queues:
+        waiting = [machine.name for machine in view.epoch.machines.values() if queue in machine.queues and machine.name not in view.epoch.announced]
+        return (f"Redis began anew, and what {_list(waiting) or 'a worker'} may still run on the queue {queue} is not known",
+                "that worker; when it is gone for good: `rqflow worker forget NAME`")
+    serving = [worker for worker in view.workers if queue in worker.queues]
+    if not serving:
+        return f"no live worker serves the queue {queue}", f"`rqflow worker -Q {queue}`"
+    if view.is_suspended:
+        return "workers are suspended by `rq suspend`", "`rq resume`"
+    busy = [f"{worker.name} ({worker.running}/{worker.slots})" for worker in serving]
+    if all(worker.running >= worker.slots for worker in serving):
+        before = f", and {view.before_it} task{'s are' if view.before_it > 1 else ' is'} before it" if view.before_it else ""
+        return f"all slots of {_list(busy)} are taken{before}", "the end of a task there, or another worker"
+    return f"it is ready, and {_list(busy)} may take it now", "a moment"
+
+
+def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "") -> Why:
+    """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have."""
+    spec, connection = version.tasks[index], broker.connection
+    statuses = {one.index: one for one in broker.task_statuses(run_key, [index, *spec.upstream])} if broker.run_exists(run_key) else {}
+    if index not in statuses:
+        raise Conflict("Redis does not have this run any more: it has ended, and `rqflow run show` tells how")
+    status = statuses[index]
+    before_it = broker.ready_before(run_key, index, spec.queue) if status.state is TaskState.QUEUED else 0
+    pool = broker.pools().get(spec.pool) if status.state is TaskState.PARKED else None
+    return explain(View(
+        task=spec, status=status, upstream={version.tasks[up].task_id: statuses[up].state for up in spec.upstream if up in statuses},
+        workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
+        refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
+        holders=_holders(broker, version, spec, status), before_it=before_it))
+
+
+def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatus) -> list[str]:
+    """Return "task of run" of those that hold the slots which a parked task waits for."""
+    found: list[str] = []
+    for run_key in broker.live_runs() if status.state is TaskState.PARKED else ():
+        run = broker.run_info(run_key)
+        theirs = broker.version(run.version) if run else None
+        if run and theirs:
+            found += [f"{one.task_id} of {run.run_id}" for one in broker.task_statuses(run_key)
+                      if one.state is TaskState.RUNNING and _shares(theirs, theirs.tasks[one.index], version, spec, status.reason)]
+    return found
+
+
+def _shares(theirs: Version, other: TaskSpec, version: Version, spec: TaskSpec, reason: str) -> bool:
+    """Tell whether another task takes slots of the limit that `reason` names."""
+    if reason.startswith("pool "):
+        return other.pool == spec.pool
+    if theirs.dag_id != version.dag_id:
+        return False
+    return reason.startswith("max_active_tasks") or (reason.startswith("max_active_tis") and other.task_id == spec.task_id)
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = list(names[:_NAMES])
+    return ", ".join(shown) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "?"

@@ -1,0 +1,109 @@
+"""Starting the runs that are due by the schedules of DAGs: the leader's own work, never a worker's.
+
+SQL knows how far each schedule was followed, and has one row a (DAG, logical date): whoever is killed anywhere here, and however many do this at the
+same time, no date is left out and none comes twice. rq-scheduler's set in Redis only wakes us: one entry a DAG, put there anew by each leader.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache, partial
+
+from rqflow import clock, logs
+from rqflow.broker.broker import Broker
+from rqflow.dag import series
+from rqflow.dag.series import Interval, Series
+from rqflow.dag.version import Version
+from rqflow.exceptions import UsageError
+from rqflow.recorder.loop import keep_running
+from rqflow.store import dags, schedules
+from rqflow.store.engine import Engine, reading, run_in_transaction
+from rqflow.store.schedules import DueDag
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which is looked even if nothing rang: what waits for room among the active runs, and what a loss of Redis forgot.
+LOOK_EVERY = 1.0
+#: Versions that are kept in memory.
+_VERSIONS = 512
+
+#: Starts the scheduled run of a version for an interval, unless it was started before; raises UsageError when its params do not do.
+Start = Callable[[Version, Interval], None]
+
+
+class Ticker:
+    """Starts what is due, and sets the alarm of each DAG for what comes next."""
+
+    def __init__(self, broker: Broker, engine: Engine, start: Start, *, catchup_by_default: bool) -> None:
+        """Work with a `broker` of its own."""
+        self._broker, self._engine, self._start, self._catchup = broker, engine, start, catchup_by_default
+        self._rung = threading.Event()
+        self._stop: threading.Event | None = None
+        self._is_new = True
+        self._version = lru_cache(maxsize=_VERSIONS)(self._read_version)
+
+    def ring(self) -> None:
+        """Say that something may be due."""
+        self._rung.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, over all failures."""
+        self._is_new = True
+
+        def step() -> None:
+            self.step()
+            self._rung.wait(LOOK_EVERY)
+            self._rung.clear()
+
+        keep_running(step, stop, name="schedules")
+
+    def step(self) -> int:
+        """Start all that is due; return how many runs were. Raises StoreError, BrokerError or redis-py's errors."""
+        if self._is_new:
+            with reading(self._engine) as connection:
+                upcoming = schedules.upcoming(connection)
+            self._broker.set_ticks(upcoming)
+            self._is_new = False
+        now = clock.utcnow()
+        with reading(self._engine) as connection:
+            found = schedules.due(connection, now)
+            active = schedules.unfinished(connection, [one.dag_id for one in found]) if found else {}
+        return sum(self._tick(one, active.get(one.dag_id, 0), now) for one in found)
+
+    def _tick(self, one: DueDag, active: int, now: datetime) -> int:
+        """Start what is due of one DAG, as far as there is room; return how many runs that was."""
+        version = self._version(one.version)
+        if version is None:
+            return 0
+        dates = series.of(version, one.followed.start)
+        makes_up = self._catchup if version.catchup is None else version.catchup
+        plan = series.resume(dates, one.followed.upto, now, catchup=makes_up, room=max(version.max_active_runs - active, 0))
+        for interval in plan.runs:
+            try:
+                self._start(version, interval)
+            except UsageError as error:
+                # Its fault alone: the others must not wait for it.
+                logger.error("%s is not run for %s: %s", one.dag_id, interval.logical_date.isoformat(), error,
+                             extra=logs.context("tick_failed", dag_id=one.dag_id))
+        if plan.skipped:
+            logger.warning("%s: %s dates before %s were missed and are left out, for it has no catch-up", one.dag_id,
+                           plan.skipped if plan.skipped <= series.MOST_COUNTED else f"more than {series.MOST_COUNTED}",
+                           plan.runs[-1].logical_date.isoformat(), extra=logs.context("ticks_skipped", dag_id=one.dag_id))
+        self._advance(one, plan.upto, dates)
+        return len(plan.runs)
+
+    def _advance(self, one: DueDag, upto: datetime | None, dates: Series) -> None:
+        """Note that all is settled up to a date, and set the alarm for what comes next."""
+        following = dates.next(upto)
+        at = following.end if following else None
+        if (upto, at) == (one.followed.upto, one.followed.next_run_at):
+            return
+        if run_in_transaction(self._engine, partial(schedules.advance, dag_id=one.dag_id, before=one.followed, upto=upto, next_run_at=at)):
+            self._broker.set_ticks({one.dag_id: at})
+
+    def _read_version(self, sha: str) -> Version | None:
+        with reading(self._engine) as connection:
+            return dags.version(connection, sha)

@@ -1,0 +1,84 @@
+"""What submit says of a schedule, and the commands that steer it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Rqflow
+
+HOURLY = """
+from datetime import datetime, timedelta
+import pendulum
+from rqflow import DAG, EmptyOperator
+with DAG("h", schedule={schedule!r}, start_date={start}, catchup={catchup}):
+    EmptyOperator(task_id="a")
+"""
+LONG_AGO = 'pendulum.datetime(2020, 1, 1, tz="Asia/Tokyo")'
+
+
+@pytest.fixture
+def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def to(schedule: object = "0 9 * * *", start: str = LONG_AGO, catchup: object = None) -> Path:
+        path = tmp_path / "h.py"
+        path.write_text(HOURLY.format(schedule=schedule, start=start, catchup=catchup))
+        return path
+
+    return to
+
+
+def test_submit_says_when_the_next_run_is_by_the_clock_of_the_dag_and_by_the_viewers(rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    said = rqflow("--tz", "Europe/Berlin", "submit", write())
+    assert said.code == 0, said
+    assert "more than 1,000 past dates are left out (no catch-up)" in said.err
+    assert "next run at " in said.err
+    assert "09:00:00 Asia/Tokyo = " in said.err
+    assert "covers [" in said.err
+
+
+def test_the_next_runs_are_shown_with_what_they_cover(rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    rqflow("submit", write())
+    found = json.loads(rqflow("dag", "next", "h", "-n", "3", "-o", "json").out)
+    assert [one["dag_id"] for one in found] == ["h"] * 3
+    assert all(one["due_at"] == one["data_interval_end"] and one["due_at"][11:19] == "00:00:00" for one in found)
+    assert found[0]["data_interval_end"] == found[1]["data_interval_start"]
+    assert rqflow("dag", "next", "absent").code == 3
+
+
+def test_a_dag_without_a_schedule_says_that_nothing_comes(rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    assert "nothing starts by itself: add --run" in rqflow("submit", write(None)).err
+    said = rqflow("dag", "next", "h", "-o", "json")
+    assert (said.code, json.loads(said.out)) == (0, [])
+    assert "no run comes by itself: its schedule is none" in said.err
+
+
+def test_a_paused_dag_says_how_it_goes_on(rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    rqflow("submit", write())
+    assert "h: paused" in rqflow("dag", "pause", "h").err
+    assert "h: was paused already" in rqflow("pause", "h").err
+    assert "`rqflow dag unpause h` lets these start" in rqflow("dag", "next", "h").err
+    assert json.loads(rqflow("dag", "list", "-o", "json").out)[0]["is_paused"] is True
+    assert "h: unpaused; next run at" in rqflow("dag", "unpause", "--all").err
+    assert rqflow("dag", "pause", "absent").code == 3
+    assert rqflow("dag", "pause").code == 2
+
+
+def test_many_past_runs_are_refused_until_somebody_says_how_many(rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    path = write("@hourly", "datetime.now() - timedelta(days=2)", catchup=True)
+    refused = rqflow("submit", path)
+    assert refused.code == 2
+    assert "h would start 47 past runs" in refused.err or "h would start 48 past runs" in refused.err
+    assert "--catchup none" in refused.err
+    assert json.loads(rqflow("dag", "list", "-o", "json").out) == []
+    assert rqflow("submit", path, "--catchup", "some").code == 2
+    assert "3 past dates are run now" in rqflow("submit", path, "--catchup", "3").err
+
+
+@pytest.mark.parametrize(("schedule", "told"), [("0 0 31 2 *", "never comes"), ("0 100 * * *", "as its hour"), ("@sometimes", "there is no schedule")])
+def test_a_schedule_that_means_nothing_is_refused(schedule: str, told: str, rqflow: Rqflow, write) -> None:  # type: ignore[no-untyped-def]
+    said = rqflow("submit", write(schedule))
+    assert said.code == 6
+    assert told in said.err
+    assert "h.py:5" in said.err

@@ -40,7 +40,7 @@ TASK_COLUMNS = [
 
 @click.group()
 def dag() -> None:
-    """Validate, list, show and test DAGs."""
+    """Validate, list, show, pause and test DAGs; when their next runs start."""
 
 
 @dag.command()

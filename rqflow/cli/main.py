@@ -33,12 +33,12 @@ COMMANDS: dict[str, str] = {
 #: One line for each in --help, so that --help imports none of them.
 SUMMARIES: dict[str, str] = {
     "submit": "Check and register the DAGs of a file; run them with --run.",
-    "dag": "Validate, list, show and test DAGs.",
-    "run": "List, show, wait for and cancel runs; read their logs.",
-    "task": "List, show, render and test tasks; read their logs.",
+    "dag": "Validate, list, show, pause and test DAGs; when their next runs start.",
+    "run": "Start, list, show, wait for, retry and cancel runs; read their logs.",
+    "task": "List, show, clear, mark, render and test tasks; read their logs.",
     "why": "Say why a task does not run.",
     "worker": "Run tasks (in the foreground).",
-    "scheduler": "Run the hub: delayed retries, history, log archive (in the foreground).",
+    "scheduler": "Run the hub: schedules, delayed retries, history, log archive (in the foreground).",
     "pool": "List and change pools.",
     "db": "Upgrade, check, clean and reset the database.",
     "config": "Show the settings.",

@@ -35,7 +35,7 @@ class RunGroup(click.Group):
 
 @click.group(cls=RunGroup)
 def run() -> None:
-    """List, show, wait for and cancel runs; read their logs.
+    """Start, list, show, wait for, retry and cancel runs; read their logs.
 
     RUN is a run id, the unique beginning of one, DAG@latest, DAG@last-failed or DAG@2026-11-23T00:00.
     """

@@ -15,7 +15,7 @@ from rqflow.deploy.services import open_services
 @click.option("--idle-exit", is_flag=True, hidden=True, help="End after scheduler.idle_exit without work; `submit` starts hubs so.")
 @pass_app
 def scheduler(app: App, once: bool, idle_exit: bool) -> None:
-    """Run the hub in the foreground: delayed retries, history, log archive.
+    """Run the hub in the foreground: schedules, delayed retries, history, log archive.
 
     Any number may run, on any machine that reaches Redis and the database; one leads, the others stand by. A Redis that is away is
     waited for, and a database too, except with --once.

@@ -28,7 +28,7 @@ from rqflow.store.runs import RunRecord
 
 @click.group()
 def task() -> None:
-    """List, show, render and test tasks; read their logs.
+    """List, show, clear, mark, render and test tasks; read their logs.
 
     RUN is a run id, the unique beginning of one, DAG@latest, DAG@last-failed or DAG@2026-11-23T00:00.
     """

@@ -75,7 +75,13 @@ class EventStream:
     def _upto(self, group: dict[str, Any]) -> str:
         """Return the id below which a group has acknowledged everything."""
         # Asked second: what was pending at the first look may be acknowledged by now, and then nothing up to that look is pending.
-        oldest = self.connection.xpending(keys.EVENTS, text(group["name"]))["min"] if group["pending"] else None
+        try:
+            oldest = self.connection.xpending(keys.EVENTS, text(group["name"]))["min"] if group["pending"] else None
+        except redis.exceptions.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # Redis was emptied between the two: nothing that it has is known to be acknowledged.
+            return "0-0"
         if oldest:
             return text(oldest)
         milliseconds, _, number = text(group["last-delivered-id"]).partition("-")

@@ -73,7 +73,7 @@ def _register(ours: system.System, name: str, count: int, due: Callable[[datetim
         submit.register(services.broker, services.engine, chunk)
         made += len(chunk)
         if made == min(_CHUNK, count):
-            first = clock.utcnow() + timedelta(seconds=5 + 2 * (time.monotonic() - began) * (count / _CHUNK))
+            first = clock.utcnow() + timedelta(seconds=2 + 2 * (time.monotonic() - began) * max(count / _CHUNK, 1))
     submit.register(services.broker, services.engine,
                     [_version(plain, f"{name}_{number}", due(first, number)) for number in range(min(count, _CHUNK))])
     assert clock.utcnow() < first, "registering took too long"

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from benchmarks import system
 from rqflow.actions import query
 from rqflow.actions.model import Run
+from rqflow.broker.lock import has_leader
 from rqflow.store.runs import RunFilter
 from tests.e2e.lab import Lab
 from tests.services import redis_server
@@ -52,6 +53,7 @@ def strike(lab: Lab, *, seconds: float, kills: int, seed: int) -> Audit:
     """Let two schedulers follow the schedule for so long, kill one of them so often at random times, and audit what came of it."""
     chance = random.Random(seed)
     hubs = [lab.hub(), lab.hub()]
+    until(lambda: has_leader(lab.services.connection), what="a scheduler to lead")
     lab.run("submit", lab.dag(FILE), "--no-follow")
     began = time.monotonic()
     for at in sorted(chance.uniform(1.0, seconds) for _ in range(kills)):

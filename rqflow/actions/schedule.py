@@ -58,12 +58,15 @@ class News:
 def follow(connection: Connection, version: Version, now: datetime, *, catchup_by_default: bool, wanted: str | None = None) -> News:
     """Follow the schedule of a version that was just saved. The schedule that it had before goes on where it is; another one begins now.
 
-    `wanted` is how many past runs a person asked for: a number, ALL or NONE. Raises ManyRuns when that must be said, and is not.
+    `wanted` is how many past runs a person asked for: a number, ALL or NONE; it means nothing to a DAG without catch-up. Raises ManyRuns when that
+    must be said, and is not.
     """
     name, before = series.name_of(version), schedules.get(connection, version.dag_id)
     if name is None:
         schedules.put(connection, version.dag_id, None)
         return News(is_changed=before is not None)
+    catchup = series.makes_up(version, catchup_by_default)
+    wanted = wanted if catchup else None
     start = before.start if before and before.series == name else now
     dates = series.of(version, start)
     is_changed = before is not None and before.series != name
@@ -72,7 +75,7 @@ def follow(connection: Connection, version: Version, now: datetime, *, catchup_b
     elif is_changed and wanted is None:
         upto, plan = _settled(dates, now), Plan()
     else:
-        upto, plan = _begin(version, dates, now, catchup=catchup(version, catchup_by_default), wanted=wanted)
+        upto, plan = _begin(version, dates, now, catchup=catchup, wanted=wanted)
     coming = dates.next(upto)
     schedules.put(connection, version.dag_id,
                   Followed(series=name, start=dates.start, upto=upto, next_run_at=coming.end if coming else None))
@@ -84,11 +87,6 @@ def _counted(number: int) -> str:
     return f"{number:,}" if number <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
 
 
-def catchup(version: Version, by_default: bool) -> bool:
-    """Tell whether past dates of a DAG are made up for."""
-    return by_default if version.catchup is None else version.catchup
-
-
 def _settled(dates: Series, now: datetime) -> datetime | None:
     """Return the logical date up to which nothing is to be done any more when a series is followed from `now` on."""
     last = dates.latest(now)
@@ -97,8 +95,8 @@ def _settled(dates: Series, now: datetime) -> datetime | None:
 
 def _begin(version: Version, dates: Series, now: datetime, *, catchup: bool, wanted: str | None) -> tuple[datetime | None, Plan]:
     """Return the logical date up to which all is settled, and what that means, where a series begins to be followed."""
-    if not catchup and wanted is None:
-        plan = series.begin(dates, now, catchup=False)
+    if not catchup:
+        plan = series.begin(dates, now)
         return (None if plan.runs else plan.upto), plan
     found = tuple(islice(dates.complete(now), MOST_COUNTED + 1))
     if wanted is None and len(found) > SILENTLY:
@@ -128,7 +126,7 @@ def unpause(connection: Connection, version: Version, *, by: str, catchup_by_def
         return False
     events.add(connection, "unpaused", who=by, dag_id=version.dag_id)
     before = schedules.get(connection, version.dag_id)
-    if before and not catchup(version, catchup_by_default):
+    if before and not series.makes_up(version, catchup_by_default):
         dates = series.of(version, before.start)
         upto = max(filter(None, (before.upto, _settled(dates, now))), default=None)
         following = dates.next(upto)

@@ -15,7 +15,7 @@ from rqflow import clock, logs
 from rqflow.broker import rows
 from rqflow.broker.broker import Broker
 from rqflow.dag import params as dag_params
-from rqflow.dag import timetable
+from rqflow.dag import series, timetable
 from rqflow.dag.run import MANUAL, SCHEDULED, PreviousRun, RunInfo
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
@@ -96,7 +96,7 @@ def scheduled(version: Version, interval: Interval, now: datetime) -> RunInfo:
 
 def once(version: Version, now: datetime) -> RunInfo:
     """Return the one run of a DAG whose schedule is @once: for its start date, else for `now`."""
-    moment = (_aware(version.start_date) if version.start_date else now).astimezone(clock.UTC)
+    moment = series.moment(version.start_date) if version.start_date else now.astimezone(clock.UTC)
     return RunInfo(
         dag_id=version.dag_id, run_id=f"{SCHEDULED}__{moment.isoformat()}", run_type=SCHEDULED, version=version.sha, logical_date=moment,
         data_interval_start=moment, data_interval_end=moment, params=dag_params.with_given(version.params, version.param_specs, {}),
@@ -109,16 +109,10 @@ def left_out(run: RunInfo, version: Version) -> str:
     if not gone:
         return ""
     start, end = gone[0].start_date, gone[0].end_date
-    is_early = start is not None and run.logical_date < _aware(start)
+    is_early = start is not None and run.logical_date < series.moment(start)
     which = "no task of it is" if len(gone) == len(version.tasks) else f"{', '.join(task.task_id for task in gone[:5])}{' …' if gone[5:] else ''} not"
     return (f"{run.dag_id}: {which} run: the logical date {run.logical_date.isoformat()} lies "
             f"{f'before start_date {start}' if is_early else f'after end_date {end}'}")
-
-
-def _aware(text: str) -> datetime:
-    """Return a time that a DAG file gave; one without a zone is in UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=clock.UTC)
 
 
 def _check_run_id(run_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -67,17 +67,21 @@ def _register(app: App, services: Services, versions: Sequence[Version], wish: W
     wants_processes = bool(planned) and services.is_embedded
     started = background.ensure(services, app.file) if wants_processes else []
     registered = _registered(app, services, versions, wish)
-    for one in registered:
-        output.note(action.describe(one))
-    running = {run.dag_id for run, _ in planned}
-    for one in registered:
-        if one.version.dag_id not in running:
-            output.note(action.what_next(services.broker, services.engine, one, app.zone))
+    _tell(app, services, registered, {run.dag_id for run, _ in planned})
     if services.is_embedded and any(one.news.started for one in registered):
         started = background.ensure(services, app.file, started)
     if any(one.news.next for one in registered) and not started and not has_leader(services.connection):
         output.problem("warning: no scheduler is running here, and scheduled runs start only while one is: rqflow scheduler (and rqflow worker)")
     return planned, started
+
+
+def _tell(app: App, services: Services, registered: Sequence[action.Registered], running: Collection[str]) -> None:
+    """Say what was registered, and what happens next with the DAGs that are not `running` at once."""
+    for one in registered:
+        output.note(action.describe(one))
+    for one in registered:
+        if one.version.dag_id not in running:
+            output.note(action.what_next(services.broker, services.engine, one, app.zone))
 
 
 def _registered(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> list[action.Registered]:

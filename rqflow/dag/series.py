@@ -143,14 +143,16 @@ class Plan:
     upto: datetime | None = None
 
 
-def begin(series: Series, now: datetime, *, catchup: bool) -> Plan:
-    """Return what is due when a series begins to be followed, at the first submit or after a change of the schedule.
+def makes_up(version: Version, by_default: bool) -> bool:
+    """Tell whether past dates of a DAG are made up for: as its file says, else `by_default`."""
+    return by_default if version.catchup is None else version.catchup
 
-    Without catch-up a run starts only if exactly one date is complete (start_date = now - interval is how people ask for one at once);
-    with it all that are complete, which is for the caller to limit.
+
+def begin(series: Series, now: datetime) -> Plan:
+    """Return what is due when a series without catch-up begins to be followed.
+
+    A run starts only if exactly one date is complete: start_date = now - interval is how people ask for one at once.
     """
-    if catchup:
-        return resume(series, None, now, catchup=True)
     found = list(islice(series.complete(now), MOST_COUNTED + 1))
     if len(found) == 1:
         return Plan(runs=(found[0],), upto=found[0].logical_date)

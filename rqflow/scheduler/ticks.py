@@ -41,7 +41,6 @@ class Ticker:
         """Work with a `broker` of its own."""
         self._broker, self._engine, self._start, self._catchup = broker, engine, start, catchup_by_default
         self._rung = threading.Event()
-        self._stop: threading.Event | None = None
         self._is_new = True
         self._version = lru_cache(maxsize=_VERSIONS)(self._read_version)
 
@@ -79,7 +78,7 @@ class Ticker:
         if version is None:
             return 0
         dates = series.of(version, one.followed.start)
-        makes_up = self._catchup if version.catchup is None else version.catchup
+        makes_up = series.makes_up(version, self._catchup)
         plan = series.resume(dates, one.followed.upto, now, catchup=makes_up, room=max(version.max_active_runs - active, 0))
         for interval in plan.runs:
             try:

@@ -164,6 +164,13 @@ def test_a_person_says_how_many_past_dates_are_made_up_for(wanted: str, started:
     assert world.pass_time(timedelta(minutes=30)) == 1
 
 
+def test_how_many_past_dates_are_wanted_means_nothing_without_catchup(world: World) -> None:
+    world.now = datetime(2026, 1, 2, 0, 30, tzinfo=UTC)
+    news = world.submit(hourly(), "3")
+    assert (news.started, news.left_out) == (0, 24)
+    assert world.pass_time(timedelta(0)) == 0
+
+
 def test_a_schedule_without_a_start_begins_with_its_first_submit(world: World) -> None:
     world.submit(hourly(start_date=None))
     assert world.pass_time(timedelta(hours=1)) == 0

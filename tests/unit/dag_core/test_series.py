@@ -104,14 +104,14 @@ def test_a_daily_schedule_keeps_to_its_wall_clock_over_a_change_of_the_clock() -
     ("2036-01-03T00:00", [], MOST_COUNTED + 1, "2036-01-02"),
 ])
 def test_without_catchup_a_new_series_starts_one_complete_date_or_none(now: str, runs: list[str], skipped: int, upto: str | None) -> None:
-    plan = begin(series("@daily", "2026-01-01T00:00"), utc(now), catchup=False)
+    plan = begin(series("@daily", "2026-01-01T00:00"), utc(now))
     assert plan.upto == (utc(upto) if upto else None)
     assert ([one.logical_date.date().isoformat() for one in plan.runs], plan.skipped) == (runs, skipped)
 
 
 def test_with_catchup_all_complete_dates_are_started_the_oldest_first() -> None:
     of = series("@daily", "2026-01-01T00:00")
-    plan = begin(of, utc("2026-01-04T01:00"), catchup=True)
+    plan = resume(of, None, utc("2026-01-04T01:00"), catchup=True)
     assert [one.logical_date.day for one in plan.runs] == [1, 2, 3]
     assert resume(of, plan.upto, utc("2026-01-04T01:00"), catchup=True) == Plan(upto=plan.upto)
     assert [one.logical_date.day for one in resume(of, None, utc("2026-01-04T01:00"), catchup=True, room=2).runs] == [1, 2]

@@ -15,7 +15,7 @@ from rqflow.dag.series import Interval
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import format_duration
-from rqflow.store import dags, runs
+from rqflow.store import dags, deletions, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
 
@@ -59,14 +59,17 @@ class Registered:
 
 
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
-             ) -> list[Registered]:
+             restores: bool = False) -> list[Registered]:
     """Save the versions as those that new runs take, follow their schedules, and give Redis the pools that they use.
 
-    `wanted` is how many past runs a person asked for. Raises ManyRuns when that must be said; nothing is saved then.
+    `wanted` is how many past runs a person asked for. Raises ManyRuns when that must be said, Conflict for a DAG that was deleted unless this
+    `restores` it, which a person's wish alone may; nothing is saved then.
     """
     now = clock.utcnow()
 
     def one(connection: Connection, version: Version) -> Registered:
+        if restores:
+            deletions.lift(connection, version.dag_id)
         saved = dags.save_version(connection, version)
         news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted)
         return Registered(version=version, saved=saved, news=news)

@@ -21,7 +21,7 @@ from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.states import RunState
-from rqflow.store import dags, events, runs
+from rqflow.store import dags, deletions, events, runs
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _is_half_started(broker: Broker, engine: Engine, run: RunInfo) -> bool:
     """Tell whether an earlier start of this very run was broken off between SQL and Redis."""
 
     def read(connection: Connection) -> runs.RunRecord | None:
-        return runs.by_key(connection, run.key)
+        return None if deletions.of_runs(connection, [run.key]) else runs.by_key(connection, run.key)
 
     record = run_in_transaction(engine, read)
     return record is not None and record.seq == 0 and record.version == run.version and not broker.run_exists(run.key)

@@ -89,7 +89,7 @@ def _registered(app: App, services: Services, versions: Sequence[Version], wish:
     by_default, wanted = app.settings.scheduler.catchup_by_default, wish.catchup
     while True:
         try:
-            return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted)
+            return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted, restores=True)
         except ManyRuns as error:
             if not (app.may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
                 raise

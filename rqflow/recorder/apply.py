@@ -8,8 +8,8 @@ from typing import Any
 
 from rqflow import logs
 from rqflow.recorder.reading import Batch, Event, read
+from rqflow.store import deletions, runs, tasks, xcoms
 from rqflow.store import events as event_log
-from rqflow.store import runs, tasks, xcoms
 from rqflow.store.engine import Connection
 
 logger = logging.getLogger(__name__)
@@ -19,9 +19,12 @@ def apply(connection: Connection, events: Sequence[Event]) -> None:
     """Write what `events` tell: states of runs and task instances, tries, XComs, and one line each in event_log.
 
     Newer is what has the larger (try, seq). A run that the database does not know gets a row with its names, which runs.create fills
-    in later. An event that cannot be read is kept in event_log as it came.
+    in later. An event that cannot be read is kept in event_log as it came. What is told of a run, or DAG, that was deleted is dropped.
     """
     batch = read(events)
+    if dropped := _of_deleted(connection, batch, events):
+        places = {id(event) for event in dropped}
+        batch = read([event for event in events if id(event) not in places])
     if batch.runs:
         runs.record_unknown(connection, batch.runs)
     runs.record_states(connection, batch.run_states)
@@ -32,6 +35,21 @@ def apply(connection: Connection, events: Sequence[Event]) -> None:
     event_log.record(connection, batch.log)
     for event, problem in batch.unreadable:
         keep(connection, event, problem)
+
+
+def _of_deleted(connection: Connection, batch: Batch, events: Sequence[Event]) -> list[Event]:
+    """Return those of `events`, of which `batch` was read, that tell of runs and DAGs that were deleted; the log of this process says so."""
+    run_keys = {*batch.runs, *(key for key, _ in batch.late_by_index)}
+    gone_runs, gone_dags = deletions.among(connection, run_keys, {dag_id for dag_id, _ in batch.runs.values()})
+    if not gone_runs and not gone_dags:
+        return []
+    dropped: list[Event] = [event for event in events if isinstance(event, dict) and (event.get("run") in gone_runs or event.get("dag") in gone_dags)]
+    for event in dropped:
+        is_late = event.get("kind") == "late"
+        logger.log(logging.WARNING if is_late else logging.DEBUG, "dropped: run %s of %s was deleted, and %s of its task %s comes too late",
+                   event.get("run_id") or event.get("run"), event.get("dag") or "a DAG", "a result" if is_late else "what is told",
+                   event.get("task") or event.get("index", "?"), extra=logs.context("event_of_deleted", run_key=str(event.get("run"))))
+    return dropped
 
 
 def keep(connection: Connection, event: Any, problem: str) -> None:

@@ -15,7 +15,7 @@ from rqflow.dag.retry import retry_delay
 from rqflow.dag.run import PreviousRun, RunInfo
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.states import RunState, TaskState
-from rqflow.store import dags, events, runs, tasks, xcoms
+from rqflow.store import dags, deletions, events, runs, tasks, xcoms
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.events import EventFilter
 from rqflow.store.runs import RunRecord
@@ -30,10 +30,10 @@ SKIPS = "skips"
 def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
     """Put one run into Redis as the history has it, or set right what Redis has of it; returns how many task instances changed.
 
-    A run of which the history knows too little is left alone. Raises BrokerError, redis-py's errors, StoreError.
+    A run of which the history knows too little, or that was deleted, is left alone. Raises BrokerError, redis-py's errors, StoreError.
     """
     with reading(engine) as connection:
-        record = runs.by_key(connection, run_key)
+        record = None if deletions.of_runs(connection, [run_key]) else runs.by_key(connection, run_key)
         info = record.info if record else None
         version = dags.version(connection, info.version) if info else None
         if record is None or info is None or version is None:

@@ -94,6 +94,26 @@ def _remove_run(connection: Connection, run_key: str, before: datetime, limit: i
     return True
 
 
+def remove_whole_run(connection: Connection, run_key: str, limit: int = ROWS) -> bool:
+    """Remove about `limit` rows of a run in whatever state, its own one last; tell whether nothing of it is left."""
+    removed: Counter[str] = Counter()
+    for table, column in _PARTS:
+        if not _remove_rows(connection, table, column, table.c.run_key == run_key, limit - removed.total(), removed):
+            return False
+    connection.execute(delete(dag_run).where(dag_run.c.run_key == run_key))
+    return True
+
+
+def remove_own_events(connection: Connection, dag_id: str, limit: int = ROWS) -> bool:
+    """Remove about `limit` events of a DAG, what people did to it excepted; tell whether nothing is left of them."""
+    return _remove_rows(connection, event_log, event_log.c.seq, and_(event_log.c.dag_id == dag_id, event_log.c.kind != "audit"), limit, Counter())
+
+
+def remove_versions_of(connection: Connection, dag_id: str, limit: int) -> bool:
+    """Remove about `limit` versions of a DAG; tell whether nothing is left of them."""
+    return _remove_rows(connection, dag_version, dag_version.c.version, dag_version.c.dag_id == dag_id, limit, Counter())
+
+
 def _remove_rows(connection: Connection, table: Table, column: ColumnElement[Any], which: ColumnElement[bool], limit: int,
                  removed: Counter[str]) -> bool:
     """Remove about `limit` of the rows `which`, the first by `column`; tell whether that were all.

@@ -13,13 +13,15 @@ from sqlalchemy import RowMapping, func, insert, select, update
 
 from rqflow import clock
 from rqflow.dag.version import Version
-from rqflow.exceptions import DagNotFound
+from rqflow.exceptions import Conflict, DagNotFound
+from rqflow.store import deletions
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_version
 from rqflow.store.types import ID_LENGTH, clean
 from rqflow.store.upsert import Rule, upsert
 
 _NEW = Rule(table=dag)
+_IS_THERE = deletions.not_buried(deletions.DAG, dag.c.dag_id)
 #: From this many characters on, the JSON of a version is compressed, which its beginning tells.
 PACKED_FROM, PACKED = 1 << 20, "zlib:"
 
@@ -57,7 +59,8 @@ class Saved:
 def save_version(connection: Connection, version: Version) -> Saved:
     """Make `version` the one that new runs of its DAG take, and the DAG active; one that is paused stays so.
 
-    The same version again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides.
+    The same version again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides. Raises
+    Conflict for a DAG that was deleted (deletions.lift lets it come back).
     """
     now = clock.utcnow()
     facts = {
@@ -67,6 +70,8 @@ def save_version(connection: Connection, version: Version) -> Saved:
     upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": False, "created_at": now}])
     # The lock on the DAG's row puts two that save at the same time in order.
     before = connection.execute(select(dag.c.version).where(dag.c.dag_id == version.dag_id).with_for_update()).scalar_one()
+    if deletions.is_deleted(connection, version.dag_id):
+        raise Conflict(f"{version.dag_id} was deleted", hint="`rqflow submit FILE` brings it back.")
     number = connection.execute(select(dag_version.c.number).where(dag_version.c.version == version.sha)).scalar()
     is_new = number is None
     if number is None:
@@ -79,8 +84,8 @@ def save_version(connection: Connection, version: Version) -> Saved:
 
 
 def get(connection: Connection, dag_id: str) -> DagRecord | None:
-    """Return the DAG, or None."""
-    row = connection.execute(select(dag).where(dag.c.dag_id == dag_id)).mappings().first()
+    """Return the DAG, or None; one that was deleted is none."""
+    row = connection.execute(select(dag).where(dag.c.dag_id == dag_id, _IS_THERE)).mappings().first()
     return _record(row) if row else None
 
 
@@ -88,7 +93,7 @@ def find(connection: Connection, dag_id: str) -> DagRecord:
     """Return the DAG; raises DagNotFound, with the nearest names, when there is none."""
     record = get(connection, dag_id)
     if record is None:
-        near = difflib.get_close_matches(dag_id, connection.execute(select(dag.c.dag_id)).scalars().all(), n=3)
+        near = difflib.get_close_matches(dag_id, connection.execute(select(dag.c.dag_id).where(_IS_THERE)).scalars().all(), n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`rqflow dag list` shows those that were submitted."
         raise DagNotFound(f"there is no DAG {dag_id}", hint=hint)
     return record
@@ -107,7 +112,7 @@ class DagFilter:
 def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagRecord]:
     """Return the DAGs that pass, by dag_id; those with all of the tags, where tags are given."""
     wanted = wanted or DagFilter()
-    query = select(dag).order_by(dag.c.dag_id)
+    query = select(dag).where(_IS_THERE).order_by(dag.c.dag_id)
     if wanted.owner is not None:
         query = query.where(dag.c.owner == wanted.owner)
     found = [_record(row) for row in connection.execute(query).mappings()]
@@ -124,7 +129,7 @@ def version(connection: Connection, sha: str) -> Version | None:
 
 def latest_version(connection: Connection, dag_id: str) -> Version | None:
     """Return the version that new runs of the DAG take, or None."""
-    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id)
+    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, _IS_THERE)
     text = connection.execute(query).scalar()
     return None if text is None else Version.from_json(_unpacked(text))
 

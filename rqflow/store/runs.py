@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from rqflow import clock
 from rqflow.dag.run import SCHEDULED, RunInfo
-from rqflow.exceptions import RunNotFound, UsageError
+from rqflow.exceptions import Conflict, RunNotFound, UsageError
 from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
+from rqflow.store import deletions
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag_run, task_instance
 from rqflow.store.upsert import Rule, upsert
@@ -21,6 +22,7 @@ from rqflow.store.upsert import Rule, upsert
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
 #: Asked with each batch of events, so it is built once.
 _KNOWN = select(dag_run.c.run_key).where(dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
+_IS_THERE = deletions.not_buried(deletions.RUN, dag_run.c.run_key)
 #: Sorts after every character that an id may have.
 _LAST = "\U0010ffff"
 
@@ -77,8 +79,15 @@ class RunFilter:
 def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
     """Write the row of a new run; False when the DAG has a run of this id, or, for a scheduled one, one of this logical date.
 
-    A run that only events have told of gets what `run` says; that is False too, because it exists already. Safe to repeat.
+    A run that only events have told of gets what `run` says; that is False too, because it exists already. Safe to repeat. Raises Conflict
+    while a run of this id is being deleted (a scheduled one counts as there), and for a DAG that was.
     """
+    if not deletions.lift_run(connection, run.key):
+        if run.run_type == SCHEDULED:
+            return False
+        raise Conflict(f"run {run.run_id} of {run.dag_id} is being deleted", hint="Give another --run-id, or wait until that is done.")
+    if deletions.is_deleted(connection, run.dag_id):
+        raise Conflict(f"{run.dag_id} was deleted", hint="`rqflow submit FILE` brings it back.")
     facts = {
         "run_type": run.run_type, "version": run.version, "logical_date": run.logical_date,
         "data_interval_start": run.data_interval_start, "data_interval_end": run.data_interval_end, "conf": dict(run.conf),
@@ -113,7 +122,8 @@ def find(connection: Connection, text: str, *, dag_id: str | None = None) -> Run
 
     Raises RunNotFound, or UsageError naming some when there are several.
     """
-    scope = select(dag_run) if dag_id is None else select(dag_run).where(dag_run.c.dag_id == dag_id)
+    scope = select(dag_run).where(_IS_THERE)
+    scope = scope if dag_id is None else scope.where(dag_run.c.dag_id == dag_id)
     exact = scope.where(or_(dag_run.c.run_id == text, dag_run.c.run_key == text))
     begins = scope.where(dag_run.c.run_id >= text, dag_run.c.run_id < text + _LAST)
     for query in (exact, begins):
@@ -139,7 +149,7 @@ def last_failed(connection: Connection, dag_id: str) -> RunRecord | None:
 
 def at(connection: Connection, dag_id: str, logical_date: datetime) -> RunRecord | None:
     """Return the run of the DAG for this logical date, the one made last where there are several, or None."""
-    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date == logical_date)
+    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date == logical_date, _IS_THERE)
     return _first(connection, query.order_by(dag_run.c.created_at.desc()))
 
 
@@ -155,7 +165,7 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
     """Return the runs that pass, the one made last first."""
     wanted = wanted or RunFilter()
     columns = dag_run.c
-    query = select(dag_run).order_by(columns.created_at.desc(), columns.run_key).limit(limit)
+    query = select(dag_run).where(_IS_THERE).order_by(columns.created_at.desc(), columns.run_key).limit(limit)
     if wanted.dag_id is not None:
         query = query.where(columns.dag_id == wanted.dag_id)
     if wanted.states is not None:

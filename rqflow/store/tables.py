@@ -249,3 +249,21 @@ epoch = Table(
     Column("began_at", UtcDateTime(), nullable=False, doc="When it began."),
     info=_about("Each time that the live state was put right from the history.", "the leading scheduler"), **OPTIONS,
 )
+
+deletion = Table(
+    "deletion", metadata,
+    Column("kind", Id(STATE), primary_key=True, doc="dag or run."),
+    Column("name", Id(), primary_key=True, doc="dag_id, or run_key of a run."),
+    Column("dag_id", Id(), nullable=False, doc="The DAG, also of a run."),
+    Column("run_id", Id(), nullable=False, doc="Name of the run; empty for a DAG."),
+    Column("run_type", Id(STATE), doc="Type of the run, which tells where its logs are."),
+    Column("logical_date", UtcDateTime(), doc="Logical date of the run, the same."),
+    Column("keeps_logs", Boolean(), nullable=False, doc="True: its logs stay, or go with those of its DAG."),
+    Column("state", Id(STATE), nullable=False, doc="going (its removal is under way), settling (once more later, for what comes late) or gone."),
+    Column("who", Id(), nullable=False, doc="Person who deleted it."),
+    Column("asked_at", UtcDateTime(), nullable=False, doc="When that was."),
+    Column("changed_at", UtcDateTime(), nullable=False, doc="When it came to this state."),
+    Index(None, "state", "asked_at"),
+    info=_about("What was deleted: nothing of it is started, recorded or taken up again. The row of a DAG goes when a person submits it anew.",
+                "dag delete, run delete; the leading scheduler"), **OPTIONS,
+)

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rqflow import clock
 from rqflow.dag.run import SCHEDULED, RunInfo, run_key
 from rqflow.recorder.apply import apply
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
+from rqflow.store import deletions, runs, tasks, xcoms
 from rqflow.store import events as event_log
-from rqflow.store import runs, tasks, xcoms
-from rqflow.store.engine import Engine, reading, run_in_transaction
+from rqflow.store.engine import Engine, reading, run_in_transaction, transaction
 from rqflow.store.events import EventFilter
 from rqflow.store.tables import metadata
-from tests.integration.recorder.events import START, a_late_end, a_run_event, a_task_event, an_end, an_xcom, moment
+from tests.integration.recorder.events import START, a_late_end, a_run_event, a_task_event, about, an_end, an_xcom, moment
 
 KEY = run_key("d", "r")
 
@@ -290,3 +291,17 @@ def test_mark_that_follows_an_end_in_its_batch_leaves_the_try_as_it_ended(engine
     assert the_task(engine).state is TaskState.SUCCESS
     (ended,) = the_tries(engine)
     assert (ended.state, ended.exit_code, ended.host) == (TaskState.FAILED, 0, "node7")
+
+
+def test_what_is_told_of_a_deleted_run_is_dropped_and_a_late_result_is_said(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    record(engine, a_task_event("running", 1, run_id="gone"), a_task_event("running", 1, run_id="kept"))
+    with transaction(engine) as connection:
+        key = about("gone")["run"]
+        deletions.bury_run(connection, key, who="ann", keeps_logs=False, now=clock.utcnow())
+        assert deletions.remove_rows(connection, deletions.to_do(connection, clock.EPOCH)[0])
+    record(engine, an_end("success", 2, run_id="gone"), a_late_end("success", 3, run_id="gone"), an_end("success", 2, run_id="kept"))
+    with reading(engine) as connection:
+        assert [record.run_id for record in runs.search(connection)] == ["kept"]
+        assert [record.state for record in tasks.of_run(connection, about("kept")["run"])] == [TaskState.SUCCESS]
+        assert tasks.tries(connection, key) == []
+    assert [record.getMessage() for record in caplog.records] == ["dropped: run gone of d was deleted, and a result of its task t comes too late"]

@@ -20,6 +20,7 @@ from rqflow.dag.run import MANUAL, SCHEDULED, PreviousRun, RunInfo
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
+from rqflow.recorder import past
 from rqflow.states import RunState
 from rqflow.store import dags, deletions, events, runs
 from rqflow.store.engine import Connection, Engine, run_in_transaction
@@ -130,7 +131,7 @@ def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Versi
     is_new = run_in_transaction(engine, lambda connection: runs.create(connection, run))
     if not is_new and not _is_half_started(broker, engine, run):
         return False
-    broker.create_run(replace(run, previous=_last_success(engine, run)), version)
+    broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
     logger.info("run %s of %s started by its schedule", run.run_id, run.dag_id,
                 extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return True
@@ -151,7 +152,7 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
 
     if not run_in_transaction(engine, write) and not _is_half_started(broker, engine, run):
         raise Conflict(f"{run.dag_id} has a run {run.run_id} already", hint="Give another --run-id, or another logical date with --at.")
-    begun = broker.create_run(replace(run, previous=_last_success(engine, run)), version)
+    begun = broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
     logger.info("run %s of %s started", run.run_id, run.dag_id, extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return begun
 

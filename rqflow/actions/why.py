@@ -13,7 +13,7 @@ from rqflow.broker.lock import has_leader
 from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import Conflict
-from rqflow.states import TERMINAL_STATES, TaskState
+from rqflow.states import TERMINAL_STATES, RunState, TaskState
 
 #: Names that a reason lists at most.
 _NAMES = 5
@@ -50,6 +50,8 @@ class View:
     holders: Sequence[str] = ()
     #: Tasks that are ready on its queue before it.
     before_it: int = 0
+    #: The runs that must end before its own, which waits for room, may start; empty: it has started.
+    active_runs: Sequence[str] = ()
 
 
 def explain(view: View) -> Why:
@@ -67,6 +69,9 @@ def _of_state(view: View) -> tuple[str, str]:
         return f"it has ended: {state.value}{f', {view.status.reason}' if view.status.reason else ''}", ""
     if state is TaskState.RUNNING:
         return _running(view.status)
+    if view.active_runs:
+        return (f"its run waits: max_active_runs of its DAG is reached by {_list(view.active_runs)}",
+                "the end of one of those; a larger `max_active_runs` in the DAG counts for runs made after it is submitted")
     if state is TaskState.PENDING:
         return _pending(view)
     stopped = _stopped(view)
@@ -120,6 +125,8 @@ def _parked(view: View) -> tuple[str, str]:
         return f"{reason}: {_list(labels)}", f"a worker that has them: `rqflow worker --label {labels[0]}`"
     if "on_lost=wait" in reason:
         return reason, "`rqflow task clear` or `rqflow task mark`"
+    if reason.startswith(("depends_on_past", "wait_for_downstream")):
+        return reason, "its end" if reason.endswith("has not ended") else "`rqflow task clear` or `rqflow task mark` there"
     return f"{reason}{held}", "the end of one of those"
 
 
@@ -154,7 +161,16 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
         task=spec, status=status, upstream={version.tasks[up].task_id: statuses[up].state for up in spec.upstream if up in statuses},
         workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
-        holders=_holders(broker, version, spec, status), before_it=before_it))
+        holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key)))
+
+
+def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:
+    """Return the ids of the running runs of a DAG for which this run of it waits."""
+    own = broker.run_status(run_key)
+    if own is None or own.state is not RunState.QUEUED:
+        return []
+    others = [broker.run_status(key) for key in broker.live_runs()]
+    return [one.run_id for one in others if one and one.dag_id == version.dag_id and one.state is RunState.RUNNING]
 
 
 def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatus) -> list[str]:

@@ -25,6 +25,7 @@ from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps
 from rqflow.broker.unserved import Unserved
 from rqflow.clock import boottime, from_micros
+from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound, TaskNotFound
@@ -63,17 +64,18 @@ class Broker:
 
     # ---------------------------------------------------------------- runs
 
-    def create_run(self, run: RunInfo, version: Version, *, is_left: bool = False) -> bool:
-        """Write a run with its jobs and start it; False when it was there already. Safe to repeat, and to break off anywhere.
+    def create_run(self, run: RunInfo, version: Version, *, before: RunBefore | None = None, is_left: bool = False) -> bool:
+        """Write a run with its jobs and start it, or let it wait for others of its DAG; False when it was there already. `before` is what it waits
+        for of the run before it. Safe to repeat, and to break off anywhere.
 
         Nothing of the run is on a list before the last step, so a run of which only a part was written never starts. `is_left` says that
         its creator is gone; raises BrokerError then while Redis is being put right.
         """
-        if not creation.prepare(self.steps, run, version):
+        if not creation.prepare(self.steps, run, version, before):
             return False
         reply = self.steps.call_believed("commit", {"run": run.key, "is_left": is_left or None})
         self.advance_all(items(reply["unfinished"]))
-        return bool(reply["state"] == "running")
+        return reply["state"] in ("running", "queued")
 
     def finish_preparing(self, run_key: str) -> None:
         """Complete a run whose creator vanished while writing it; one that was never announced whole is forgotten."""
@@ -125,7 +127,12 @@ class Broker:
         upto = EventStream(self.connection).recorded_upto()
         old = self.connection.zrangebyscore(keys.DONE, "-inf", seconds - self.settings.broker.run_retention.total_seconds(), start=0, num=100)
         last = [(text(key), self.connection.hget(keys.RUN + text(key), "last_event")) for key in old]
-        return [key for key, event in last if event is None or is_before(text(event), upto)]
+        return [key for key, event in last if (event is None or is_before(text(event), upto)) and not self._is_awaited(key)]
+
+    def _is_awaited(self, run_key: str) -> bool:
+        """Tell whether an unfinished run may depend on tasks of this one."""
+        followers = self.connection.hget(keys.FOLLOWS, run_key)
+        return any(self.connection.zscore(keys.LIVE, key) is not None for key in text(followers or b"").split())
 
     def forget_run(self, run_key: str) -> None:
         """Remove a finished run, or one that was never committed, from Redis; its history stays in SQL."""

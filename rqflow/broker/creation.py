@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rqflow.broker import keys, rows
 from rqflow.broker.steps import Steps
 from rqflow.clock import utcnow
+from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import BrokerError
@@ -21,14 +22,17 @@ KEEP = 600
 ATTEMPTS = 3
 
 
-def prepare(steps: Steps, run: RunInfo, version: Version) -> bool:
-    """Announce a run and write its task instances and jobs; False when it was committed before.
+def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | None = None) -> bool:
+    """Announce a run and write its task instances and jobs; False when it was committed before. `before` is what it waits for of its past.
 
     Nothing of it is on a list, so it may be broken off and repeated at any point until it is committed.
     """
+    if before:
+        write_past(steps, run, before)
     removed = rows.removed_tasks(version, run.logical_date)
     total = len(version.tasks)
-    head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority]
+    head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority,
+                            f"{before.run_key} {before.run_id}" if before else ""]
     answer = steps.plain("begin_run", head)
     for _ in range(ATTEMPTS):
         if answer == b"version":
@@ -52,6 +56,15 @@ def write_version(steps: Steps, version: Version) -> tuple[str, int]:
         steps.together(["HSET", copy, *part], ["EXPIRE", copy, KEEP])
         count += len(part) // 2
     return name, count
+
+
+def write_past(steps: Steps, run: RunInfo, before: RunBefore) -> None:
+    """Write what a run waits for of the run before it, as lua/_past.lua reads it. Redis forgets it when the run never comes."""
+    key = keys.past_key(run.key)
+    fields = [(str(index), ",".join(map(str, each))) for index, each in before.waits.items()]
+    fields += [(f"s{index}", f"{state.value} {task_id}") for index, (state, task_id) in before.states.items()]
+    for at in range(0, len(fields), FIELDS):
+        steps.together(["HSET", key, *(text for pair in fields[at:at + FIELDS] for text in pair)], ["EXPIRE", key, KEEP])
 
 
 def _parts(fields: Iterator[tuple[str, str]]) -> Iterator[list[str]]:

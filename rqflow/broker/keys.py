@@ -11,7 +11,7 @@ import re
 from rq.defaults import RQ_KEY_PREFIX
 
 from rqflow.dag.version import DEFAULT_POOL  # noqa: F401 (the steps have it in K)
-from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, TaskState
+from rqflow.states import RQ_STATUS, TERMINAL_RUN_STATES, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
 
 RQ = f"{RQ_KEY_PREFIX}:"
 FLOW = f"{RQ_KEY_PREFIX}flow:"
@@ -37,13 +37,19 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 
 # -- the live state; RUN + run key is a hash, the others hang below it
 #: Hash of a run: info, dag, run_id, version, state, left, counts, times. + ":t" hash index -> task instance, + ":x" hash of XComs,
-#: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it.
+#: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it, + ":p" hash of what waits for the run before it.
 RUN = f"{FLOW}run:"
 #: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). It is there whole or not at
 #: all. + ":runs" set, + ":copy:" and a name: what one writer has of it so far.
 VERSION = f"{FLOW}version:"
 #: Sorted sets of run keys (seconds): being written since, unfinished ones by creation, finished ones by end.
 PREPARING = f"{FLOW}preparing"
+#: Set per DAG of the runs that run; sorted set per DAG of those that wait for one of them to end; sorted set of runs by when they must have ended.
+ACTIVE = f"{FLOW}active:"
+WAITING = f"{FLOW}waiting:"
+DEADLINES = f"{FLOW}deadlines"
+#: Hash run key -> keys of the runs whose tasks depend on that run's.
+FOLLOWS = f"{FLOW}follows"
 LIVE = f"{FLOW}live"
 DONE = f"{FLOW}done"
 #: Sorted set per queue: ready task instances, best first, and those that ask for labels.
@@ -115,13 +121,18 @@ def version_copy(sha: str, name: str) -> str:
     return f"{VERSION}{sha}:copy:{name}"
 
 
+def past_key(run_key: str) -> str:
+    """Return the key of the hash of what a run waits for of the run before it."""
+    return f"{RUN}{run_key}:p"
+
+
 def xcom_key(run_key: str) -> str:
     """Return the key of the hash of a run's XComs."""
     return f"{RUN}{run_key}:x"
 
 
 def lua_tables() -> str:
-    """Return the Lua source of the function `may` (transitions) and the tables TERMINAL and RQ_STATUS for the head of each step."""
+    """Return the Lua source of the function `may` (transitions) and the tables TERMINAL, TERMINAL_RUN and RQ_STATUS for the head of each step."""
     # A function, since a table would be built anew at each call of each step.
     lines = ["local function may(old, new)"]
     for old, news in TRANSITIONS.items():
@@ -129,6 +140,7 @@ def lua_tables() -> str:
         lines.append(f"  if old == '{old.value}' then return {allowed or 'false'} end")
     lines.append("end")
     lines.append(f"local TERMINAL = {_lua_set(TERMINAL_STATES)}")
+    lines.append(f"local TERMINAL_RUN = {_lua_set(TERMINAL_RUN_STATES)}")
     lines.append("local RQ_STATUS = {" + ", ".join(f"{state.value} = '{status}'" for state, status in RQ_STATUS.items()) + "}")
     return "\n".join(lines)
 
@@ -138,8 +150,8 @@ def lua_spelled(source: str) -> str:
     return re.sub(r"\bK\.([A-Z_]+)", lambda found: f"'{_NAMES[found[1]]}'", source)
 
 
-def _lua_set(states: frozenset[TaskState]) -> str:
-    return "{" + ", ".join(f"{state.value} = true" for state in sorted(states)) + "}"
+def _lua_set(states: frozenset[TaskState] | frozenset[RunState]) -> str:
+    return "{" + ", ".join(f"{name} = true" for name in sorted(state.value for state in states)) + "}"
 
 
 _NAMES = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}

@@ -9,6 +9,7 @@ from typing import Any
 from rqflow.broker import creation, keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.replies import items
+from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.states import TaskState
@@ -56,13 +57,13 @@ class Remembered:
 
 def restore(
     broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, ended_at: int | None = None,
-    cancelled_by: str = "",
+    cancelled_by: str = "", before: RunBefore | None = None,
 ) -> int:
     """Put a run into Redis, or set right what Redis has of it; returns how many task instances were changed. Safe to repeat and to break off.
 
     Raises BrokerError, or redis-py's errors, when Redis does not answer.
     """
-    creation.prepare(broker.steps, run, version)
+    creation.prepare(broker.steps, run, version, before)
     xcoms = {f"{task.index}:{key}": value for task in tasks for key, value in task.xcoms.items()}
     if xcoms:
         broker.steps.command("HSET", keys.xcom_key(run.key), *(part for pair in xcoms.items() for part in pair))

@@ -46,13 +46,20 @@ def _moment(text: str | None) -> datetime | None:
 def version_fields(version: Version) -> Iterator[tuple[str, str]]:
     """Yield the (field, value) pairs of the hash of a version: json, dag, and per task its row and its two lists of neighbours."""
     yield "json", version.json
-    yield "dag", json.dumps({"max_active_tasks": version.max_active_tasks} if version.max_active_tasks else {})
+    yield "dag", json.dumps(dag_limits(version), separators=(",", ":"))
     for task in version.tasks:
         yield str(task.index), json.dumps(task_row(task), separators=(",", ":"))
         if task.upstream:
             yield f"u{task.index}", json.dumps(task.upstream, separators=(",", ":"))
         if task.downstream:
             yield f"d{task.index}", json.dumps(task.downstream, separators=(",", ":"))
+
+
+def dag_limits(version: Version) -> dict[str, int]:
+    """Return what the steps need of the whole DAG; the names are explained at dag_says in lua/_core.lua."""
+    limits = {"max_active_tasks": version.max_active_tasks, "max_active_runs": version.max_active_runs,
+              "dagrun_timeout": int(version.dagrun_timeout * 1_000_000) if version.dagrun_timeout else None}
+    return {name: value for name, value in limits.items() if value}
 
 
 def task_row(task: TaskSpec) -> dict[str, Any]:
@@ -72,6 +79,8 @@ def task_row(task: TaskSpec) -> dict[str, Any]:
         row["ta"] = task.max_active_per_dag
     if task.worker_labels:
         row["l"] = list(task.worker_labels)
+    if task.depends_on_past or task.wait_for_downstream:
+        row["dp"] = 2 if task.wait_for_downstream else 1
     if task.operator == "empty":
         row["e"] = 1
     if task.grace is not None:

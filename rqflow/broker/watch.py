@@ -45,6 +45,8 @@ class Seen:
     expired: tuple[Held, ...] = ()
     over: tuple[Held, ...] = ()
     notices: tuple[Held, ...] = ()
+    #: Runs that take longer than their dagrun_timeout.
+    late: tuple[str, ...] = ()
     #: Runs that somebody left with work to do, and those whose creator is writing them since (seconds).
     frontiers: tuple[str, ...] = ()
     preparing: tuple[tuple[str, float], ...] = ()
@@ -83,7 +85,8 @@ class Watch:
         reply = self._steps.call("look", payload)
         return Seen(
             now=float(reply["now"]), fresh=bool(reply["fresh"]), expired=_held(reply["expired"]), over=_held(reply["over"]),
-            notices=_held(reply["notices"]), frontiers=tuple(items(reply["frontiers"])), queues=tuple(items(reply["queues"])),
+            notices=_held(reply["notices"]), late=tuple(items(reply["late"])), frontiers=tuple(items(reply["frontiers"])),
+            queues=tuple(items(reply["queues"])),
             preparing=tuple((str(run), float(since)) for run, since in items(reply["preparing"])),
         )
 
@@ -115,6 +118,12 @@ class Watch:
         self.broker.advance_all(items(reply["unfinished"]))
         if reply["lost"]:
             logger.warning("%s is %s; it is %s now", name, reason, reply["state"], extra=logs.context("lost", task_id=name, run_key=held.run_key))
+        return str(reply["state"])
+
+    def expire(self, run_key: str) -> str:
+        """Give up a run whose dagrun_timeout is over; returns its state afterwards, `gone` when Redis has it not."""
+        reply = self._steps.call_believed("expire", {"run": run_key})
+        self.broker.advance_all(items(reply["unfinished"]))
         return str(reply["state"])
 
     def mend_queue(self, queue: str, *, older_than: float) -> int:

@@ -48,6 +48,8 @@ class RunInfo:
     #: Added to the weight of each of its tasks.
     priority: int = 0
     note: str = ""
+    #: Its tasks wait for nothing of the run before it.
+    ignores_past: bool = False
     #: The last successful run before it, as it was when this one was created; for the prev_…_success variables of templates.
     previous: PreviousRun | None = None
 

@@ -14,6 +14,7 @@ from rqflow.broker.rows import job_id
 from rqflow.dag.retry import retry_delay
 from rqflow.dag.run import PreviousRun, RunInfo
 from rqflow.dag.version import TaskSpec, Version
+from rqflow.recorder import past
 from rqflow.states import RunState, TaskState
 from rqflow.store import dags, deletions, events, runs, tasks, xcoms
 from rqflow.store.engine import Connection, Engine, reading
@@ -41,10 +42,11 @@ def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
         info = replace(info, previous=_previous(connection, record))
         remembered = remember(info, version, tasks.of_run(connection, run_key), tasks.tries(connection, run_key), xcoms.of_run(connection, run_key))
         by = _cancelled_by(connection, run_key)
+        before = past.read(connection, info, version)
     if record.state is RunState.QUEUED and not remembered and not by:
-        return int(broker.create_run(info, version))
+        return int(broker.create_run(info, version, before=before))
     started, ended = (clock.to_micros(moment) if moment else None for moment in (record.started_at, record.ended_at))
-    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by)
+    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by, before=before)
 
 
 def half_recorded(connection: Connection, since: datetime) -> list[str]:

@@ -76,6 +76,20 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A run takes longer than its dagrun_timeout."""
+
+    run_key: str
+
+    def apply(self, watch: Watch) -> None:
+        """Stop it, and call it failed."""
+        if watch.expire(self.run_key) != "gone":
+            run = watch.broker.run_info(self.run_key)
+            logger.warning("run %s of %s takes longer than its dagrun_timeout: it is stopped, and has failed", run.run_id if run else self.run_key,
+                           run.dag_id if run else "?", extra=logs.context("run_expired", run_key=self.run_key))
+
+
+@dataclass(frozen=True, slots=True)
 class FinishPreparing:
     """Whoever wrote a run into Redis vanished over it."""
 
@@ -131,6 +145,7 @@ def repairs(seen: Seen) -> list[Repair]:
         found.append(MarkUnreachable(seen.expired))
     if seen.notices:
         found.append(Tell(seen.notices))
+    found += [GiveUp(run_key) for run_key in seen.late]
     found += [Continue(run_key) for run_key in seen.frontiers]
     found += [FinishPreparing(run_key) for run_key, since in seen.preparing if seen.now - since > PREPARING_TOO_LONG]
     found += [PushAgain(queue) for queue in seen.queues]

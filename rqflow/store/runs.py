@@ -44,6 +44,7 @@ class RunRecord:
     params: Mapping[str, Any]
     priority: int
     note: str
+    ignores_past: bool
     state: RunState
     seq: int
     created_at: datetime | None
@@ -91,7 +92,8 @@ def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.Q
     facts = {
         "run_type": run.run_type, "version": run.version, "logical_date": run.logical_date,
         "data_interval_start": run.data_interval_start, "data_interval_end": run.data_interval_end, "conf": dict(run.conf),
-        "params": dict(run.params), "priority": run.priority, "note": run.note, "created_at": run.created_at or clock.utcnow(),
+        "params": dict(run.params), "priority": run.priority, "note": run.note, "ignores_past": run.ignores_past,
+        "created_at": run.created_at or clock.utcnow(),
         "tick": run.logical_date if run.run_type == SCHEDULED else None,
     }
     row = {"run_key": run.key, "dag_id": run.dag_id, "run_id": run.run_id, **facts, "state": state.value, "seq": 0}
@@ -153,11 +155,15 @@ def at(connection: Connection, dag_id: str, logical_date: datetime) -> RunRecord
     return _first(connection, query.order_by(dag_run.c.created_at.desc()))
 
 
-def previous(connection: Connection, dag_id: str, before: datetime, *, states: Collection[RunState] | None = None) -> RunRecord | None:
-    """Return the run of the DAG with the latest logical date before `before`, of those in `states` where they are given, or None."""
+def previous(
+    connection: Connection, dag_id: str, before: datetime, *, states: Collection[RunState] | None = None, types: Collection[str] | None = None,
+) -> RunRecord | None:
+    """Return the run of the DAG with the latest logical date before `before`, of those in `states` and of the run `types` where they are given."""
     query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date < before)
     if states is not None:
         query = query.where(dag_run.c.state.in_([state.value for state in states]))
+    if types is not None:
+        query = query.where(dag_run.c.run_type.in_(types))
     return _first(connection, query.order_by(dag_run.c.logical_date.desc(), dag_run.c.created_at.desc()))
 
 
@@ -221,5 +227,6 @@ def _first(connection: Connection, query: Select[Any]) -> RunRecord | None:
 def _record(row: RowMapping) -> RunRecord:
     plain = {name: row[name] for name in RunRecord.__slots__}
     created_at = None if row["created_at"] == clock.EPOCH else row["created_at"]
-    read = {"state": RunState(row["state"]), "conf": row["conf"] or {}, "params": row["params"] or {}, "created_at": created_at}
+    read = {"state": RunState(row["state"]), "conf": row["conf"] or {}, "params": row["params"] or {}, "created_at": created_at,
+            "ignores_past": bool(row["ignores_past"])}
     return RunRecord(**{**plain, **read})

@@ -81,6 +81,7 @@ dag_run = Table(
     Column("params", JsonText(), doc="DAG params with the values given at the trigger laid over them."),
     Column("priority", Integer(), nullable=False, doc="Added to the weight of each task."),
     Column("note", LongText(), nullable=False, doc="A person's remark."),
+    Column("ignores_past", Boolean(), doc="True: its tasks wait for nothing of the run before it."),
     Column("state", Id(STATE), nullable=False, doc="queued, running, success, failed or cancelled."),
     Column("seq", BigInteger(), nullable=False, doc="Order of the event that gave the state, microseconds; 0: none yet."),
     Column("created_at", UtcDateTime(), nullable=False, doc="When the run was made; 1970-01-01 while only events told of it."),

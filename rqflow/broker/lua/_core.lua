@@ -8,8 +8,8 @@
 -- A command costs as much as a screen of Lua. So what nothing later in the step reads from Redis is only noted (`put`), and written by one
 -- command a key; and what a task passes through within one step, where nobody can see it, is not written at all.
 --
--- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel created
---   started ended priority seq last_event.
+-- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel expired created
+--   started ended priority seq last_event past (key and id of the run before it, where its tasks depend on that: see _past.lua).
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
 --   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
@@ -37,7 +37,7 @@ local function begin_call()
   call = {
     now = moment[1] * 1000000 + moment[2], runs = {}, dirty = {}, limits = {}, events = {}, work = {}, evaluate = {},
     pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
-    jobs = {}, listed = {}, queued_event = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
+    jobs = {}, listed = {}, queued_event = {}, over = {}, closed = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
   }
   -- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
   call.at, call.seconds = moment[1] .. string.rep('0', 6 - #moment[2]) .. moment[2], moment[1]
@@ -62,7 +62,7 @@ end
 
 -- ---------------------------------------------------------------- reading
 
--- What was read of a version: rows by index, lists of neighbours by index, and `max_active_tasks` of the whole. None of it is ever changed.
+-- What was read of a version: rows by index, lists of neighbours by index, and what it `says` of the whole. None of it is ever changed.
 local function version_of(sha)
   local version = known.versions[sha]
   if not version then
@@ -72,17 +72,15 @@ local function version_of(sha)
   return version
 end
 
--- What a version says of all its tasks: max_active_tasks, or nil.
-local function max_active_tasks(run)
+-- What a version says of the whole DAG: max_active_tasks, max_active_runs, dagrun_timeout (µs), each absent where there is no such limit.
+local function dag_says(run)
   local version = run.version_of
-  if version.limit == nil then
-    local text = version.dag or redis.call('HGET', K.VERSION .. run.version, 'dag')
-    version.limit = text ~= '{}' and cjson.decode(text).max_active_tasks or false
-  end
-  return version.limit
+  if not version.says then version.says = cjson.decode(version.dag or redis.call('HGET', K.VERSION .. run.version, 'dag')) end
+  return version.says
 end
 
-local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq'}
+local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq', 'past',
+  'expired'}
 
 -- The run of this key, or nil when Redis has it not.
 local function get_run(key)
@@ -95,7 +93,7 @@ local function get_run(key)
     end
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
-      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), tasks = {}, version_of = version_of(v[3]), was = v}
+      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), past = v[14], expired = v[15] and true or false, tasks = {}, version_of = version_of(v[3]), was = v}
     call.runs[key] = run
   end
   return run or nil
@@ -109,7 +107,7 @@ local function row_of(text)
 end
 
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
--- nd downstream, e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
+-- nd downstream, dp depends on its past (1; 2: and on the tasks below it there), e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
   local row = run.version_of.rows[index]
   if not row then
@@ -172,14 +170,14 @@ local function fetch(run, indices, first, last, with_downstream)
     for at, index in ipairs(tasks) do keep_task(run, index, texts[at]) end
   end
   if fields[1] then
-    if version.limit == nil then fields[#fields + 1] = 'dag' end
+    if not version.says then fields[#fields + 1] = 'dag' end
     texts = redis.call('HMGET', K.VERSION .. run.version, unpack(fields))
     for at, index in ipairs(rows) do version.rows[index] = texts[at] and row_of(texts[at]) or nil end
     for at, index in ipairs(lists) do
       local text = texts[#rows + at]
       version.d[index] = text and cjson.decode(text) or nil
     end
-    if version.limit == nil then version.dag = texts[#fields] end
+    if not version.says then version.dag = texts[#fields] end
     known.entries = known.entries + #rows + #lists
   end
 end

@@ -22,7 +22,7 @@ end
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
   if call.limits[row] then return call.limits[row] end
-  local pool, slots, most = pool_of(row), row.ps or 1, max_active_tasks(task.run)
+  local pool, slots, most = pool_of(row), row.ps or 1, dag_says(task.run).max_active_tasks
   local list = {slots == 1 and pool or {name = pool.name, capacity = pool.capacity, slots = slots, words = pool.words}}
   if most then
     list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = most, slots = 1,
@@ -71,6 +71,11 @@ local function best_parked(name)
     call.best_parked[name] = best
   end
   return best
+end
+
+-- Whether this is no limit, but a task of the run before that is waited for (_past.lua).
+local function is_past(name)
+  return string.sub(name, 1, 5) == 'past:'
 end
 
 local function unpark(name, member)
@@ -128,7 +133,7 @@ local function leave_waiting(task, row)
   if task.g then
     unpark(task.g, task.q)
     -- Who waited behind it may fit now.
-    call.freed[task.g] = true
+    if not is_past(task.g) then call.freed[task.g] = true end
     task.g = nil
   end
   free_slots(task, row)
@@ -143,10 +148,15 @@ local function park(task, row, limit)
   if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
 end
 
+-- Give a task its place in the order in which tasks became ready, which also names it where it waits.
+local function give_number(task)
+  task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref)
+end
+
 -- Put a task where workers look for work: the ready set and the list of its queue, or the set of those that ask for labels.
 local function offer(task, row)
   if not task.q then
-    task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref)
+    give_number(task)
     call.fresh[task.q] = true
   end
   task.g, task.n = nil, nil

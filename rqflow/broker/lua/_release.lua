@@ -5,6 +5,7 @@
 --   d:i:p  deliver the outcome of task i to its downstream, from position p      k:i:p  skip what branch i said, from position p
 --   e:i    begin the run: release roots, show the others as deferred, from index i    x:i  cancel what does not run, from index i
 --   j:i    count all upstream outcomes and judge pending tasks anew, from index i
+--   p:i    look anew at what waits for the run before, from index i
 --   r:i:p  undo what was only derived (skipped, upstream_failed …) below i, from position p
 -- Tasks in the set ":v" are counted and judged anew once the list is empty.
 
@@ -54,7 +55,7 @@ end
 
 -- Queue an item behind all that this run still has to do, what earlier calls left over included. Of that no more is taken up than one call may do:
 -- to read all of a long frontier at each call would cost more than to do it.
-local function push_work(run, item)
+function push_work(run, item)
   if not run.resumed then
     run.resumed = true
     local frontier, evaluate = K.RUN .. run.key .. ':f', K.RUN .. run.key .. ':v'
@@ -77,7 +78,9 @@ end
 
 local function close_if_done(run)
   if run.left > 0 or run.state ~= 'running' then return end
-  if run.cancel and (run.n.cancelled or 0) > 0 then
+  if run.expired then
+    run.state = 'failed'
+  elseif run.cancel and (run.n.cancelled or 0) > 0 then
     run.state = 'cancelled'
   elseif run.leaf_failed > 0 then
     run.state = 'failed'
@@ -90,17 +93,27 @@ local function close_if_done(run)
   run.ended = run.had_ended or call.at
   redis.call('ZREM', K.LIVE, run.key)
   redis.call('ZADD', K.DONE, call.seconds, run.key)
+  leave_active(run)
   run_event(run)
 end
 
 -- A run that had ended has unfinished tasks again.
 local function reopen(run)
-  if run.state == 'running' then return end
-  run.state, run.cancel = 'running', false
-  redis.call('HDEL', K.RUN .. run.key, 'cancel', 'ended')
+  if run.state == 'running' or run.state == 'queued' then return end
+  run.state, run.cancel, run.expired = 'running', false, false
+  redis.call('HDEL', K.RUN .. run.key, 'cancel', 'expired', 'ended')
   redis.call('ZREM', K.DONE, run.key)
   redis.call('ZADD', K.LIVE, call.seconds, run.key)
+  enter_active(run, call.now)
   run_event(run)
+end
+
+-- A run is there, or again: tasks of runs after it may be waiting for it.
+local function look_after(run)
+  for _, key in ipairs(followers(run)) do
+    local other = get_run(key)
+    if other then push_work(other, {'p', 0}) end
+  end
 end
 
 -- End a task instance without running it, or after it ran, and tell its downstream.
@@ -109,8 +122,8 @@ local function settle(task, state, silent)
   if get_row(task.run, task.index).nd > 0 then push_work(task.run, {'d', task.index, 1}) end
 end
 
--- Its trigger rule is met: offer it to the workers. An empty task passes here.
-local function release(task)
+-- Nothing holds it: offer it to the workers. An empty task passes here.
+function release(task)
   local row = get_row(task.run, task.index)
   if row.e then
     task.b, task.d, task.z = call.at, call.at, nil
@@ -118,6 +131,11 @@ local function release(task)
   else
     offer(task, row)
   end
+end
+
+-- Why all of a run is being cancelled, in words.
+local function why_cancelled(run)
+  return run.expired and 'dagrun_timeout: the run took too long' or 'the run was cancelled'
 end
 
 -- Judge a pending task by its counts.
@@ -130,11 +148,13 @@ local function judge(task)
   end
   if task.run.cancel then
     -- Whatever becomes pending in a run that is being cancelled has nothing to wait for.
-    task.dv, task.z = true, 'the run was cancelled'
+    task.dv, task.z = true, why_cancelled(task.run)
     return settle(task, 'cancelled')
   end
+  -- A run that waits for others of its DAG (_runs.lua) offers nothing.
+  if task.run.state == 'queued' then return end
   local verdict = decide(row.r, row.nu, task.c)
-  if verdict == 'run' then return release(task) end
+  if verdict == 'run' then return pass(task) end
   if verdict then
     task.dv, task.z = true, 'trigger rule ' .. row.r
     settle(task, verdict)
@@ -205,7 +225,7 @@ function DO.e(run, from)
     if task.s == 'pending' then
       local row = get_row(run, index)
       show_deferred(task, row)
-      if row.nu == 0 or row.r == 'always' or (task.c.r or 0) > 0 then judge(task) end
+      if row.nu == 0 or row.r == 'always' or next(task.c) then judge(task) end
     end
   end
 end
@@ -218,7 +238,7 @@ function DO.x(run, from)
     local task = get_task(run, index)
     if task and not TERMINAL[task.s] then
       call.budget = call.budget - 1
-      cancel_task(task, 'the run was cancelled')
+      cancel_task(task, why_cancelled(run))
     else
       call.budget = call.budget - 0.1
     end
@@ -241,6 +261,16 @@ function DO.r(run, index, from)
       task_event(below)
     end
     call.evaluate[below.ref] = below
+  end
+end
+
+-- Look anew at the tasks that wait for the run before, from index i: it is there now, or again.
+function DO.p(run, from)
+  for index = from, run.total - 1 do
+    if call.budget <= 0 then return {'p', index} end
+    call.budget = call.budget - 0.1
+    local task = get_task(run, index)
+    if task and task.s == 'parked' and task.g and is_past(task.g) then pass_again(task) end
   end
 end
 
@@ -327,7 +357,7 @@ end
 --
 -- One task is judged at a time and what follows from it is delivered before the next is counted, because counting looks at states
 -- and delivering adds to counts: in the other order an outcome would count twice.
-local function do_work()
+local function work_off()
   local more = drain()
   while not more and call.budget > 0 and next(call.evaluate) do
     local ref = next(call.evaluate)
@@ -341,10 +371,20 @@ local function do_work()
     redis.call('SADD', K.RUN .. task.run.key .. ':v', ref)
     call.unfinished[task.run.key] = true
   end
-  hand_over_all()
-  for _, run in pairs(call.runs) do
-    if run then close_if_done(run) end
-  end
+end
+
+-- Do all that follows, close runs that have ended, and start those that waited for that.
+local function do_work()
+  repeat
+    repeat
+      work_off()
+      tell_followers()
+    until not call.work[1]
+    hand_over_all()
+    for _, run in pairs(call.runs) do
+      if run then close_if_done(run) end
+    end
+  until not start_waiting_runs()
 end
 
 local function unfinished_runs()

@@ -170,6 +170,7 @@ local function set_state(task, new, silent)
   if new == 'queued' or new == 'parked' or new == 'pending' then task.w, task.e, task.b, task.d, task.y = nil, nil, nil, nil, nil end
   project(task, row)
   count_change(task.run, row, old, new)
+  if TERMINAL[new] or TERMINAL[old] then call.over[#call.over + 1] = task end
   touch(task)
   if not silent then task_event(task) end
 end

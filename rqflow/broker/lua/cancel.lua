@@ -10,8 +10,9 @@ local run = get_run(request.run)
 if not run then return finish_call(request.caller, ARGV[1], {state = 'gone', unfinished = {}}) end
 local state
 if request.index == nil then
-  if run.state == 'running' and not run.cancel then
+  if not TERMINAL_RUN[run.state] and not run.cancel then
     run.cancel = true
+    if run.state == 'queued' then start_run(run) end
     redis.call('HSET', K.RUN .. run.key, 'cancel', request.by)
     push_work(run, {'x', 0})
     do_work()

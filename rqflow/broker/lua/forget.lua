@@ -3,9 +3,9 @@
 -- ARGV 1  run key   ARGV 2  index to begin with   ARGV 3  tasks in this call
 -- Returns the index to go on with, or -1 when nothing is left. A live run is refused (-2).
 local key = K.RUN .. ARGV[1]
-local seen = redis.call('HMGET', key, 'state', 'preparing', 'total', 'version')
+local seen = redis.call('HMGET', key, 'state', 'preparing', 'total', 'version', 'past')
 if not seen[3] then return -1 end
-if seen[1] == 'running' then return -2 end
+if seen[1] == 'running' or seen[1] == 'queued' then return -2 end
 local from, total = tonumber(ARGV[2]), tonumber(seen[3])
 local upto = math.min(from + tonumber(ARGV[3]), total)
 for index = from, upto - 1 do
@@ -20,7 +20,8 @@ end
 write_noted()
 if upto < total then return upto end
 -- Large hashes: Redis frees them beside its work.
-redis.call('UNLINK', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v')
+redis.call('UNLINK', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v', key .. ':p')
+if seen[5] then forget_past(ARGV[1], seen[5]) end
 redis.call('ZREM', K.DONE, ARGV[1])
 redis.call('ZREM', K.LIVE, ARGV[1])
 redis.call('ZREM', K.PREPARING, ARGV[1])

@@ -2,7 +2,7 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, lease (µs), pause (µs, the longest that may lie between two looks), limit (of each kind)
 -- Returns JSON {fresh: bool, expired: [[run, index, execution, lease end in s]…], over: [[run, index, execution]…], notices: [same],
---   frontiers: [runs], preparing: [[run, since in s]…], now: s, queues: [names]}.
+--   late: [runs that take longer than they may], frontiers: [runs], preparing: [[run, since in s]…], now: s, queues: [names]}.
 -- Time that nobody watched never counts: after a start of Redis or of the leader, a halt, or a step of the clock, all leases are given anew
 -- and what was left of a grace is left of it still.
 local request = cjson.decode(ARGV[2])
@@ -36,7 +36,8 @@ if fresh then freshen(last > 0 and gone or 0) end
 redis.call('SET', K.WATCHED, digits(call.now))
 
 local reply = {fresh = fresh, now = call.now / 1000000, over = at_most(K.UNREACHABLE, seconds), notices = at_most(K.NOTICES, seconds),
-  expired = at_most(K.LEASES, seconds), frontiers = {}, preparing = {}, queues = {}}
+  expired = at_most(K.LEASES, seconds), frontiers = {},
+  late = redis.call('ZRANGEBYSCORE', K.DEADLINES, '-inf', seconds, 'LIMIT', 0, request.limit), preparing = {}, queues = {}}
 for _, one in ipairs(reply.expired) do one[4] = tonumber(redis.call('ZSCORE', K.LEASES, one[1] .. ':' .. one[2] .. ':' .. one[3])) end
 for _, run in ipairs(redis.call('ZRANGE', K.LIVE, 0, -1)) do
   if redis.call('EXISTS', K.RUN .. run .. ':f', K.RUN .. run .. ':v') > 0 then reply.frontiers[#reply.frontiers + 1] = run end

@@ -21,6 +21,8 @@ if not run then
   redis.call('ZADD', K.LIVE, math.floor(call.now / 1000000), request.run)
   call.runs[request.run] = nil
   run = get_run(request.run)
+  follow_past(run)
+  enter_active(run, tonumber(request.started or call.at))
 end
 run.had_ended = request.ended
 if run.state ~= 'running' then run.ended = redis.call('HGET', K.RUN .. run.key, 'ended') or request.ended end
@@ -49,6 +51,7 @@ if request.last then
   for _, index in ipairs(request.branches) do push_work(run, {'k', index, 1}) end
   if run.cancel then push_work(run, {'x', 0}) end
   push_work(run, {'j', 0})
+  look_after(run)
   run_event(run)
   do_work()
 end

@@ -298,6 +298,14 @@ def _(w: World) -> Case:
         lambda: w.states()["a"] in {"queued", "up_for_retry"}, lambda: w.db.zcard(keys.LEASES) == 0))
 
 
+@row("broker/watch.py:Watch.expire", STEP)
+def _(w: World) -> Case:
+    w.start()
+    w.db.zadd(keys.DEADLINES, {w.run.key: 1})
+    return Case(call=lambda: Watch(w.far).expire(w.run.key), once=lambda state: bool(state == "failed"), check=true(
+        lambda: set(w.states().values()) == {"cancelled"}, lambda: w.db.zcard(keys.DEADLINES) == 0))
+
+
 @row("broker/watch.py:Watch.mend_queue", STEP)
 def _(w: World) -> Case:
     w.start()

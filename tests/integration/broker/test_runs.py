@@ -87,7 +87,7 @@ def test_r25_a_child_never_runs_when_rqs_keys_of_its_failed_parent_are_gone(brok
 
 def test_r27_both_parents_ending_at_once_release_the_child_once(new_broker: Callable[[str], Broker], db: redis.Redis) -> None:
     one, two = new_broker("w1"), new_broker("w2")
-    version = a_version(DIAMOND)
+    version = a_version(DIAMOND, max_active_runs=50)
     for number in range(50):
         one.create_run(a_run(version, run_id=f"r{number}"), version)
         tell(one, end(claim(one)[0]))

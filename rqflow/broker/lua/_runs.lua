@@ -1,0 +1,63 @@
+-- How many runs of a DAG run at a time (max_active_runs), and for how long (dagrun_timeout).
+--
+-- K.ACTIVE has the runs of a DAG that run, K.WAITING those that wait for one of them to end, oldest first; such a run is `queued`, and none of its
+-- tasks is offered. A run that is opened again by a clear runs at once: people asked for it. K.DEADLINES has when a run must have ended (seconds).
+
+-- In _release.lua: queues what is to be done for a run.
+local push_work
+
+-- A run is `running` from `since` (µs) on.
+local function enter_active(run, since)
+  redis.call('SADD', K.ACTIVE .. run.dag, run.key)
+  local longest = dag_says(run).dagrun_timeout
+  if longest then redis.call('ZADD', K.DEADLINES, spelled_seconds(since + longest), run.key) end
+end
+
+-- A run is not running any more.
+local function leave_active(run)
+  redis.call('SREM', K.ACTIVE .. run.dag, run.key)
+  if dag_says(run).dagrun_timeout then redis.call('ZREM', K.DEADLINES, run.key) end
+  call.closed[run.dag] = true
+end
+
+-- Whether as many runs of this one's DAG run as may.
+local function is_full(run)
+  local most = dag_says(run).max_active_runs
+  return most and redis.call('SCARD', K.ACTIVE .. run.dag) >= most
+end
+
+-- A run that waits for others of its DAG.
+local function wait_for_runs(run)
+  run.state = 'queued'
+  redis.call('ZADD', K.WAITING .. run.dag, spelled_seconds(call.now), run.key)
+  run_event(run)
+end
+
+-- Start a run: its roots are offered when the work that this queues is done.
+local function start_run(run)
+  redis.call('ZREM', K.WAITING .. run.dag, run.key)
+  run.state, run.started = 'running', call.at
+  enter_active(run, call.now)
+  run_event(run)
+  push_work(run, {'e', 0})
+end
+
+-- Start the runs for which those that this call has closed made room; returns whether there was one.
+local function start_waiting_runs()
+  local closed, was_started = call.closed, false
+  call.closed = {}
+  for dag in pairs(closed) do
+    while true do
+      local key = redis.call('ZRANGE', K.WAITING .. dag, '0', '0')[1]
+      local run = key and get_run(key)
+      if not key or run and run.state == 'queued' and is_full(run) then break end
+      if run and run.state == 'queued' then
+        start_run(run)
+        was_started = true
+      else
+        redis.call('ZREM', K.WAITING .. dag, key)
+      end
+    end
+  end
+  return was_started
+end

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from rqflow.operators.branch_python import BranchPythonOperator
     from rqflow.operators.empty import DummyOperator, EmptyOperator
     from rqflow.operators.python import PythonOperator
+    from rqflow.operators.sensors.base import BaseSensorOperator, PokeReturnValue
+    from rqflow.operators.sensors.bash import BashSensor
+    from rqflow.operators.sensors.file import FileSensor
+    from rqflow.operators.sensors.python import PythonSensor
+    from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
     from rqflow.operators.short_circuit import ShortCircuitOperator
 
 __version__ = "0.1.0"
@@ -27,17 +32,26 @@ __version__ = "0.1.0"
 __all__ = [
     "DAG",
     "BaseOperator",
+    "BaseSensorOperator",
     "BashOperator",
+    "BashSensor",
     "BranchPythonOperator",
+    "DateTimeSensor",
+    "DayOfWeekSensor",
     "DummyOperator",
     "EmptyOperator",
     "FailTask",
+    "FileSensor",
     "Label",
     "Param",
+    "PokeReturnValue",
     "PythonOperator",
+    "PythonSensor",
     "ShortCircuitOperator",
     "SkipTask",
     "TaskGroup",
+    "TimeDeltaSensor",
+    "TimeSensor",
     "TriggerRule",
     "chain",
     "cross_downstream",
@@ -46,17 +60,26 @@ __all__ = [
 _MODULES = {
     "DAG": "dag.model",
     "BaseOperator": "dag.task",
+    "BaseSensorOperator": "operators.sensors.base",
     "BashOperator": "operators.bash",
+    "BashSensor": "operators.sensors.bash",
     "BranchPythonOperator": "operators.branch_python",
+    "DateTimeSensor": "operators.sensors.times",
+    "DayOfWeekSensor": "operators.sensors.times",
     "DummyOperator": "operators.empty",
     "EmptyOperator": "operators.empty",
     "FailTask": "exceptions",
+    "FileSensor": "operators.sensors.file",
     "Label": "dag.links",
     "Param": "dag.params",
+    "PokeReturnValue": "operators.sensors.base",
     "PythonOperator": "operators.python",
+    "PythonSensor": "operators.sensors.python",
     "ShortCircuitOperator": "operators.short_circuit",
     "SkipTask": "exceptions",
     "TaskGroup": "dag.taskgroup",
+    "TimeDeltaSensor": "operators.sensors.times",
+    "TimeSensor": "operators.sensors.times",
     "TriggerRule": "dag.trigger_rule",
     "chain": "dag.links",
     "cross_downstream": "dag.links",

@@ -113,7 +113,9 @@ def _stopped(view: View) -> tuple[str, str] | None:
 
 
 def _delayed(status: TaskStatus) -> tuple[str, str]:
-    what = f"try {status.try_number + 1} of {status.max_tries}" if status.state is TaskState.UP_FOR_RETRY else "its next look"
+    if status.state is TaskState.UP_FOR_RESCHEDULE:
+        return f"what it waits for is not there; its next look is due at {_at(status.due_at)}", "what it waits for, or its timeout"
+    what = f"try {status.try_number + 1} of {status.max_tries}"
     return f"{what} is due at {_at(status.due_at)}{f'; {status.reason}' if status.reason else ''}", f"the time: {_at(status.due_at)}"
 
 

@@ -31,13 +31,17 @@ class Claim:
     max_tries: int = 1
     #: Seconds for which the task may go on while this worker cannot reach the hub; 0: for ever.
     grace: float = 0.0
+    #: A try that gave its slot back and goes on: seconds since it began for the first time, and how often it has given it back.
+    waited: float = 0.0
+    looks: int = 0
 
     @classmethod
     def read(cls, reply: Sequence[Any]) -> Claim:
         """Return the claim as the steps reply it; the order is that of lua/turn.lua."""
-        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries, grace = reply
+        run_key, index, task_id, try_number, execution_id, job_id, queue, version, started_at, max_tries, grace, waited, looks = reply
         return cls(run_key=run_key, index=int(index), task_id=task_id, try_number=int(try_number), execution_id=execution_id, job_id=job_id,
-                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries), grace=float(grace))
+                   queue=queue, version=version, started_at=int(started_at), max_tries=int(max_tries), grace=float(grace), waited=float(waited),
+                   looks=int(looks))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

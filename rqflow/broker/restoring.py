@@ -14,6 +14,8 @@ from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.states import TaskState
 
+#: States of tries that have begun and go on: what they began first counts for their timeouts.
+_GO_ON = frozenset({TaskState.RUNNING, TaskState.QUEUED, TaskState.PARKED, TaskState.UP_FOR_RESCHEDULE})
 #: Task instances that one step puts back.
 CHUNK = 500
 
@@ -35,6 +37,8 @@ class Remembered:
     ended_at: int | None = None
     #: When its delay is over.
     due_at: int | None = None
+    #: How often its present try has given its slot back to look again later.
+    looks: int = 0
     #: Indices that it skipped, and the one that skipped it.
     skips: tuple[int, ...] = ()
     skipped_by: int | None = None
@@ -50,6 +54,8 @@ class Remembered:
         record: dict[str, Any] = {"i": self.index, "s": self.state.value, "t": self.try_number, "m": self.max_tries, "v": str(self.seq),
                                   "z": self.reason or None, "w": self.worker or None, "e": self.execution_id or None, "o": self.skipped_by}
         record |= {name: str(value) for name, value in (("b", self.started_at), ("d", self.ended_at), ("n", self.due_at)) if value is not None}
+        if self.started_at is not None and self.state in _GO_ON:
+            record["f"] = [self.try_number, str(self.started_at), self.looks]
         record |= {"k": list(self.skips) or None, "xk": sorted(self.xcoms) or None, "dv": self.is_derived or None, "asks": self.asks or None,
                    "y": str(self.seq) if self.cancel_requested else None}
         return {name: value for name, value in record.items() if value is not None}

@@ -34,6 +34,8 @@ class Frame:
     hostname: str = ""
     test_mode: bool = False
     started_at: datetime | None = None
+    #: How often this try gave its slot back before.
+    looks: int = 0
 
     def outside(self, value: Any, origin: str) -> Any:
         """Return a value from outside, marked when that is wished."""

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,7 +40,8 @@ def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping
     The spec holds `version` (path of its JSON), `folder` (its unpacked sources), `task_id`, `try_number`, `run` (a RunInfo as JSON),
     `xcoms` {task_id: {key: value}}, `variables`, `connections`, and may hold `unsafe` (templates are not protected), `test_mode`, and
     `arguments` {name: value} of the operator that follow from what only the worker knows, and for programs the names of variables that
-    they do not get (`hidden`) or get in any case (`bare`).
+    they do not get (`hidden`) or get in any case (`bare`). Of a try that gave its slot back and goes on, `waited` are the seconds since it
+    began, and `looks` says how often it did.
     """
     as_started = Surroundings(dict(environ), spec.get("hidden", ()), spec.get("bare", ()))
     version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
@@ -52,7 +54,8 @@ def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping
     frame = Frame(
         version=version, task=version.by_id[spec["task_id"]], run=RunInfo.from_json(json.dumps(spec["run"])), try_number=spec["try_number"],
         xcoms=XComs.of_values(spec.get("xcoms") or {}), dag=dag, operator=operator, hostname=socket.gethostname(),
-        test_mode=bool(spec.get("test_mode")), started_at=clock.utcnow(),
+        test_mode=bool(spec.get("test_mode")), started_at=clock.utcnow() - timedelta(seconds=spec.get("waited") or 0.0),
+        looks=int(spec.get("looks") or 0),
     )  # fmt: skip
     renderer = Renderer(
         version, unsafe=bool(spec.get("unsafe")), limit=None, functions=dag.user_defined_macros, filters=dag.user_defined_filters

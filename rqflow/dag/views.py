@@ -159,7 +159,9 @@ class TaskInstanceView:
         self.queue, self.pool, self.pool_slots, self.priority_weight = spec.queue, spec.pool, spec.pool_slots, spec.weight
         self.operator = spec.operator_name
         self.state = "running"
+        #: When the try began; that of a sensor which gave its slot back meanwhile, when it looked for the first time.
         self.start_date = frame.date(frame.started_at)
+        self.looks = frame.looks
         self.end_date = self.duration = self.pid = self.job_id = None
         self.test_mode = frame.test_mode
         self.rendered_task_instance_fields: dict[str, Any] = {}

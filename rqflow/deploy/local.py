@@ -1,7 +1,7 @@
 """Runs of DAGs and tasks in one go, for trying them out: one task after the other, nothing recorded, no Redis.
 
 What a try is, is not told anew here: the worker's own parts prepare it, a shepherd in a folder of its own runs it, and the worker's own
-parts say what its end means. Delays of retries are not waited for.
+parts say what its end means. Delays of retries are not waited for; those of sensors are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import select
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -115,10 +115,15 @@ class LocalRun:
         """Run one try of a task; raises KeyboardInterrupt after its processes are gone."""
         claim = _claim(self.run, task, try_number)
         began = clock.monotonic()
-        held = Try(claim=claim, folder=self._work_dir.take(), log=self._work_dir.take_log())
-        self._preparer.recall(held)
-        told = self._end(held)
-        self._memory.values.setdefault(task.task_id, {}).update(told.xcoms)
+        while True:
+            held = Try(claim=claim, folder=self._work_dir.take(), log=self._work_dir.take_log())
+            self._preparer.recall(held)
+            told = self._end(held)
+            self._memory.values.setdefault(task.task_id, {}).update(told.xcoms)
+            if told.state is not TaskState.UP_FOR_RESCHEDULE:
+                break
+            clock.sleep(told.retry_in)
+            claim = replace(claim, execution_id=uuid4().hex, waited=clock.monotonic() - began, looks=claim.looks + 1)
         self._told_to_skip.update(told.skip)
         return Result(task_id=task.task_id, state=told.state, try_number=try_number, max_tries=claim.max_tries, reason=told.reason,
                       duration=clock.monotonic() - began, exit_code=told.facts.get("exit_code"))

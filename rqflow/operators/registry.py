@@ -11,6 +11,11 @@ from rqflow.operators.bash import BashOperator
 from rqflow.operators.branch_python import BranchPythonOperator
 from rqflow.operators.empty import EmptyOperator
 from rqflow.operators.python import PythonOperator
+from rqflow.operators.sensors.base import BaseSensorOperator
+from rqflow.operators.sensors.bash import BashSensor
+from rqflow.operators.sensors.file import FileSensor
+from rqflow.operators.sensors.python import PythonSensor
+from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
 from rqflow.operators.short_circuit import ShortCircuitOperator
 
 
@@ -34,6 +39,14 @@ OPERATORS: dict[str, type[Operator]] = {
     "branch_python": BranchPythonOperator,
     "short_circuit": ShortCircuitOperator,
     "empty": EmptyOperator,
+    "sensor": BaseSensorOperator,
+    "bash_sensor": BashSensor,
+    "date_time_sensor": DateTimeSensor,
+    "day_of_week_sensor": DayOfWeekSensor,
+    "file_sensor": FileSensor,
+    "python_sensor": PythonSensor,
+    "time_delta_sensor": TimeDeltaSensor,
+    "time_sensor": TimeSensor,
 }
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from rqflow import clock
 from rqflow.broker.broker import Broker
@@ -26,6 +27,8 @@ _SKIPPED_BY = re.compile(r"skipped by (.+)")
 _DERIVED = frozenset({TaskState.SKIPPED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
 #: The fact of a try in which a branch says whom it skipped.
 SKIPS = "skips"
+#: The facts of a try that goes on, or has a next one: in how many seconds after its end, and how often it has given its slot back.
+RETRY_IN, LOOKS = "retry_in", "looks"
 
 
 def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
@@ -83,7 +86,8 @@ def remember(
             reason=record.reason, worker=record.worker, execution_id=record.execution_id,
             started_at=clock.to_micros(record.started_at) if record.started_at else None,
             ended_at=clock.to_micros(record.ended_at) if record.ended_at else None,
-            due_at=_due(record, run, spec),
+            due_at=_due(record, run, spec, facts.get((record.task_id, record.try_number)) or {}),
+            looks=int((facts.get((record.task_id, record.try_number)) or {}).get(LOOKS, 0)),
             skips=tuple((facts.get((record.task_id, record.try_number)) or {}).get(SKIPS, ())), skipped_by=by.index if by else None,
             is_derived=record.state in _DERIVED and (bool(by) or record.reason.startswith("trigger rule ")),
             asks=record.state is TaskState.PARKED and "on_lost=wait" in record.reason, xcoms=values.get(record.task_id, {}),
@@ -91,13 +95,15 @@ def remember(
     return found
 
 
-def _due(record: TaskRecord, run: RunInfo, task: TaskSpec) -> int | None:
-    """Return when the delay of a task instance is over, in microseconds; a sensor looks again at once."""
-    if record.state is TaskState.UP_FOR_RESCHEDULE:
-        return record.seq
-    if record.state is not TaskState.UP_FOR_RETRY:
+def _due(record: TaskRecord, run: RunInfo, task: TaskSpec, facts: Mapping[str, Any]) -> int | None:
+    """Return when the delay of a task instance is over, in microseconds: as its end told it, else as the task says."""
+    if record.state not in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
         return None
-    return record.seq + int(retry_delay(task, record.try_number, job_id(run.dag_id, run.run_id, task.task_id)) * 1_000_000)
+    seconds = facts.get(RETRY_IN)
+    if seconds is None:
+        is_retry = record.state is TaskState.UP_FOR_RETRY
+        seconds = retry_delay(task, record.try_number, job_id(run.dag_id, run.run_id, task.task_id)) if is_retry else 0.0
+    return record.seq + int(seconds * 1_000_000)
 
 
 def _cancelled_by(connection: Connection, run_key: str) -> str:

@@ -99,6 +99,8 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
     told = {
         "host": facts.host, "pid": ended.pid or None, "exit_code": seen.exit_code, "signal": seen.signal, "cpu_seconds": ended.cpu or None,
         "max_rss_bytes": ended.rss or None, "log_bytes": facts.log_bytes, "skips": list(outcome.skip) or None,
+        "retry_in": round(retry_in, 6) if state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE} else None,
+        "looks": claim.looks + 1 if state == TaskState.UP_FOR_RESCHEDULE and retry_in > 0 else claim.looks or None,
     }
     return End(
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,

@@ -190,7 +190,7 @@ class Preparer:
             "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
             "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),
-            "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)),
+            "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)), "waited": held.claim.waited, "looks": held.claim.looks,
         }
 
 

@@ -32,10 +32,10 @@ from typing import Any
 RETURN_VALUE = "return_value"
 #: Names of exceptions, rqflow's and Airflow's, that say more than "failed"; names, since in another environment they are other classes.
 SKIP = {"AirflowSkipException", "SkipTask"}
-FINAL = {"AirflowFailException", "FailTask"}
+FINAL = {"AirflowFailException", "AirflowSensorTimeout", "FailTask"}
 RESCHEDULE = {"AirflowRescheduleException"}
 #: Exceptions of rqflow whose message is for the user as it is.
-PLAIN = {"TaskFailed", "TemplateError", "DagLoadError", "FailTask"}
+PLAIN = {"TaskFailed", "TemplateError", "DagLoadError", "FailTask", "AirflowSensorTimeout"}
 _MAX_REASON = 500
 
 
@@ -110,8 +110,11 @@ def _conclude(error: BaseException, result: dict[str, Any]) -> None:
         result["status"] = error.status  # type: ignore[attr-defined]
     if names & RESCHEDULE:
         again: Any = getattr(error, "reschedule_date", None)
-        now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 (datetime.UTC is of Python 3.11)
-        result["retry_in"] = max((again - now).total_seconds(), 0) if again else 0
+        utc = datetime.timezone.utc  # noqa: UP017 (datetime.UTC is of Python 3.11)
+        now = datetime.datetime.now(utc)
+        again = (again if again.tzinfo else again.replace(tzinfo=utc)) if again else now
+        result["retry_in"] = max((again - now).total_seconds(), 0)
+        result["reason"] = f"not yet; it looks again at {again.astimezone(utc):%Y-%m-%d %H:%M:%S} UTC"
     elif names & (SKIP | PLAIN):
         # The reason itself is among the lines with which the worker closes the log.
         for text in (reason if len(reason) > _MAX_REASON else "", getattr(error, "hint", "")):

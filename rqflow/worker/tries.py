@@ -19,6 +19,8 @@ from rqflow.worker.workdir import CWD
 
 RESULT = "result.json"
 _claimed = attrgetter(*Claim.__slots__)
+#: What of a claim only the start of a try needs; a release before does not know it.
+_FOR_THE_START = frozenset({"waited", "looks"})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -77,7 +79,7 @@ class Try:
 
     def memo(self) -> str:
         """Return what the next worker needs, as JSON."""
-        claim = dict(zip(Claim.__slots__, _claimed(self.claim), strict=True))
+        claim = {name: value for name, value in zip(Claim.__slots__, _claimed(self.claim), strict=True) if name not in _FOR_THE_START}
         plain = {"claim": claim, "folder": str(self.folder), "log": self.log, "archive": self.archive, "is_bare": self.is_bare}
         more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout}
         return encode(plain | {name: value for name, value in more.items() if value}).decode()

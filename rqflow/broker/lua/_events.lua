@@ -55,6 +55,11 @@ local function next_seq(task)
   return task.v
 end
 
+-- When the current try began, where it went on in several executions, else nil.
+local function first_began(task)
+  return task.f and task.f[1] == task.t and task.f[2] or nil
+end
+
 -- Say what a task instance is, at the place in the order that it has. `extra` of the end of a try has started_at, facts (JSON text), machine.
 -- Returns the number of the event in this call.
 local function say_task(task, extra)
@@ -64,7 +69,7 @@ local function say_task(task, extra)
   return add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
     .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(row.p or K.DEFAULT_POOL)
     .. ',"max_tries":' .. whole(task.m) .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)
-    .. plain('started_at', extra and extra.started_at or task.b) .. plain('ended_at', task.d) .. told .. '}')
+    .. plain('started_at', first_began(task) or extra and extra.started_at or task.b) .. plain('ended_at', task.d) .. told .. '}')
 end
 
 -- Say what became of a task instance.

@@ -60,13 +60,17 @@ local function start(task, row, request, execution)
   unoffer(task, row)
   untell_queued(task)
   if not task.h then hold_slots(task, row) end
-  drop_xcoms(task, row)
+  local first = first_began(task)
+  -- What a sensor left at its last look is there at the next one.
+  if not first then drop_xcoms(task, row) end
   task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil
   task.w, task.e, task.b, task.gr = request.caller, execution, call.at, grace_of(row, request.graces)
   put(ZSET, K.LEASES, task.ref .. ':' .. execution, lease_end(request.lease))
   put(HASH, K.HOLDS .. request.caller, execution, task.ref .. ':' .. request.number)
   set_state(task, 'running')
-  return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.run.version, task.b, task.m, (task.gr or 0) / 1000000}
+  local waited, looks = 0, 0
+  if first then waited, looks = (call.now - tonumber(first)) / 1000000, task.f[3] end
+  return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.run.version, task.b, task.m, (task.gr or 0) / 1000000, waited, looks}
 end
 
 -- Forget that a running try could not be reached.
@@ -293,6 +297,12 @@ local function declare_lost(task, reason, retry_in)
   lose(task, row, {reason = reason, retry_in = retry_in}, {}, not (task.y or task.run.cancel))
 end
 
+-- The same try goes on later, in another execution: remember when its first one `started`.
+local function go_on_later(task, started, retry_in)
+  if not first_began(task) then task.f = {task.t, started, 0} end
+  if retry_in > 0 then task.f[3] = task.f[3] + 1 end
+end
+
 -- Read what the ends of a turn are about.
 local function fetch_ended(ends)
   local by_run = {}
@@ -353,6 +363,7 @@ local function finish(request, tell)
     return 'ok'
   end
   if state == 'up_for_retry' or state == 'up_for_reschedule' then
+    if state == 'up_for_reschedule' then go_on_later(task, started, tell.retry_in or 0) end
     plan_again(task, state, tell.retry_in or 0, true)
     task_event(task, extra)
     if (tell.retry_in or 0) <= 0 then queue_again(task, state == 'up_for_retry') end

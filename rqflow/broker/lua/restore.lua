@@ -37,7 +37,7 @@ for _, told in ipairs(request.tasks) do
   if task.s ~= 'removed' and (told.t > task.t or told.t == task.t and tonumber(told.v) > tonumber(task.v or '0')) then
     local row, old = get_row(run, told.i), task.s
     take_out(task, row)
-    for _, field in ipairs({'s', 't', 'm', 'v', 'z', 'w', 'e', 'b', 'd', 'n', 'y', 'mk', 'k', 'o', 'dv', 'xk', 'gr'}) do task[field] = told[field] end
+    for _, field in ipairs({'s', 't', 'm', 'v', 'z', 'w', 'e', 'b', 'd', 'n', 'y', 'mk', 'k', 'o', 'dv', 'xk', 'gr', 'f'}) do task[field] = told[field] end
     task.q, task.g, task.a = nil, nil, nil
     if task.s == 'queued' or task.s == 'parked' and not told.asks then task.s = 'pending' end
     if task.s == 'running' then run_here(task, row, 0, request.lease) else project(task, row) end

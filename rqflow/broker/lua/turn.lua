@@ -3,7 +3,7 @@
 -- ARGV 1  request id; a repeated id gets the first reply again      ARGV 2  JSON: caller, machine and epoch (or absent), number (of this turn), ends (as messages.py tells them), wanted,
 --         queues, labels (absent: none), executions (28 hex digits, with which the ids of the claims begin), lease (µs), graces {queue or '': µs}, max_unrecorded
 -- Returns JSON {closed: why nothing was claimed (as in _epoch.lua), or absent; but for 'admit' nothing was told either, claims: [[run, index, task id, try, execution, job, queue, version, started, last try,
---         grace in seconds (0: never)]…], accepted: ["ok"|"stale"…],
+--         grace in seconds (0: never), seconds since the try began for the first time, how often it has looked]…], accepted: ["ok"|"stale"…],
 --         unfinished: [run keys whose frontier wants `advance`]}
 -- Invariants: slots in use = tasks that hold them; a task is on exactly one of pending, parked, queued, running, scheduled, ended.
 local request = cjson.decode(ARGV[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, TypeVar
 
 F = TypeVar("F")
@@ -67,6 +67,18 @@ class WeightRule(_Words):
     DOWNSTREAM = "downstream"
     UPSTREAM = "upstream"
     ABSOLUTE = "absolute"
+
+
+class WeekDay(IntEnum):
+    """Days of the week, as ISO 8601 numbers them."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
 
 
 class LoggingMixin:

@@ -1,8 +1,9 @@
-"""TaskFlow, as far as a graph needs it: @dag and @task_group work, @task makes a task that stands in for one to come."""
+"""TaskFlow, as far as a graph needs it: @dag, @task_group and @task.sensor work, any other @task makes a task that stands in for one to come."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from rqflow.dag.taskgroup import TaskGroup
 from rqflow.dag.xcomarg import XComArg
 
 Function = Callable[..., Any]
+#: {kind of @task: what it makes}; as text, because operators/ is a room that dag/ may not import.
+_MADE = {"sensor": "rqflow.operators.sensors.python:PythonSensor"}
 
 
 def _decorator(apply: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +118,7 @@ class TaskFunction:
             return self.function(*args, **kwargs)
         options = {"doc_md": self.function.__doc__, **self._options, "op_args": list(args), "op_kwargs": kwargs}
         task_id = _free_id(str(options.pop("task_id", self.function.__name__)), options.get("dag") or current)
-        made = operator_class(self._path)(task_id=task_id, **options)
+        made = _class_of(self._path)(task_id=task_id, python_callable=self.function, **options)
         for given in (*flat(list(args)), *_values(kwargs)):
             if isinstance(given, Linkable) and not isinstance(given, XComArg):
                 made.set_upstream(given)
@@ -160,6 +163,16 @@ class TaskDecorator:
 
 task = TaskDecorator("airflow.decorators.task")
 sdk_task = TaskDecorator("airflow.sdk.task")
+
+
+def _class_of(path: str) -> Callable[..., Any]:
+    """Return the class of the tasks that the decorator `path` makes."""
+    module, _, name = _MADE.get(path.rpartition(".task.")[2], "").partition(":")
+    return getattr(importlib.import_module(module), name) if module else _stand_in(path)
+
+
+def _stand_in(path: str) -> Callable[..., Any]:
+    return lambda python_callable, **options: operator_class(path)(**options)  # noqa: ARG005 (a stand-in calls nothing)
 
 
 def _free_id(wished: str, dag: DAG | None) -> str:

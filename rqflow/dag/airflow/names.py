@@ -10,6 +10,40 @@ _SDK = "airflow.sdk airflow.providers.common.compat.sdk"
 _STANDARD = "airflow.providers.standard"
 _SHIM = "rqflow.dag.airflow"
 
+_SENSORS = "rqflow.operators.sensors"
+#: The module of the 1.x way that had all sensors.
+_OLD = "airflow.operators.sensors airflow.sensors"
+_SENSOR_ROWS: tuple[tuple[str, str], ...] = (
+    (
+        f"{_SENSORS}.base:BaseSensorOperator",
+        f"{_OLD} airflow.sensors.base airflow.sensors.base_sensor_operator {_SDK} airflow.sdk.bases.sensor",
+    ),
+    (f"{_SENSORS}.base:PokeReturnValue", f"airflow.sensors.base {_SDK} airflow.sdk.bases.sensor"),
+    (
+        f"{_SENSORS}.bash:BashSensor",
+        f"airflow.sensors.bash airflow.sensors.bash_sensor airflow.contrib.sensors.bash_sensor {_STANDARD}.sensors.bash",
+    ),
+    (
+        f"{_SENSORS}.file:FileSensor",
+        f"airflow.sensors.filesystem airflow.sensors.file_sensor airflow.contrib.sensors.file_sensor {_STANDARD}.sensors.filesystem",
+    ),
+    (
+        f"{_SENSORS}.python:PythonSensor",
+        f"airflow.sensors.python airflow.sensors.python_sensor airflow.contrib.sensors.python_sensor {_STANDARD}.sensors.python",
+    ),
+    *(
+        (f"{_SENSORS}.times:{name}", f"{old} airflow.sensors.{new} {_STANDARD}.sensors.{new}")
+        for name, old, new in (
+            ("TimeSensor", f"{_OLD} airflow.sensors.time_sensor", "time"),
+            ("TimeSensorAsync", "airflow.sensors.time_sensor", "time"),
+            ("TimeDeltaSensor", f"{_OLD} airflow.sensors.time_delta_sensor airflow.sensors.timedelta_sensor", "time_delta"),
+            ("TimeDeltaSensorAsync", "airflow.sensors.time_delta_sensor", "time_delta"),
+            ("DateTimeSensor", "airflow.sensors.date_time_sensor airflow.sensors.datetime_sensor", "date_time"),
+            ("DateTimeSensorAsync", "airflow.sensors.date_time_sensor", "date_time"),
+            ("DayOfWeekSensor", "airflow.sensors.weekday_sensor airflow.contrib.sensors.weekday_sensor airflow.sensors.day_of_week", "weekday"),
+        )
+    ),
+)
 #: (target, modules of airflow in which it has the same name).
 _ROWS: tuple[tuple[str, str], ...] = (
     ("rqflow.dag.model:DAG", f"airflow airflow.models airflow.models.dag {_SDK} airflow.sdk.definitions.dag"),
@@ -36,6 +70,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
             "rqflow.operators.short_circuit:ShortCircuitOperator",
         )
     ),
+    *_SENSOR_ROWS,
     (f"{_SHIM}.variable:Variable", f"airflow airflow.models airflow.models.variable {_SDK}"),
     (f"{_SHIM}.hook:BaseHook", f"airflow.hooks.base airflow.hooks.base_hook {_SDK} airflow.sdk.bases.hook"),
     (f"{_SHIM}.decorators:dag", f"airflow.decorators airflow.models.dag {_SDK}"),
@@ -59,6 +94,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     (f"{_SHIM}.constants:DagRunState", f"airflow.utils.state {_SDK}"),
     (f"{_SHIM}.constants:DagRunType", "airflow.utils.types"),
     (f"{_SHIM}.constants:WeightRule", f"airflow.utils.weight_rule {_SDK}"),
+    (f"{_SHIM}.constants:WeekDay", "airflow.utils.weekday airflow.contrib.utils.weekday"),
     (f"{_SHIM}.constants:LoggingMixin", "airflow.utils.log.logging_mixin"),
     (f"{_SHIM}.constants:AirflowPlugin", "airflow.plugins_manager"),
     (f"{_SHIM}.constants:provide_session", "airflow.utils.session airflow.utils.db"),

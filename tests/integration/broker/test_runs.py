@@ -109,6 +109,42 @@ def test_a_clear_during_the_delay_of_a_retry_leaves_the_ended_try_its_number(bro
     assert (again.try_number, again.max_tries) == (2, 3)
 
 
+def test_a_try_that_gives_its_slot_back_goes_on_as_the_same_try(broker: Broker, db: redis.Redis) -> None:
+    run = a_run(version := a_version(["a"]))
+    broker.create_run(run, version)
+    first = claim(broker)[0]
+    assert (first.waited, first.looks) == (0.0, 0)
+    later = {"state": TaskState.UP_FOR_RESCHEDULE, "retry_in": 60.0, "duration": 5.0}
+    tell(broker, end(first, xcoms={"seen": "1"}, **later))
+    assert states(broker, run.key) == {"a": "up_for_reschedule"}
+    assert broker.run_now(run.key, 0) is TaskState.UP_FOR_RESCHEDULE
+    second = claim(broker)[0]
+    assert (second.try_number, second.looks) == (1, 1)
+    assert 5.0 <= second.waited < 60.0
+    assert broker.xcoms(run.key) == {"a": {"seen": "1"}}
+    tell(broker, end(second, **later))
+    broker.run_now(run.key, 0)
+    third = claim(broker)[0]
+    assert (third.try_number, third.looks) == (1, 2)
+    assert third.waited > second.waited
+    tell(broker, end(third))
+    told = [event for _, fields in db.xrange(keys.EVENTS) for event in json.loads(fields[b"e"]) if event["kind"] == "ti" and event.get("started_at")]
+    assert [event["state"] for event in told] == ["running", *["up_for_reschedule", "queued", "running"] * 2, "success"]
+    assert len({event["started_at"] for event in told[1:]}) == 1, "what follows tells when the try began for the first time"
+
+
+def test_the_next_try_of_a_sensor_waits_anew(broker: Broker) -> None:
+    version = a_version(["a"], each={"retries": 1})
+    run = a_run(version)
+    broker.create_run(run, version)
+    tell(broker, end(claim(broker)[0], TaskState.UP_FOR_RESCHEDULE, retry_in=60.0, duration=5.0, xcoms={"seen": "1"}))
+    broker.run_now(run.key, 0)
+    tell(broker, end(claim(broker)[0], TaskState.UP_FOR_RETRY))
+    again = claim(broker)[0]
+    assert (again.try_number, again.waited, again.looks) == (2, 0.0, 0)
+    assert broker.xcoms(run.key) == {}
+
+
 def test_a_marked_task_that_ran_says_who_marked_it(broker: Broker) -> None:
     version = a_version(["a"])
     run = a_run(version)

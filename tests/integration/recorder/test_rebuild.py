@@ -103,6 +103,22 @@ def test_a_run_that_redis_lost_goes_on_where_it_was(hub: Hub) -> None:
     assert hub.broker.run_status(run.key).state is RunState.SUCCESS  # type: ignore[union-attr]
 
 
+def test_a_sensor_that_waits_for_its_next_look_waits_on_after_redis_lost_it(hub: Hub) -> None:
+    run = hub.start(a_version(["a"]))
+    facts = {"retry_in": 1000.0, "looks": 3}
+    hub.finish(run, "a", TaskState.UP_FOR_RESCHEDULE, retry_in=1000.0, duration=500.0, facts=facts)
+    hub.lose_everything()
+    (status,) = hub.broker.task_statuses(run.key)
+    assert (status.state, status.try_number) == (TaskState.UP_FOR_RESCHEDULE, 1)
+    assert status.due_at
+    assert 900 < (status.due_at - clock.utcnow()).total_seconds() < 1100
+    hub.broker.run_now(run.key, 0)
+    hub.lose_everything()
+    (again,) = claim(hub.broker)
+    assert (again.try_number, again.looks) == (1, 3)
+    assert 500 <= again.waited < 600
+
+
 def test_a_run_that_never_came_to_redis_is_started(hub: Hub) -> None:
     run = hub.start(a_version({"a": [], "b": ["a"]}))
     hub.db.flushall()

@@ -14,8 +14,8 @@ HEAD = """\
 What a file may take of `airflow`, of all generations at once, without any airflow being installed. Every other name is a stand-in: it
 imports, takes any arguments, keeps its place in the graph, and `dag validate` lists it where it is used. A class that is called
 `…Operator`, `…Sensor` or `…Transfer`, or is given a `task_id`, becomes a task that fails when it is run and says why; `.partial(…).expand(…)`
-of such a class becomes one task. `@task` functions are such tasks for now, with their edges; `@dag` and `@task_group` work. A stand-in
-that a task's own function uses fails that task; `dag validate` warns of it.
+of such a class becomes one task. `@task` functions are such tasks for now, with their edges; `@dag`, `@task_group` and `@task.sensor` work. A
+stand-in that a task's own function uses fails that task; `dag validate` warns of it.
 
 This page is made from `rqflow/dag/airflow/names.py` and `rqflow/dag/context.py`; a test compares them.
 

@@ -39,6 +39,10 @@ EXPECTED = {
         "trigger:unsupported mail:unsupported query:unsupported python:python bash:bash",
         "trigger>mail trigger>query mail>python query>python python>bash",
     ),
+    ("v110_sensors.py", "v110_sensors", "1", "@daily"): (
+        "night:time_sensor later:time_delta_sensor day:day_of_week_sensor file:file_sensor bash:bash_sensor python:python_sensor size:sensor",
+        "night>later night>day later>file day>file file>bash file>python bash>size python>size",
+    ),
     ("v110_subdag.py", "v110_subdag", "1", "@once"): (
         "start:empty section-1:unsupported section-2:unsupported",
         "start>section-1 section-1>section-2",
@@ -94,6 +98,12 @@ EXPECTED = {
         "extract:python load:python",
         "extract>load",
     ),
+    ("v2_sensors.py", "v2_sensors", "2", "@daily"): (
+        "time:time_sensor time_async:time_sensor delta:time_delta_sensor delta_async:time_delta_sensor moment:date_time_sensor "
+        "moment_async:date_time_sensor day:day_of_week_sensor wait_for_upstream:python_sensor bash:bash_sensor file:file_sensor python:python_sensor",
+        "time>wait_for_upstream time_async>wait_for_upstream delta>wait_for_upstream delta_async>wait_for_upstream moment>wait_for_upstream "
+        "moment_async>wait_for_upstream day>wait_for_upstream wait_for_upstream>bash wait_for_upstream>file wait_for_upstream>python",
+    ),
     ("v2_taskflow.py", "v2_taskflow", "2", None): (
         "choose:unsupported etl.extract:unsupported etl.transform:unsupported etl.load:unsupported other:unsupported",
         "choose>etl.extract etl.extract>etl.transform etl.transform>etl.load etl.load>other",
@@ -107,12 +117,17 @@ EXPECTED = {
         "print_date>sleep print_date>templated",
     ),
     ("v3_assets.py", "v3_assets", "3", "unsupported: Asset"): (
-        "gate:unsupported make:unsupported shell:unsupported wait:unsupported",
+        "gate:unsupported make:unsupported shell:unsupported wait:python_sensor",
         "gate>make gate>shell make>wait shell>wait",
     ),
     ("v3_sdk.py", "v3_sdk", "3", None): (
         "hello:bash work.python:python end:empty",
         "hello>work.python work.python>end",
+    ),
+    ("v3_sensors.py", "v3_sensors", "3", None): (
+        "ready:python_sensor t:time_sensor td:time_delta_sensor dt:date_time_sensor wd:day_of_week_sensor own:sensor file:file_sensor "
+        "bash:bash_sensor python:python_sensor",
+        "ready>t ready>td ready>dt ready>wd t>own td>own dt>own wd>own own>file own>bash own>python",
     ),
 
 }  # fmt: skip
@@ -147,7 +162,7 @@ def test_what_is_not_supported_is_listed_with_its_line() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_xcom", "v3_sdk"))])
+@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_xcom", "v3_sdk")) or "sensors" in file])
 def test_files_of_supported_parts_need_nothing(name: str) -> None:
     result = corpus(name)
     assert (result.problems, result.unsupported, result.warnings) == ([], [], [])

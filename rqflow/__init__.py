@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rqflow.dag.airflow.hook import BaseHook
+    from rqflow.dag.airflow.variable import Variable
     from rqflow.dag.links import Label, chain, cross_downstream
     from rqflow.dag.model import DAG
+    from rqflow.dag.outside import Connection
     from rqflow.dag.params import Param
     from rqflow.dag.task import BaseOperator
     from rqflow.dag.taskgroup import TaskGroup
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from rqflow.operators.bash import BashOperator
     from rqflow.operators.branch_python import BranchPythonOperator
     from rqflow.operators.empty import DummyOperator, EmptyOperator
+    from rqflow.operators.hooks import MySqlHook, PostgresHook, SqliteHook
     from rqflow.operators.python import PythonOperator
     from rqflow.operators.sensors.base import BaseSensorOperator, PokeReturnValue
     from rqflow.operators.sensors.bash import BashSensor
@@ -26,16 +30,19 @@ if TYPE_CHECKING:
     from rqflow.operators.sensors.python import PythonSensor
     from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
     from rqflow.operators.short_circuit import ShortCircuitOperator
+    from rqflow.operators.sql import MySqlOperator, PostgresOperator, SQLExecuteQueryOperator, SqliteOperator
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DAG",
+    "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",
     "BashOperator",
     "BashSensor",
     "BranchPythonOperator",
+    "Connection",
     "DateTimeSensor",
     "DayOfWeekSensor",
     "DummyOperator",
@@ -43,27 +50,37 @@ __all__ = [
     "FailTask",
     "FileSensor",
     "Label",
+    "MySqlHook",
+    "MySqlOperator",
     "Param",
     "PokeReturnValue",
+    "PostgresHook",
+    "PostgresOperator",
     "PythonOperator",
     "PythonSensor",
+    "SQLExecuteQueryOperator",
     "ShortCircuitOperator",
     "SkipTask",
+    "SqliteHook",
+    "SqliteOperator",
     "TaskGroup",
     "TimeDeltaSensor",
     "TimeSensor",
     "TriggerRule",
+    "Variable",
     "chain",
     "cross_downstream",
 ]
 
 _MODULES = {
     "DAG": "dag.model",
+    "BaseHook": "dag.airflow.hook",
     "BaseOperator": "dag.task",
     "BaseSensorOperator": "operators.sensors.base",
     "BashOperator": "operators.bash",
     "BashSensor": "operators.sensors.bash",
     "BranchPythonOperator": "operators.branch_python",
+    "Connection": "dag.outside",
     "DateTimeSensor": "operators.sensors.times",
     "DayOfWeekSensor": "operators.sensors.times",
     "DummyOperator": "operators.empty",
@@ -71,16 +88,24 @@ _MODULES = {
     "FailTask": "exceptions",
     "FileSensor": "operators.sensors.file",
     "Label": "dag.links",
+    "MySqlHook": "operators.hooks",
+    "MySqlOperator": "operators.sql",
     "Param": "dag.params",
     "PokeReturnValue": "operators.sensors.base",
+    "PostgresHook": "operators.hooks",
+    "PostgresOperator": "operators.sql",
     "PythonOperator": "operators.python",
     "PythonSensor": "operators.sensors.python",
+    "SQLExecuteQueryOperator": "operators.sql",
     "ShortCircuitOperator": "operators.short_circuit",
     "SkipTask": "exceptions",
+    "SqliteHook": "operators.hooks",
+    "SqliteOperator": "operators.sql",
     "TaskGroup": "dag.taskgroup",
     "TimeDeltaSensor": "operators.sensors.times",
     "TimeSensor": "operators.sensors.times",
     "TriggerRule": "dag.trigger_rule",
+    "Variable": "dag.airflow.variable",
     "chain": "dag.links",
     "cross_downstream": "dag.links",
 }

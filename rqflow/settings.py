@@ -190,6 +190,15 @@ class Logs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Security:
+    """Secrets."""
+
+    fernet_key: str = key("", "Key by which Variables and Connections are encrypted: the same on the hub and on each worker of another machine. Of "
+                              "several, separated by commas, the first encrypts, and all decrypt. Empty: fernet.key in HOME, made when needed.",
+                          secret=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of this process, read once and passed on. `home` is RQFLOW_HOME; `file` the configuration file, if one was read."""
 
@@ -202,13 +211,14 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     scheduler: Scheduler = field(default_factory=Scheduler)
     logs: Logs = field(default_factory=Logs)
+    security: Security = field(default_factory=Security)
     #: Where each value that is no default comes from: {"worker.slots": "RQFLOW__WORKER__SLOTS"}.
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, type] = {
     "core": Core, "redis": RedisSettings, "database": Database, "broker": Broker,
-    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs,
+    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rqflow.actions.variables import json_object
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import PoolStatus
 from rqflow.dag.version import DEFAULT_POOL
@@ -58,6 +59,17 @@ def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: s
     is_new = run_in_transaction(engine, write)
     broker.set_pool(name, slots)
     return is_new
+
+
+def read_file(text: str, name: str) -> dict[str, tuple[int, str | None]]:
+    """Return {pool: (slots, description)} of an exported file's text, rqflow's or Airflow's; raises UsageError naming it."""
+    found = {}
+    for pool, given in json_object(text, name, "pools").items():
+        slots = given.get("slots") if isinstance(given, dict) else given
+        if not isinstance(slots, int) or isinstance(slots, bool) or slots < 0:
+            raise UsageError(f"{name}: pool {pool} needs slots, a number of 0 or more")
+        found[pool] = (slots, given.get("description") if isinstance(given, dict) else None)
+    return found
 
 
 def remove(broker: Broker, engine: Engine, name: str) -> None:

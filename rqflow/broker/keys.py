@@ -107,6 +107,8 @@ PROTOCOL = f"{FLOW}protocol"
 SCHEDULERS = f"{FLOW}schedulers"
 #: Lock of the leading scheduler, with its owner's token.
 LEADER = f"{FLOW}leader"
+#: Hash of the Variables and Connections, sealed, and of the generation of that copy.
+OUTSIDE = f"{FLOW}outside"
 #: Pub/sub channel that hints a worker to look at its marks now.
 HINT = f"{FLOW}hint:"
 

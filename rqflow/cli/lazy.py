@@ -12,15 +12,19 @@ from rqflow.cli import output
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named as `module:attribute`; aliases are old names of commands, hidden in --help."""
+    """A group whose commands are named as `module:attribute`; aliases are old names of commands, hidden in --help.
+
+    So are the commands in `formerly`, which take old options.
+    """
 
     def __init__(self, *args: Any, commands: Mapping[str, str], summaries: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]],
-                 **kwargs: Any) -> None:
+                 formerly: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         """Keep the names; nothing is imported."""
         super().__init__(*args, **kwargs)
         self.places = dict(commands)
         self.summaries = dict(summaries)
         self.aliases = dict(aliases)
+        self.formerly = dict(formerly or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order in which they are shown."""
@@ -28,7 +32,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import and return a command."""
-        place = self.places.get(cmd_name)
+        place = self.places.get(cmd_name) or self.formerly.get(cmd_name)
         if place is None:
             return None
         module, _, attribute = place.partition(":")

@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "worker": "rqflow.cli.worker:worker",
     "scheduler": "rqflow.cli.scheduler:scheduler",
     "pool": "rqflow.cli.pool:pool",
+    "var": "rqflow.cli.var:var",
+    "conn": "rqflow.cli.conn:conn",
     "db": "rqflow.cli.db:db",
     "config": "rqflow.cli.config:config",
     "init": "rqflow.cli.init:init",
@@ -40,6 +42,8 @@ SUMMARIES: dict[str, str] = {
     "worker": "Run tasks (in the foreground).",
     "scheduler": "Run the hub: schedules, delayed retries, history, log archive (in the foreground).",
     "pool": "List and change pools.",
+    "var": "List, show and change Variables.",
+    "conn": "List, show, change and test Connections.",
     "db": "Upgrade, check, clean and reset the database.",
     "config": "Show the settings.",
     "init": "Make a home with a configuration file and a first DAG.",
@@ -60,6 +64,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "unpause": ("dag", "unpause"),
     "trigger_dag": ("run", "start"),
 }
+#: The same, where options of then choose what is done.
+FORMERLY: dict[str, str] = {
+    "variables": "rqflow.cli.formerly:variables_",
+    "connections": "rqflow.cli.formerly:connections_",
+}
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -71,7 +80,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, commands=COMMANDS, summaries=SUMMARIES, aliases=ALIASES, context_settings={
+@click.group(cls=LazyGroup, commands=COMMANDS, summaries=SUMMARIES, aliases=ALIASES, formerly=FORMERLY, context_settings={
     "help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RQFLOW_CLI", "max_content_width": 120,
 })
 @click.option("--home", type=click.Path(path_type=Path), help="Folder of configuration and DAGs (RQFLOW_HOME; ~/rqflow).")

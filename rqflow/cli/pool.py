@@ -7,16 +7,27 @@ from dataclasses import asdict
 import click
 
 from rqflow.actions import pools
-from rqflow.cli import output
+from rqflow.cli import formerly, output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
+from rqflow.cli.var import read_file, write_file
 from rqflow.deploy.services import open_services
 
 COLUMNS = [Column("name", "POOL"), Column("slots", "SLOTS"), Column("used", "USED"), Column("parked", "PARKED"),
            Column("description", "DESCRIPTION", wide=True)]
+#: What Airflow 1.7's `pool` is told by.
+_OLD = {"-g", "--get", "-s", "--set", "-x", "--delete"}
 
 
-@click.group()
+class PoolGroup(click.Group):
+    """The commands below `pool`, and the options in their place that Airflow 1.7 had."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take old options as those of a hidden command."""
+        return super().parse_args(ctx, ["formerly", *args] if args and args[0] in _OLD else args)
+
+
+@click.group(cls=PoolGroup)
 def pool() -> None:
     """List and change pools: limits on tasks that run at the same time, across DAGs."""
 
@@ -64,3 +75,28 @@ def delete(app: App, name: str) -> None:
     with open_services(app.settings) as services:
         pools.remove(services.broker, services.engine, name)
     output.note(f"pool {name} deleted")
+
+
+@pool.command("import")
+@click.argument("file", metavar="FILE|-")
+@pass_app
+def import_(app: App, file: str) -> None:
+    """Make or change the pools of a JSON file, {name: {"slots": N, "description": text}}, as `pool export` and Airflow write it."""
+    wanted = pools.read_file(read_file(file), file)
+    with open_services(app.settings) as services:
+        for name, (slots, description) in wanted.items():
+            pools.put(services.broker, services.engine, name, slots, description=description)
+    output.note(f"{len(wanted)} pools stored")
+
+
+@pool.command()
+@click.argument("file", metavar="FILE|-")
+@pass_app
+def export(app: App, file: str) -> None:
+    """Write all pools that have a number of slots into a JSON file; - is stdout."""
+    with open_services(app.settings) as services:
+        found = pools.list_all(services.broker, services.engine)
+    write_file(file, {one.name: {"slots": one.slots, "description": one.description} for one in found if one.slots is not None}, "pools")
+
+
+pool.add_command(formerly.pool_, "formerly")

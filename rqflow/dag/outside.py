@@ -16,6 +16,13 @@ from rqflow import settings
 _CONNECTION_FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
 
 
+def _host(netloc: str) -> str | None:
+    """Return the host in the middle of a URI as it is written: it may be a path, in which capital letters count."""
+    place = netloc.rpartition("@")[2]
+    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    return unquote(host) or None
+
+
 class Stored(Mapping[str, Any]):
     """Variables or Connections by name: those of the environment laid over those that are stored."""
 
@@ -131,7 +138,7 @@ class Connection:
         parts = urlsplit(uri)
         kind = parts.scheme.replace("-", "_")
         self.conn_type = "postgres" if kind == "postgresql" else kind
-        self.host = unquote(parts.hostname or "") or None
+        self.host = _host(parts.netloc)
         self.login = unquote(parts.username) if parts.username else None
         self.password = unquote(parts.password) if parts.password else None
         self.schema = unquote(parts.path.removeprefix("/")) or None

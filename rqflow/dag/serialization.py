@@ -117,9 +117,9 @@ class _Frame:
         )  # fmt: skip
 
     def _pushes(self, task: BaseOperator, kind: str) -> bool:
-        """In Airflow 1.x a bash task left an XCom only when it was told to."""
+        """In Airflow 1.x a bash task left an XCom only when it was told to, and a SQL task none."""
         said = task.argument("do_xcom_push")
-        return said if said is not None else not (kind == "bash" and self.generation == "1")
+        return said if said is not None else not (kind in {"bash", "sql"} and self.generation == "1")
 
 
 def _check_outputs(task: BaseOperator) -> None:

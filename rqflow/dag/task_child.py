@@ -95,12 +95,13 @@ def _env(operator: BaseOperator, frame: Frame, renderer: Renderer) -> dict[str, 
 def _execute(operator: BaseOperator, frame: Frame) -> None:
     """Call the task with a plain dictionary of plain values as its context, and keep what it returns."""
     context = dict(context_of(replace(frame, marked=False)))
+    operator.__dict__["do_xcom_push"] = frame.task.do_xcom_push
     _on_term(operator)
     with current(context):
         operator.pre_execute(context)
         value = operator.execute(context)
         operator.post_execute(context, value)
-    if value is not None and operator.argument("do_xcom_push") is not False:
+    if value is not None and frame.task.do_xcom_push:
         try:
             frame.xcoms.push(operator.task_id, RETURN_VALUE, value)
         except TypeError as error:

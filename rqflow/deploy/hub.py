@@ -19,6 +19,7 @@ from rqflow.dag.version import Version
 from rqflow.deploy import answers
 from rqflow.deploy.live import another_broker
 from rqflow.deploy.services import Services
+from rqflow.recorder import mirroring
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.loop import keep_running, step_aside
 from rqflow.recorder.recorder import Recorder
@@ -34,6 +35,8 @@ from rqflow.store.engine import Engine, reading, sqlite_file
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
+#: Seconds between two looks whether the Variables and Connections in Redis are those of SQL.
+MIRROR_EVERY = 5.0
 
 
 def scheduler(services: Services, on_tick: Callable[[], None] = lambda: None) -> Scheduler:
@@ -84,6 +87,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         _cleaning(services),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
+        _mirroring(services),
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
     is_idle = _idle(another_broker(services), services.engine, settings.scheduler.idle_exit)
@@ -104,6 +108,20 @@ def _answering(services: Services) -> Chore:
     broker = another_broker(services, client_name="rqflow-requests")
     desk = RequestDesk(broker.connection, answers.handlers(broker, services.engine))
     return Chore(name="requests", run=lambda stop: keep_running(desk.step, stop, name="requests"))
+
+
+def _mirroring(services: Services) -> Chore:
+    """Return the chore that sees to it that Redis has the Variables and Connections of SQL: who changed them may not have reached it."""
+    broker = another_broker(services, client_name="rqflow-mirror")
+
+    def run(stop: threading.Event) -> None:
+        def step() -> None:
+            mirroring.send_if_changed(broker, services.engine)
+            stop.wait(MIRROR_EVERY)
+
+        keep_running(step, stop, name="mirror")
+
+    return Chore(name="mirror", run=run)
 
 
 def _cleaning(services: Services) -> Chore:

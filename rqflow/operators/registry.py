@@ -17,6 +17,7 @@ from rqflow.operators.sensors.file import FileSensor
 from rqflow.operators.sensors.python import PythonSensor
 from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
 from rqflow.operators.short_circuit import ShortCircuitOperator
+from rqflow.operators.sql import SQLExecuteQueryOperator
 
 
 class Operator(Protocol):
@@ -47,6 +48,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "python_sensor": PythonSensor,
     "time_delta_sensor": TimeDeltaSensor,
     "time_sensor": TimeSensor,
+    "sql": SQLExecuteQueryOperator,
 }
 
 

@@ -15,6 +15,7 @@ from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
+from rqflow.recorder import mirroring
 from rqflow.recorder.rebuild import half_recorded, rebuild_run
 from rqflow.settings import Graces
 from rqflow.states import RunState
@@ -102,6 +103,7 @@ class EpochKeeper:
             limits = {pool.name: pool.slots for pool in pools.list_all(connection)}
         for name, slots in limits.items():
             self._broker.set_pool(name, slots)
+        mirroring.send(self._broker, self._engine)
         # The oldest first, as they would have been started.
         todo = dict.fromkeys([*reversed(unfinished), *self._broker.live_runs()])
         changed = sum(rebuild_run(self._broker, self._engine, run_key) for run_key in todo)

@@ -194,9 +194,10 @@ variable = Table(
     Column("key", Id(), primary_key=True, doc="Name of the variable."),
     Column("value", LongText(), nullable=False, doc="Its value; encrypted when secret_key is set."),
     Column("secret_key", Id(STATE), doc="Name of the key that value is encrypted with; NULL: plain."),
+    Column("is_secret", Boolean(), doc="True: it is not shown in lists, and blotted out in logs."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Values that templates read as var.value and var.json.", NOBODY), **OPTIONS,
+    info=_about("Values that templates read as var.value and var.json.", "var set, import and delete; the leading scheduler for a task"), **OPTIONS,
 )
 
 connection = Table(
@@ -212,7 +213,7 @@ connection = Table(
     Column("secret_key", Id(STATE), doc="Name of the key that password and extra are encrypted with; NULL: plain."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Where other systems are, and how to log in there.", NOBODY), **OPTIONS,
+    info=_about("Where other systems are, and how to log in there.", "conn set, import and delete"), **OPTIONS,
 )
 
 user = Table(

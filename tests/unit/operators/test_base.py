@@ -29,7 +29,7 @@ def test_end_in_words(ended: Ended, said: str) -> None:
 
 
 def test_kinds_are_registered_under_their_names() -> None:
-    assert set(OPERATORS) > {"bash", "python", "branch_python", "short_circuit", "empty", "sensor", "file_sensor"}
+    assert set(OPERATORS) > {"bash", "python", "branch_python", "short_circuit", "empty", "sensor", "file_sensor", "sql"}
     assert all(cls.kind == kind for kind, cls in OPERATORS.items())
     with pytest.raises(TaskFailed, match="no operator 'ssh'"):
         by_kind("ssh")

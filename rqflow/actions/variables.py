@@ -1,0 +1,169 @@
+"""Variables: kept sealed in SQL, mirrored sealed into Redis, opened for whoever has the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import NotFound, UsageError
+from rqflow.recorder import mirroring
+from rqflow.security.entries import VAR, is_hidden, opened
+from rqflow.security.keyring import Keyring, WrongKey
+from rqflow.security.masking import STARS
+from rqflow.store import connections, events, variables
+from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.variables import VariableRecord
+
+#: Longest name, and most bytes of a value: each worker keeps a copy.
+MAX_NAME, MAX_BYTES = 250, 1 << 20
+#: What one is made of in an exported file, where there is more than its text.
+_PARTS = frozenset({"value", "description", "secret"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variable:
+    """A Variable as it is shown."""
+
+    key: str
+    #: `***` for a secret that is not to be shown; None when no key at hand opens it.
+    value: str | None
+    is_secret: bool
+    description: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """A Variable as somebody wants it; what is None stays as it is."""
+
+    value: str
+    is_secret: bool | None = None
+    description: str | None = None
+
+
+def list_all(engine: Engine, keyring: Keyring) -> tuple[list[Variable], str]:
+    """Return all Variables, secrets hidden, and in words why values are missing; empty when none is."""
+    with reading(engine) as connection:
+        records = variables.list_all(connection)
+    wrong = ""
+    found = []
+    for record in records:
+        value: str | None = STARS
+        if not is_hidden(record.key, is_secret=bool(record.is_secret)):
+            try:
+                value = opened(keyring, VAR, record.key, record.entry)
+            except WrongKey as error:
+                value, wrong = None, str(error)
+        found.append(_shown(record, value))
+    return found, wrong
+
+
+def get(engine: Engine, keyring: Keyring, key: str, *, show_secret: bool = False) -> Variable:
+    """Return a Variable, its value hidden when it is a secret, unless `show_secret`. Raises NotFound, WrongKey."""
+    with reading(engine) as connection:
+        record = variables.get(connection, key)
+    if record is None:
+        raise NotFound(f"there is no Variable {key}", hint="`rqflow var list` shows them.")
+    if is_hidden(key, is_secret=bool(record.is_secret)) and not show_secret:
+        return _shown(record, STARS)
+    return _shown(record, opened(keyring, VAR, key, record.entry))
+
+
+def put(broker: Broker, engine: Engine, keyring: Keyring, wanted: Mapping[str, Given], *, by: str) -> int:
+    """Make or change Variables, all or none; return how many are new.
+
+    Raises UsageError for a name or value that cannot be, WrongKey when what is stored was sealed with a key that is not at hand.
+    """
+    for key, given in wanted.items():
+        check(key, given.value)
+
+    def write(connection: Connection) -> int:
+        check_keys(connection, keyring)
+        new = 0
+        for key, given in wanted.items():
+            name, sealed = keyring.seal(given.value)
+            new += variables.put(connection, key, sealed, secret_key=name, is_secret=given.is_secret, description=given.description)
+            events.add(connection, "variable_set", who=by, key=key)
+        return new
+
+    new = run_in_transaction(engine, write)
+    mirroring.send(broker, engine)
+    return new
+
+
+def remove(broker: Broker, engine: Engine, keys: Sequence[str], *, by: str) -> None:
+    """Delete Variables, which needs no key; raises NotFound, and deletes none, when one does not exist."""
+    def write(connection: Connection) -> None:
+        for key in keys:
+            if variables.get(connection, key) is None:
+                raise NotFound(f"there is no Variable {key}", hint="`rqflow var list` shows them.")
+            events.add(connection, "variable_deleted", who=by, key=key)
+        variables.remove(connection, keys)
+
+    run_in_transaction(engine, write)
+    mirroring.send(broker, engine)
+
+
+def exported(engine: Engine, keyring: Keyring) -> dict[str, Any]:
+    """Return all Variables in clear, as `read_file` understands it; raises WrongKey."""
+    with reading(engine) as connection:
+        records = variables.list_all(connection)
+    return {record.key: _as_exported(record, opened(keyring, VAR, record.key, record.entry)) for record in records}
+
+
+def read_file(text: str, name: str) -> dict[str, Given]:
+    """Return the Variables that the text of an exported file holds, rqflow's or Airflow's; raises UsageError naming it."""
+    plain = json_object(text, name, "Variables")
+    found = {}
+    for key, value in plain.items():
+        parts = value if isinstance(value, dict) and "value" in value and value.keys() <= _PARTS else {"value": value}
+        found[key] = Given(value=as_text(parts["value"]), is_secret=bool(parts["secret"]) if "secret" in parts else None,
+                           description=None if parts.get("description") is None else str(parts["description"]))
+    return found
+
+
+def json_object(text: str, name: str, what: str) -> dict[str, Any]:
+    """Return the JSON object in the text of the file `name`, which tells `what`; raises UsageError."""
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is no JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise UsageError(f"{name} must hold one JSON object, {{name: …}}, of {what}")
+    return plain
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it is stored: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def check(name: str, value: str = "") -> None:
+    """Raise UsageError for a name or value that cannot be stored."""
+    if not name.strip() or name != name.strip() or len(name) > MAX_NAME or any(ord(character) < 32 for character in name):
+        raise UsageError(f"a name has 1 to {MAX_NAME} characters, no blank at either end and no control character, not {name[:40]!r}")
+    if len(value.encode("utf-8", "replace")) > MAX_BYTES:
+        raise UsageError(f"the value of {name} is larger than {MAX_BYTES >> 20} MB", hint="Keep it in a file that the workers see.")
+
+
+def check_keys(connection: Connection, keyring: Keyring) -> None:
+    """Raise WrongKey unless all that is stored can be opened: nobody shall seal with a key that the others do not have."""
+    keyring.check({*variables.keys_in_use(connection), *connections.keys_in_use(connection)})
+
+
+
+
+def _shown(record: VariableRecord, value: str | None) -> Variable:
+    return Variable(key=record.key, value=value, is_secret=is_hidden(record.key, is_secret=bool(record.is_secret)), description=record.description,
+                    updated_at=record.updated_at)
+
+
+def _as_exported(record: VariableRecord, value: str) -> Any:
+    if not record.is_secret and not record.description:
+        return value
+    more = ({"secret": True} if record.is_secret else {}) | ({"description": record.description} if record.description else {})
+    return {"value": value, **more}

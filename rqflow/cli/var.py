@@ -1,0 +1,159 @@
+"""rqflow var: Variables, which DAG files, templates and tasks read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rqflow.actions import variables
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.output import Column, Printer
+from rqflow.deploy.services import open_database, open_services
+from rqflow.exceptions import UsageError
+from rqflow.security.keyring import Keyring
+
+COLUMNS = [Column("key", "VARIABLE"), Column("value", "VALUE"), Column("is_secret", "SECRET"), Column("description", "DESCRIPTION"),
+           Column("updated_at", "CHANGED", wide=True)]
+
+
+@click.group()
+def var() -> None:
+    """List, show and change Variables, which DAG files, templates and tasks read. They are kept encrypted.
+
+    A Variable RQFLOW_VAR_NAME or AIRFLOW_VAR_NAME in the environment of a worker, or of who loads a file, comes before the stored one.
+    """
+
+
+@var.command("list")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer) -> None:
+    """List the Variables; values of secrets are hidden."""
+    keyring = Keyring.of(app.settings)
+    with open_database(app.settings) as engine:
+        found, wrong = variables.list_all(engine, keyring)
+    printer.records([asdict(one) for one in found], COLUMNS)
+    if wrong:
+        output.problem(f"warning: {wrong}")
+
+
+@var.command()
+@click.argument("key")
+@click.option("--show-secrets", is_flag=True, help="Show the value of a secret, too.")
+@output.listing
+@pass_app
+def get(app: App, printer: Printer, key: str, show_secrets: bool) -> None:
+    """Print the value of a Variable as it is; with -o json all about it. A secret is shown as *** without --show-secrets."""
+    keyring = Keyring.of(app.settings)
+    with open_database(app.settings) as engine:
+        found = variables.get(engine, keyring, key, show_secret=show_secrets)
+    if printer.format == "table" and not printer.fields:
+        output.line(found.value or "")
+    else:
+        printer.record(asdict(found), name="key")
+
+
+@var.command("set")
+@click.argument("key")
+@click.argument("value", required=False)
+@click.option("--secret/--no-secret", default=None, help="Never show it in lists, and blot it out in logs.")
+@click.option("--json", "as_json", is_flag=True, help="Refuse a value that is no JSON.")
+@click.option("--description", help="What it is for.")
+@pass_app
+def set_(app: App, key: str, value: str | None, secret: bool | None, as_json: bool, description: str | None) -> None:
+    """Make a Variable, or change it. VALUE - reads it from stdin, so that it stands in no list of processes.
+
+    What is called password, secret, token, api_key and the like is a secret in any case.
+    """
+    text = given_text(value, "VALUE")
+    if as_json:
+        variables_json(text, key)
+    put(app, {key: variables.Given(value=text, is_secret=secret, description=description)})
+
+
+def put(app: App, wanted: dict[str, variables.Given]) -> None:
+    """Store Variables and say so."""
+    keyring = Keyring.of(app.settings)
+    with open_services(app.settings) as services:
+        new = variables.put(services.broker, services.engine, keyring, wanted, by=who())
+    names = ", ".join(wanted) if len(wanted) < 2 else str(len(wanted))
+    output.note(f"Variable{'s' if len(wanted) != 1 else ''} {names} stored{f', {new} new' if len(wanted) != 1 else ', new' if new else ''}")
+
+
+def variables_json(text: str, key: str) -> None:
+    """Raise UsageError for a value that is no JSON; it is not shown."""
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the value of {key} is no JSON: {error}", hint="Write texts in double quotes, or leave out --json.") from None
+
+
+@var.command()
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@pass_app
+def delete(app: App, keys: tuple[str, ...]) -> None:
+    """Delete Variables."""
+    with open_services(app.settings) as services:
+        variables.remove(services.broker, services.engine, keys, by=who())
+    output.note(f"deleted: {', '.join(keys)}")
+
+
+@var.command("import")
+@click.argument("file", metavar="FILE|-")
+@pass_app
+def import_(app: App, file: str) -> None:
+    """Store the Variables of a JSON file, {name: value}, as `var export` and Airflow write it; all of them or none."""
+    put(app, variables.read_file(read_file(file), file))
+
+
+@var.command()
+@click.argument("file", metavar="FILE|-")
+@pass_app
+def export(app: App, file: str) -> None:
+    """Write all Variables, secrets in clear, into a JSON file that only you can read; - is stdout."""
+    keyring = Keyring.of(app.settings)
+    with open_database(app.settings) as engine:
+        found = variables.exported(engine, keyring)
+    write_file(file, found, "Variables")
+
+
+def given_text(value: str | None, what: str) -> str:
+    """Return a value of the command line, or for - what stdin holds without its last line end; raises UsageError for none."""
+    if value is None:
+        raise UsageError(f"{what} is missing", hint="Give it as an argument, or - to read it from stdin.")
+    return read_file("-").removesuffix("\n") if value == "-" else value
+
+
+def read_file(file: str) -> str:
+    """Return the text of a file, of stdin for -; raises UsageError."""
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{file}: there is no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+
+
+def write_file(file: str, plain: dict[str, Any], what: str) -> None:
+    """Write JSON to a file for its owner only, whatever the file was, or to stdout for -; raises UsageError."""
+    text = json.dumps(plain, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    if file == "-":
+        output.line(text.removesuffix("\n"))
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+    output.note(f"{len(plain)} {what} written to {file}, for your eyes only")

@@ -37,6 +37,8 @@ class Try:
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     log_bytes: int | None = None
+    #: sha of the version that it was of.
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +67,8 @@ class TaskInstance:
     unreachable_since: datetime | None = None
     assumed_until: datetime | None = None
     job_id: str = ""
+    #: sha of the version that it follows: the run's, unless a person let it run again when there was a later one.
+    version: str | None = None
     tries: tuple[Try, ...] = ()
 
     @property

@@ -23,7 +23,7 @@ from rqflow.store.tasks import TaskRecord, TryRecord
 _OF_LIVE = ("state", "try_number", "max_tries", "worker", "queued_at", "started_at", "ended_at", "due_at", "cancel_requested", "unreachable_since",
             "assumed_until", "job_id")
 _OF_RECORD = ("state", "try_number", "max_tries", "reason", "worker", "started_at", "ended_at")
-_OF_TRY = tuple(name for name in Try.__slots__ if name != "duration")
+_OF_TRY = tuple(name for name in Try.__slots__ if name not in {"duration", "version"})
 
 
 def find_run(engine: Engine, text: str) -> RunRecord:
@@ -82,7 +82,8 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
     specs = version.tasks if version else ()
     unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
-    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved) for spec in specs)
+    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved, version=record.version)
+                  for spec in specs)
     return replace(_run(record, status), tasks=tasks)
 
 
@@ -98,6 +99,12 @@ def version_of(broker: Broker, engine: Engine, run: Run | RunRecord) -> Version:
     if version is None:
         raise RunNotFound(f"the version of run {run.run_id} is not known")
     return version
+
+
+def version_by_sha(broker: Broker, engine: Engine, sha: str | None) -> Version | None:
+    """Return the version of this name, or None."""
+    with reading(engine) as connection:
+        return _version(broker, connection, sha)
 
 
 def _version(broker: Broker, connection: Connection, sha: str | None) -> Version | None:
@@ -122,10 +129,10 @@ def _run(record: RunRecord, status: RunStatus | None) -> Run:
 
 
 def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord],
-          unserved: Mapping[str, str] | None = None) -> TaskInstance:
+          unserved: Mapping[str, str] | None = None, *, version: str | None = None) -> TaskInstance:
     """Put together what is known of one task instance; Redis knows best, SQL remembers, else it is pending.
 
-    `unserved` has what is to be said of queues that no worker serves.
+    `unserved` has what is to be said of queues that no worker serves, `version` is that of the run.
     """
     known: dict[str, Any] = {"state": TaskState.PENDING, "max_tries": spec.retries + 1}
     if live:
@@ -135,11 +142,13 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
         known = {name: getattr(record, name) for name in _OF_RECORD}
     own = {one.try_number: one for one in tries}
     current = live.try_number if live and live.started_at else 0
-    made = [_current_try(own.get(number), live) if live and number == current else _try(own[number]) for number in sorted({*own, current} - {0})]
+    made = [_current_try(own.get(number), live, version) if live and number == current else _try(own[number], version)
+            for number in sorted({*own, current} - {0})]
+    follows = (live.version if live else record.version if record else None) or version
     ended_at = known.get("ended_at") if known["state"] in TERMINAL_STATES else None
     # Made at one go: a run may have 10,000, and each `replace` costs as much as this.
     return TaskInstance(
-        task_id=spec.task_id, operator=spec.operator_name, queue=spec.queue, pool=spec.pool, tries=tuple(made),
+        task_id=spec.task_id, operator=spec.operator_name, queue=spec.queue, pool=spec.pool, tries=tuple(made), version=follows,
         duration=seconds_between(known.get("started_at"), ended_at), **known)
 
 
@@ -154,18 +163,18 @@ def _marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
     return "; ".join(said) if live.state is TaskState.RUNNING else ""
 
 
-def _try(record: TryRecord) -> Try:
+def _try(record: TryRecord, version: str | None) -> Try:
     known = {name: getattr(record, name) for name in _OF_TRY}
-    return Try(duration=seconds_between(record.started_at, record.ended_at), **known)
+    return Try(duration=seconds_between(record.started_at, record.ended_at), version=record.version or version, **known)
 
 
-def _current_try(record: TryRecord | None, live: TaskStatus) -> Try:
+def _current_try(record: TryRecord | None, live: TaskStatus, version: str | None) -> Try:
     """Return the try that Redis has now; what SQL has of it already, such as its exit code, is kept."""
     known: dict[str, Any] = {name: getattr(record, name) for name in _OF_TRY} if record else {"try_number": live.try_number, "queue": live.queue}
     ended_at = live.ended_at or known.get("ended_at")
     known |= {"state": live.state, "started_at": live.started_at, "ended_at": ended_at}
     known |= {name: value for name in ("reason", "worker", "execution_id") if (value := getattr(live, name))}
-    return Try(duration=seconds_between(live.started_at, ended_at), **known)
+    return Try(duration=seconds_between(live.started_at, ended_at), version=live.version or version, **known)
 
 
 def states_of(run: Run) -> Mapping[str, TaskState]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rqflow.actions import query, select
+from rqflow.actions.model import Run
 from rqflow.broker.broker import Broker
-from rqflow.dag.version import TaskSpec
+from rqflow.dag import differences
+from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import Conflict
 from rqflow.recorder.rebuild import rebuild_run
 from rqflow.states import FAILURE_STATES, TaskState
-from rqflow.store import events
-from rqflow.store.engine import Connection, Engine, run_in_transaction
+from rqflow.store import dags, events
+from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
 
 
@@ -42,16 +44,44 @@ def chosen(broker: Broker, engine: Engine, run: RunRecord, scope: Scope) -> list
     return [task for task in found if not scope.only_failed or states.get(task.task_id) in FAILURE_STATES]
 
 
-def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str) -> list[int]:
+def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str, same_version: bool = False) -> list[int]:
     """Let these task instances run again, with new tries; return those that cannot be cleared: they run now, or the run is being
     cancelled and has not ended.
+
+    They follow the latest version of their DAG from now on, as in Airflow, unless `same_version`: what a person mends is to be tried.
 
     Raises Conflict for a run of which the history knows too little to put it back.
     """
     bring_back(broker, engine, run)
-    refused = broker.clear(run.run_key, indices, by)
-    _note(engine, run, "run_cleared", by, tasks=list(indices))
+    version = None if same_version else latest(engine, run.dag_id)
+    refused = broker.clear(run.run_key, indices, by, version=version)
+    _note(engine, run, "run_cleared", by, tasks=list(indices), version=version.sha if version else None)
     return refused
+
+
+def latest(engine: Engine, dag_id: str) -> Version | None:
+    """Return the version of a DAG that new runs take; None when it is not known any more."""
+    with reading(engine) as connection:
+        record = dags.get(connection, dag_id)
+        return dags.version(connection, record.version) if record and record.version else None
+
+
+def news(broker: Broker, engine: Engine, run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
+    """Return, line by line, what is new for these tasks of a run in the latest version of its DAG, against the version of their last tries."""
+    later = latest(engine, run.dag_id)
+    followed = {one.task_id: one.version for one in run.tasks}
+    known: dict[str | None, Version | None] = {}
+    lines: list[str] = []
+    for task in tasks:
+        sha = followed.get(task.task_id)
+        if later is None or sha == later.sha:
+            continue
+        if sha not in known:
+            known[sha] = query.version_by_sha(broker, engine, sha)
+        before = known[sha]
+        if before:
+            lines += differences.of_task(before, later, task.task_id)
+    return lines
 
 
 def mark(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], state: TaskState, *, by: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from rqflow.broker import creation, keys, protocol, status, unserved
+from rqflow.broker import creation, keys, protocol, rows, status, unserved
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
@@ -27,7 +27,7 @@ from rqflow.broker.unserved import Unserved
 from rqflow.clock import boottime, from_micros
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
-from rqflow.dag.version import Version
+from rqflow.dag.version import Version, amend
 from rqflow.exceptions import RunNotFound, TaskNotFound
 from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
@@ -109,14 +109,16 @@ class Broker:
                 for key in self._read(self.connection.zrange, name, 0, -1)]
 
     def versions_in_use(self) -> set[str]:
-        """Return the shas of the versions of which Redis has runs."""
+        """Return the shas of the versions that runs in Redis need."""
         return self._read(self._versions_in_use)
 
     def _versions_in_use(self) -> set[str]:
         with self.connection.pipeline(transaction=False) as pipe:
             for key in self.all_runs():
                 pipe.hget(keys.RUN + key, "version")
-            return {text(sha) for sha in pipe.execute() if sha is not None}
+                pipe.smembers(keys.followed_key(key))
+            found = pipe.execute()
+        return {text(sha) for sha in found[::2] if sha is not None} | {text(sha) for each in found[1::2] for sha in each}
 
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
@@ -153,13 +155,19 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return str(reply["state"])
 
-    def clear(self, run_key: str, indices: Sequence[int], by: str) -> list[int]:
+    def clear(self, run_key: str, indices: Sequence[int], by: str, *, version: Version | None = None) -> list[int]:
         """Let these task instances run again, with new tries; returns those that cannot be cleared: they run now, or the run is being
-        cancelled.
+        cancelled. With a `version` they follow that from now on, as far as it has tasks of their ids; the run's structure stays.
         """
-        version = self._version_of(run_key)
-        retries = {str(index): version.tasks[index].retries for index in indices}
-        return self._rewrite(run_key, indices, {"state": TaskState.PENDING.value, "by": by, "retries": retries})
+        own = self._version_of(run_key)
+        payload: dict[str, Any] = {"state": TaskState.PENDING.value, "by": by, "retries": {str(index): own.tasks[index].retries for index in indices}}
+        if version and (version.sha != own.sha or self._read(self.connection.exists, keys.followed_key(run_key))):
+            creation.keep_version(self.steps, run_key, version)
+            amended = amend(own, version)
+            follow = [index for index in indices if own.tasks[index].task_id in version.by_id]
+            payload |= {"version": version.sha, "rows": {str(index): rows.row_text(amended.tasks[index]) for index in follow},
+                        "retries": payload["retries"] | {str(index): amended.tasks[index].retries for index in follow}}
+        return self._rewrite(run_key, indices, payload)
 
     def mark(self, run_key: str, indices: Sequence[int], state: TaskState, by: str) -> None:
         """Give these task instances a state by hand; running ones are stopped and get it when they end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from rqflow.broker import keys, rows
 from rqflow.broker.steps import Steps
@@ -11,7 +12,7 @@ from rqflow.clock import utcnow
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.exceptions import BrokerError
+from rqflow.exceptions import BrokerError, RunNotFound
 
 #: Jobs that one step writes, fields of a version that are written at once, and characters after which no more are added; keeps each below some
 #: milliseconds.
@@ -33,16 +34,27 @@ def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | No
     total = len(version.tasks)
     head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority,
                             f"{before.run_key} {before.run_id}" if before else ""]
-    answer = steps.plain("begin_run", head)
-    for _ in range(ATTEMPTS):
-        if answer == b"version":
-            answer = steps.plain("begin_run", [*head, *write_version(steps, version)])
-    if answer == b"version":
-        raise BrokerError(f"Redis has lost what was written of the version of {run.dag_id}, {ATTEMPTS} times; the run was not started")
-    if answer == b"exists":
+    if _with_version(steps, "begin_run", head, version) == b"exists":
         return False
     write_jobs(steps, run, version, removed)
     return True
+
+
+def keep_version(steps: Steps, run_key: str, version: Version) -> None:
+    """Let a run that Redis has also have this version, which tasks of it will follow; raises RunNotFound when it does not have it any more."""
+    if _with_version(steps, "keep_version", [run_key, version.sha], version) == b"gone":
+        raise RunNotFound(f"Redis has no run {run_key}")
+
+
+def _with_version(steps: Steps, step: str, head: list[str | int], version: Version) -> Any:
+    """Return what a step answers that needs a version, writing that first where Redis lacks it."""
+    answer = steps.plain(step, head)
+    for _ in range(ATTEMPTS):
+        if answer == b"version":
+            answer = steps.plain(step, [*head, *write_version(steps, version)])
+    if answer == b"version":
+        raise BrokerError(f"Redis has lost what was written of the version of {version.dag_id}, {ATTEMPTS} times; nothing was started")
+    return answer
 
 
 def write_version(steps: Steps, version: Version) -> tuple[str, int]:

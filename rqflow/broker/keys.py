@@ -37,7 +37,8 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 
 # -- the live state; RUN + run key is a hash, the others hang below it
 #: Hash of a run: info, dag, run_id, version, state, left, counts, times. + ":t" hash index -> task instance, + ":x" hash of XComs,
-#: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it, + ":p" hash of what waits for the run before it.
+#: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it, + ":p" hash of what waits for the run before it,
+#: + ":r" hash of the rows of tasks that follow another version, + ":vs" set of these versions.
 RUN = f"{FLOW}run:"
 #: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). It is there whole or not at
 #: all. + ":runs" set, + ":copy:" and a name: what one writer has of it so far.
@@ -126,6 +127,11 @@ def version_copy(sha: str, name: str) -> str:
 def past_key(run_key: str) -> str:
     """Return the key of the hash of what a run waits for of the run before it."""
     return f"{RUN}{run_key}:p"
+
+
+def followed_key(run_key: str) -> str:
+    """Return the key of the set of versions that tasks of a run follow beside its own."""
+    return f"{RUN}{run_key}:vs"
 
 
 def xcom_key(run_key: str) -> str:

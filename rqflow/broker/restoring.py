@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rqflow.broker import creation, keys
+from rqflow.broker import creation, keys, rows
 from rqflow.broker.broker import Broker
 from rqflow.broker.replies import items
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
-from rqflow.dag.version import Version
+from rqflow.dag.version import Version, amend
 from rqflow.states import TaskState
 
 #: States of tries that have begun and go on: what they began first counts for their timeouts.
@@ -48,6 +48,8 @@ class Remembered:
     asks: bool = False
     cancel_requested: bool = False
     xcoms: Mapping[str, str] = field(default_factory=dict)
+    #: The version that it follows, unless that is the run's.
+    version: str = ""
 
     def told(self) -> dict[str, Any]:
         """Return it as restore.lua reads it."""
@@ -63,13 +65,17 @@ class Remembered:
 
 def restore(
     broker: Broker, run: RunInfo, version: Version, tasks: Sequence[Remembered], *, started_at: int | None = None, ended_at: int | None = None,
-    cancelled_by: str = "", before: RunBefore | None = None,
+    cancelled_by: str = "", before: RunBefore | None = None, others: Collection[Version] = (),
 ) -> int:
     """Put a run into Redis, or set right what Redis has of it; returns how many task instances were changed. Safe to repeat and to break off.
+    `others` are the versions that tasks follow beside the run's.
 
     Raises BrokerError, or redis-py's errors, when Redis does not answer.
     """
     creation.prepare(broker.steps, run, version, before)
+    amended = {other.sha: amend(version, other) for other in others}
+    for other in others:
+        creation.keep_version(broker.steps, run.key, other)
     xcoms = {f"{task.index}:{key}": value for task in tasks for key, value in task.xcoms.items()}
     if xcoms:
         broker.steps.command("HSET", keys.xcom_key(run.key), *(part for pair in xcoms.items() for part in pair))
@@ -77,11 +83,18 @@ def restore(
     changed = 0
     for at in range(0, max(len(tasks), 1), CHUNK):
         last = at + CHUNK >= len(tasks)
-        payload: dict[str, Any] = {"run": run.key, "tasks": [task.told() for task in tasks[at:at + CHUNK]], "last": last, "lease": broker.lease,
-                                   "branches": branches if last else []}
+        told = [_told(task, amended) for task in tasks[at:at + CHUNK]]
+        payload: dict[str, Any] = {"run": run.key, "tasks": told, "last": last, "lease": broker.lease, "branches": branches if last else []}
         payload |= {name: str(value) for name, value in (("started", started_at), ("ended", ended_at)) if value}
         payload |= {"cancel": cancelled_by} if cancelled_by else {}
         reply = broker.steps.call("restore", payload)
         changed += int(reply["changed"])
         broker.advance_all(items(reply["unfinished"]))
     return changed
+
+
+def _told(task: Remembered, amended: Mapping[str, Version]) -> dict[str, Any]:
+    """Return a task instance as restore.lua reads it, with the row of the version that it follows."""
+    if task.version not in amended:
+        return task.told()
+    return {**task.told(), "vs": task.version, "row": rows.row_text(amended[task.version].tasks[task.index])}

@@ -48,7 +48,7 @@ def version_fields(version: Version) -> Iterator[tuple[str, str]]:
     yield "json", version.json
     yield "dag", json.dumps(dag_limits(version), separators=(",", ":"))
     for task in version.tasks:
-        yield str(task.index), json.dumps(task_row(task), separators=(",", ":"))
+        yield str(task.index), row_text(task)
         if task.upstream:
             yield f"u{task.index}", json.dumps(task.upstream, separators=(",", ":"))
         if task.downstream:
@@ -60,6 +60,11 @@ def dag_limits(version: Version) -> dict[str, int]:
     limits = {"max_active_tasks": version.max_active_tasks, "max_active_runs": version.max_active_runs,
               "dagrun_timeout": int(version.dagrun_timeout * 1_000_000) if version.dagrun_timeout else None}
     return {name: value for name, value in limits.items() if value}
+
+
+def row_text(task: TaskSpec) -> str:
+    """Return the row of a task as it stands in Redis."""
+    return json.dumps(task_row(task), separators=(",", ":"))
 
 
 def task_row(task: TaskSpec) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class TaskStatus:
     #: Since when its worker is not heard of, and until when it counts as running all the same; None: for as long as it takes.
     unreachable_since: datetime | None = None
     assumed_until: datetime | None = None
+    #: The version that it follows, unless that is its run's.
+    version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +139,8 @@ def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskSt
         worker=record.get("w", ""), queue=task.queue, job_id=record["j"], execution_id=record.get("e", ""), queued_at=_moment(record.get("a")),
         started_at=_moment(record.get("b")), ended_at=_moment(record.get("d")), due_at=_moment(record.get("n")),
         cancel_requested="y" in record or "mk" in record, unreachable_since=_moment(record.get("u")),
-        assumed_until=from_micros(int(record["u"]) + int(record["gr"])) if "u" in record and "gr" in record else None)
+        assumed_until=from_micros(int(record["u"]) + int(record["gr"])) if "u" in record and "gr" in record else None,
+        version=record.get("vs", ""))
 
 
 def xcoms(connection: redis.Redis, run_key: str, version: Version, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:

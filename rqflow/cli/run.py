@@ -148,16 +148,17 @@ def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any:
 @click.option("--failed", is_flag=True, help="What failed, and what did not run because of that; the default.")
 @click.option("--from", "task_id", metavar="TASK", help="This task and all that depends on it, whatever became of them.")
 @click.option("--all", "every", is_flag=True, help="All tasks.")
+@click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def retry(ctx: click.Context, name: str, failed: bool, task_id: str | None, every: bool, yes: bool) -> None:
-    """Run the failed part of a run again; what was a success stays."""
+def retry(ctx: click.Context, name: str, failed: bool, task_id: str | None, every: bool, same_version: bool, yes: bool) -> None:
+    """Run the failed part of a run again, as the latest version of the DAG says; what was a success stays."""
     if failed + every + (task_id is not None) > 1:
         raise UsageError("--failed, --from and --all exclude each other")
     from rqflow.cli.task import clear  # here: what changes tasks is not needed for looking at runs
 
     ctx.invoke(clear, run_name=name, selector=task_id or "*", upstream=False, downstream=task_id is not None,
-               only_failed=not every and task_id is None, dry_run=False, yes=yes)
+               only_failed=not every and task_id is None, same_version=same_version, dry_run=False, yes=yes)
 
 
 @run.command()

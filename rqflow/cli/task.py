@@ -134,11 +134,15 @@ task.add_command(why_)
 @click.option("-u", "--upstream", is_flag=True, help="And all that they depend on.")
 @click.option("-d", "--downstream", is_flag=True, help="And all that depends on them.")
 @click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
+@click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
 @click.option("--dry-run", is_flag=True, help="Only list what would run again.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bool, only_failed: bool, dry_run: bool, yes: bool) -> None:
+def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bool, only_failed: bool, same_version: bool, dry_run: bool,
+          yes: bool) -> None:
     """Let tasks of a run run again, with new tries; what was only derived from them is decided anew.
+
+    They run as the latest version of the DAG says; where that is news for them, the difference is shown.
 
     Tasks that run now are left alone, and all tasks of a run that is being cancelled; the exit code is then 5. TASK is an id, a pattern,
     +x, x+, group:G or state:failed.
@@ -148,11 +152,14 @@ def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bo
         record = query.find_run(services.engine, run_name)
         chosen = rewrite.chosen(services.broker, services.engine, record, scope)
         names = [one.task_id for one in chosen]
+        if not same_version:
+            for line in rewrite.news(services.broker, services.engine, query.show(services.broker, services.engine, record.run_key), chosen):
+                output.note(line)
         if dry_run or not names:
             output.note(f"{'would run again' if names else 'nothing to clear'}{': ' if names else ''}{', '.join(names)}")
             return
         confirm(app, f"{', '.join(names)} of run {record.run_id} of {record.dag_id} run again", yes=yes)
-        refused = rewrite.clear(services.broker, services.engine, record, [one.index for one in chosen], by=who())
+        refused = rewrite.clear(services.broker, services.engine, record, [one.index for one in chosen], by=who(), same_version=same_version)
         _go_on(app, services)
     cleared = [one.task_id for one in chosen if one.index not in refused]
     if cleared:

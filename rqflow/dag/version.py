@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -148,6 +148,21 @@ class Version:
             raise ValueError("this DAG version was written by another release of rqflow")
         tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath")}
         return cls(**{**plain, **tuples, "tasks": tuple(_task(item) for item in plain["tasks"])})
+
+
+def amend(own: Version, later: Version) -> Version:
+    """Return `later` for a run that began as `own`: its tasks by their ids, in the places and with the neighbours and trigger rules that they have in
+    `own`. Tasks that `later` does not have stay as they were; tasks that are new there are left out. It goes by the name of `later`.
+    """
+    tasks = []
+    for task in own.tasks:
+        newer = later.by_id.get(task.task_id)
+        tasks.append(replace(newer, index=task.index, upstream=task.upstream, downstream=task.downstream, trigger_rule=task.trigger_rule)
+                     if newer else task)
+    amended = replace(later, tasks=tuple(tasks))
+    # What was computed once stands for the version as people and Redis know it.
+    vars(amended).update(json=later.json, sha=later.sha)
+    return amended
 
 
 _DEFAULTS: dict[str, Any] = asdict(TaskSpec(index=-1, task_id="", operator="", operator_name="", fields={}))

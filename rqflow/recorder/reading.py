@@ -13,7 +13,7 @@ from rqflow import clock
 from rqflow.dag.run import run_key
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
 from rqflow.store import events as event_log
-from rqflow.store.tables import KEY, LINE
+from rqflow.store.tables import KEY, LINE, SHA
 from rqflow.store.types import ID_LENGTH, clean
 
 Event = Mapping[str, Any]
@@ -100,6 +100,7 @@ def _task_row(event: Event, key: str, task_id: str, number: int, seq: int) -> Ro
         "max_tries": _small(event, "max_tries") if event.get("max_tries") else 1, "queue": _text(event, "queue"), "pool": _text(event, "pool"),
         "worker": _text(event, "worker"), "execution_id": _text(event, "execution"), "reason": _reason(event),
         "started_at": _time(event, "started_at"), "ended_at": _time(event, "ended_at"), "updated_at": _at(event, seq),
+        "version": _id(event, "version", SHA) if event.get("version") else None,
     }
 
 
@@ -159,7 +160,8 @@ def _try_row(event: Event, row: Row) -> Row:
     known["cpu_seconds"] = _number(facts, "cpu_seconds")
     known["host"] = clean(str(facts.pop("host", "")), ID_LENGTH)
     facts.pop("worker", None)
-    shared = ("run_key", "task_id", "try_number", "state", "seq", "reason", "execution_id", "queue", "worker", "started_at", "ended_at")
+    shared = ("run_key", "task_id", "try_number", "state", "seq", "reason", "execution_id", "queue", "worker", "started_at", "ended_at",
+              "version")
     return {**{name: row[name] for name in shared}, **known, "facts": facts or None}
 
 

@@ -46,10 +46,12 @@ def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
         remembered = remember(info, version, tasks.of_run(connection, run_key), tasks.tries(connection, run_key), xcoms.of_run(connection, run_key))
         by = _cancelled_by(connection, run_key)
         before = past.read(connection, info, version)
+        followed = {task.version for task in remembered if task.version and task.version != version.sha}
+        others = [other for other in (dags.version(connection, sha) for sha in sorted(followed)) if other]
     if record.state is RunState.QUEUED and not remembered and not by:
         return int(broker.create_run(info, version, before=before))
     started, ended = (clock.to_micros(moment) if moment else None for moment in (record.started_at, record.ended_at))
-    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by, before=before)
+    return restore(broker, info, version, remembered, started_at=started, ended_at=ended, cancelled_by=by, before=before, others=others)
 
 
 def half_recorded(connection: Connection, since: datetime) -> list[str]:
@@ -91,6 +93,7 @@ def remember(
             skips=tuple((facts.get((record.task_id, record.try_number)) or {}).get(SKIPS, ())), skipped_by=by.index if by else None,
             is_derived=record.state in _DERIVED and (bool(by) or record.reason.startswith("trigger rule ")),
             asks=record.state is TaskState.PARKED and "on_lost=wait" in record.reason, xcoms=values.get(record.task_id, {}),
+            version=record.version or "",
         ))
     return found
 

@@ -154,9 +154,11 @@ def _rest(before: datetime) -> list[tuple[Table, ColumnElement[bool]]]:
 
 
 def old_versions(connection: Connection, before: datetime, in_use: Collection[str]) -> list[str]:
-    """Return the versions, first submitted before `before`, that are not their DAG's newest, that no run has, and that are not `in_use`."""
+    """Return the versions, first submitted before `before`, that are not their DAG's newest, that no run or try has, and that are not `in_use`."""
     found = connection.execute(select(dag_version.c.version).where(dag_version.c.created_at < before)).scalars().all()
-    needed = {*connection.execute(select(dag.c.version)).scalars(), *connection.execute(select(dag_run.c.version).distinct()).scalars(), *in_use}
+    named = (select(dag.c.version), *(select(column).where(column.is_not(None)).distinct()
+                                      for column in (dag_run.c.version, task_instance.c.version, task_try.c.version)))
+    needed = {*in_use, *(version for query in named for version in connection.execute(query).scalars())}
     return [version for version in found if version not in needed]
 
 

@@ -110,6 +110,7 @@ task_instance = Table(
     Column("started_at", UtcDateTime(), doc="Start of the current or last try."),
     Column("ended_at", UtcDateTime(), doc="End of the last try."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Time of the newest event."),
+    Column("version", Id(SHA), doc="Version that it follows; NULL: its run's."),
     Index(None, "state", "updated_at"),
     info=_about("One row a task of a run, once something happened to it.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
 )
@@ -135,6 +136,7 @@ task_try = Table(
     Column("facts", JsonText(), doc="Whatever else the worker told, as a JSON object."),
     Column("started_at", UtcDateTime(), doc="When the worker took it."),
     Column("ended_at", UtcDateTime(), doc="When it ended."),
+    Column("version", Id(SHA), doc="Version that it was of; NULL: its run's."),
     Column("late", JsonText(), doc="An end that came after the task instance had moved on, as a JSON object: evidence, changes nothing."),
     Column("late_seq", BigInteger(), doc="Order of that late end, microseconds."),
     Index(None, "host", "started_at"), Index(None, "started_at"),

@@ -38,6 +38,8 @@ class TaskRecord:
     started_at: datetime | None
     ended_at: datetime | None
     updated_at: datetime
+    #: The version that it follows; None: its run's.
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +67,8 @@ class TryRecord:
     ended_at: datetime | None
     #: What an end told that came after the task instance had moved on: state, reason, execution, worker, started_at, ended_at, facts.
     late: Mapping[str, Any] | None
+    #: The version that it was of; None: its run's.
+    version: str | None = None
 
 
 #: Rows are read by place: looking a column up by its name takes longer than all else about it, and a run may have 10,000 rows.

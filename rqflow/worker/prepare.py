@@ -15,7 +15,7 @@ from rqflow.broker.steps import LINK_ERRORS
 from rqflow.dag import context, template_files, unpacking
 from rqflow.dag.run import RunInfo
 from rqflow.dag.template import Renderer
-from rqflow.dag.version import Version
+from rqflow.dag.version import Version, amend
 from rqflow.dag.xcom_view import XComs
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
@@ -112,6 +112,8 @@ class Preparer:
         return held.heard_at + held.claim.grace - self._gap if held.claim.grace else None
 
     def _job(self, held: Try, run: RunInfo, version: Version) -> TryJob:
+        if version.sha != run.version:
+            version = self._amended(run, version)
         task = version.tasks[held.claim.index]
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
         return TryJob(
@@ -120,9 +122,17 @@ class Preparer:
             context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
         )
 
+    def _amended(self, run: RunInfo, later: Version) -> Version:
+        """Return the version that a task follows since a person let it run again, in the structure of its run."""
+        own = self._broker.version(run.version)
+        if own is None:
+            self._broker.believe()
+            raise TaskFailed(f"Redis does not have the version of run {run.run_id} any more")
+        return amend(own, later)
+
     def _renderer(self, job: TryJob) -> Renderer:
         """Return the renderer of a version, which keeps compiled templates."""
-        sha = job.run.version
+        sha = job.version.sha
         if sha not in self._renderers:
             while len(self._renderers) >= _RENDERERS:
                 self._renderers.pop(next(iter(self._renderers)))

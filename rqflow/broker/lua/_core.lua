@@ -9,10 +9,12 @@
 -- command a key; and what a task passes through within one step, where nobody can see it, is not written at all.
 --
 -- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel expired created
---   started ended priority seq last_event past (key and id of the run before it, where its tasks depend on that: see _past.lua).
+--   started ended priority seq last_event past (key and id of the run before it, where its tasks depend on that: see _past.lua)
+--   rows (1: tasks of it follow another version than it does, and have rows of their own in the hash ":r"; the set ":vs" has these versions).
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
 --   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
+--   vs version that it follows, unless that is the run's,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since, f [try, when it began for the first time, how often it gave its
 --   slot back to look again later] of a try that has gone on in several executions: of no meaning for any other try.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.
@@ -81,7 +83,7 @@ local function dag_says(run)
 end
 
 local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq', 'past',
-  'expired'}
+  'expired', 'rows'}
 
 -- The run of this key, or nil when Redis has it not.
 local function get_run(key)
@@ -94,7 +96,8 @@ local function get_run(key)
     end
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
-      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), past = v[14], expired = v[15] and true or false, tasks = {}, version_of = version_of(v[3]), was = v}
+      started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), past = v[14], expired = v[15] and true or false,
+      rows = v[16] and {} or nil, tasks = {}, version_of = version_of(v[3]), was = v}
     call.runs[key] = run
   end
   return run or nil
@@ -107,9 +110,22 @@ local function row_of(text)
   return row
 end
 
+-- The row of a task that follows another version than its run, else false.
+local function own_row(run, index)
+  local row = run.rows[index]
+  if row == nil then
+    local text = redis.call('HGET', K.RUN .. run.key .. ':r', whole(index))
+    row = text and row_of(text) or false
+    run.rows[index] = row
+  end
+  return row
+end
+
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
 -- nd downstream, dp depends on its past (1; 2: and on the tasks below it there), e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
 local function get_row(run, index)
+  local own = run.rows and own_row(run, index)
+  if own then return own end
   local row = run.version_of.rows[index]
   if not row then
     row = row_of(redis.call('HGET', K.VERSION .. run.version, whole(index)))

@@ -140,6 +140,27 @@ local function write_projection()
   end
 end
 
+-- From now on a task follows a version (`sha`) and has this row (JSON) of it. What it depends on, and what on it, stays as its run has it.
+-- Returns the row.
+local function follow_version(task, row, sha, text)
+  local run, index = task.run, task.index
+  unproject(task, row)
+  run.rows = run.rows or {}
+  if sha == run.version then
+    task.vs, run.rows[index] = nil, false
+    redis.call('HDEL', K.RUN .. run.key .. ':r', whole(index))
+  else
+    task.vs, run.rows[index] = sha, row_of(text)
+    redis.call('HSET', K.RUN .. run.key .. ':r', whole(index), text)
+    redis.call('HSET', K.RUN .. run.key, 'rows', 1)
+  end
+  row = get_row(run, index)
+  redis.call('HSET', K.RQ_JOB .. task.j, 'origin', row.q)
+  project(task, row)
+  touch(task)
+  return row
+end
+
 -- ---------------------------------------------------------------- change of state
 
 -- Keep the run's counters right: tasks left, tasks by state, leaves that failed or were cancelled.

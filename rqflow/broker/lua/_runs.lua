@@ -1,10 +1,34 @@
--- How many runs of a DAG run at a time (max_active_runs), and for how long (dagrun_timeout).
+-- Runs as wholes: the versions that they need, how many of a DAG run at a time (max_active_runs), and for how long (dagrun_timeout).
 --
 -- K.ACTIVE has the runs of a DAG that run, K.WAITING those that wait for one of them to end, oldest first; such a run is `queued`, and none of its
 -- tasks is offered. A run that is opened again by a clear runs at once: people asked for it. K.DEADLINES has when a run must have ended (seconds).
 
 -- In _release.lua: queues what is to be done for a run.
 local push_work
+
+-- A run has a version (`sha`) from now on; false when Redis lacks it, or something of the `copy` that its writer made, with so many `fields`.
+-- The key of a version has all of it or is not there: so a copy takes its place at one stroke, when nothing of it is missing (Redis may have lost
+-- some of it), and in the same step gets the run for which it is kept.
+local function keep_version(sha, run, copy, fields)
+  local version = K.VERSION .. sha
+  local from = copy and version .. ':copy:' .. copy
+  if redis.call('EXISTS', version) == 0 then
+    if not from or redis.call('HLEN', from) ~= tonumber(fields) then return false end
+    redis.call('RENAME', from, version)
+    redis.call('PERSIST', version)
+  elseif from then
+    redis.call('UNLINK', from)
+  end
+  redis.call('SADD', version .. ':runs', run)
+  return true
+end
+
+-- A run needs a version no more; the last one takes it along.
+local function drop_version(sha, run)
+  local runs = K.VERSION .. sha .. ':runs'
+  redis.call('SREM', runs, run)
+  if redis.call('SCARD', runs) == 0 then redis.call('UNLINK', K.VERSION .. sha, runs) end
+end
 
 -- A run is `running` from `since` (µs) on.
 local function enter_active(run, since)

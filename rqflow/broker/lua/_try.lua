@@ -70,7 +70,8 @@ local function start(task, row, request, execution)
   set_state(task, 'running')
   local waited, looks = 0, 0
   if first then waited, looks = (call.now - tonumber(first)) / 1000000, task.f[3] end
-  return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.run.version, task.b, task.m, (task.gr or 0) / 1000000, waited, looks}
+  return {task.run.key, task.index, row.id, task.t, execution, task.j, row.q, task.vs or task.run.version, task.b, task.m,
+    (task.gr or 0) / 1000000, waited, looks}
 end
 
 -- Forget that a running try could not be reached.

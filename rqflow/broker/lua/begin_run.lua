@@ -4,19 +4,8 @@
 --      9  past: key and id of the run before it, '' for none  10  name of the copy of the version that the caller wrote  11  fields that it must
 --      have; both only where Redis lacked the version
 -- Returns 'exists' (it was committed before), 'version' (Redis lacks it: write a copy of it first), or 'prepare'.
--- Invariant: the key of a version has all of it or is not there. So a copy takes its place at one stroke, when nothing of it is missing (Redis may
--- have lost some of it), and in the same step gets the run for which `forget` keeps it.
 if redis.call('HGET', K.RUN .. ARGV[1], 'state') then return 'exists' end
-local version = K.VERSION .. ARGV[5]
-local copy = ARGV[10] and version .. ':copy:' .. ARGV[10]
-if redis.call('EXISTS', version) == 0 then
-  if not copy or redis.call('HLEN', copy) ~= tonumber(ARGV[11]) then return 'version' end
-  redis.call('RENAME', copy, version)
-  redis.call('PERSIST', version)
-elseif copy then
-  redis.call('UNLINK', copy)
-end
-redis.call('SADD', version .. ':runs', ARGV[1])
+if not keep_version(ARGV[5], ARGV[1], ARGV[10], ARGV[11]) then return 'version' end
 redis.call('HSET', K.RUN .. ARGV[1], 'info', ARGV[2], 'dag', ARGV[3], 'run_id', ARGV[4], 'version', ARGV[5], 'total', ARGV[6], 'left', ARGV[7],
   'priority', ARGV[8], 'leaf_failed', 0, 'leaf_cancelled', 0, 'preparing', digits(call.now), 'created', digits(call.now))
 if ARGV[9] ~= '' then redis.call('HSET', K.RUN .. ARGV[1], 'past', ARGV[9]) end

@@ -12,7 +12,7 @@ for index = from, upto - 1 do
   local text = redis.call('HGET', key .. ':t', index)
   if text then
     local task = cjson.decode(text)
-    local queue = row_of(redis.call('HGET', K.VERSION .. seen[4], index)).q
+    local queue = row_of(redis.call('HGET', key .. ':r', index) or redis.call('HGET', K.VERSION .. seen[4], index)).q
     if task.s ~= 'removed' and seen[1] then unproject(task, {q = queue}) end
     redis.call('DEL', K.RQ_JOB .. task.j, K.RQ_EXECUTIONS .. task.j, K.RQ_RESULTS .. task.j)
   end
@@ -20,12 +20,11 @@ end
 write_noted()
 if upto < total then return upto end
 -- Large hashes: Redis frees them beside its work.
-redis.call('UNLINK', key, key .. ':t', key .. ':x', key .. ':f', key .. ':v', key .. ':p')
+for _, sha in ipairs(redis.call('SMEMBERS', key .. ':vs')) do drop_version(sha, ARGV[1]) end
+redis.call('UNLINK', key, key .. ':r', key .. ':vs', key .. ':t', key .. ':x', key .. ':f', key .. ':v', key .. ':p')
 if seen[5] then forget_past(ARGV[1], seen[5]) end
 redis.call('ZREM', K.DONE, ARGV[1])
 redis.call('ZREM', K.LIVE, ARGV[1])
 redis.call('ZREM', K.PREPARING, ARGV[1])
-local runs = K.VERSION .. seen[4] .. ':runs'
-redis.call('SREM', runs, ARGV[1])
-if redis.call('SCARD', runs) == 0 then redis.call('UNLINK', K.VERSION .. seen[4], runs) end
+drop_version(seen[4], ARGV[1])
 return -1

@@ -1,6 +1,7 @@
 -- Put task instances of a run into the states that the history tells, where that knows more than Redis.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, run, tasks [task instance as in _core.lua, and i its index …], lease (µs),
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, tasks [task instance as in _core.lua, and i its index; row (JSON) of one that follows another version,
+--         which keep_version brought …], lease (µs),
 --         last (bool: these were the last ones), branches [indices of those that skip others], started and ended (of the run, µs, or
 --         absent), cancel (who, or absent)
 -- Returns JSON {changed: n, unfinished: […]}. The run was announced and written before, or is live. Repeats change nothing: a task
@@ -40,6 +41,7 @@ for _, told in ipairs(request.tasks) do
     for _, field in ipairs({'s', 't', 'm', 'v', 'z', 'w', 'e', 'b', 'd', 'n', 'y', 'mk', 'k', 'o', 'dv', 'xk', 'gr', 'f'}) do task[field] = told[field] end
     task.q, task.g, task.a = nil, nil, nil
     if task.s == 'queued' or task.s == 'parked' and not told.asks then task.s = 'pending' end
+    if told.row then row = follow_version(task, row, told.vs, told.row) end
     if task.s == 'running' then run_here(task, row, 0, request.lease) else project(task, row) end
     count_change(run, row, old, task.s)
     touch(task)

@@ -1,6 +1,7 @@
 -- Clear task instances (they run again), or mark them with a state; what was only derived from them is judged anew.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, run, indices, state ('pending' clears), by, retries {index: retries allowed after a clear}
+-- ARGV 1  request id   ARGV 2  JSON: caller, run, indices, state ('pending' clears), by, retries {index: retries allowed after a clear}, version and
+--         rows {index: row (JSON)} of cleared tasks that follow another version from now on, which keep_version brought (absent: none)
 -- Returns JSON {refused: [indices that a clear cannot touch: running tasks, and all of a run that is being cancelled], unfinished: […]}.
 -- A running task that is marked is stopped first and gets its state when it ends.
 local request = cjson.decode(ARGV[2])
@@ -35,6 +36,8 @@ for _, index in ipairs(request.indices) do
       if task.e then task.t = task.t + 1 end
       task.m = task.t + (request.retries[tostring(index)] or 0)
       task.z = 'cleared by ' .. request.by
+      local text = request.rows and request.rows[tostring(index)]
+      if text then row = follow_version(task, row, request.version, text) end
       if task.s ~= 'pending' then set_state(task, 'pending') end
       call.evaluate[task.ref] = task
     else

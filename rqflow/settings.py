@@ -199,6 +199,44 @@ class Security:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Smtp:
+    """The mail server, for notices of the hub and for tasks that send mail. Variables AIRFLOW__SMTP__KEY are read too."""
+
+    smtp_host: str = key("", "Host of the mail server. Empty: no mail is sent, which `rqflow notice list` shows.")
+    smtp_port: int = key(25, "Its port; often 587 with smtp_starttls, 465 with smtp_ssl.")
+    smtp_starttls: bool = key(True, "Switch to TLS after connecting; a server that does not offer that gets nothing. Not with smtp_ssl.")
+    smtp_ssl: bool = key(False, "Speak TLS from the first byte on.")
+    smtp_ca_file: str = key("", "Certificates (PEM) to trust beside those of the system, for a server with a CA of its own.")
+    smtp_user: str = key("", "Name to log in with. Empty: no login.")
+    smtp_password: str = key("", "Password to log in with.", secret=True)
+    smtp_mail_from: str = key("", "Sender. Empty: rqflow@HOST.")
+    smtp_timeout: timedelta = key(timedelta(seconds=30), "A server that does not answer for this long counts as away.")
+    smtp_retry_limit: int = key(5, "How often a task that sends mail tries to reach the server. Notices are tried until notices.give_up_after.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notices:
+    """Who is told what, by mail, webhook and chat."""
+
+    base_url: str = key("", "Where people reach rqflow's web page, for the links in notices. Empty: notices name the command instead.")
+    gather: timedelta = key(timedelta(seconds=10), "After a failure so long is waited for more of the same run, which go into one message.")
+    gather_most: timedelta = key(timedelta(minutes=2), "The longest such wait.")
+    cap: int = key(10, "Messages that a recipient gets of one DAG in cap_period; what follows comes in one digest each cap_period. 0: no cap.")
+    cap_period: timedelta = key(timedelta(hours=1), "The time that cap is for.")
+    log_lines: int = key(50, "So many last lines of its log are in the notice of a task.")
+    recovery: bool = key(False, "Tell those who were told of a failed try when the task is a success after all.")
+    tell_on: str = key("failure, sla, paused", "What webhooks and chats are told: failure, retry, success, recovery, sla, paused. Mail is as "
+                                               "the tasks say.")
+    webhook_urls: str = key("", "URLs that get each notice as JSON, by POST; separated by spaces.", secret=True)
+    webhook_timeout: timedelta = key(timedelta(seconds=10), "A webhook that does not answer for this long is tried again later.")
+    apprise_urls: str = key("", "Chats (Slack, Teams, …) as URLs of apprise, separated by spaces; takes `pip install rqflow[apprise]`.", secret=True)
+    retry_first: timedelta = key(timedelta(seconds=5), "The first wait after a message could not be sent; each further one is twice as long.")
+    retry_longest: timedelta = key(timedelta(minutes=5), "The longest such wait.")
+    give_up_after: timedelta = key(timedelta(days=3), "A message that could not be sent for so long is given up.")
+    max_failed_runs: int = key(0, "A DAG is paused after so many failed runs in a row, unless it says max_consecutive_failed_dag_runs. 0: never.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of this process, read once and passed on. `home` is RQFLOW_HOME; `file` the configuration file, if one was read."""
 
@@ -212,14 +250,18 @@ class Settings:
     scheduler: Scheduler = field(default_factory=Scheduler)
     logs: Logs = field(default_factory=Logs)
     security: Security = field(default_factory=Security)
+    smtp: Smtp = field(default_factory=Smtp)
+    notices: Notices = field(default_factory=Notices)
     #: Where each value that is no default comes from: {"worker.slots": "RQFLOW__WORKER__SLOTS"}.
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, type] = {
     "core": Core, "redis": RedisSettings, "database": Database, "broker": Broker,
-    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security,
+    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security, "smtp": Smtp, "notices": Notices,
 }
+#: Sections that are read from variables of Airflow too.
+_SHARED = ("smtp",)
 
 
 def keys() -> list[tuple[str, Field[Any], Any]]:
@@ -312,9 +354,16 @@ def _from_file(path: Path, *, required: bool) -> dict[str, tuple[str, str]]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return {"section.key": (text, variable)} of the variables RQFLOW__SECTION__KEY; …_FILE names a file with the value."""
+    """Return {"section.key": (text, variable)} of the variables RQFLOW__SECTION__KEY; …_FILE names a file with the value.
+
+    What Airflow calls the same is taken from AIRFLOW__SECTION__KEY where that alone is given.
+    """
     known = {f"{section}.{f.name}" for section, f, _ in keys()}
     found: dict[str, tuple[str, str]] = {}
+    for name in known:
+        variable = f"AIRFLOW__{name.replace('.', '__').upper()}"
+        if name.startswith(tuple(f"{section}." for section in _SHARED)) and variable in environ:
+            found[name] = (environ[variable], variable)
     for variable, text in environ.items():
         if not variable.startswith("RQFLOW__"):
             continue

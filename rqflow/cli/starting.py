@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import click
 
 from rqflow import clock
-from rqflow.actions import query, trigger
+from rqflow.actions import notices, query, trigger
 from rqflow.actions import submit as action
 from rqflow.actions.schedule import NONE, ManyRuns
 from rqflow.broker.lock import has_leader
@@ -79,6 +79,8 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
     """Say what was registered, and what happens next with the DAGs that are not `running` at once."""
     for one in registered:
         output.note(action.describe(one))
+    for warning in notices.warnings([one.version for one in registered], app.settings):
+        output.problem(f"warning: {warning}")
     for one in registered:
         if one.version.dag_id not in running:
             output.note(action.what_next(services.broker, services.engine, one, app.zone))

@@ -26,9 +26,10 @@ ABSENT: Final = _Absent()
 #: Arguments that rqflow shares with Airflow and carries out.
 TASK_ARGUMENTS: dict[str, Argument] = {
     "owner": Argument("", r.default_for_none("", r.text)),
-    "email": Argument((), r.default_for_none((), r.words)),
+    "email": Argument((), r.default_for_none((), r.addresses)),
     "email_on_failure": Argument(True, r.flag),
     "email_on_retry": Argument(True, r.flag),
+    "email_on_success": Argument(False, r.default_for_none(False, r.flag)),
     "retries": Argument(0, r.default_for_none(0, r.whole(0))),
     "retry_delay": Argument(timedelta(minutes=5), r.default_for_none(timedelta(minutes=5), r.duration)),
     "retry_exponential_backoff": Argument(False, r.flag),
@@ -67,7 +68,7 @@ OWN_ARGUMENTS: dict[str, Argument] = {
 }
 #: Arguments that are kept on the task object and mean nothing to rqflow yet.
 TASK_KEPT = (
-    "allow_nested_operators", "doc", "doc_json", "doc_md", "doc_rst", "doc_yaml", "email_on_success", "executor", "executor_config",
+    "allow_nested_operators", "doc", "doc_json", "doc_md", "doc_rst", "doc_yaml", "executor", "executor_config",
     "ignore_first_depends_on_past", "inlets", "logger_name", "map_index_template", "max_active_tis_per_dagrun", "multiple_outputs",
     "on_execute_callback", "on_failure_callback", "on_retry_callback", "on_skipped_callback", "on_success_callback", "outlets",
     "post_execute", "pre_execute", "render_template_as_native_obj", "resources", "run_as_user", "show_return_value_in_logs",
@@ -89,6 +90,7 @@ DAG_ARGUMENTS: dict[str, Argument] = {
     "max_active_runs": Argument(16, r.default_for_none(16, r.whole(1))),
     "max_active_tasks": Argument(None, r.optional(r.whole(1))),
     "dagrun_timeout": Argument(None, r.optional(r.positive_duration)),
+    "max_consecutive_failed_dag_runs": Argument(None, r.optional(r.whole(0))),
     "template_searchpath": Argument((), r.default_for_none((), r.texts)),
     "template_undefined": Argument(ABSENT, r.anything),
     "user_defined_macros": Argument(None, r.optional(r.mapping)),
@@ -99,7 +101,7 @@ DAG_ARGUMENTS: dict[str, Argument] = {
 DAG_KEPT = (
     "access_control", "allowed_run_types", "auto_register", "dag_bundle_name", "dag_display_name", "dagrun_expected_duration", "deadline",
     "default_view", "disable_bundle_versioning", "fail_fast", "fail_stop", "full_filepath", "is_paused_upon_creation",
-    "jinja_environment_kwargs", "last_loaded", "max_consecutive_failed_dag_runs", "on_failure_callback", "on_success_callback",
+    "jinja_environment_kwargs", "last_loaded", "on_failure_callback", "on_success_callback",
     "orientation", "owner_links", "parent_dag", "rerun_with_latest_version", "sla_miss_callback",
 )
 DAG_ARGUMENTS |= {name: Argument(None, r.anything) for name in DAG_KEPT}

@@ -16,6 +16,8 @@ from rqflow.dag.xcomarg import XComArg
 from rqflow.settings import format_duration, parse_duration
 
 Reader = Callable[[Any], Any]
+#: Characters of an address of mail.
+MOST_ADDRESS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,15 @@ def words(value: Any) -> tuple[str, ...]:
     """Read names as a list, or as text with commas or semicolons between them."""
     parts = value.replace(";", ",").split(",") if isinstance(value, str) else texts(value)
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def addresses(value: Any) -> tuple[str, ...]:
+    """Read addresses of mail as a list, or as text with commas or semicolons between them; each counts once."""
+    found = tuple(dict.fromkeys(words(value)))
+    for one in found:
+        if not one.isprintable() or len(one) > MOST_ADDRESS:
+            raise ValueError(f"has {one[:60]!r}, which is no address")
+    return found
 
 
 def labels(value: Any) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from rqflow.exceptions import DagLoadError
 _SAME = (
     "owner", "pool", "pool_slots", "worker_labels", "retry_on_other_worker", "retries", "retry_exponential_backoff", "on_lost",
     "depends_on_past", "wait_for_downstream", "env_file", "setup", "umask", "python", "outputs", "skip_if_outputs_exist", "email",
-    "email_on_failure", "email_on_retry",
+    "email_on_failure", "email_on_retry", "email_on_success",
 )
 #: The same for lengths of time, which a TaskSpec has in seconds.
 _LENGTHS = ("retry_delay", "max_retry_delay", "execution_timeout", "grace", "sla")
@@ -69,7 +69,7 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
         dagrun_timeout=timeout.total_seconds() if timeout else None, params=_params(dag), param_specs=plain(dag.param_specs)[0],
         undefined=_undefined(dag, generation), render_native=dag.argument("render_template_as_native_obj"),
         template_searchpath=dag.argument("template_searchpath"), groups=_groups(dag), edge_labels=_labels(dag),
-        default_args=plain(dag.default_args)[0],
+        default_args=plain(dag.default_args)[0], max_consecutive_failed_dag_runs=dag.argument("max_consecutive_failed_dag_runs"),
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class TaskSpec:
     email: tuple[str, ...] = ()
     email_on_failure: bool = True
     email_on_retry: bool = True
+    email_on_success: bool = False
     sla: float | None = None
 
 
@@ -120,6 +121,8 @@ class Version:
     #: {task_id: {downstream task_id: text}} of the edges that have a label.
     edge_labels: Mapping[str, Any] = field(default_factory=dict)
     default_args: Mapping[str, Any] = field(default_factory=dict)
+    #: After so many failed runs in a row the DAG is paused, 0: never; None: as the settings say.
+    max_consecutive_failed_dag_runs: int | None = None
 
     @cached_property
     def json(self) -> str:
@@ -138,6 +141,7 @@ class Version:
 
     def _plain(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tasks"}
+        plain = {name: value for name, value in plain.items() if name not in _NEWER or value != _NEWER[name]}
         return {"format": FORMAT, **plain, "tasks": [_without_defaults(task) for task in self.tasks]}
 
     @classmethod
@@ -165,6 +169,8 @@ def amend(own: Version, later: Version) -> Version:
     return amended
 
 
+#: What is left out while it has its default: a DAG that does not say it has the version that it had before it could.
+_NEWER: dict[str, Any] = {"max_consecutive_failed_dag_runs": None}
 _DEFAULTS: dict[str, Any] = asdict(TaskSpec(index=-1, task_id="", operator="", operator_name="", fields={}))
 _TUPLES = frozenset(name for name, value in _DEFAULTS.items() if isinstance(value, tuple))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from rqflow import clock
-from rqflow.actions import clean, trigger
+from rqflow.actions import clean, schedule, trigger
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
@@ -22,6 +22,8 @@ from rqflow.deploy.services import Services
 from rqflow.recorder import mirroring
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.loop import keep_running, step_aside
+from rqflow.recorder.notices.outbox import Outbox
+from rqflow.recorder.notices.sorting import Sorter
 from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
@@ -30,8 +32,8 @@ from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.scheduler.ticks import Ticker
-from rqflow.store import schedules
-from rqflow.store.engine import Engine, reading, sqlite_file
+from rqflow.store import notices, schedules
+from rqflow.store.engine import Connection, Engine, reading, sqlite_file
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
@@ -52,6 +54,14 @@ def ticker(services: Services) -> Ticker:
         trigger.start_scheduled(broker, engine, trigger.scheduled(version, interval, clock.utcnow()), version)
 
     return Ticker(broker, engine, start, catchup_by_default=services.settings.scheduler.catchup_by_default)
+
+
+def outbox(services: Services) -> Outbox:
+    """Return what tells people; raises ConfigError for settings of [notices] that cannot be."""
+    def pause(connection: Connection, dag_id: str) -> bool:
+        return schedule.pause(connection, dag_id, by="rqflow")
+
+    return Outbox(services.engine, services.settings, Sorter(services.settings.notices, pause))
 
 
 def once(services: Services) -> None:
@@ -83,6 +93,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         Chore(name="log archive", run=_aside(archive.run)),
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
         Chore(name="schedules", run=ticks.run),
+        Chore(name="notices", run=outbox(services).run),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
         tidying(another_broker(services, client_name="rqflow-tidying")),
@@ -141,13 +152,15 @@ def _cleaning(services: Services) -> Chore:
 
 
 def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]:
-    """Return the question whether nothing is left to be done: no unfinished run, no event that SQL lacks, no run that a schedule starts soon."""
+    """Return the question whether nothing is left to be done: no unfinished run, no event that SQL lacks, nothing to tell, no scheduled run soon."""
     events = EventStream(broker.connection)
 
     def is_idle() -> bool:
         if broker.live_runs() or events.backlog():
             return False
         with reading(engine) as connection:
+            if notices.unsent(connection):
+                return False
             due = schedules.earliest(connection)
         return due is None or due > clock.utcnow() + soon
 

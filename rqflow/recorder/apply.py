@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rqflow import logs
+from rqflow.recorder.notices import noting
 from rqflow.recorder.reading import Batch, Event, read
-from rqflow.store import deletions, runs, tasks, xcoms
+from rqflow.store import deletions, notices, runs, tasks, xcoms
 from rqflow.store import events as event_log
 from rqflow.store.engine import Connection
 
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def apply(connection: Connection, events: Sequence[Event]) -> None:
-    """Write what `events` tell: states of runs and task instances, tries, XComs, and one line each in event_log.
+    """Write what `events` tell: states of runs and task instances, tries, XComs, notices, and one line each in event_log.
 
     Newer is what has the larger (try, seq). A run that the database does not know gets a row with its names, which runs.create fills
     in later. An event that cannot be read is kept in event_log as it came. What is told of a run, or DAG, that was deleted is dropped.
@@ -25,13 +26,13 @@ def apply(connection: Connection, events: Sequence[Event]) -> None:
     if dropped := _of_deleted(connection, batch, events):
         places = {id(event) for event in dropped}
         batch = read([event for event in events if id(event) not in places])
-    if batch.runs:
-        runs.record_unknown(connection, batch.runs)
+    tell_success = runs.record_unknown(connection, batch.runs) if batch.runs else set()
     runs.record_states(connection, batch.run_states)
     tasks.record_states(connection, batch.task_states)
     tasks.record_tries(connection, batch.tries)
     _record_late(connection, batch)
     xcoms.record(connection, batch.xcoms)
+    notices.note(connection, noting.wanted(batch.notices, tell_success))
     event_log.record(connection, batch.log)
     for event, problem in batch.unreadable:
         keep(connection, event, problem)

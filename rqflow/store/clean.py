@@ -13,15 +13,29 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select
 from rqflow import clock
 from rqflow.states import TERMINAL_RUN_STATES
 from rqflow.store.engine import Connection
-from rqflow.store.tables import dag, dag_run, dag_version, event_log, sla_miss, task_instance, task_try, worker, xcom
+from rqflow.store.tables import (
+    dag,
+    dag_run,
+    dag_version,
+    event_log,
+    notice,
+    notice_delivery,
+    notice_message,
+    sla_miss,
+    task_instance,
+    task_try,
+    worker,
+    xcom,
+)
 
-#: What can be cleaned: runs with all that belongs to them, events of no run, versions that nothing needs, workers that are gone.
-TABLES = (dag_run.name, event_log.name, dag_version.name, worker.name)
+#: What can be cleaned: runs with all that belongs to them, events of no run, versions that nothing needs, workers that are gone, messages that
+#: were sent or given up.
+TABLES = (dag_run.name, event_log.name, dag_version.name, worker.name, notice_message.name)
 #: Rows that one transaction removes, more or less.
 ROWS = 1000
 #: Tables with the rows of a run, and the column in whose order they go.
 _PARTS = ((event_log, event_log.c.seq), (xcom, xcom.c.task_id), (task_try, task_try.c.task_id), (sla_miss, sla_miss.c.task_id),
-          (task_instance, task_instance.c.task_id))
+          (notice_delivery, notice_delivery.c.notice_key), (notice, notice.c.notice_key), (task_instance, task_instance.c.task_id))
 _ENDED = [state.value for state in TERMINAL_RUN_STATES]
 #: Keys that one question names.
 _ASKED = 500
@@ -138,11 +152,11 @@ def count_rest(connection: Connection, tables: Collection[str], before: datetime
 
 
 def remove_rest(connection: Connection, tables: Collection[str], before: datetime, limit: int = ROWS) -> Counter[str]:
-    """Remove about `limit` rows of events and workers that belong to no run and are older than `before`; nothing: there are no more."""
+    """Remove about `limit` rows of events, workers and messages that belong to no run and are older than `before`; nothing: there are no more."""
     removed: Counter[str] = Counter()
     for table, which in _rest(before):
         if table.name in tables:
-            column = event_log.c.seq if table is event_log else worker.c.name
+            column: ColumnElement[Any] = event_log.c.seq if table is event_log else next(iter(table.primary_key.columns))
             if not _remove_rows(connection, table, column, which, limit, removed):
                 break
     return removed
@@ -150,7 +164,8 @@ def remove_rest(connection: Connection, tables: Collection[str], before: datetim
 
 def _rest(before: datetime) -> list[tuple[Table, ColumnElement[bool]]]:
     gone = func.coalesce(worker.c.ended_at, worker.c.seen_at) < before
-    return [(event_log, and_(event_log.c.run_key == "", event_log.c.seq < clock.to_micros(before))), (worker, gone)]
+    return [(event_log, and_(event_log.c.run_key == "", event_log.c.seq < clock.to_micros(before))), (worker, gone),
+            (notice_message, notice_message.c.ended_at < before)]
 
 
 def old_versions(connection: Connection, before: datetime, in_use: Collection[str]) -> list[str]:

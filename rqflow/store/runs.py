@@ -16,12 +16,13 @@ from rqflow.exceptions import Conflict, RunNotFound, UsageError
 from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
 from rqflow.store import deletions
 from rqflow.store.engine import Connection
-from rqflow.store.tables import dag_run, task_instance
+from rqflow.store.tables import dag_run, dag_version, task_instance
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
 #: Asked with each batch of events, so it is built once.
-_KNOWN = select(dag_run.c.run_key).where(dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
+_KNOWN = select(dag_run.c.run_key, dag_version.c.tells_success).outerjoin(dag_version, dag_version.c.version == dag_run.c.version).where(
+    dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
 _IS_THERE = deletions.not_buried(deletions.RUN, dag_run.c.run_key)
 #: Sorts after every character that an id may have.
 _LAST = "\U0010ffff"
@@ -207,12 +208,16 @@ def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     upsert(connection, _STATES, [_as_row(row) for row in rows])
 
 
-def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> None:
-    """Write a row for each of `runs` ({run_key: (dag_id, run_id)}) that has none, so that what events tell of it is found."""
-    known = set(connection.execute(_KNOWN, {"keys": list(runs)}).scalars())
+def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> set[str]:
+    """Write a row for each of `runs` ({run_key: (dag_id, run_id)}) that has none, so that what events tell of it is found.
+
+    Return the keys of those of which somebody wants to be told when a task is a success.
+    """
+    known = {key: bool(tells) for key, tells in connection.execute(_KNOWN, {"keys": list(runs)})}
     running = {"state": RunState.RUNNING.value, "seq": 0, "started_at": None, "ended_at": None}
     missing = [{"run_key": key, "dag_id": dag_id, "run_id": run_id, **running} for key, (dag_id, run_id) in runs.items() if key not in known]
     record_states(connection, missing)
+    return {key for key, tells in known.items() if tells}
 
 
 def _as_row(row: Mapping[str, Any]) -> dict[str, Any]:

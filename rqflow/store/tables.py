@@ -62,7 +62,9 @@ dag_version = Table(
     Column("number", Integer(), nullable=False, doc="1, 2, 3 … in the order of their first submit."),
     Column("json", LongText(), nullable=False, doc="The canonical JSON: tasks, edges, sources; from 1 MB on `zlib:` and it compressed, in base64."),
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit of this version."),
-    UniqueConstraint("dag_id", "number"),
+    Column("tells_success", Boolean(), doc="True: one of its tasks has email_on_success; NULL, as below: of an older release."),
+    Column("has_sla", Boolean(), doc="True: one of its tasks has an sla."),
+    UniqueConstraint("dag_id", "number"), Index(None, "has_sla"),
     info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
 )
 
@@ -180,7 +182,58 @@ sla_miss = Table(
     Column("seen_at", UtcDateTime(), nullable=False, doc="When that was noticed."),
     Column("is_notified", Boolean(), nullable=False, doc="True: people were told."),
     Index(None, "dag_id", "seen_at"),
-    info=_about("Tasks that did not end in their sla.", NOBODY), **OPTIONS,
+    info=_about("Tasks that did not end in their sla.", "the leading scheduler"), **OPTIONS,
+)
+
+notice = Table(
+    "notice", metadata,
+    Column("notice_key", Id(KEY), primary_key=True, doc="What it is about, hashed: an event that comes twice is told once."),
+    Column("kind", Id(STATE), nullable=False, doc="failure, retry, success, sla, run_failed or paused."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("run_key", Id(KEY), nullable=False, doc="Its run."),
+    Column("task_id", Id(), nullable=False, doc="Its task, or empty."),
+    Column("try_number", Integer(), nullable=False, doc="Try, or 0."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the event that it is about, microseconds."),
+    Column("detail", String(LINE), nullable=False, doc="Why, for people."),
+    Column("is_sorted", Boolean(), nullable=False, doc="True: who is told of it is in notice_delivery."),
+    Index(None, "is_sorted", "seq"), Index(None, "run_key", "task_id"),
+    info=_about("What people may want to be told, written with the event that it is about; goes when it turns out that nobody does.",
+                "the recorder; the leading scheduler"), **OPTIONS,
+)
+
+notice_delivery = Table(
+    "notice_delivery", metadata,
+    Column("notice_key", Id(KEY), primary_key=True, doc="What is told."),
+    Column("recipient", Id(), primary_key=True, doc="Who is told: mailto:ADDRESS, or webhook: or chat: and a name that holds no secret."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("run_key", Id(KEY), nullable=False, doc="Its run."),
+    Column("kind", Id(STATE), nullable=False, doc="failure, retry, success, recovery, sla or paused."),
+    Column("part", Integer(), nullable=False, doc="What has another number goes into another message: the try of a retry."),
+    Column("noted_at", UtcDateTime(), nullable=False, doc="When it was sorted."),
+    Column("wait_until", UtcDateTime(), nullable=False, doc="When it may be put into a message."),
+    Column("is_held", Boolean(), nullable=False, doc="True: it waits for a digest, because its recipient had enough messages."),
+    Column("message_id", Id(KEY), nullable=False, doc="The message that tells it; empty: none yet."),
+    Index(None, "message_id", "wait_until"), Index(None, "run_key"),
+    info=_about("Who is told what, in which message.", "the leading scheduler"), **OPTIONS,
+)
+
+notice_message = Table(
+    "notice_message", metadata,
+    Column("message_id", Id(KEY), primary_key=True, doc="Its name; in mail, the beginning of its Message-ID."),
+    Column("recipient", Id(), nullable=False, doc="Who gets it, as in notice_delivery."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("run_key", Id(KEY), nullable=False, doc="Its run; empty when it is about several."),
+    Column("kind", Id(STATE), nullable=False, doc="failure, retry, success, recovery, sla or paused; digest when it is about several kinds."),
+    Column("notices", Integer(), nullable=False, doc="How many notices are in it."),
+    Column("is_digest", Boolean(), nullable=False, doc="True: it tells what was held."),
+    Column("state", Id(STATE), nullable=False, doc="waiting, sending, sent, refused, given_up or not_sent."),
+    Column("tries", Integer(), nullable=False, doc="How often it was tried."),
+    Column("due_at", UtcDateTime(), nullable=False, doc="When it is tried next; of one that is being sent, when that counts as failed."),
+    Column("error", LongText(), nullable=False, doc="What went wrong the last time, for people."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="When it was put together."),
+    Column("ended_at", UtcDateTime(), doc="When it was sent, refused or given up."),
+    Index(None, "state", "due_at"), Index(None, "dag_id", "recipient", "created_at"), Index(None, "created_at"),
+    info=_about("The outbox: messages to people and programs.", "the leading scheduler; notice retry"), **OPTIONS,
 )
 
 pool = Table(

@@ -115,6 +115,11 @@ def tries(connection: Connection, run_key: str, task_id: str | None = None, *, w
     return [_try(row) for row in connection.execute(query)]
 
 
+def one_try(connection: Connection, run_key: str, task_id: str, number: int) -> TryRecord | None:
+    """Return one try, or None."""
+    return next((one for one in tries(connection, run_key, task_id) if one.try_number == number), None)
+
+
 def task_ids(connection: Connection, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """Return the task ids of (run key, task index) pairs; those that the database does not know are left out."""
     columns = task_instance.c

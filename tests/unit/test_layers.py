@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "rqflow"
-BASE = {"states", "settings", "exceptions", "clock", "logs", "process", "runtime", "wire"}
+BASE = {"states", "settings", "exceptions", "clock", "logs", "mail", "process", "runtime", "wire"}
 
 #: Room -> rooms that it may import; its own is always allowed.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -41,7 +41,7 @@ ONLY_IN: dict[str, str] = {
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
-    "jinja2": r"dag/.*",
+    "jinja2": r"dag/.*|recorder/notices/.*",
     "orjson": r"wire\.py",
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an

@@ -143,7 +143,7 @@ def test_events_of_no_run_and_workers_that_are_gone_go(engine: Engine) -> None:
     a_finished_run(engine, 0)
     with transaction(engine) as connection:
         before, tables = NOON + DAY, clean.TABLES
-        assert clean.count_rest(connection, tables, before, []) == {"event_log": 0, "worker": 1, "dag_version": 0}
+        assert clean.count_rest(connection, tables, before, []) == {"event_log": 0, "worker": 1, "dag_version": 0, "notice_message": 0}
         assert clean.count_rest(connection, tables, clock.utcnow() + DAY, [])["event_log"] == 25
         rounds = 0
         while clean.remove_rest(connection, tables, clock.utcnow() + DAY, 10).total():
@@ -154,5 +154,5 @@ def test_events_of_no_run_and_workers_that_are_gone_go(engine: Engine) -> None:
 
 
 def test_every_table_of_runs_is_cleaned() -> None:
-    of_runs = {table.name for table in metadata.tables.values() if "run_key" in table.columns} - {"dag_run"}
+    of_runs = {table.name for table in metadata.tables.values() if "run_key" in table.columns} - {"dag_run", "notice_message"}
     assert {table.name for table, _ in clean._PARTS} == of_runs

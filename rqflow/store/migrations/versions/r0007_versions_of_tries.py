@@ -8,8 +8,8 @@ from alembic import op
 from rqflow.store.tables import SHA
 from rqflow.store.types import Id
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:

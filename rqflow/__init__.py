@@ -20,36 +20,47 @@ if TYPE_CHECKING:
     from rqflow.dag.trigger_rule import TriggerRule
     from rqflow.exceptions import FailTask, SkipTask
     from rqflow.operators.bash import BashOperator
+    from rqflow.operators.branch import BaseBranchOperator
     from rqflow.operators.branch_python import BranchPythonOperator
-    from rqflow.operators.empty import DummyOperator, EmptyOperator
+    from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
+    from rqflow.operators.empty import DummyOperator, EmptyOperator, ExternalTaskMarker
     from rqflow.operators.hooks import MySqlHook, PostgresHook, SqliteHook
+    from rqflow.operators.latest_only import LatestOnlyOperator
     from rqflow.operators.python import PythonOperator
     from rqflow.operators.sensors.base import BaseSensorOperator, PokeReturnValue
     from rqflow.operators.sensors.bash import BashSensor
+    from rqflow.operators.sensors.external_task import ExternalTaskSensor
     from rqflow.operators.sensors.file import FileSensor
     from rqflow.operators.sensors.python import PythonSensor
     from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
     from rqflow.operators.short_circuit import ShortCircuitOperator
     from rqflow.operators.sql import MySqlOperator, PostgresOperator, SQLExecuteQueryOperator, SqliteOperator
+    from rqflow.operators.trigger_dag import TriggerDagRunOperator
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DAG",
+    "BaseBranchOperator",
     "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",
     "BashOperator",
     "BashSensor",
+    "BranchDateTimeOperator",
+    "BranchDayOfWeekOperator",
     "BranchPythonOperator",
     "Connection",
     "DateTimeSensor",
     "DayOfWeekSensor",
     "DummyOperator",
     "EmptyOperator",
+    "ExternalTaskMarker",
+    "ExternalTaskSensor",
     "FailTask",
     "FileSensor",
     "Label",
+    "LatestOnlyOperator",
     "MySqlHook",
     "MySqlOperator",
     "Param",
@@ -66,6 +77,7 @@ __all__ = [
     "TaskGroup",
     "TimeDeltaSensor",
     "TimeSensor",
+    "TriggerDagRunOperator",
     "TriggerRule",
     "Variable",
     "chain",
@@ -74,20 +86,26 @@ __all__ = [
 
 _MODULES = {
     "DAG": "dag.model",
+    "BaseBranchOperator": "operators.branch",
     "BaseHook": "dag.airflow.hook",
     "BaseOperator": "dag.task",
     "BaseSensorOperator": "operators.sensors.base",
     "BashOperator": "operators.bash",
     "BashSensor": "operators.sensors.bash",
+    "BranchDateTimeOperator": "operators.branch_times",
+    "BranchDayOfWeekOperator": "operators.branch_times",
     "BranchPythonOperator": "operators.branch_python",
     "Connection": "dag.outside",
     "DateTimeSensor": "operators.sensors.times",
     "DayOfWeekSensor": "operators.sensors.times",
     "DummyOperator": "operators.empty",
     "EmptyOperator": "operators.empty",
+    "ExternalTaskMarker": "operators.empty",
+    "ExternalTaskSensor": "operators.sensors.external_task",
     "FailTask": "exceptions",
     "FileSensor": "operators.sensors.file",
     "Label": "dag.links",
+    "LatestOnlyOperator": "operators.latest_only",
     "MySqlHook": "operators.hooks",
     "MySqlOperator": "operators.sql",
     "Param": "dag.params",
@@ -104,6 +122,7 @@ _MODULES = {
     "TaskGroup": "dag.taskgroup",
     "TimeDeltaSensor": "operators.sensors.times",
     "TimeSensor": "operators.sensors.times",
+    "TriggerDagRunOperator": "operators.trigger_dag",
     "TriggerRule": "dag.trigger_rule",
     "Variable": "dag.airflow.variable",
     "chain": "dag.links",

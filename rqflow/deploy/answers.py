@@ -7,47 +7,88 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rqflow import clock
-from rqflow.actions import trigger
+from rqflow.actions import query, rewrite, trigger
 from rqflow.broker.broker import Broker
 from rqflow.broker.requests import ASKED_AT, Handler
-from rqflow.dag.run import RunInfo
+from rqflow.dag import graph
+from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, START_RUN
+from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
-from rqflow.store import dags, runs
+from rqflow.states import TERMINAL_RUN_STATES
+from rqflow.store import dags, events, runs, tasks
 from rqflow.store.engine import Connection, Engine, run_in_transaction
+from rqflow.store.events import EventFilter
 
-START_RUN, RUN_STATE = "start_run", "run_state"
+#: What the history calls it when a task has a run of another DAG cleared.
+_RESET = "run_reset"
+
 
 
 def handlers(broker: Broker, engine: Engine) -> dict[str, Handler]:
     """Return {kind of request: what answers it}, for a thread of its own."""
-    return {START_RUN: lambda asked: start_run(broker, engine, asked), RUN_STATE: lambda asked: run_state(engine, asked)}
+    return {
+        START_RUN: lambda asked: start_run(broker, engine, asked), RUN_STATE: lambda asked: run_state(broker, engine, asked),
+        EXTERNAL_STATE: lambda asked: external_state(engine, asked),
+    }  # fmt: skip
 
 
 def start_run(broker: Broker, engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Start a run of the newest version of `dag_id`, with `conf`, `params`, `logical_date` and `run_id` where they are given.
 
-    Returns run_id and run_key. Raises DagNotFound, UsageError, or Conflict when the run exists; asked again after the hub died half way,
-    or over its answer, it goes on where it was: the run is made at the moment of the asking, and known by it.
+    Returns run_id, run_key and logical_date. Raises DagNotFound, UsageError, or Conflict when the run exists: unless `if_exists` is "tell",
+    for {existed: True}, or "reset", which clears all of a run that has ended and adds {was_reset: True}. `refuses_paused` refuses a paused DAG.
+
+    Asked again after the hub died half way, or over its answer, it goes on where it was: the run is made at the moment of the asking, and known
+    by it; of who asks until somebody answers, that is `since` (µs).
     """
 
-    def newest(connection: Connection) -> Any:
-        return dags.latest_version(connection, str(asked.get("dag_id")))
+    def look(connection: Connection) -> tuple[Version | None, dags.DagRecord | None]:
+        dag_id = str(asked.get("dag_id"))
+        return dags.latest_version(connection, dag_id), dags.get(connection, dag_id)
 
-    version = run_in_transaction(engine, newest)
+    version, dag = run_in_transaction(engine, look)
     if version is None:
         raise DagNotFound(f"there is no DAG {asked.get('dag_id')}", hint="`rqflow dag list` shows the DAGs.")
+    if dag and dag.is_paused and asked.get("refuses_paused"):
+        raise Conflict(f"DAG {version.dag_id} is paused", hint=f"`rqflow dag unpause {version.dag_id}`")
     given = trigger.Given(params=asked.get("params") or {}, conf=asked.get("conf") or {}, logical_date=_moment(asked.get("logical_date")),
                           run_id=asked.get("run_id"), note=str(asked.get("note", "")))
-    run = trigger.by_hand(version, given, clock.from_micros(asked[ASKED_AT]))
+    run, by = trigger.by_hand(version, given, clock.from_micros(asked.get("since") or asked[ASKED_AT])), str(asked.get("by", "a request"))
+    answer = {"run_id": run.run_id, "run_key": run.key, "logical_date": run.logical_date.isoformat()}
     try:
-        trigger.start(broker, engine, run, version, by=str(asked.get("by", "a request")))
+        trigger.start(broker, engine, run, version, by=by)
     except Conflict:
-        if not _is_the_same(engine, run):
-            raise
-    return {"run_id": run.run_id, "run_key": run.key}
+        found = run_in_transaction(engine, lambda connection: runs.by_key(connection, run.key))
+        if found is None or asked.get("if_exists") not in {"reset", "tell"}:
+            if found is None or found.created_at != run.created_at:
+                raise
+        elif found.created_at != run.created_at:
+            if asked["if_exists"] == "tell":
+                return answer | {"existed": True}
+            _reset(broker, engine, found, by, request=str(asked.get("since") or asked[ASKED_AT]))
+            return answer | {"was_reset": True}
+    return answer
 
 
-def run_state(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _reset(broker: Broker, engine: Engine, run: runs.RunRecord, by: str, *, request: str) -> None:
+    """Clear all of a run that has ended, once for a request; raises Conflict for one that goes on."""
+
+    def told(connection: Connection) -> bool:
+        found = events.search(connection, EventFilter(run_key=run.run_key, kinds={events.AUDIT}), limit=50)
+        return any(one.event == _RESET and request in one.detail for one in found)
+
+    if run_in_transaction(engine, told):
+        return
+    shown = query.show(broker, engine, run.run_key)
+    if shown.state not in TERMINAL_RUN_STATES:
+        raise Conflict(f"run {run.run_id} of {run.dag_id} is {shown.state.value}; it can be cleared when it has ended",
+                       hint=f"`rqflow run cancel {run.run_id}` ends it.")
+    rewrite.clear(broker, engine, run, [task.index for task in query.version_of(broker, engine, run).tasks], by=by)
+    run_in_transaction(engine, lambda connection: events.add(
+        connection, _RESET, who=by, dag_id=run.dag_id, run_key=run.run_key, request=request))
+
+
+def run_state(broker: Broker, engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state and run_id of the run of `dag_id` with this `run_id`, or for this `logical_date`; raises RunNotFound."""
     dag_id, moment = str(asked.get("dag_id")), _moment(asked.get("logical_date"))
 
@@ -57,17 +98,44 @@ def run_state(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
     found = run_in_transaction(engine, look)
     if found is None:
         raise RunNotFound(f"{dag_id} has no run {asked.get('run_id') or asked.get('logical_date')}")
-    return {"run_id": found.run_id, "state": found.state.value}
+    # The history is behind: of a run that was cleared just now it still tells the end.
+    live = broker.run_status(found.run_key)
+    return {"run_id": found.run_id, "state": (live.state if live else found.state).value}
 
 
-def _is_the_same(engine: Engine, run: RunInfo) -> bool:
-    """Tell whether the run of this id is the one that this request has started before."""
+def external_state(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the runs of `dag_id` for `logical_dates` stand: has_dag, missing (names that the DAG has not), and runs: for each date
+    {logical_date, states}, the states (None: not yet) of `task_ids`, of the tasks of `group_id`, or else of the run itself.
 
-    def look(connection: Connection) -> runs.RunRecord | None:
-        return runs.by_key(connection, run.key)
+    There are no states where there is no run.
+    """
+    dag_id, group = str(asked.get("dag_id")), asked.get("group_id")
+    dates = [moment for moment in map(_moment, asked.get("logical_dates") or ()) if moment]
 
-    known = run_in_transaction(engine, look)
-    return known is not None and known.created_at == run.created_at
+    def look(connection: Connection) -> dict[str, Any]:
+        version = dags.latest_version(connection, dag_id)
+        if version is None:
+            return {"has_dag": False, "missing": [], "runs": [{"logical_date": date.isoformat(), "states": []} for date in dates]}
+        ids = list(map(str, asked.get("task_ids") or ()))
+        missing = [f"task {one}" for one in ids if one not in version.by_id]
+        if group and group not in version.groups:
+            missing.append(f"group {group}")
+        return {"has_dag": True, "missing": missing, "runs": [_external(connection, dag_id, date, ids, group) for date in dates]}
+
+    return run_in_transaction(engine, look)
+
+
+def _external(connection: Connection, dag_id: str, date: datetime, ids: list[str], group: str | None) -> dict[str, Any]:
+    run = runs.at(connection, dag_id, date)
+    states: list[str | None] = []
+    if run is not None and (ids or group):
+        version = dags.version(connection, run.version) if run.version and group else None
+        wanted = [task.task_id for task in version.tasks if graph.in_group(version, task, str(group))] if version else ids
+        known = {one.task_id: one.state.value for one in tasks.of_run(connection, run.run_key)}
+        states = [known.get(one) for one in wanted]
+    elif run is not None:
+        states = [run.state.value]
+    return {"logical_date": date.isoformat(), "states": states}
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -204,7 +204,9 @@ def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, ech
     work_dir.hold()
     environ = settings.environment()
     # The three methods that a Preparer calls are all that Memory has of a Broker.
-    preparer = Preparer(cast(Broker, memory), given, work_dir, environ)
+    # No hub is asked: what is tried out starts no other run.
+    alone = replace(given, redis=replace(given.redis, url=""))
+    preparer = Preparer(cast(Broker, memory), alone, work_dir, environ)
     shepherd = ShepherdClient(work_dir.path, env=environ, linger=0.0)
     try:
         shepherd.connect()

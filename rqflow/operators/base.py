@@ -125,6 +125,11 @@ def python_child(job: TryJob, fields: Mapping[str, Any]) -> Launch:
     return child(job, job.python, spec, fields)
 
 
+def asking(launch: Launch) -> Launch:
+    """Return the start of a Python child that may ask the hub (dag/asking.py)."""
+    return replace(launch, spec={**(launch.spec or {}), "asks": True})
+
+
 def child(job: TryJob, python: str, spec: Mapping[str, Any], fields: Mapping[str, Any]) -> Launch:
     """Return the start of the runner under the interpreter `python` with the operator's part `spec` of its instructions."""
     argv: tuple[str, ...] = (str(Path(python).expanduser()), str(job.runner), str(job.folder / SPEC_FILE))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
-from rqflow.dag.graph import branch_skips
-from rqflow.exceptions import TaskFailed
-from rqflow.operators.base import Ended, Outcome, TryJob, from_result, names_of, returned
+from rqflow.operators.base import Ended, Outcome, TryJob
+from rqflow.operators.branch import branch_outcome, ids_of
 from rqflow.operators.python import PythonOperator
-from rqflow.states import TaskState
 
 
 class BranchPythonOperator(PythonOperator):
@@ -28,22 +25,4 @@ class BranchPythonOperator(PythonOperator):
     @classmethod
     def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:  # noqa: ARG003 (every operator takes the same)
         """Return what the child says, with what the choice skips; failed for an id that is not directly downstream."""
-        outcome = from_result(ended, job)
-        if outcome.state is not TaskState.SUCCESS:
-            return outcome
-        try:
-            chosen = ids_of(returned(ended))
-            skip = branch_skips(job.version, job.task.index, [chosen] if isinstance(chosen, str) else chosen or [])
-        except TaskFailed as error:
-            return Outcome(state=TaskState.FAILED, reason=str(error))
-        followed = names_of(job.version, (index for index in job.task.downstream if index not in skip)) or "none"
-        return replace(outcome, skip=skip, notes=(f"the branch follows {followed}" + (f"; skipped: {names_of(job.version, skip)}" if skip else ""),))
-
-
-def ids_of(value: Any) -> str | list[str] | None:
-    """Return what a branch function returned, a set or tuple as list; raises TaskFailed for anything but ids."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
-        return sorted(value) if isinstance(value, set | frozenset) else list(value)
-    raise TaskFailed(f"a branch must return a task id, a list of task ids or None, not {value!r}")
+        return branch_outcome(ended, job)

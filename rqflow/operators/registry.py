@@ -8,16 +8,21 @@ from typing import Any, ClassVar, Protocol
 from rqflow.exceptions import TaskFailed
 from rqflow.operators.base import Ended, Launch, Outcome, TryJob
 from rqflow.operators.bash import BashOperator
+from rqflow.operators.branch import BaseBranchOperator
 from rqflow.operators.branch_python import BranchPythonOperator
+from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
 from rqflow.operators.empty import EmptyOperator
+from rqflow.operators.latest_only import LatestOnlyOperator
 from rqflow.operators.python import PythonOperator
 from rqflow.operators.sensors.base import BaseSensorOperator
 from rqflow.operators.sensors.bash import BashSensor
+from rqflow.operators.sensors.external_task import ExternalTaskSensor
 from rqflow.operators.sensors.file import FileSensor
 from rqflow.operators.sensors.python import PythonSensor
 from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
 from rqflow.operators.short_circuit import ShortCircuitOperator
 from rqflow.operators.sql import SQLExecuteQueryOperator
+from rqflow.operators.trigger_dag import TriggerDagRunOperator
 
 
 class Operator(Protocol):
@@ -49,6 +54,12 @@ OPERATORS: dict[str, type[Operator]] = {
     "time_delta_sensor": TimeDeltaSensor,
     "time_sensor": TimeSensor,
     "sql": SQLExecuteQueryOperator,
+    "branch": BaseBranchOperator,
+    "branch_date_time": BranchDateTimeOperator,
+    "branch_day_of_week": BranchDayOfWeekOperator,
+    "latest_only": LatestOnlyOperator,
+    "trigger_dag": TriggerDagRunOperator,
+    "external_task_sensor": ExternalTaskSensor,
 }
 
 

@@ -21,7 +21,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import environment, outputs, program
+from rqflow.worker import asking, environment, outputs, program
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
@@ -191,6 +191,8 @@ class Preparer:
     def _spec(self, held: Try, job: TryJob, spec: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
         """Return what a Python child is told: the operator's part, and what the worker alone knows."""
         told = {**spec, "result": str(held.result)}
+        if told.pop("asks", False):
+            told["hub"] = asking.told(self._settings)
         if spec.get("mode") != "task":
             return told
         folder = self._work_dir.unpack(job.version, held.folder)

@@ -65,6 +65,12 @@ def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
     # Here, since only this mode has rqflow at hand.
     from rqflow.dag import task_child
 
+    if spec.get("hub"):
+        # Likewise; it takes a while to import.
+        from rqflow.dag import asking as questions
+        from rqflow.worker import asking
+
+        questions.provide(asking.asker(spec["hub"]))
     task_child.run(spec, result, os.environ)
 
 

@@ -18,7 +18,7 @@ from rqflow import clock
 from rqflow.actions import query, trigger
 from rqflow.broker import keys
 from rqflow.broker.events import EventStream
-from rqflow.deploy.answers import START_RUN
+from rqflow.dag.asking import START_RUN
 from rqflow.store import dags, runs
 from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import reading

@@ -55,3 +55,24 @@ def _began(lab: Lab, run_id: str) -> object:
 
 def _key(lab: Lab, run_id: str) -> str:
     return str(lab.show(run_id)["run_key"])
+
+
+def test_a_task_starts_a_run_of_another_dag_and_waits_for_it(lab: Lab) -> None:
+    lab.run("submit", lab.dag("""
+        from rqflow import DAG, BashOperator
+        with DAG("other"):
+            BashOperator(task_id="echo", bash_command="echo {{ dag_run.conf.word }}")
+    """, "other.py"), "--no-follow")
+    found = lab.outcome(lab.dag("""
+        from rqflow import DAG, BashOperator, ExternalTaskSensor, TriggerDagRunOperator
+        with DAG("starts") as dag:
+            start = TriggerDagRunOperator(task_id="start", trigger_dag_id="other", conf={"word": "of {{ run_id }}"},
+                                          trigger_run_id="for {{ run_id }}", logical_date="{{ logical_date }}", wait_for_completion=True, poke_interval=1)
+            wait = ExternalTaskSensor(task_id="wait", external_dag_id="other", external_task_id="echo", poke_interval=1)
+            tell = BashOperator(task_id="tell", bash_command="echo {{ ti.xcom_pull(task_ids='start', key='trigger_run_id') | shquote }}")
+            start >> wait >> tell
+            TriggerDagRunOperator(task_id="nobody", trigger_dag_id="othr")
+    """))
+    assert states(found) == {"start": "success", "wait": "success", "tell": "success", "nobody": "failed"}
+    assert tasks(found)["nobody"]["reason"] == "the hub starts no run of othr: there is no DAG othr"
+    assert lab.task_log(found["run_id"], "tell").splitlines()[0] == f"for {found['run_id']}"

@@ -25,6 +25,10 @@ _SENSOR_ROWS: tuple[tuple[str, str], ...] = (
         f"airflow.sensors.bash airflow.sensors.bash_sensor airflow.contrib.sensors.bash_sensor {_STANDARD}.sensors.bash",
     ),
     (
+        f"{_SENSORS}.external_task:ExternalTaskSensor",
+        f"{_OLD} airflow.sensors.external_task airflow.sensors.external_task_sensor {_STANDARD}.sensors.external_task",
+    ),
+    (
         f"{_SENSORS}.file:FileSensor",
         f"airflow.sensors.filesystem airflow.sensors.file_sensor airflow.contrib.sensors.file_sensor {_STANDARD}.sensors.filesystem",
     ),
@@ -70,6 +74,36 @@ _ROWS: tuple[tuple[str, str], ...] = (
             "rqflow.operators.branch_python:BranchPythonOperator",
             "rqflow.operators.short_circuit:ShortCircuitOperator",
         )
+    ),
+    (
+        "rqflow.operators.branch:BaseBranchOperator",
+        f"airflow.operators.branch_operator airflow.operators.branch {_STANDARD}.operators.branch",
+    ),
+    (
+        "rqflow.operators.branch_times:BranchDateTimeOperator",
+        f"airflow.operators.datetime_branch_operator airflow.operators.datetime {_STANDARD}.operators.datetime",
+    ),
+    (
+        "rqflow.operators.branch_times:BranchDayOfWeekOperator",
+        f"airflow.operators.weekday_branch airflow.operators.weekday {_STANDARD}.operators.weekday",
+    ),
+    (
+        "rqflow.operators.latest_only:LatestOnlyOperator",
+        f"airflow.operators airflow.operators.latest_only airflow.operators.latest_only_operator {_STANDARD}.operators.latest_only",
+    ),
+    *(
+        (f"rqflow.operators.trigger_dag:{name}", modules)
+        for name, modules in (
+            (
+                "TriggerDagRunOperator",
+                f"airflow.operators airflow.operators.trigger_dagrun airflow.operators.dagrun_operator {_STANDARD}.operators.trigger_dagrun",
+            ),
+            ("DagRunOrder", "airflow.operators airflow.operators.trigger_dagrun airflow.operators.dagrun_operator"),
+        )
+    ),
+    (
+        "rqflow.operators.empty:ExternalTaskMarker",
+        f"airflow.sensors.external_task airflow.sensors.external_task_sensor {_STANDARD}.sensors.external_task",
     ),
     *_SENSOR_ROWS,
     ("rqflow.operators.sql:SQLExecuteQueryOperator", f"{_SQL}.operators.sql airflow.operators.sql"),

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import datetime, time, timedelta
 from typing import Any, ClassVar
 
 from dateutil.relativedelta import relativedelta
 
 from rqflow import clock
-from rqflow.dag import readers, timetable
+from rqflow.dag import readers
 from rqflow.dag.problems import report
 from rqflow.dag.template import is_plain
 from rqflow.dag.xcomarg import XComArg
 from rqflow.exceptions import TaskFailed
 from rqflow.operators.sensors.base import RESCHEDULE, BaseSensorOperator
 from rqflow.operators.weekdays import read_weekdays
-
-
-def zone_of(context: Mapping[str, Any]) -> tzinfo:
-    """Return the time zone of the DAG."""
-    return timetable.zone(str(getattr(context.get("dag"), "timezone", "UTC")))
+from rqflow.operators.zones import zone_of
 
 
 class MomentSensor(BaseSensorOperator):

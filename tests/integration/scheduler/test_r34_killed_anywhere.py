@@ -29,9 +29,9 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.connection import open_connection
 from rqflow.broker.events import EventStream
 from rqflow.broker.messages import Claim, End
+from rqflow.dag.asking import START_RUN
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.deploy.answers import START_RUN
 from rqflow.recorder.recorder import Recorder
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings

@@ -32,11 +32,11 @@ EXPECTED = {
         "check>done",
     ),
     ("v110_contrib.py", "v110_contrib", "1", "timedelta:21600"): (
-        "wait:unsupported key:unsupported pod:unsupported sql:sql bash:bash",
+        "wait:external_task_sensor key:unsupported pod:unsupported sql:sql bash:bash",
         "wait>pod key>pod pod>sql pod>bash",
     ),
     ("v110_names.py", "v110_names", "1", None): (
-        "trigger:unsupported mail:unsupported query:sql python:python bash:bash",
+        "trigger:trigger_dag mail:unsupported query:sql python:python bash:bash",
         "trigger>mail trigger>query mail>python query>python python>bash",
     ),
     ("v110_sensors.py", "v110_sensors", "1", "@daily"): (
@@ -54,6 +54,10 @@ EXPECTED = {
     ("v110_xcom.py", "v110_xcom", "1", "@once"): (
         "push:python puller:python",
         "push>puller",
+    ),
+    ("v17_steering.py", "v17_steering", "1", "@daily"): (
+        "latest:latest_only start_other:trigger_dag wait_other:external_task_sensor marker:empty",
+        "latest>start_other start_other>wait_other wait_other>marker",
     ),
     ("v17_attributes.py", "v17_attributes", "1", "0 0 * * *"): (
         "first:bash last:empty",
@@ -91,7 +95,7 @@ EXPECTED = {
         "a>b a>c a>text py>count b>count c>count",
     ),
     ("v2_providers.py", "v2_providers", "2", "unsupported: Dataset"): (
-        "latest_only:unsupported http:unsupported pod:unsupported query:sql load:unsupported more:unsupported echo:bash",
+        "latest_only:latest_only http:unsupported pod:unsupported query:sql load:unsupported more:trigger_dag echo:bash",
         "latest_only>http http>pod pod>query pod>load query>more load>more more>echo",
     ),
     ("v2_python.py", "v2_python", "2", None): (
@@ -111,6 +115,11 @@ EXPECTED = {
     ("v2_timetable.py", "v2_timetable", "2", "unsupported: CronDataIntervalTimetable"): (
         "a:empty b:empty",
         "a>b",
+    ),
+    ("v2_steering.py", "v2_steering", "2", "@daily"): (
+        "latest:latest_only marker:empty weekday:branch_day_of_week office:branch_date_time own:branch start_other:trigger_dag "
+        "wait_other:external_task_sensor",
+        "latest>weekday latest>office weekday>start_other weekday>wait_other office>own own>start_other own>wait_other",
     ),
     ("v2_tutorial.py", "v2_tutorial", "2", "timedelta:86400"): (
         "print_date:bash sleep:bash templated:bash",
@@ -155,7 +164,6 @@ def corpus(name: str) -> Result:
 def test_what_is_not_supported_is_listed_with_its_line() -> None:
     said = [str(problem).replace(f"{CORPUS}/", "") for problem in corpus("v110_contrib.py").unsupported]
     assert said == [
-        "v110_contrib.py:22: airflow.operators.sensors.ExternalTaskSensor is not supported yet",
         "v110_contrib.py:23: airflow.sensors.s3_key_sensor.S3KeySensor is not supported yet",
         "v110_contrib.py:24: airflow.contrib.operators.kubernetes_pod_operator.KubernetesPodOperator is not supported yet",
     ]

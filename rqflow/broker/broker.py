@@ -141,6 +141,10 @@ class Broker:
         at = 0
         while at >= 0:
             at = int(self.steps.plain("forget", [run_key, at, FORGET_CHUNK]))
+        self.forget_cached()
+
+    def forget_cached(self) -> None:
+        """Read again from Redis what its runs stand for: one was removed, and another may get its key."""
         self._runs.cache_clear()
 
     def cancel_run(self, run_key: str, by: str) -> str:

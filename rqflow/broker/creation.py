@@ -24,7 +24,8 @@ ATTEMPTS = 3
 
 
 def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | None = None) -> bool:
-    """Announce a run and write its task instances and jobs; False when it was committed before. `before` is what it waits for of its past.
+    """Announce a run and write its task instances and jobs; False when it was committed before, or was deleted.
+    `before` is what it waits for of its past.
 
     Nothing of it is on a list, so it may be broken off and repeated at any point until it is committed.
     """
@@ -34,7 +35,7 @@ def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | No
     total = len(version.tasks)
     head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority,
                             f"{before.run_key} {before.run_id}" if before else ""]
-    if _with_version(steps, "begin_run", head, version) == b"exists":
+    if _with_version(steps, "begin_run", head, version) in {b"exists", b"buried"}:
         return False
     write_jobs(steps, run, version, removed)
     return True

@@ -53,6 +53,10 @@ DEADLINES = f"{FLOW}deadlines"
 FOLLOWS = f"{FLOW}follows"
 LIVE = f"{FLOW}live"
 DONE = f"{FLOW}done"
+#: Key per run that is being deleted: no run of this key is begun. Key per execution of a deleted run that may still run somewhere: it is to be
+#: stopped.
+BURIED = f"{FLOW}buried:"
+DOOMED = f"{FLOW}doomed:"
 #: Sorted set per queue: ready task instances, best first, and those that ask for labels.
 READY = f"{FLOW}ready:"
 LABELLED = f"{FLOW}labelled:"

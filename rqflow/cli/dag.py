@@ -11,12 +11,14 @@ from pathlib import Path
 
 import click
 
+from rqflow.actions import delete as removing
 from rqflow.actions import describe, query, schedule, select, survey
 from rqflow.actions import submit as action
 from rqflow.actions.survey import Report
-from rqflow.cli import output, trying
+from rqflow.cli import deleting, output, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.asking import confirm
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.dag.version import Version
@@ -24,6 +26,7 @@ from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
 from rqflow.store import dags
 from rqflow.store.dags import DagFilter, DagRecord
+from rqflow.store.deletions import DAG
 from rqflow.store.engine import reading, run_in_transaction
 
 LIST_COLUMNS = [
@@ -240,3 +243,26 @@ def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
     if len(chosen) != 1:
         raise UsageError(f"{name} has {len(chosen)} DAGs: {', '.join(version.dag_id for version in chosen)}", hint="Name one with --dag.")
     return chosen[0]
+
+
+@dag.command()
+@click.argument("dag_id", metavar="DAG")
+@click.option("--keep-logs", is_flag=True, help="Keep the logs of its tasks.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output.listing
+@pass_app
+def delete(app: App, printer: Printer, dag_id: str, keep_logs: bool, yes: bool) -> None:
+    """Delete a DAG with all of its runs, their history and their logs; what runs of it is cancelled.
+
+    Its file stays where it is, and does not bring it back: that does `rqflow submit FILE` alone.
+    """
+    printer.check(deleting.FIELDS)
+    with open_services(app.settings) as services:
+        found = removing.doomed(services.engine, dag_id)
+        active = f"; {deleting.not_ended(found.active)}" if found.active else ""
+        logs = " (their logs stay)" if keep_logs else " and their logs"
+        confirm(app, f"DAG {dag_id} goes with its {found.runs} run{'s' if found.runs != 1 else ''}{logs}{active}", yes=yes)
+        removing.delete_dag(services.broker, services.engine, dag_id, by=who(), keeps_logs=keep_logs)
+        gone, = deleting.carry_through(app, services, [(DAG, dag_id)])
+    output.note(f"{dag_id} is {'gone' if gone else 'being deleted'}")
+    printer.report([{"dag_id": dag_id, "run_id": "", "is_gone": gone}], deleting.COLUMNS)

@@ -72,6 +72,11 @@ class Printer:
         else:
             self._table(found, self._columns(columns))
 
+    def report(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """Print what a command has done, for programs: people were told in words."""
+        if not self.shows_parts:
+            self.records(rows, columns)
+
     def record(self, row: Mapping[str, Any], *, name: str) -> None:
         """Print one thing; `name` is the key of its name."""
         chosen = self._chosen(row)

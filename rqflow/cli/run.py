@@ -8,15 +8,18 @@ from typing import Any
 import click
 
 from rqflow.actions import cancel as cancelling
+from rqflow.actions import delete as removing
 from rqflow.actions import follow, logs, query
 from rqflow.actions.model import Run
-from rqflow.cli import output, show
+from rqflow.cli import deleting, output, show
 from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.asking import confirm
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
 from rqflow.states import RunState
+from rqflow.store.deletions import RUN
 from rqflow.store.runs import RunFilter
 
 
@@ -181,3 +184,27 @@ def cancel(app: App, names: tuple[str, ...]) -> None:
             said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
             output.note(f"run {found.run_id} of {found.dag_id}: {said}")
     click.get_current_context().exit(code)
+
+
+@run.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.option("--keep-logs", is_flag=True, help="Keep the logs of their tasks.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output.listing
+@pass_app
+def delete(app: App, printer: Printer, names: tuple[str, ...], keep_logs: bool, yes: bool) -> None:
+    """Delete runs with their history and their logs; what runs of them is cancelled."""
+    printer.check(deleting.FIELDS)
+    with open_services(app.settings) as services:
+        found = list({run.run_key: run for run in (query.find_run(services.engine, name) for name in names)}.values())
+        active = [run for run in found if not run.is_finished]
+        ending = f"; {deleting.not_ended(active)}" if active else ""
+        logs = " (logs stay)" if keep_logs else " with the logs"
+        confirm(app, f"{deleting.names_of(found)} {'go' if len(found) > 1 else 'goes'}{logs}{ending}", yes=yes)
+        for one in found:
+            removing.delete_run(services.broker, services.engine, one, by=who(), keeps_logs=keep_logs)
+        gone = deleting.carry_through(app, services, [(RUN, one.run_key) for one in found])
+    for one, is_gone in zip(found, gone, strict=True):
+        output.note(f"run {one.run_id} of {one.dag_id} is {'gone' if is_gone else 'being deleted'}")
+    rows = [{"dag_id": one.dag_id, "run_id": one.run_id, "is_gone": is_gone} for one, is_gone in zip(found, gone, strict=True)]
+    printer.report(rows, deleting.COLUMNS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 
 import click
@@ -13,13 +12,14 @@ from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.cli import output, show, trying
 from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.asking import confirm, go_on
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.cli.why import why_
 from rqflow.dag.version import Version
-from rqflow.deploy import background, local
-from rqflow.deploy.services import Services, open_services
+from rqflow.deploy import local
+from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
 from rqflow.states import TaskState
 from rqflow.store.engine import Engine
@@ -105,7 +105,7 @@ def run_now_(app: App, run_name: str, task_id: str) -> None:
         version = query.version_of(services.broker, services.engine, record)
         index = select.one_task(version, task_id)
         now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who())
-        _go_on(app, services)
+        go_on(app, services)
     output.note(f"{task_id} of run {record.run_id} is queued")
 
 
@@ -160,7 +160,7 @@ def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bo
             return
         confirm(app, f"{', '.join(names)} of run {record.run_id} of {record.dag_id} run again", yes=yes)
         refused = rewrite.clear(services.broker, services.engine, record, [one.index for one in chosen], by=who(), same_version=same_version)
-        _go_on(app, services)
+        go_on(app, services)
     cleared = [one.task_id for one in chosen if one.index not in refused]
     if cleared:
         output.note(f"cleared: {', '.join(cleared)}")
@@ -184,23 +184,8 @@ def mark(app: App, run_name: str, selector: str, state: str, yes: bool) -> None:
         names = ", ".join(one.task_id for one in chosen)
         confirm(app, f"{names} of run {record.run_id} of {record.dag_id} become {state}", yes=yes)
         rewrite.mark(services.broker, services.engine, record, [one.index for one in chosen], TaskState(state), by=who())
-        _go_on(app, services)
+        go_on(app, services)
     output.note(f"marked {state}: {names}")
-
-
-def confirm(app: App, what: str, *, yes: bool) -> None:
-    """Ask whether this is meant; raises UsageError where nobody can be asked, Abort for a no."""
-    if yes:
-        return
-    if not app.may_ask or not sys.stdin.isatty():
-        raise UsageError(f"{what}: nobody can be asked", hint="Add --yes.")
-    click.confirm(f"{what}?", abort=True, err=True)
-
-
-def _go_on(app: App, services: Services) -> None:
-    """See that somebody carries out what was set free, on the embedded default."""
-    if services.is_embedded:
-        background.ensure(services, app.file)
 
 
 @task.command("logs")

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from rqflow import clock
 from rqflow.actions import clean, schedule, trigger
+from rqflow.actions.delete import Remover
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
@@ -32,13 +33,15 @@ from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.scheduler.ticks import Ticker
-from rqflow.store import notices, schedules
+from rqflow.store import deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 #: Seconds between two looks whether the Variables and Connections in Redis are those of SQL.
 MIRROR_EVERY = 5.0
+#: Seconds between two looks for something that was deleted.
+REMOVE_EVERY = 1.0
 
 
 def scheduler(services: Services, on_tick: Callable[[], None] = lambda: None) -> Scheduler:
@@ -66,13 +69,14 @@ def outbox(services: Services) -> Outbox:
 
 def once(services: Services) -> None:
     """Do what the leader does, once: believe Redis, mend what others left, move what is due; nothing of it while another one leads."""
-    alone, ticks = scheduler(services), ticker(services)
+    alone, ticks, remover = scheduler(services), ticker(services), Remover(services.broker, services.engine, services.settings)
     recovery = Recovery(services.broker, EpochKeeper(services.broker, services.engine))
 
     def recover() -> None:
         if alone.is_leader:
             recovery.step()
             ticks.step()
+            remover.step()
 
     alone.run(burst=True, before_wait=recover)
 
@@ -96,6 +100,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         Chore(name="notices", run=outbox(services).run),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
+        _removing(services),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
         _mirroring(services),
@@ -151,8 +156,22 @@ def _cleaning(services: Services) -> Chore:
     return Chore(name="cleaning", run=run)
 
 
+def _removing(services: Services) -> Chore:
+    """Return the chore that carries through what people deleted."""
+    remover = Remover(another_broker(services, client_name="rqflow-removing"), services.engine, services.settings)
+
+    def run(stop: threading.Event) -> None:
+        def step() -> None:
+            remover.step(stop.is_set)
+            stop.wait(REMOVE_EVERY)
+
+        keep_running(step, stop, name="removing")
+
+    return Chore(name="removing", run=run)
+
+
 def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]:
-    """Return the question whether nothing is left to be done: no unfinished run, no event that SQL lacks, nothing to tell, no scheduled run soon."""
+    """Return the question whether nothing is left to do: no unfinished run or removal, no event that SQL lacks, nothing to tell, no run due soon."""
     events = EventStream(broker.connection)
 
     def is_idle() -> bool:
@@ -162,6 +181,8 @@ def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]
             if notices.unsent(connection):
                 return False
             due = schedules.earliest(connection)
+            if deletions.count_going(connection):
+                return False
         return due is None or due > clock.utcnow() + soon
 
     return is_idle

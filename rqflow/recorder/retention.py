@@ -101,6 +101,40 @@ def remove_run(folder: Path, dag_id: str, task_ids: Collection[str], logical_dat
     return removed
 
 
+def remove_whole_run(folder: Path, dag_id: str, logical_date: datetime, *, run_key: str = "") -> None:
+    """Remove the logs of all tasks of a run, whatever they are called, and the folders that are empty then."""
+    dag, date = run_parts(dag_id, logical_date, run_key=run_key)
+    for path in [task / date for task in _folders(folder / dag)]:
+        _remove_below(path)
+        with suppress(OSError):
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+
+def remove_dag(folder: Path, dag_id: str) -> None:
+    """Remove the logs of all runs of a DAG, and its folder."""
+    dag, _ = run_parts(dag_id, clock.EPOCH)
+    _remove_below(folder / dag)
+
+
+def _folders(path: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return [Path(entry.path) for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
+def _remove_below(path: Path) -> None:
+    """Remove the logs in a folder and below it, as far as nobody has them in use, and what folders are empty then."""
+    for below in _folders(path):
+        _remove_below(below)
+    with suppress(FileNotFoundError):
+        for entry in list(os.scandir(path)):
+            if entry.name.endswith(".log"):
+                remove_log(Path(entry.path))
+    with suppress(OSError):
+        path.rmdir()
+
+
 def run_folders(folder: Path, dag_id: str, task_ids: Collection[str], logical_date: datetime, *, run_key: str = "") -> list[Path]:
     """Return the folders in which the logs of a run are."""
     return [(folder / log_path(dag_id, task_id, logical_date, 1, run_key=run_key)).parent for task_id in task_ids]

@@ -151,7 +151,9 @@ def advance(connection: Connection, kind: str, name: str, to: Stage, now: dateti
 
 
 def remove_rows(connection: Connection, which: Deletion, limit: int = ROWS) -> bool:
-    """Remove about `limit` rows of what was deleted; tell whether nothing of it is left."""
+    """Remove about `limit` rows of what was deleted; tell whether nothing of it is left. Removes nothing of what has come back meanwhile."""
+    if connection.execute(select(deletion.c.state).where(_is(which.kind, which.name)).with_for_update()).first() is None:
+        return True
     if which.kind == RUN:
         return remove_whole_run(connection, which.name, limit)
     if not remove_own_events(connection, which.dag_id, limit) or not remove_versions_of(connection, which.dag_id, limit // 10):

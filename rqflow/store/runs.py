@@ -160,7 +160,7 @@ def previous(
     connection: Connection, dag_id: str, before: datetime, *, states: Collection[RunState] | None = None, types: Collection[str] | None = None,
 ) -> RunRecord | None:
     """Return the run of the DAG with the latest logical date before `before`, of those in `states` and of the run `types` where they are given."""
-    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date < before)
+    query = select(dag_run).where(dag_run.c.dag_id == dag_id, dag_run.c.logical_date < before, _IS_THERE)
     if states is not None:
         query = query.where(dag_run.c.state.in_([state.value for state in states]))
     if types is not None:
@@ -182,6 +182,11 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
     if wanted.until is not None:
         query = query.where(columns.created_at < wanted.until)
     return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def count(connection: Connection, dag_id: str) -> int:
+    """Return how many runs the DAG has."""
+    return connection.execute(select(func.count()).select_from(dag_run).where(dag_run.c.dag_id == dag_id, _IS_THERE)).scalar_one()
 
 
 def half_recorded(connection: Connection, since: datetime) -> list[str]:

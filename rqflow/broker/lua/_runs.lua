@@ -85,3 +85,16 @@ local function start_waiting_runs()
   end
   return was_started
 end
+
+-- Remove what Redis has of a run, when all of its jobs are off the lists, and its versions when no other run has them. `past` is its field.
+local function drop_run(run, version, past)
+  local key = K.RUN .. run
+  -- Large hashes: Redis frees them beside its work.
+  for _, sha in ipairs(redis.call('SMEMBERS', key .. ':vs')) do drop_version(sha, run) end
+  redis.call('UNLINK', key, key .. ':r', key .. ':vs', key .. ':t', key .. ':x', key .. ':f', key .. ':v', key .. ':p')
+  if past then forget_past(run, past) end
+  redis.call('ZREM', K.DONE, run)
+  redis.call('ZREM', K.LIVE, run)
+  redis.call('ZREM', K.PREPARING, run)
+  drop_version(version, run)
+end

@@ -2,7 +2,7 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, machine (absent for a stock worker), queues, executions {id: [run, index, try]}, lease (µs)
 -- Returns JSON {closed: 'rebuild'} when Redis is not to be believed yet, else {epoch: number, given_up: [ids], unknown: [ids], unfinished: […]}.
--- `given_up`: another try of it has begun, or its end is known. `unknown`: Redis has no such run.
+-- `given_up`: another try of it has begun, its end is known, or its run was deleted. `unknown`: Redis has no such run.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller, ARGV[1])
 if before then return before end
@@ -14,7 +14,9 @@ local given_up, unknown = {}, {}
 for execution, held in pairs(request.executions) do
   local run = get_run(held[1])
   local task = run and get_task(run, held[2])
-  if not task then
+  if not task and redis.call('EXISTS', K.DOOMED .. execution) == 1 then
+    given_up[#given_up + 1] = execution
+  elseif not task then
     unknown[#unknown + 1] = execution
   elseif task.s == 'running' and task.e == execution then
     if task.w ~= request.caller then

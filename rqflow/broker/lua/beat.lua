@@ -3,7 +3,7 @@
 -- ARGV 1  request id   ARGV 2  JSON: caller, machine, recorded [executions whose recording it knows of], epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
 --         turn whose reply it has), lease (µs)
 -- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions whose ends the history has, and Redis too], cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
--- lost, and another try may run; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
+-- lost, and another try may run, or its run was deleted; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
 -- reply of, and that it does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller .. ':beat', ARGV[1])
@@ -21,6 +21,9 @@ for execution, named in pairs(request.executions) do
     redis.call('ZADD', K.RQ_WIP .. get_row(run, task.index).q, 'XX', '+inf', task.j .. ':' .. execution)
     if task.y or task.mk then cancel[#cancel + 1] = execution end
   elseif not closed and task and (task.t > named[3] or task.t == named[3] and not WAITS[task.s]) then
+    given_up[#given_up + 1] = execution
+  elseif not task and redis.call('EXISTS', K.DOOMED .. execution) == 1 then
+    -- Its run was deleted while nobody heard of this worker.
     given_up[#given_up + 1] = execution
   else
     unknown[#unknown + 1] = execution

@@ -3,7 +3,8 @@
 -- ARGV 1  run key  2  RunInfo JSON  3  dag id  4  run id  5  version  6  tasks  7  tasks that are not removed  8  priority
 --      9  past: key and id of the run before it, '' for none  10  name of the copy of the version that the caller wrote  11  fields that it must
 --      have; both only where Redis lacked the version
--- Returns 'exists' (it was committed before), 'version' (Redis lacks it: write a copy of it first), or 'prepare'.
+-- Returns 'buried' (it was deleted), 'exists' (it was committed before), 'version' (Redis lacks it: write a copy of it first), or 'prepare'.
+if redis.call('EXISTS', K.BURIED .. ARGV[1]) == 1 then return 'buried' end
 if redis.call('HGET', K.RUN .. ARGV[1], 'state') then return 'exists' end
 if not keep_version(ARGV[5], ARGV[1], ARGV[10], ARGV[11]) then return 'version' end
 redis.call('HSET', K.RUN .. ARGV[1], 'info', ARGV[2], 'dag', ARGV[3], 'run_id', ARGV[4], 'version', ARGV[5], 'total', ARGV[6], 'left', ARGV[7],

@@ -19,12 +19,5 @@ for index = from, upto - 1 do
 end
 write_noted()
 if upto < total then return upto end
--- Large hashes: Redis frees them beside its work.
-for _, sha in ipairs(redis.call('SMEMBERS', key .. ':vs')) do drop_version(sha, ARGV[1]) end
-redis.call('UNLINK', key, key .. ':r', key .. ':vs', key .. ':t', key .. ':x', key .. ':f', key .. ':v', key .. ':p')
-if seen[5] then forget_past(ARGV[1], seen[5]) end
-redis.call('ZREM', K.DONE, ARGV[1])
-redis.call('ZREM', K.LIVE, ARGV[1])
-redis.call('ZREM', K.PREPARING, ARGV[1])
-drop_version(seen[4], ARGV[1])
+drop_run(ARGV[1], seen[4], seen[5])
 return -1

@@ -24,6 +24,7 @@ SILENT_PARTS = {"close", "connection_pool", "get_connection_kwargs", "pipeline",
 INHERITED = {"register_birth", "register_death", "_set_ip_address", "set_state"}
 #: Places that need no row, and why.
 EXEMPT = {
+    "broker/broker.py:Broker.forget_cached": "speaks to nobody",
     "broker/broker.py:Broker.hint_channel": "names a channel",
     "broker/broker.py:Broker.lease": "a setting",
     "broker/connection.py:block": "reads an option of the connection",

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import redis
 
-from rqflow.broker import keys, lock, protocol
+from rqflow.broker import deleting, keys, lock, protocol
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -43,6 +43,31 @@ from tests.integration.broker.link_world import (
     same,
     true,
 )
+
+# -- deleting --
+
+
+@row("broker/deleting.py:bury", STEP)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: deleting.bury(w.far, w.run.key, "me"), check=true(
+        lambda: w.states() == {"a": "cancelled", "b": "cancelled"}, lambda: w.db.exists(keys.BURIED + w.run.key) == 1))
+
+
+@row("broker/deleting.py:remove", STEP)
+def _(w: World) -> Case:
+    w.start()
+    playing.claim(w.near)
+    deleting.bury(w.near, w.run.key, "me")
+    return Case(call=lambda: deleting.remove(w.far, w.run.key), check=true(
+        lambda: not list(w.db.scan_iter(f"{keys.RUN}*")), lambda: not list(w.db.scan_iter(f"{keys.RQ_JOB}*")), lambda: not w.db.exists(keys.USED)))
+
+
+@row("broker/deleting.py:unbury", STEP)
+def _(w: World) -> Case:
+    w.db.set(keys.BURIED + w.run.key, "me")
+    return Case(call=lambda: deleting.unbury(w.far, w.run.key), check=true(lambda: not w.db.exists(keys.BURIED + w.run.key)))
+
 
 # -- connections --
 

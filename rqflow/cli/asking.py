@@ -1,0 +1,32 @@
+"""What commands share that change things: asking first, and seeing that somebody carries out what they set free."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rqflow.cli.app import App
+from rqflow.deploy import background
+from rqflow.deploy.services import Services
+from rqflow.exceptions import UsageError
+
+
+def is_asked(app: App) -> bool:
+    """Tell whether there is a person who can be asked."""
+    return app.may_ask and sys.stdin.isatty()
+
+
+def confirm(app: App, what: str, *, yes: bool) -> None:
+    """Ask whether this is meant; raises UsageError where nobody can be asked, Abort for a no."""
+    if yes:
+        return
+    if not is_asked(app):
+        raise UsageError(f"{what}: nobody can be asked", hint="Add --yes.")
+    click.confirm(f"{what}?", abort=True, err=True)
+
+
+def go_on(app: App, services: Services) -> None:
+    """See that somebody carries out what was set free, on the embedded default."""
+    if services.is_embedded:
+        background.ensure(services, app.file)

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rqflow.actions import query, select
+from rqflow.actions import query
 from rqflow.actions.model import Run
 from rqflow.broker.broker import Broker
 from rqflow.dag import differences
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import Conflict
 from rqflow.recorder.rebuild import rebuild_run
-from rqflow.states import FAILURE_STATES, TaskState
+from rqflow.states import TaskState
 from rqflow.store import dags, events
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scope:
-    """Which task instances of a run are meant."""
-
-    #: As select.tasks reads it.
-    selector: str
-    upstream: bool = False
-    downstream: bool = False
-    #: Of these only those that failed, were lost, or did not run because of that.
-    only_failed: bool = False
-
-
-def chosen(broker: Broker, engine: Engine, run: RunRecord, scope: Scope) -> list[TaskSpec]:
-    """Return the tasks that a scope names, in topological order; raises TaskNotFound when it names none."""
-    version = query.version_of(broker, engine, run)
-    shown = query.show(broker, engine, run.run_key)
-    states = {one.task_id: one.state for one in shown.tasks}
-    indices = set(select.tasks(version, scope.selector, states))
-    for is_wanted, beside in ((scope.upstream, "+{}"), (scope.downstream, "{}+")):
-        if is_wanted:
-            indices.update(index for name in [version.tasks[one].task_id for one in indices] for index in select.tasks(version, beside.format(name)))
-    found = [version.tasks[index] for index in sorted(indices)]
-    return [task for task in found if not scope.only_failed or states.get(task.task_id) in FAILURE_STATES]
-
-
-def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str, same_version: bool = False) -> list[int]:
+def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int], *, by: str, same_version: bool = False,
+          stops: bool = False) -> list[int]:
     """Let these task instances run again, with new tries; return those that cannot be cleared: they run now, or the run is being
-    cancelled and has not ended.
+    cancelled and has not ended. With `stops` those that run are stopped, and run again when they have ended.
 
     They follow the latest version of their DAG from now on, as in Airflow, unless `same_version`: what a person mends is to be tried.
 
@@ -54,7 +29,7 @@ def clear(broker: Broker, engine: Engine, run: RunRecord, indices: Sequence[int]
     """
     bring_back(broker, engine, run)
     version = None if same_version else latest(engine, run.dag_id)
-    refused = broker.clear(run.run_key, indices, by, version=version)
+    refused = broker.clear(run.run_key, indices, by, version=version, stops=stops)
     _note(engine, run, "run_cleared", by, tasks=list(indices), version=version.sha if version else None)
     return refused
 

@@ -64,12 +64,13 @@ def tasks(version: Version, selector: str, states: Mapping[str, TaskState] | Non
     if not named:
         near = difflib.get_close_matches(selector.strip("+"), version.by_id, n=1)
         raise TaskNotFound(f"{version.dag_id} has no task {selector.strip('+')}", hint=f"Did you mean {near[0]}?" if near else "")
-    found = set(named)
-    if upstream:
-        found |= _closure(version, named, "upstream")
-    if downstream:
-        found |= _closure(version, named, "downstream")
-    return tuple(sorted(found))
+    return tuple(sorted(named | beside(version, named, upstream=upstream, downstream=downstream)))
+
+
+def beside(version: Version, indices: set[int], *, upstream: bool, downstream: bool) -> set[int]:
+    """Return the indices of all tasks that these depend on, and of all that depend on them, as asked for."""
+    found = _closure(version, indices, "upstream") if upstream else set()
+    return found | (_closure(version, indices, "downstream") if downstream else set())
 
 
 def one_task(version: Version, task_id: str) -> int:

@@ -159,12 +159,15 @@ class Broker:
         self.advance_all(items(reply["unfinished"]))
         return str(reply["state"])
 
-    def clear(self, run_key: str, indices: Sequence[int], by: str, *, version: Version | None = None) -> list[int]:
+    def clear(self, run_key: str, indices: Sequence[int], by: str, *, version: Version | None = None, stops: bool = False,
+              ) -> list[int]:
         """Let these task instances run again, with new tries; returns those that cannot be cleared: they run now, or the run is being
         cancelled. With a `version` they follow that from now on, as far as it has tasks of their ids; the run's structure stays.
+        With `stops` those that run are stopped, and queued again as they are when they have ended.
         """
         own = self._version_of(run_key)
-        payload: dict[str, Any] = {"state": TaskState.PENDING.value, "by": by, "retries": {str(index): own.tasks[index].retries for index in indices}}
+        payload: dict[str, Any] = {"state": TaskState.PENDING.value, "by": by, "retries": {str(index): own.tasks[index].retries for index in indices},
+                                   "stops": stops or None}
         if version and (version.sha != own.sha or self._read(self.connection.exists, keys.followed_key(run_key))):
             creation.keep_version(self.steps, run_key, version)
             amended = amend(own, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,16 +10,17 @@ import click
 
 from rqflow.actions import cancel as cancelling
 from rqflow.actions import delete as removing
-from rqflow.actions import follow, logs, query
+from rqflow.actions import follow, logs, notes, query, reruns, scope
 from rqflow.actions.model import Run
-from rqflow.cli import deleting, output, show
+from rqflow.actions.scope import Scope
+from rqflow.cli import deleting, output, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
-from rqflow.cli.output import Printer
+from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
-from rqflow.states import RunState
+from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
 from rqflow.store.runs import RunFilter
 
@@ -152,16 +154,86 @@ def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any:
 @click.option("--from", "task_id", metavar="TASK", help="This task and all that depends on it, whatever became of them.")
 @click.option("--all", "every", is_flag=True, help="All tasks.")
 @click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.pass_context
-def retry(ctx: click.Context, name: str, failed: bool, task_id: str | None, every: bool, same_version: bool, yes: bool) -> None:
+@rewriting.changing
+@output.listing
+@pass_app
+def retry(app: App, printer: Printer, name: str, failed: bool, task_id: str | None, every: bool, same_version: bool, dry_run: bool,
+          yes: bool) -> None:
     """Run the failed part of a run again, as the latest version of the DAG says; what was a success stays."""
     if failed + every + (task_id is not None) > 1:
         raise UsageError("--failed, --from and --all exclude each other")
-    from rqflow.cli.task import clear  # here: what changes tasks is not needed for looking at runs
+    wanted = Scope(selector=task_id or "*", downstream=task_id is not None, only_failed=not every and task_id is None)
+    with open_services(app.settings) as services:
+        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, name), wanted)
+        code = rewriting.clear(app, printer, services, chosen, stops=False, same_version=same_version, dry_run=dry_run, yes=yes)
+    click.get_current_context().exit(code)
 
-    ctx.invoke(clear, run_name=name, selector=task_id or "*", upstream=False, downstream=task_id is not None,
-               only_failed=not every and task_id is None, same_version=same_version, dry_run=False, yes=yes)
+
+@run.command("clear")
+@click.argument("dag_id", metavar="DAG")
+@click.option("--since", type=MOMENT, help="Only runs with this logical date or a later one.")
+@click.option("--until", type=MOMENT, help="Only runs with this logical date or an earlier one.")
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in RunState]), help="Only runs in this state; repeatable.")
+@click.option("--task", "selector", default="*", metavar="TASK", help="Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.")
+@click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
+@click.option("--only-running", is_flag=True, help="Of these only those that run: they are stopped, and run again.")
+@click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
+@rewriting.changing
+@output.listing
+@pass_app
+def clear(app: App, /, printer: Printer, dag_id: str, since: datetime | None, until: datetime | None, states: tuple[str, ...],
+          same_version: bool, dry_run: bool, yes: bool, **asked: Any) -> None:
+    """Let tasks of many runs of a DAG run again, with new tries."""
+    wanted = Scope(**asked)
+    with open_services(app.settings) as services:
+        chosen = scope.of_dag(services.broker, services.engine, dag_id, wanted, since=since, until=until, states=[RunState(one) for one in states])
+        code = rewriting.clear(app, printer, services, chosen, stops=wanted.only_running, same_version=same_version, dry_run=dry_run, yes=yes)
+    click.get_current_context().exit(code)
+
+
+@run.command("mark")
+@click.argument("name", metavar="RUN")
+@click.argument("state", type=click.Choice([TaskState.SUCCESS.value, TaskState.FAILED.value]))
+@rewriting.changing
+@output.listing
+@pass_app
+def mark(app: App, printer: Printer, name: str, state: str, dry_run: bool, yes: bool) -> None:
+    """Make a run a success, or a failure, by hand: by marking its tasks.
+
+    For a success all that is not one and is not skipped; for a failure what has not ended, or the last tasks of a run that has.
+    """
+    with open_services(app.settings) as services:
+        found = reruns.of_whole_run(services.broker, services.engine, query.find_run(services.engine, name), TaskState(state))
+        chosen = [found] if found.tasks else []
+        code = rewriting.mark(app, printer, services, chosen, TaskState(state), dry_run=dry_run, yes=yes)
+    click.get_current_context().exit(code)
+
+
+@run.command("note")
+@click.argument("name", metavar="RUN")
+@click.argument("text", metavar="[TEXT|-]", required=False)
+@output.listing
+@pass_app
+def note(app: App, printer: Printer, name: str, text: str | None) -> None:
+    """Write a remark about a run, over the one that it has; - reads it from stdin. Without a text show it."""
+    printer.check(NOTE_FIELDS)
+    with open_services(app.settings) as services:
+        found = query.find_run(services.engine, name)
+        said = found.note
+        if text is not None:
+            said = notes.write(services.engine, found, sys.stdin.read() if text == "-" else text, by=who())
+    row = {"dag_id": found.dag_id, "run_id": found.run_id, "note": said}
+    if text is not None:
+        output.note(f"noted of run {found.run_id}")
+        printer.report([row], NOTE_COLUMNS)
+    elif printer.shows_parts:
+        output.line(said)
+    else:
+        printer.records([row], NOTE_COLUMNS)
+
+
+NOTE_FIELDS = ("dag_id", "run_id", "note")
+NOTE_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("note", "NOTE")]
 
 
 @run.command()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, logs, query, rewrite, select
+from rqflow.actions import describe, logs, query, scope, select
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
-from rqflow.cli import output, show, trying
+from rqflow.actions.scope import Scope
+from rqflow.cli import output, rewriting, show, trying
 from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import confirm, go_on
+from rqflow.cli.asking import go_on
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
@@ -20,7 +22,7 @@ from rqflow.cli.why import why_
 from rqflow.dag.version import Version
 from rqflow.deploy import local
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
+from rqflow.exceptions import DagNotFound, RunNotFound, UsageError
 from rqflow.states import TaskState
 from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
@@ -131,61 +133,42 @@ task.add_command(why_)
 @task.command("clear")
 @click.argument("run_name", metavar="RUN")
 @click.argument("selector", metavar="TASK")
-@click.option("-u", "--upstream", is_flag=True, help="And all that they depend on.")
-@click.option("-d", "--downstream", is_flag=True, help="And all that depends on them.")
+@rewriting.scoped
 @click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
+@click.option("--only-running", is_flag=True, help="Of these only those that run: they are stopped, and run again.")
 @click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
-@click.option("--dry-run", is_flag=True, help="Only list what would run again.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@rewriting.changing
+@output.listing
 @pass_app
-def clear(app: App, run_name: str, selector: str, upstream: bool, downstream: bool, only_failed: bool, same_version: bool, dry_run: bool,
-          yes: bool) -> None:
+def clear(app: App, /, printer: Printer, run_name: str, selector: str, same_version: bool, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Let tasks of a run run again, with new tries; what was only derived from them is decided anew.
 
     They run as the latest version of the DAG says; where that is news for them, the difference is shown.
 
-    Tasks that run now are left alone, and all tasks of a run that is being cancelled; the exit code is then 5. TASK is an id, a pattern,
-    +x, x+, group:G or state:failed.
+    Tasks that run now are left alone, unless --only-running is given, and all tasks of a run that is being cancelled; the exit code is then
+    5. TASK is an id, a pattern, +x, x+, group:G or state:failed.
     """
-    scope = rewrite.Scope(selector=selector, upstream=upstream, downstream=downstream, only_failed=only_failed)
+    wanted = Scope(selector=selector, **asked)
     with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        chosen = rewrite.chosen(services.broker, services.engine, record, scope)
-        names = [one.task_id for one in chosen]
-        if not same_version:
-            for line in rewrite.news(services.broker, services.engine, query.show(services.broker, services.engine, record.run_key), chosen):
-                output.note(line)
-        if dry_run or not names:
-            output.note(f"{'would run again' if names else 'nothing to clear'}{': ' if names else ''}{', '.join(names)}")
-            return
-        confirm(app, f"{', '.join(names)} of run {record.run_id} of {record.dag_id} run again", yes=yes)
-        refused = rewrite.clear(services.broker, services.engine, record, [one.index for one in chosen], by=who(), same_version=same_version)
-        go_on(app, services)
-    cleared = [one.task_id for one in chosen if one.index not in refused]
-    if cleared:
-        output.note(f"cleared: {', '.join(cleared)}")
-    if refused:
-        left = [one.task_id for one in chosen if one.index in refused]
-        output.problem(f"rqflow: {', '.join(left)} cannot be cleared now: they run, or the run is being cancelled")
-        click.get_current_context().exit(Conflict.exit_code)
+        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), wanted)
+        code = rewriting.clear(app, printer, services, chosen, stops=wanted.only_running, same_version=same_version, dry_run=dry_run, yes=yes)
+    click.get_current_context().exit(code)
 
 
 @task.command("mark")
 @click.argument("run_name", metavar="RUN")
 @click.argument("selector", metavar="TASK")
 @click.argument("state", type=click.Choice([TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value]))
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@rewriting.scoped
+@rewriting.changing
+@output.listing
 @pass_app
-def mark(app: App, run_name: str, selector: str, state: str, yes: bool) -> None:
+def mark(app: App, /, printer: Printer, run_name: str, selector: str, state: str, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
     with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        chosen = rewrite.chosen(services.broker, services.engine, record, rewrite.Scope(selector=selector))
-        names = ", ".join(one.task_id for one in chosen)
-        confirm(app, f"{names} of run {record.run_id} of {record.dag_id} become {state}", yes=yes)
-        rewrite.mark(services.broker, services.engine, record, [one.index for one in chosen], TaskState(state), by=who())
-        go_on(app, services)
-    output.note(f"marked {state}: {names}")
+        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), Scope(selector=selector, **asked))
+        code = rewriting.mark(app, printer, services, chosen, TaskState(state), dry_run=dry_run, yes=yes)
+    click.get_current_context().exit(code)
 
 
 @task.command("logs")

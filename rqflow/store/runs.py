@@ -189,6 +189,11 @@ def count(connection: Connection, dag_id: str) -> int:
     return connection.execute(select(func.count()).select_from(dag_run).where(dag_run.c.dag_id == dag_id, _IS_THERE)).scalar_one()
 
 
+def set_note(connection: Connection, run_key: str, note: str) -> None:
+    """Put a remark in the place of the one that the run has."""
+    connection.execute(update(dag_run).where(dag_run.c.run_key == run_key).values(note=note))
+
+
 def half_recorded(connection: Connection, since: datetime) -> list[str]:
     """Return the keys of the runs that ended at or after `since` although a task of theirs has not: what told of its end was not recorded."""
     open_states = [state.value for state in TaskState if state not in TERMINAL_STATES]

@@ -13,8 +13,8 @@
 --   rows (1: tasks of it follow another version than it does, and have rows of their own in the hash ":r"; the set ":vs" has these versions).
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
 --   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
---   number, y cancel requested, mk state it gets when it ends, k indices it skipped, o index that skipped it, dv derived (not run), xk XCom keys,
---   vs version that it follows, unless that is the run's,
+--   number, y cancel requested, mk state it gets when it ends (pending: it runs again), k indices it skipped, o index that skipped it,
+--   dv derived (not run), xk XCom keys, vs version that it follows, unless that is the run's,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since, f [try, when it began for the first time, how often it gave its
 --   slot back to look again later] of a try that has gone on in several executions: of no meaning for any other try.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.

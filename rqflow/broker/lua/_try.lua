@@ -246,7 +246,10 @@ local function give_back(task)
   let_go(task)
   free_slots(task, get_row(task.run, task.index))
   task.z = nil
-  if task.mk then
+  if task.mk == 'pending' then
+    task.mk = nil
+    queue_again(task, false)
+  elseif task.mk then
     local state = task.mk
     task.mk = nil
     settle(task, state)
@@ -289,6 +292,12 @@ local function declare_lost(task, reason, retry_in)
   let_go(task)
   free_slots(task, row)
   task.d = call.at
+  if task.mk == 'pending' then
+    -- A person wants it to run again.
+    task.mk = nil
+    plan_again(task, 'up_for_retry', 0)
+    return queue_again(task, true)
+  end
   if task.mk then
     local state = task.mk
     task.mk = nil
@@ -348,7 +357,10 @@ local function finish(request, tell)
   let_go(task)
   free_slots(task, row)
   task.d = ended
-  if task.mk then
+  if task.mk == 'pending' then
+    -- It was cleared while it ran: it runs again, whatever became of it.
+    state, task.mk, tell.reason, tell.retry_in, tell.skip = 'up_for_retry', nil, task.z, 0, nil
+  elseif task.mk then
     -- The reason that a marked task has got already says who did it.
     state, task.mk, tell.reason = task.mk, nil, task.z
   elseif (task.y or run.cancel) and (state == 'failed' or state == 'lost' or state == 'up_for_retry' or state == 'up_for_reschedule') then

@@ -1,7 +1,8 @@
 -- Clear task instances (they run again), or mark them with a state; what was only derived from them is judged anew.
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, run, indices, state ('pending' clears), by, retries {index: retries allowed after a clear}, version and
---         rows {index: row (JSON)} of cleared tasks that follow another version from now on, which keep_version brought (absent: none)
+--         rows {index: row (JSON)} of cleared tasks that follow another version from now on, which keep_version brought (absent: none),
+--         stops (a clear stops what runs, which runs again when it has ended)
 -- Returns JSON {refused: [indices that a clear cannot touch: running tasks, and all of a run that is being cancelled], unfinished: […]}.
 -- A running task that is marked is stopped first and gets its state when it ends.
 local request = cjson.decode(ARGV[2])
@@ -16,8 +17,13 @@ for _, index in ipairs(request.indices) do
   local task = get_task(run, index)
   local row = get_row(run, index)
   if task.s == 'running' then
-    if target == 'pending' then
+    if target == 'pending' and (run.cancel or not request.stops) then
       refused_list[#refused_list + 1] = index
+    elseif target == 'pending' then
+      task.mk, task.m = 'pending', task.t + 1 + (request.retries[tostring(index)] or 0)
+      task.z = 'cleared by ' .. request.by
+      touch(task)
+      redis.call('PUBLISH', K.HINT .. task.w, task.e)
     else
       task.mk = target
       task.z = 'marked ' .. target .. ' by ' .. request.by

@@ -188,7 +188,7 @@ def test_a_run_of_a_submitted_dag_is_started_by_its_name(cli: Cli) -> None:
 def test_r63_the_failed_part_of_a_run_is_run_again(cli: Cli) -> None:
     path = cli.write(dag("a: echo done >> $OUT", f"b: test -e {cli.folder}/repaired", "c: true", dag_id="retried").replace("$OUT", f"{cli.folder}/a"))
     run_id = cli.json("submit", path, "--run", "--follow", code=1)["run_id"]
-    assert "would run again: b, c" in cli.run("task", "clear", run_id, "*", "--only-failed", "--dry-run")[1]
+    assert f"{run_id}: b (failed), c (upstream_failed)\n" in cli.run("task", "clear", run_id, "*", "--only-failed", "--dry-run")[0]
     assert "Add --yes" in cli.run("run", "retry", run_id, code=2)[1]
     (cli.folder / "repaired").touch()
     assert "cleared: b, c" in cli.run("run", "retry", run_id, "--yes")[1]

@@ -9,20 +9,24 @@ import mimetypes
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rqflow import clock
 from rqflow.exceptions import RqflowError
-from rqflow.settings import Smtp
+from rqflow.settings import Smtp, parse, show
 
 if TYPE_CHECKING:
     import smtplib
     from email.message import EmailMessage
 
+#: Of this process: told once to the child of a task by its worker.
+_provided: list[Smtp] = []
 #: Characters of a subject that are kept.
 MOST_SUBJECT = 200
+#: Characters of a line of a header: a subject is not folded, which some programs show.
+_HEADER = 400
 #: Seconds between two attempts to reach the server, for a task that waits for it.
 PAUSE = 2.0
 _UNSET = "no SMTP configured"
@@ -53,6 +57,22 @@ class Mail:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def spelled(given: Smtp) -> dict[str, str]:
+    """Return the settings as texts, for `provide` in another process."""
+    return {one.name: show(getattr(given, one.name)) for one in fields(given)}
+
+
+def provide(texts: Mapping[str, str]) -> None:
+    """Tell this process the settings for its mail, as `spelled` gives them."""
+    kinds = get_type_hints(Smtp)
+    _provided[:] = [Smtp(**{name: parse(text, kinds[name]) for name, text in texts.items() if name in kinds})]
+
+
+def provided() -> Smtp:
+    """Return the settings for mail of this process; those of nobody when it was told none."""
+    return _provided[0] if _provided else Smtp()
+
+
 def sender(given: Smtp) -> str:
     """Return whom mail is from."""
     return given.smtp_mail_from or f"rqflow@{socket.getfqdn() or 'localhost'}"
@@ -67,9 +87,10 @@ def one_line(text: str) -> str:
 def compose(mail: Mail, given: Smtp) -> EmailMessage:
     """Return the message; raises MailError for an address or a file that cannot be taken."""
     from email.message import EmailMessage  # here: as above
+    from email.policy import SMTP  # here: as above
     from email.utils import format_datetime  # here: as above
 
-    message = EmailMessage()
+    message = EmailMessage(policy=SMTP.clone(max_line_length=_HEADER))
     try:
         message["From"] = mail.sender or sender(given)
         for name, addresses in (("To", mail.to), ("Cc", mail.cc)):

@@ -66,6 +66,8 @@ class TaskInstance:
     #: Since when the worker of a running task is not heard of, and until when it counts as running all the same; None: for as long as it takes.
     unreachable_since: datetime | None = None
     assumed_until: datetime | None = None
+    #: When it should have ended by its sla, and had not; None: it has none, or has kept it so far.
+    sla_missed: datetime | None = None
     job_id: str = ""
     #: sha of the version that it follows: the run's, unless a person let it run again when there was a later one.
     version: str | None = None
@@ -107,6 +109,8 @@ class Run:
     conf: Mapping[str, Any]
     params: Mapping[str, Any]
     note: str = ""
+    #: How many of its tasks did not end in their sla.
+    sla_misses: int = 0
     tasks: tuple[TaskInstance, ...] = ()
 
     @property

@@ -13,7 +13,7 @@ from rqflow.broker.status import RunStatus, TaskStatus
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagNotFound, RunNotFound
 from rqflow.states import TERMINAL_STATES, TaskState
-from rqflow.store import dags, runs
+from rqflow.store import dags, runs, sla
 from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.runs import RunFilter, RunRecord
@@ -59,8 +59,10 @@ def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int |
     """Return runs without their tasks, the one made last first; states are those of Redis where it has the run."""
     with reading(engine) as connection:
         found = runs.search(connection, wanted, limit=limit)
+        missed = sla.counts(connection, [record.run_key for record in found])
     live = set(broker.live_runs())
-    return [_run(record, broker.run_status(record.run_key) if record.run_key in live or not record.is_finished else None) for record in found]
+    statuses = {key: broker.run_status(key) for key in (one.run_key for one in found if one.run_key in live or not one.is_finished)}
+    return [replace(_run(record, statuses.get(record.run_key)), sla_misses=missed.get(record.run_key, 0)) for record in found]
 
 
 def show(broker: Broker, engine: Engine, run_key: str) -> Run:
@@ -74,6 +76,7 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
         tries: dict[str, list[TryRecord]] = {}
         for one in store_tasks.tries(connection, run_key, with_facts=False):
             tries.setdefault(one.task_id, []).append(one)
+        missed = sla.missed(connection, run_key)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     records: dict[str, TaskRecord] = {}
     if not live:
@@ -84,7 +87,9 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
     tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved, version=record.version)
                   for spec in specs)
-    return replace(_run(record, status), tasks=tasks)
+    if missed:
+        tasks = tuple(replace(one, sla_missed=missed.get(one.task_id)) for one in tasks)
+    return replace(_run(record, status), tasks=tasks, sla_misses=len(missed))
 
 
 def named(broker: Broker, engine: Engine, text: str) -> Run:

@@ -15,7 +15,7 @@ ANNOUNCED = ("dag_id", "run_id", "logical_date")
 RUN_COLUMNS = [
     Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("run_type", "TYPE", wide=True),
     Column("logical_date", "LOGICAL DATE", wide=True), Column("started_at", "STARTED"), Column("duration", "DURATION", show=duration),
-    Column("note", "NOTE", wide=True),
+    Column("sla_misses", "SLA MISSES", wide=True), Column("note", "NOTE", wide=True),
 ]
 TASK_COLUMNS = [
     Column("task_id", "TASK"), Column("shown", "STATE"), Column("try", "TRY"), Column("duration", "DURATION", show=duration),
@@ -48,7 +48,8 @@ def run_row(run: Run) -> dict[str, Any]:
 
 def task_row(task: TaskInstance) -> dict[str, Any]:
     """Return a task instance as one line of a table."""
-    return row(task) | {"try": tries(task), "shown": task.shown_state}
+    late = f"; sla missed, due {task.sla_missed:%Y-%m-%d %H:%M:%S} UTC" if task.sla_missed else ""
+    return row(task) | {"try": tries(task), "shown": task.shown_state, "reason": f"{task.reason}{late}".removeprefix("; ")}
 
 
 def run(printer: Printer, found: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
+from rqflow.scheduler.sla import SlaWatch, recorded_upto
 from rqflow.scheduler.ticks import Ticker
 from rqflow.store import deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
@@ -98,6 +100,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
         Chore(name="schedules", run=ticks.run),
         Chore(name="notices", run=outbox(services).run),
+        _watching(services),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
         _removing(services),
@@ -117,6 +120,12 @@ def _aside(run: Callable[[threading.Event], None]) -> Callable[[threading.Event]
         run(stop)
 
     return chore
+
+
+def _watching(services: Services) -> Chore:
+    """Return the chore that finds tasks which did not end in their sla."""
+    events = EventStream(another_broker(services, client_name="rqflow-slas").connection)
+    return Chore(name="slas", run=SlaWatch(services.engine, partial(recorded_upto, events)).run)
 
 
 def _answering(services: Services) -> Chore:

@@ -11,6 +11,7 @@ from rqflow.operators.bash import BashOperator
 from rqflow.operators.branch import BaseBranchOperator
 from rqflow.operators.branch_python import BranchPythonOperator
 from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
+from rqflow.operators.email import EmailOperator
 from rqflow.operators.empty import EmptyOperator
 from rqflow.operators.latest_only import LatestOnlyOperator
 from rqflow.operators.python import PythonOperator
@@ -53,6 +54,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "python_sensor": PythonSensor,
     "time_delta_sensor": TimeDeltaSensor,
     "time_sensor": TimeSensor,
+    "email": EmailOperator,
     "sql": SQLExecuteQueryOperator,
     "branch": BaseBranchOperator,
     "branch_date_time": BranchDateTimeOperator,

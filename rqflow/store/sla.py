@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from rqflow.dag.run import SCHEDULED
 from rqflow.states import TERMINAL_RUN_STATES, RunState
@@ -16,6 +16,8 @@ from rqflow.store.tables import dag_run, dag_version, sla_miss
 from rqflow.store.upsert import Rule, upsert
 
 _ONCE = Rule(table=sla_miss)
+#: Keys that one question names.
+_ASKED = 500
 _OPEN = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
 
 
@@ -64,6 +66,16 @@ def missed(connection: Connection, run_key: str) -> dict[str, datetime]:
     """Return {task_id: when it should have ended} of the misses of a run."""
     query = select(sla_miss.c.task_id, sla_miss.c.due_at).where(sla_miss.c.run_key == run_key)
     return {task_id: moment for task_id, moment in connection.execute(query)}  # noqa: C416 (a row is no pair for mypy)
+
+
+def counts(connection: Connection, run_keys: Sequence[str]) -> dict[str, int]:
+    """Return {run_key: number of its misses} of those of these runs that have some."""
+    found: dict[str, int] = {}
+    for at in range(0, len(run_keys), _ASKED):
+        which = sla_miss.c.run_key.in_(run_keys[at:at + _ASKED])
+        query = select(sla_miss.c.run_key, func.count()).where(which).group_by(sla_miss.c.run_key)
+        found.update((key, count) for key, count in connection.execute(query))
+    return found
 
 
 def due_at(connection: Connection, run_key: str, task_id: str) -> datetime | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rqflow import mail
 from rqflow.broker.broker import Broker
 from rqflow.broker.steps import LINK_ERRORS
 from rqflow.dag import context, template_files, unpacking
@@ -199,7 +200,7 @@ class Preparer:
         return told | {
             "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
             "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
-            "run": json.loads(job.run.to_json()), "variables": {}, "connections": {},
+            "run": json.loads(job.run.to_json()), "variables": {}, "connections": {}, "smtp": mail.spelled(self._settings.smtp),
             "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)), "waited": held.claim.waited, "looks": held.claim.looks,

@@ -122,6 +122,11 @@ _ROWS: tuple[tuple[str, str], ...] = (
         "airflow.hooks airflow.hooks.postgres_hook airflow.providers.postgres.hooks.postgres airflow.providers.postgres.operators.postgres",
     ),
     ("rqflow.operators.hooks:SqliteHook", "airflow.hooks airflow.hooks.sqlite_hook airflow.providers.sqlite.hooks.sqlite"),
+    (
+        "rqflow.operators.email:EmailOperator",
+        "airflow.operators airflow.operators.email airflow.operators.email_operator airflow.providers.smtp.operators.smtp",
+    ),
+    *((f"{_SHIM}.email:{name}", "airflow.utils.email") for name in ("send_email", "send_email_smtp", "get_email_address_list")),
     (f"{_SHIM}.variable:Variable", f"airflow airflow.models airflow.models.variable {_SDK}"),
     (f"{_SHIM}.hook:BaseHook", f"airflow.hooks airflow.hooks.base airflow.hooks.base_hook {_SDK} airflow.sdk.bases.hook"),
     (f"{_SHIM}.decorators:dag", f"airflow.decorators airflow.models.dag {_SDK}"),

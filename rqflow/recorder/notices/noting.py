@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
+from rqflow import clock
 from rqflow.states import RunState, TaskState
 from rqflow.store import notices
 from rqflow.store.events import source_of
@@ -41,11 +43,12 @@ def of_run(row: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def of_miss(dag_id: str, run_key: str, task_id: str, due_at_micros: int, detail: str) -> dict[str, Any]:
+def of_miss(dag_id: str, run_key: str, task_id: str, due_at: datetime) -> dict[str, Any]:
     """Return the notice of an sla that was missed."""
+    detail = f"it had not ended by {due_at:%Y-%m-%d %H:%M:%S} UTC"
     return {
         "notice_key": source_of("sla", run_key, task_id), "kind": notices.SLA, "dag_id": dag_id, "run_key": run_key, "task_id": task_id,
-        "try_number": 0, "seq": due_at_micros, "detail": detail,
+        "try_number": 0, "seq": clock.to_micros(due_at), "detail": detail,
     }
 
 

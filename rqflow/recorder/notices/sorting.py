@@ -186,7 +186,7 @@ def _addresses(one: Notice, readers: Readers) -> Iterable[str]:
 
 def _delivery(one: Notice, recipient: str, kind: str) -> Delivery:
     """Return a delivery. Each notice is a message of its own to a program; to people each attempt of a task that is tried again is one."""
-    part = one.seq % (1 << 31) if recipient.startswith(notices.WEBHOOK) else one.try_number if kind == notices.RETRY else 0
+    part = int(one.notice_key[:7], 16) if recipient.startswith(notices.WEBHOOK) else one.try_number if kind == notices.RETRY else 0
     return Delivery(notice_key=one.notice_key, recipient=recipient, dag_id=one.dag_id, run_key=one.run_key, kind=kind, part=part)
 
 

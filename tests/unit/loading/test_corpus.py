@@ -36,7 +36,7 @@ EXPECTED = {
         "wait>pod key>pod pod>sql pod>bash",
     ),
     ("v110_names.py", "v110_names", "1", None): (
-        "trigger:trigger_dag mail:unsupported query:sql python:python bash:bash",
+        "trigger:trigger_dag mail:email query:sql python:python bash:bash",
         "trigger>mail trigger>query mail>python query>python python>bash",
     ),
     ("v110_sensors.py", "v110_sensors", "1", "@daily"): (
@@ -177,7 +177,7 @@ def test_files_of_supported_parts_need_nothing(name: str) -> None:
 
 def test_use_in_a_function_is_a_warning() -> None:
     (warning,) = corpus("v110_names.py").warnings
-    assert str(warning).endswith("v110_names.py:22: airflow.utils.email.send_email is not supported yet; a task that uses it fails")
+    assert str(warning).endswith("v110_names.py:24: airflow.hooks.S3_hook.S3Hook is not supported yet; a task that uses it fails")
 
 
 def test_unsupported_tasks_keep_their_arguments_and_templates() -> None:

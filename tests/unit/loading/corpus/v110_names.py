@@ -5,6 +5,7 @@ from airflow.models import Variable
 from airflow import models, settings, configuration, macros
 from airflow.utils import dates
 from airflow.utils.email import send_email
+from airflow.hooks.S3_hook import S3Hook
 from airflow.operators.email_operator import EmailOperator
 from airflow.operators.mysql_operator import MySqlOperator
 from airflow.operators.dagrun_operator import TriggerDagRunOperator, DagRunOrder
@@ -20,6 +21,7 @@ def conditionally_trigger(context, dag_run_obj):
 
 def notify(**kwargs):
     send_email('a@b.c', 'subject', 'body')
+    S3Hook().load_string('done', 'key')
 
 
 with models.DAG('v110_names', default_args=default_args, schedule_interval=None, template_searchpath='sql') as dag:

@@ -1,0 +1,42 @@
+"""rqflow sla: what should have ended by now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+import click
+
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import MOMENT
+from rqflow.deploy.services import open_database
+from rqflow.store import sla as misses
+from rqflow.store.engine import reading
+from rqflow.store.sla import Miss
+
+COLUMNS = [
+    Column("task_id", "TASK"), Column("dag_id", "DAG"), Column("run_id", "RUN"), Column("due_at", "DUE"), Column("seen_at", "SEEN"),
+]
+_FIELDS = [name for name in output.fields_of(Miss) if name != "is_notified"]
+
+
+@click.group()
+def sla() -> None:
+    """List the tasks of scheduled runs that did not end in their sla."""
+
+
+@sla.command("list")
+@click.option("--dag", "dag_id", help="Only tasks of this DAG.")
+@click.option("--since", type=MOMENT, help="Only what was missed at or after this time.")
+@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
+@click.option("--all", "unlimited", is_flag=True, help="All of them.")
+@output.listing
+@pass_app
+def list_(app: App, printer: Printer, dag_id: str | None, since: datetime | None, limit: int, unlimited: bool) -> None:
+    """List the misses, the one seen last first."""
+    printer.check(_FIELDS)
+    with open_database(app.settings) as engine, reading(engine) as connection:
+        found = misses.search(connection, dag_id=dag_id, since=since, limit=None if unlimited else limit)
+    printer.records([{name: value for name, value in asdict(one).items() if name in _FIELDS} for one in found], COLUMNS)

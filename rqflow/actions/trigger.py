@@ -42,15 +42,27 @@ class Given:
     priority: int = 0
 
 
-def read_params(pairs: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {name: value} of `name=value` texts; a value is read as JSON where the default is no text. Raises UsageError."""
+def read_params(pairs: Sequence[str], defaults: Mapping[str, Any], specs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return {name: value} of `name=value` texts; a value is read as JSON where the default, or what `specs` says of it, is no text.
+
+    Raises UsageError.
+    """
+    specs = specs or {}
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"-p {pair}: write it as name=value")
-        values[name] = text if isinstance(defaults.get(name, ""), str) else _json_or_text(text)
+        values[name] = text if _is_text(name, defaults, specs) else _json_or_text(text)
     return values
+
+
+def _is_text(name: str, defaults: Mapping[str, Any], specs: Mapping[str, Any]) -> bool:
+    """Tell whether a param is given as a text: its schema says so, or its default is one and the schema does not say otherwise."""
+    types = specs.get(name, {}).get("schema", {}).get("type")
+    if types is not None:
+        return types == "string" or (isinstance(types, list) and set(types) <= {"string", "null"})
+    return isinstance(defaults.get(name, ""), str)
 
 
 def _json_or_text(text: str) -> Any:
@@ -67,6 +79,10 @@ def read_conf(text: str) -> dict[str, Any]:
         conf = json.loads(source)
     except OSError as error:
         raise UsageError(f"--conf {text}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--conf {text}: it is no UTF-8: {error.reason} at byte {error.start}", hint="`iconv -t UTF-8` makes it so.") from error
+    except RecursionError as error:
+        raise UsageError("--conf is nested too deep") from error
     except ValueError as error:
         raise UsageError(f"--conf is no JSON: {error}", hint="""Write it like --conf '{"sample": "A"}' or --conf @file.json.""") from error
     if not isinstance(conf, dict):
@@ -80,8 +96,8 @@ def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
     start, end = timetable.of(version).manual_interval(moment)
     run_id = given.run_id if given.run_id is not None else f"{MANUAL}__{moment.isoformat()}"
     _check_run_id(run_id)
-    known = {name: value for name, value in given.conf.items() if name in version.params}
-    values = dag_params.with_given(version.params, version.param_specs, {**known, **given.params})
+    known = {name: value for name, value in given.conf.items() if name in version.params or name in version.param_specs}
+    values = dag_params.with_given(version.params, version.param_specs, {**known, **given.params}, by_hand=True)
     return RunInfo(
         dag_id=version.dag_id, run_id=run_id, run_type=MANUAL, version=version.sha, logical_date=moment, data_interval_start=start,
         data_interval_end=end, conf=dict(given.conf), params=values, created_at=now, note=given.note, priority=given.priority)

@@ -114,7 +114,8 @@ def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Versio
 def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:
     """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
     if wish.start:
-        given = trigger.Given(params=trigger.read_params(wish.params, version.params), logical_date=wish.at, run_id=wish.run_id, note=wish.note,
+        params = trigger.read_params(wish.params, version.params, version.param_specs)
+        given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
                               conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority)
         return trigger.by_hand(version, given, clock.utcnow())
     if action.is_once(version) and action.last_run(services.engine, version.dag_id) is None:

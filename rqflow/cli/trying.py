@@ -29,7 +29,8 @@ FIELDS = ("task_id", "state", "tries", "try_number", "duration", "exit_code", "r
 @contextmanager
 def trial(app: App, version: Version, *, date: datetime | None, pairs: Sequence[str], keep: bool, echo: Echo) -> Iterator[LocalRun]:
     """Give a run of `version` for `date` (now when None) with the params of `-p`; its folder goes at the end unless `keep`."""
-    given = dag_params.with_given(version.params, version.param_specs, trigger.read_params(pairs, version.params))
+    values = trigger.read_params(pairs, version.params, version.param_specs)
+    given = dag_params.with_given(version.params, version.param_specs, values, by_hand=True)
     run = describe.run_at(version, date or clock.utcnow(), params=given)
     folder = Path(tempfile.mkdtemp(prefix="rqflow-test-"))
     try:

@@ -114,6 +114,7 @@ class DAG:
         """Take params, start_date and end_date out of default_args as Airflow does."""
         self.default_args = dict(self.__dict__["default_args"] or {})
         params = {**(self.default_args.pop("params", None) or {}), **(self.__dict__["params"] or {})}
+        self.written_params = params
         self.param_specs = specs_of(params)
         self.params = values_of(params)
         for name in ("start_date", "end_date"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import datetime, time
 from typing import Any, Final
 
 from rqflow.exceptions import UsageError
@@ -17,33 +17,6 @@ class _NotSet:
 
 
 NOTSET: Final = _NotSet()
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": (list, tuple), "object": Mapping, "null": type(None),
-}
-
-
-def _is_type(value: Any, name: Any) -> bool:
-    names = [name] if isinstance(name, str) else list(name)
-    if isinstance(value, bool):
-        return "boolean" in names
-    return any(isinstance(value, _TYPES.get(one, object)) for one in names)
-
-
-#: {keyword of JSON Schema: (value, what the schema says) -> whether it holds}. Other keywords are kept and not checked.
-_CHECKS: dict[str, Callable[[Any, Any], bool]] = {
-    "type": _is_type,
-    "enum": lambda value, allowed: value in allowed,
-    "const": lambda value, wanted: bool(value == wanted),
-    "minimum": lambda value, least: not isinstance(value, int | float) or value >= least,
-    "maximum": lambda value, most: not isinstance(value, int | float) or value <= most,
-    "exclusiveMinimum": lambda value, least: not isinstance(value, int | float) or value > least,
-    "exclusiveMaximum": lambda value, most: not isinstance(value, int | float) or value < most,
-    "minLength": lambda value, least: not isinstance(value, str) or len(value) >= least,
-    "maxLength": lambda value, most: not isinstance(value, str) or len(value) <= most,
-    "pattern": lambda value, pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
-}
-
 
 class Param:
     """A param with a description and a schema: `Param(5, type="integer", minimum=1)`; without a default it must be given."""
@@ -74,11 +47,63 @@ class Param:
 
 
 def mismatch(value: Any, schema: Mapping[str, Any]) -> str:
-    """Return what is wrong with `value` by `schema`; empty when it fits."""
-    for keyword, wanted in schema.items():
-        if keyword in _CHECKS and not _CHECKS[keyword](value, wanted):
-            return f"{value!r} does not fit {keyword}: {wanted!r}"
+    """Return what is wrong with `value` by `schema`, naming the rule and where in the value it is broken; empty when it fits."""
+    if not schema:
+        return ""
+    error = next(iter(sorted(_validator(schema).iter_errors(value), key=lambda error: (len(error.absolute_path), str(error.validator)))), None)
+    if error is None:
+        return ""
+    where = error.json_path.removeprefix("$")
+    return f"{f'{where}: ' if where else ''}{error.instance!r} does not fit {error.validator}: {error.validator_value!r}"
+
+
+def schema_problem(schema: Mapping[str, Any]) -> str:
+    """Return why `schema` is no JSON Schema; empty when it is one."""
+    from jsonschema import SchemaError  # here: see _validator
+
+    try:
+        _validator({}).check_schema(schema)
+    except SchemaError as error:
+        where = error.json_path.removeprefix("$.")
+        return f"{where}: {error.message}" if where != "$" else str(error.message)
     return ""
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """Return what holds values against a schema, by the draft that Airflow takes; a tuple counts as an array."""
+    # Here: takes 60 ms to import, and few DAGs have params with a schema.
+    from jsonschema import Draft7Validator, FormatChecker, validators
+
+    types = Draft7Validator.TYPE_CHECKER.redefine_many({
+        "array": lambda _, value: isinstance(value, list | tuple), "object": lambda _, value: isinstance(value, Mapping)})
+    formats = FormatChecker()
+    # The library's own checks of these need another library each.
+    formats.checks("date-time", raises=ValueError)(_is_moment)
+    formats.checks("time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(time.fromisoformat(value)) or True)
+    return validators.extend(Draft7Validator, type_checker=types)(schema, format_checker=formats)
+
+
+def _is_moment(value: Any) -> bool:
+    """Tell whether a text is a date and a time with its zone (RFC 3339); raises ValueError when it is none at all."""
+    return not isinstance(value, str) or (len(value) > len("2026-01-01") and datetime.fromisoformat(value).tzinfo is not None)
+
+
+def problems(params: Mapping[str, Any], *, is_scheduled: bool) -> list[str]:
+    """Return what is wrong with the params of a DAG as its author wrote them: schemas that are none, and defaults that do not do.
+
+    A DAG that a schedule starts must have a default for each, and one that fits.
+    """
+    found = []
+    for name, param in params.items():
+        if not isinstance(param, Param) or not (param.schema or not param.has_value):
+            continue
+        if said := schema_problem(param.schema):
+            found.append(f"param {name}: its schema is no JSON Schema: {said}")
+        elif is_scheduled and not param.has_value:
+            found.append(f"param {name} has no default, which a DAG with a schedule needs")
+        elif is_scheduled and (said := mismatch(param.value, param.schema)):
+            found.append(f"param {name}: its default {said}")
+    return found
 
 
 def values_of(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,14 +117,16 @@ def specs_of(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: param.dump() for name, param in params.items() if isinstance(param, Param)}
 
 
-def with_given(defaults: Mapping[str, Any], specs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def with_given(defaults: Mapping[str, Any], specs: Mapping[str, Any], given: Mapping[str, Any], *, by_hand: bool = False) -> dict[str, Any]:
     """Return the params of a run: `given` at the trigger laid over `defaults`.
 
-    Raises UsageError naming each param that does not fit its schema, or that must be given and is not.
+    Raises UsageError naming each param that does not fit its schema, or that must be given and is not. Defaults are looked at in a run
+    started `by_hand` alone: those of a DAG with a schedule are when its file is loaded.
     """
     values = {**defaults, **given}
-    wrong = [f"{name}: {said}" for name, spec in specs.items() if name in given and (said := mismatch(given[name], spec["schema"]))]
+    checked = values if by_hand else given
+    wrong = [f"{name}: {said}" for name, spec in specs.items() if name in checked and (said := mismatch(checked[name], spec["schema"]))]
     wrong += [f"{name}: it has no default and must be given" for name, spec in specs.items() if spec.get("required") and name not in given]
     if wrong:
-        raise UsageError("params do not fit: " + "; ".join(sorted(wrong)))
+        raise UsageError("params do not fit: " + "; ".join(sorted(wrong)), hint="`rqflow dag show DAG -o json` shows what each may be.")
     return values

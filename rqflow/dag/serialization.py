@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from rqflow.dag.arguments import ABSENT
 from rqflow.dag.graph import find_cycle, topological_order
 from rqflow.dag.model import DAG
-from rqflow.dag.params import values_of
+from rqflow.dag.params import problems, values_of
 from rqflow.dag.plain import plain
 from rqflow.dag.problems import Place, noting, report, warn
 from rqflow.dag.task import BaseOperator
@@ -166,6 +166,8 @@ def _schedule(dag: DAG, generation: str) -> str | None:
 
 def _params(dag: DAG) -> dict[str, Any]:
     params: dict[str, Any] = {}
+    for problem in problems(dag.written_params, is_scheduled=dag.schedule is not None):
+        report(f"DAG {dag.dag_id}: {problem}", dag.origin)
     for name, value in values_of(dag.params).items():
         params[str(name)], exact = plain(value)
         if not exact:

@@ -42,6 +42,7 @@ ONLY_IN: dict[str, str] = {
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
     "jinja2": r"dag/.*|recorder/notices/.*",
+    "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an

@@ -41,6 +41,29 @@ def test_conf_that_is_no_object_is_refused(text: str, message: str) -> None:
         trigger.read_conf(text)
 
 
+def test_conf_that_is_no_utf8_or_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(UsageError, match="it is no UTF-8"):
+        trigger.read_conf(f"@{tmp_path / 'c.json'}")
+    with pytest.raises(UsageError, match=r"nested too deep|no JSON"):
+        trigger.read_conf("[" * 200_000)
+
+
+def test_params_are_read_as_their_schemas_say() -> None:
+    specs = {"n": {"schema": {"type": "integer"}, "required": True}, "code": {"schema": {"type": ["string", "null"]}}, "free": {"schema": {}}}
+    assert trigger.read_params(["n=3", "code=007", "free=1"], {"free": 2}, specs) == {"n": 3, "code": "007", "free": 1}
+
+
+def test_conf_gives_params_too_and_is_held_against_their_schemas() -> None:
+    specs = {"n": {"schema": {"type": "integer", "maximum": 5}, "required": True}}
+    version = a_version(param_specs=specs)
+    assert trigger.by_hand(version, Given(conf={"n": 3, "other": "x"}), NOW).params == {"n": 3}
+    with pytest.raises(UsageError, match="n: 7 does not fit maximum: 5"):
+        trigger.by_hand(version, Given(conf={"n": 7}), NOW)
+    with pytest.raises(UsageError, match="n: it has no default and must be given"):
+        trigger.by_hand(version, Given(), NOW)
+
+
 def test_a_run_by_hand_without_a_schedule_stands_for_its_moment() -> None:
     run = trigger.by_hand(a_version(), Given(), NOW)
     assert run.run_id == "manual__2026-11-23T08:30:15.123456+00:00"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rqflow.dag.params import Param, mismatch, specs_of, values_of, with_given
+from rqflow.dag.params import Param, mismatch, problems, specs_of, values_of, with_given
 from rqflow.exceptions import UsageError
 
 
@@ -29,7 +29,18 @@ from rqflow.exceptions import UsageError
         ("abc", {"minLength": 3, "maxLength": 3, "pattern": "^a"}, True),
         ("abc", {"maxLength": 2}, False),
         ("abc", {"pattern": "^b"}, False),
-        ("x", {"format": "date", "title": "unchecked"}, True),
+        ("x", {"title": "unchecked", "values_display": {"a": "A"}}, True),
+        ("2026-02-30", {"format": "date"}, False),
+        ("2026-02-28", {"format": "date"}, True),
+        ("2026-02-28T08:00:00+01:00", {"format": "date-time"}, True),
+        ("2026-02-28T08:00:00", {"format": "date-time"}, False),
+        ("25:00", {"format": "time"}, False),
+        ("08:00", {"format": "time"}, True),
+        ("nobody", {"format": "email"}, False),
+        ((1, 2), {"type": "array", "items": {"type": "integer"}, "minItems": 2}, True),
+        ({"a": {"b": "x"}}, {"properties": {"a": {"properties": {"b": {"type": "integer"}}}}}, False),
+        (7, {"multipleOf": 2}, False),
+        (7, {"anyOf": [{"type": "string"}, {"minimum": 5}]}, True),
     ],
 )
 def test_values_are_held_against_the_schema(value: Any, schema: dict[str, Any], fits: bool) -> None:
@@ -61,3 +72,25 @@ def test_param_resolves_as_in_airflow() -> None:
         Param().resolve()
     assert Param().resolve(suppress_exception=True) is None
     assert repr(Param().value) == "<no default>"
+
+
+def test_what_does_not_fit_is_named_with_its_place() -> None:
+    schema = {"type": "object", "properties": {"size": {"type": "array", "items": {"minimum": 1}}}}
+    assert mismatch({"size": [1, 0]}, schema) == ".size[1]: 0 does not fit minimum: 1"
+
+
+def test_params_of_a_file_are_held_against_their_schemas() -> None:
+    params = {"n": Param(0, type="integer", minimum=1), "must": Param(type="string"), "odd": Param(1, type="intger"), "plain": 5, "fine": Param("a")}
+    said = problems(params, is_scheduled=True)
+    assert said[0] == "param n: its default 0 does not fit minimum: 1"
+    assert said[1] == "param must has no default, which a DAG with a schedule needs"
+    assert said[2].startswith("param odd: its schema is no JSON Schema: type: 'intger' is not valid")
+    assert len(said) == 3
+    assert len(problems(params, is_scheduled=False)) == 1
+
+
+def test_a_default_that_does_not_fit_is_seen_when_a_person_starts_a_run() -> None:
+    specs = specs_of({"n": Param(None, type="integer")})
+    with pytest.raises(UsageError, match="n: None does not fit type: 'integer'"):
+        with_given({"n": None}, specs, {}, by_hand=True)
+    assert with_given({"n": None}, specs, {"n": 1}, by_hand=True) == {"n": 1}

@@ -59,7 +59,7 @@ def one(task_class: type = BashOperator, generation: str = "native", dag: DAG | 
 def test_a_whole_dag_becomes_a_version() -> None:
     with DAG(
         "d", "what", "@daily", START, "2024-03-01", tags={"b", "a"}, doc_md="# x", catchup=False, max_active_runs=2, concurrency=5,
-        template_searchpath=["/t"], dagrun_timeout=timedelta(hours=1), params={"n": Param(1, type="integer"), "m": Param()},
+        template_searchpath=["/t"], dagrun_timeout=timedelta(hours=1), params={"n": Param(1, type="integer"), "m": Param(2)},
         render_template_as_native_obj=True, default_args={"owner": "me", "retry_delay": timedelta(minutes=1)}, max_consecutive_failed_dag_runs=3,
     ) as dag:  # fmt: skip
         first = EmptyOperator(task_id="first")
@@ -72,7 +72,7 @@ def test_a_whole_dag_becomes_a_version() -> None:
         "dag_id": "d", "file": "d.py", "generation": "native", "sources": {"d.py": "text"}, "description": "what", "doc_md": "# x",
         "owner": "me, you", "tags": ("a", "b"), "schedule": "@daily", "timezone": "UTC", "start_date": "2024-01-01T00:00:00+00:00",
         "end_date": "2024-03-01T00:00:00+00:00", "catchup": False, "max_active_runs": 2, "max_active_tasks": 5, "dagrun_timeout": 3600.0,
-        "params": {"n": 1}, "param_specs": {"n": {"schema": {"type": "integer"}}, "m": {"required": True, "schema": {}}},
+        "params": {"n": 1, "m": 2}, "param_specs": {"n": {"schema": {"type": "integer"}}, "m": {"schema": {}}},
         "undefined": "error", "render_native": True, "template_searchpath": ("/t",), "groups": {"g": {"tooltip": "tip", "parent": ""}},
         "edge_labels": {"first": {"g.b": "go"}}, "default_args": {"owner": "me", "retry_delay": 60.0},
             "max_consecutive_failed_dag_runs": 3,

@@ -30,6 +30,8 @@ class Scope:
     #: Of these only those that failed, were lost, or did not run because of that; only those that run.
     only_failed: bool = False
     only_running: bool = False
+    #: None of the tasks of SubDags, which are groups; a file for Airflow 1 can have no other groups.
+    no_subdags: bool = False
     #: The same tasks of all runs of the DAG with an earlier, or a later, logical date too.
     past: bool = False
     future: bool = False
@@ -38,6 +40,8 @@ class Scope:
         """Raise UsageError for what contradicts itself."""
         if self.only_failed and self.only_running:
             raise UsageError("--only-failed and --only-running exclude each other")
+        if self.regex is not None and self.selector != "*":
+            raise UsageError("--task and --regex exclude each other")
         if self.regex is not None:
             try:
                 re.compile(self.regex)
@@ -146,7 +150,7 @@ class _Reader:
             return Chosen(run=run, tasks=(), states={})
         self.names = True
         found = (version.tasks[index] for index in sorted(named))
-        return Chosen(run=run, tasks=tuple(task for task in found if self._passes(states.get(task.task_id, TaskState.PENDING))), states=states)
+        return Chosen(run=run, tasks=tuple(task for task in found if self._passes(version, task, states.get(task.task_id))), states=states)
 
     def state(self, run: RunRecord) -> RunState:
         """Return the state of a run, by Redis where it has it."""
@@ -175,6 +179,8 @@ class _Reader:
                 raise TaskNotFound(f"{version.dag_id} has no task that matches {scope.regex}")
         return indices | select.beside(version, indices, upstream=scope.upstream, downstream=scope.downstream)
 
-    def _passes(self, state: TaskState) -> bool:
+    def _passes(self, version: Version, task: TaskSpec, state: TaskState | None) -> bool:
         scope = self._scope
+        if scope.no_subdags and version.generation == "1" and task.group_id:
+            return False
         return (not scope.only_failed or state in FAILURE_STATES) and (not scope.only_running or state is TaskState.RUNNING)

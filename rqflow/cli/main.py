@@ -60,18 +60,23 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "initdb": ("db", "upgrade"),
     "upgradedb": ("db", "upgrade"),
     "resetdb": ("db", "reset"),
-    "test": ("task", "test"),
-    "render": ("task", "render"),
-    "list_dags": ("dag", "list"),
-    "list_tasks": ("task", "list"),
-    "pause": ("dag", "pause"),
-    "unpause": ("dag", "unpause"),
-    "trigger_dag": ("run", "start"),
 }
 #: The same, where options of then choose what is done.
 FORMERLY: dict[str, str] = {
     "variables": "rqflow.cli.formerly:variables_",
     "connections": "rqflow.cli.formerly:connections_",
+    "list_dags": "rqflow.cli.airflow17:list_dags",
+    "list_tasks": "rqflow.cli.airflow17:list_tasks",
+    "pause": "rqflow.cli.airflow17:pause",
+    "unpause": "rqflow.cli.airflow17:unpause",
+    "trigger_dag": "rqflow.cli.airflow17:trigger_dag",
+    "clear": "rqflow.cli.airflow17:clear",
+    "dag_state": "rqflow.cli.airflow17:dag_state",
+    "task_state": "rqflow.cli.airflow17:task_state",
+    "task_failed_deps": "rqflow.cli.airflow17:task_failed_deps",
+    "render": "rqflow.cli.airflow17:render",
+    "test": "rqflow.cli.airflow17:test",
+    "delete_dag": "rqflow.cli.airflow17:delete_dag",
 }
 
 

@@ -26,19 +26,19 @@ from rqflow.store.runs import RunFilter
 
 
 class RunGroup(click.Group):
-    """The group; what Airflow 1.7 wrote as `run DAG TASK DATE` is one try of a task, here and now, and becomes `task test`."""
+    """The group; what Airflow 1.7 wrote as `run DAG TASK DATE` is one try of a task, here and now."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that `args` begin with; three words of which the first is no command and the third a time are the old name."""
-        if args[0] in self.commands or len(args) < 3 or not is_moment(args[2]):
+        words = [word for word in args if not word.startswith("-")]
+        if args[0] in self.commands or len(words) < 3 or not any(is_moment(word) for word in words[2:]):
             return super().resolve_command(ctx, args)
-        from rqflow.cli.task import test  # here: what runs tasks is not needed for looking at runs
+        from rqflow.cli.airflow17 import run as old  # here: what runs tasks is not needed for looking at runs
 
-        output.note("`rqflow run DAG TASK DATE` is now `rqflow task test DAG TASK DATE`")
-        return "test", test, args
+        return "run", old, args
 
 
-@click.group(cls=RunGroup)
+@click.group(cls=RunGroup, context_settings={"ignore_unknown_options": True})
 def run() -> None:
     """Start, list, show, wait for, retry and cancel runs; read their logs.
 
@@ -175,6 +175,10 @@ def retry(app: App, printer: Printer, name: str, failed: bool, task_id: str | No
 @click.option("--until", type=MOMENT, help="Only runs with this logical date or an earlier one.")
 @click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in RunState]), help="Only runs in this state; repeatable.")
 @click.option("--task", "selector", default="*", metavar="TASK", help="Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.")
+@click.option("--regex", metavar="REGEX", help="Only tasks in whose id this is found, in place of --task.")
+@click.option("--exclude-subdags", "no_subdags", is_flag=True, help="Of these none that is in a SubDag of a DAG for Airflow 1.")
+@click.option("-u", "--upstream", is_flag=True, help="And all that they depend on.")
+@click.option("-d", "--downstream", is_flag=True, help="And all that depends on them.")
 @click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
 @click.option("--only-running", is_flag=True, help="Of these only those that run: they are stopped, and run again.")
 @click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")

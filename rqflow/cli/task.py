@@ -38,12 +38,16 @@ def task() -> None:
 
 @task.command("list")
 @click.argument("name", metavar="DAG|FILE|RUN")
+@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
 @click.option("-t", "--tree", is_flag=True, help="Indent each task below one that it follows.")
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in TaskState]), help="Only tasks of a run in this state.")
 @output.listing
 @pass_app
-def list_(app: App, printer: Printer, name: str, tree: bool) -> None:
+def list_(app: App, printer: Printer, name: str, dag_id: str | None, tree: bool, states: tuple[str, ...]) -> None:
     """List the tasks of a DAG, of a file, or of a run with their states."""
-    version = _definition(app, name)
+    version = _definition(app, name) if dag_id is None else version_named(app, name, dag_id)
+    if version is not None and states:
+        raise UsageError(f"--state asks for the tasks of a run, and {name} is none", hint=f"{version.dag_id}@latest names its newest run.")
     if version is not None:
         rows = [describe.task_fields(version, spec) for spec in version.tasks]
         columns = [*TASK_COLUMNS] if not tree else [Column("shown", "TASK"), *TASK_COLUMNS[1:]]
@@ -51,7 +55,7 @@ def list_(app: App, printer: Printer, name: str, tree: bool) -> None:
         return
     with open_services(app.settings) as services:
         found = query.show(services.broker, services.engine, _run_named(services.engine, name).run_key)
-    printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
+    printer.records([show.task_row(one) for one in found.tasks if not states or one.state.value in states], show.TASK_COLUMNS)
 
 
 def _definition(app: App, name: str) -> Version | None:

@@ -16,6 +16,7 @@ from rqflow.actions.scope import Scope
 from rqflow.cli import deleting, output, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
+from rqflow.cli.execute import exec_
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.deploy.services import open_services
@@ -94,6 +95,9 @@ def start(app: App, /, printer: Printer, dag_id: str, watch: bool, wait: bool, *
         context.find_root().params["quiet"] = True
     wish = Wish(start=True, follow=watch or wait, strict=False, allow_unsupported=True, **given)
     context.exit(starting.start_known(app, printer, dag_id, wish, follow=watch or wait))
+
+
+run.add_command(exec_)
 
 
 @run.command("show")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 import click
 
@@ -32,7 +33,7 @@ def start(app: App, printer: Printer, versions: Sequence[Version], wish: Wish, *
     """
     with open_services(app.settings, client_name="rqflow-submit") as services:
         planned, started = _register(app, services, versions, wish)
-        return _carry_out(app, services, printer, planned, started, wish, follow=follow) if planned else 0
+        return carry_out(app, services, printer, planned, started, timeout=wish.timeout, follow=follow) if planned else 0
 
 
 def start_known(app: App, printer: Printer, dag_id: str, wish: Wish, *, follow: bool) -> int:
@@ -44,17 +45,17 @@ def start_known(app: App, printer: Printer, dag_id: str, wish: Wish, *, follow: 
         version = query.find_version(services.engine, dag_id)
         planned = [(run, version)] if (run := _planned(services, version, wish)) else []
         started = background.ensure(services, app.file) if services.is_embedded else []
-        return _carry_out(app, services, printer, planned, started, wish, follow=follow)
+        return carry_out(app, services, printer, planned, started, timeout=wish.timeout, follow=follow)
 
 
-def _carry_out(app: App, services: Services, printer: Printer, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], wish: Wish, *,
-               follow: bool) -> int:
+def carry_out(app: App, services: Services, printer: Printer, planned: Sequence[tuple[RunInfo, Version]], started: list[Started], *,
+              timeout: timedelta | None, follow: bool) -> int:
     """Start the planned runs and watch them when `follow`; return the exit code."""
     begun: list[RunInfo] = []
     try:
         with terminable():
             started = _start(app, services, planned, started, begun)
-            follower = Follower(services=services, printer=printer, started=started, timeout=wish.timeout)
+            follower = Follower(services=services, printer=printer, started=started, timeout=timeout)
             return follower.follow(planned) if follow else follower.announce(planned)
     except KeyboardInterrupt as stop:
         return detach(stop, begun)

@@ -112,6 +112,8 @@ class DagFilter:
     owner: str | None = None
     #: Part of the dag_id or the description, in any case.
     text: str | None = None
+    #: Also those that no file has: commands that were run.
+    fileless: bool = False
 
 
 def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagRecord]:
@@ -120,6 +122,8 @@ def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagR
     query = select(dag).where(_IS_THERE).order_by(dag.c.dag_id)
     if wanted.owner is not None:
         query = query.where(dag.c.owner == wanted.owner)
+    if not wanted.fileless:
+        query = query.where(dag.c.file != "")
     found = [_record(row) for row in connection.execute(query).mappings()]
     # Decided here, because only some databases mind the case of LIKE, and know that of letters beyond ASCII.
     text = (wanted.text or "").casefold()

@@ -10,10 +10,10 @@ import click
 
 from rqflow.actions import clean as cleaning
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION
-from rqflow.deploy import guard, services
+from rqflow.deploy import guard, resetting, services
 from rqflow.exceptions import UsageError
 from rqflow.store import schema
 from rqflow.store.clean import TABLES
@@ -55,11 +55,14 @@ def check(app: App) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def reset(app: App, yes: bool) -> None:
-    """Delete the whole history and make empty tables."""
-    _confirm(app, yes, "reset deletes the whole history", "Delete the whole history?")
-    with services.any_database(app.settings) as engine:
-        schema.reset(engine)
-    output.note("The history is empty now.")
+    """Begin anew: remove all DAGs, runs, history and logs of this home, in the database, in Redis and in the archive.
+
+    Refused while a worker, a scheduler or a task runs (exit 5). DAG files and the configuration stay.
+    """
+    home = app.settings.home
+    _confirm(app, yes, "reset deletes all DAGs, runs and logs", f"Delete all DAGs, runs and logs of {home}?")
+    resetting.reset(app.settings, by=who())
+    output.note(f"{home} has no DAGs, runs and logs any more.")
 
 
 @db.command()

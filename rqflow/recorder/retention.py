@@ -17,6 +17,7 @@ from pathlib import Path
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.dag.run import SCHEDULED
+from rqflow.recorder import beginnings
 from rqflow.recorder.logpath import log_path, run_parts
 from rqflow.recorder.loop import keep_running
 
@@ -115,6 +116,14 @@ def remove_dag(folder: Path, dag_id: str) -> None:
     """Remove the logs of all runs of a DAG, and its folder."""
     dag, _ = run_parts(dag_id, clock.EPOCH)
     _remove_below(folder / dag)
+
+
+def remove_all(folder: Path) -> None:
+    """Remove all logs of an archive that nobody writes now, and what it knows of their beginnings."""
+    for below in _folders(folder):
+        _remove_below(below)
+    for name in (beginnings.NAME, beginnings.OLD):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import redis
 
-from rqflow.broker import deleting, keys, lock, protocol
+from rqflow.broker import deleting, keys, lock, protocol, wiping
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -67,6 +67,14 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     w.db.set(keys.BURIED + w.run.key, "me")
     return Case(call=lambda: deleting.unbury(w.far, w.run.key), check=true(lambda: not w.db.exists(keys.BURIED + w.run.key)))
+
+
+@row("broker/wiping.py:wipe", LOOKS)
+def _(w: World) -> Case:
+    w.start()
+    w.db.set("another", "1")
+    return Case(call=lambda: wiping.wipe(w.far, ["d"], "me"), check=true(
+        lambda: [key for key in w.db.scan_iter() if not key.startswith(b"rq:queue")] == [b"another"]))
 
 
 # -- connections --

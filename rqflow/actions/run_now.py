@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rqflow.actions.rewrite import latest
 from rqflow.broker.broker import Broker
 from rqflow.exceptions import Conflict
 from rqflow.states import TaskState
@@ -10,9 +11,12 @@ from rqflow.store.engine import Connection, Engine, run_in_transaction
 from rqflow.store.runs import RunRecord
 
 
-def run_now(broker: Broker, engine: Engine, run: RunRecord, index: int, task_id: str, *, by: str) -> None:
-    """Queue a task of a run at once; raises Conflict for one that does not wait for its time."""
-    state = broker.run_now(run.run_key, index)
+def run_now(broker: Broker, engine: Engine, run: RunRecord, index: int, task_id: str, *, by: str, same_version: bool = False) -> None:
+    """Queue a task of a run at once; raises Conflict for one that does not wait for its time.
+
+    A retry follows the latest version of its DAG from now on, unless `same_version`: what a person mends is to be tried.
+    """
+    state = broker.run_now(run.run_key, index, version=None if same_version else latest(engine, run.dag_id))
     if state not in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
         hint = f"`rqflow why {run.run_id} {task_id}` says what it waits for."
         raise Conflict(f"{task_id} of run {run.run_id} is {state.value if state else 'unknown to Redis'}: it does not wait for its time", hint=hint)

@@ -168,13 +168,18 @@ class Broker:
         own = self._version_of(run_key)
         payload: dict[str, Any] = {"state": TaskState.PENDING.value, "by": by, "retries": {str(index): own.tasks[index].retries for index in indices},
                                    "stops": stops or None}
-        if version and (version.sha != own.sha or self._read(self.connection.exists, keys.followed_key(run_key))):
-            creation.keep_version(self.steps, run_key, version)
-            amended = amend(own, version)
-            follow = [index for index in indices if own.tasks[index].task_id in version.by_id]
-            payload |= {"version": version.sha, "rows": {str(index): rows.row_text(amended.tasks[index]) for index in follow},
+        if amended := self._amended(run_key, own, version):
+            follow = [index for index in indices if own.tasks[index].task_id in amended.by_id]
+            payload |= {"version": amended.sha, "rows": {str(index): rows.row_text(amended.tasks[index]) for index in follow},
                         "retries": payload["retries"] | {str(index): amended.tasks[index].retries for index in follow}}
         return self._rewrite(run_key, indices, payload)
+
+    def _amended(self, run_key: str, own: Version, version: Version | None) -> Version | None:
+        """Return what tasks of a run will follow that began as `own`, which Redis has now; None when that is what they follow already."""
+        if version is None or (version.sha == own.sha and not self._read(self.connection.exists, keys.followed_key(run_key))):
+            return None
+        creation.keep_version(self.steps, run_key, version)
+        return amend(own, version)
 
     def mark(self, run_key: str, indices: Sequence[int], state: TaskState, by: str) -> None:
         """Give these task instances a state by hand; running ones are stopped and get it when they end."""
@@ -337,9 +342,18 @@ class Broker:
         for from_ in range(0, len(ticks), _TICKS):
             self.steps.call("set_ticks", {"ticks": ticks[from_:from_ + _TICKS]})
 
-    def run_now(self, run_key: str, index: int) -> TaskState | None:
-        """Queue a task at once that waits for a retry or its next look; returns its state before, None when Redis does not have it."""
-        state = self.steps.call("run_now", {"run": run_key, "index": index})["state"]
+    def run_now(self, run_key: str, index: int, *, version: Version | None = None) -> TaskState | None:
+        """Queue a task at once that waits for a retry or its next look; returns its state before, None when Redis does not have it.
+
+        With a `version` a retry follows that from now on, if it has the task.
+        """
+        payload: dict[str, Any] = {"run": run_key, "index": index}
+        if version and self.run_exists(run_key):
+            own = self._version_of(run_key)
+            amended = self._amended(run_key, own, version)
+            if amended and own.tasks[index].task_id in version.by_id:
+                payload |= {"version": amended.sha, "row": rows.row_text(amended.tasks[index])}
+        state = self.steps.call("run_now", payload)["state"]
         return TaskState(str(state)) if state else None
 
     def wait_wakeup(self, timeout: float) -> bool:

@@ -103,14 +103,16 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
 @task.command("run-now")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
+@click.option("--same-version/--latest", help="As its last try was, or as the DAG says now (the default).")
 @pass_app
-def run_now_(app: App, run_name: str, task_id: str) -> None:
-    """Start a task at once that waits for the delay of a retry."""
+def run_now_(app: App, run_name: str, task_id: str, same_version: bool) -> None:
+    """Start a task at once that waits for the delay of a retry; it runs as the latest version of its DAG says."""
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         version = query.version_of(services.broker, services.engine, record)
         index = select.one_task(version, task_id)
-        now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who())
+        now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who(),
+                    same_version=same_version)
         go_on(app, services)
     output.note(f"{task_id} of run {record.run_id} is queued")
 

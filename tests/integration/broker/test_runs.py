@@ -109,6 +109,19 @@ def test_a_clear_during_the_delay_of_a_retry_leaves_the_ended_try_its_number(bro
     assert (again.try_number, again.max_tries) == (2, 3)
 
 
+def test_a_retry_that_a_person_starts_at_once_follows_the_latest_version(broker: Broker) -> None:
+    version = a_version(["a", "b"], each={"retries": 1})
+    later = a_version(["a", "b", "new"], each={"retries": 1, "queue": "gpu"})
+    run = a_run(version)
+    broker.create_run(run, version)
+    for one in claim(broker, wanted=2):
+        tell(broker, end(one, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    broker.run_now(run.key, 0, version=later)
+    assert [(one.task_id, one.try_number, one.version) for one in claim(broker, queues=["gpu"])] == [("a", 2, later.sha)]
+    broker.run_now(run.key, 1, version=version)
+    assert [(one.task_id, one.try_number, one.version) for one in claim(broker)] == [("b", 2, version.sha)]
+
+
 def test_a_try_that_gives_its_slot_back_goes_on_as_the_same_try(broker: Broker, db: redis.Redis) -> None:
     run = a_run(version := a_version(["a"]))
     broker.create_run(run, version)

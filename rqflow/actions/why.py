@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rqflow.broker import control
 from rqflow.broker.broker import Broker
+from rqflow.broker.control import Halt
 from rqflow.broker.epochs import Epochs, EpochSeen
 from rqflow.broker.events import EventStream
 from rqflow.broker.lock import has_leader
@@ -41,6 +43,8 @@ class View:
     epoch: EpochSeen
     has_leader: bool = True
     is_suspended: bool = False
+    #: Who paused its queue.
+    halt: Halt | None = None
     #: Why Redis takes no writes; empty: it does.
     refusal: str = ""
     unrecorded: int = 0
@@ -138,6 +142,8 @@ def _queued(view: View) -> tuple[str, str]:
         waiting = [machine.name for machine in view.epoch.machines.values() if queue in machine.queues and machine.name not in view.epoch.announced]
         return (f"Redis began anew, and what {_list(waiting) or 'a worker'} may still run on the queue {queue} is not known",
                 "that worker; when it is gone for good: `rqflow worker forget NAME`")
+    if view.halt:
+        return (f"the queue {queue} is paused since {view.halt.since:%Y-%m-%d %H:%M:%S} UTC by {view.halt.by}", f"`rqflow queue resume {queue}`")
     serving = [worker for worker in view.workers if queue in worker.queues]
     if not serving:
         return f"no live worker serves the queue {queue}", f"`rqflow worker -Q {queue}`"
@@ -162,6 +168,7 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
     return explain(View(
         task=spec, status=status, upstream={version.tasks[up].task_id: statuses[up].state for up in spec.upstream if up in statuses},
         workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
+        halt=control.paused_queues(broker).get(spec.queue),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
         holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key)))
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from rqflow.actions import steering
+from rqflow.broker import control
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import bug, output  # noqa: F401 - the first in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import DURATION
 from rqflow.deploy import background
-from rqflow.deploy.live import open_live
+from rqflow.deploy.live import Live, open_live
 from rqflow.deploy.recording import recording
+from rqflow.exceptions import UsageError
 from rqflow.settings import Settings
 from rqflow.worker.loop import DRAIN, KEEP, KILL
 from rqflow.worker.worker import Asked, Worker
@@ -21,6 +27,8 @@ from rqflow.worker.worker import Asked, Worker
 COLUMNS = [Column("name", "WORKER"), Column("host", "HOST"), Column("state", "STATE"), Column("queues", "QUEUES", show=", ".join),
            Column("running", "RUNNING"), Column("slots", "SLOTS"), Column("labels", "LABELS", show=", ".join), Column("pid", "PID", wide=True),
            Column("last_heartbeat", "LAST HEARTBEAT", wide=True)]
+
+TASK_COLUMNS = [Column("run_id", "RUN"), Column("task_id", "TASK"), Column("dag_id", "DAG")]
 
 
 @click.group(invoke_without_command=True)
@@ -90,3 +98,75 @@ def list_(app: App, printer: Printer) -> None:
     printer.check(output.fields_of(WorkerStatus))
     with open_live(app.settings) as live:
         printer.records(map(asdict, background.live_workers(live)), COLUMNS)
+
+
+@worker.command()
+@click.argument("name", metavar="WORKER")
+@output.listing
+@pass_app
+def show(app: App, printer: Printer, name: str) -> None:
+    """Show a worker with the tasks that it holds. WORKER is a name, the beginning of one, or a host with one worker."""
+    with open_live(app.settings) as live:
+        found = steering.about(live.broker, steering.workers(live.broker, [name])[0])
+    printer.record(found, name="name")
+    if printer.shows_parts and found["tasks"]:
+        printer.blank()
+        printer.records(found["tasks"], TASK_COLUMNS)
+
+
+@worker.command()
+@click.argument("names", metavar="WORKER...", nargs=-1, required=True)
+@output.listing
+@pass_app
+def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
+    """Let workers take no tasks, over their restarts too; what runs there goes on."""
+    _each(app, printer, names, lambda live, one: control.pause_worker(live.broker, one.name, who()), "is paused")
+
+
+@worker.command()
+@click.argument("names", metavar="WORKER...", nargs=-1, required=True)
+@output.listing
+@pass_app
+def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
+    """Let workers take tasks again."""
+    _each(app, printer, names, lambda live, one: control.resume_worker(live.broker, one.name), "takes tasks again")
+
+
+@worker.command()
+@click.argument("names", metavar="WORKER...", nargs=-1, required=True)
+@click.option("--wait", is_flag=True, help="Wait until they are gone.")
+@click.option("--timeout", type=DURATION, help="Stop waiting after this time and exit 124; they end all the same.")
+@output.listing
+@pass_app
+def drain(app: App, printer: Printer, names: tuple[str, ...], wait: bool, timeout: timedelta | None) -> None:
+    """Let workers take no new tasks, and end when theirs have."""
+    _each(app, printer, names, lambda live, one: steering.stop(live.broker, one, DRAIN), "ends when its tasks have", wait=wait, timeout=timeout)
+
+
+@worker.command()
+@click.argument("names", metavar="WORKER...", nargs=-1, required=True)
+@click.option("--now", is_flag=True, help="End their tasks too; these run elsewhere, or again, and lose no try.")
+@click.option("--wait", is_flag=True, help="Wait until they are gone.")
+@click.option("--timeout", type=DURATION, help="Stop waiting after this time and exit 124; they end all the same.")
+@output.listing
+@pass_app
+def stop(app: App, printer: Printer, names: tuple[str, ...], now: bool, wait: bool, timeout: timedelta | None) -> None:
+    """Let workers end, as after SIGTERM: what becomes of their tasks says their --on-stop, unless --now is given."""
+    how = KILL if now else None
+    _each(app, printer, names, lambda live, one: steering.stop(live.broker, one, how), "is told to stop", wait=wait, timeout=timeout)
+
+
+def _each(app: App, printer: Printer, names: Sequence[str], do: Callable[[Live, WorkerStatus], object], said: str, *, wait: bool = False,
+          timeout: timedelta | None = None) -> None:
+    """Do something with each worker that is named, once all are known; say it, and wait until they are gone."""
+    if timeout and not wait:
+        raise UsageError("--timeout says how long is waited", hint="Add --wait.")
+    printer.check(output.fields_of(WorkerStatus))
+    with open_live(app.settings) as live:
+        found = steering.workers(live.broker, names)
+        for one in found:
+            do(live, one)
+            output.note(f"worker {one.name} {said}")
+        if wait:
+            steering.wait_gone(live.broker, [one.name for one in found], timeout)
+    printer.report(map(asdict, found), COLUMNS)

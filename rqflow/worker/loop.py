@@ -115,6 +115,8 @@ class Loop:
         self._shown_busy, self._show_at = False, 0.0
         #: How often it was told to stop, and how often it has obeyed.
         self._stop_level, self._obeyed = 0, 0
+        #: What it does with running tasks when it is told to stop: --on-stop, unless who tells it says otherwise.
+        self._stop_how = options.on_stop
         self._stopping_since = 0.0
         self._beat_at = 0.0
         self._busy_at = clock.monotonic()
@@ -323,6 +325,7 @@ class Loop:
         running = self._tasks.slots.running()
         logger.info("received the command %s", name, extra=logs.context("command", command=name))
         if name == "shutdown":
+            self._stop_how = how if (how := str(payload.get("how", ""))) in {KEEP, DRAIN, KILL} else self._stop_how
             self.request_stop()
         elif name == "stop-job":
             found = [held.id for held in running if held.claim.job_id == payload.get("job_id")]
@@ -352,7 +355,7 @@ class Loop:
             # Bells are for others from now on.
             self._bell.listen(False)
         again = self._obeyed > 1
-        how = KILL if again else self._options.on_stop
+        how = KILL if again else self._stop_how
         logger.info("stopping: %s", how, extra=logs.context("stopping", how=how, running=len(self._tasks.slots)))
         if how == KILL:
             self._tasks.stop([held.id for held in self._tasks.slots.running()], Stop.REQUEUED, 0.0 if again else self._grace)
@@ -366,7 +369,7 @@ class Loop:
         if self._obeyed:
             # What cannot be told now is in the shepherd's journal.
             may_leave = told or self._link.failing or self.entrance.is_waiting
-            if self._obeyed == 1 and self._options.on_stop == KEEP:
+            if self._obeyed == 1 and self._stop_how == KEEP:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
             # Told twice to stop, it leaves what is still to be begun or understood, too.
             return may_leave and len(slots) == (self._tasks.waits_for_redis if self._obeyed > 1 else 0)

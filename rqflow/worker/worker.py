@@ -32,6 +32,7 @@ from rqflow import logs, process, runtime
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
+from rqflow.broker.keys import HALTED_WORKERS
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
@@ -190,7 +191,7 @@ class Worker(rq_worker.Worker):
     # -- what the loop calls --
 
     def record(self, running: int) -> bool:
-        """Bring RQ's record of this worker up to date; tell whether `rq suspend` holds all workers."""
+        """Bring RQ's record of this worker up to date; tell whether `rq suspend` holds all workers, or a person this one."""
         if self.get_state() != WorkerStatus.SUSPENDED:
             self._state = WorkerStatus.BUSY if running else WorkerStatus.IDLE
         with self.connection.pipeline() as pipe:
@@ -201,7 +202,9 @@ class Worker(rq_worker.Worker):
                 sums = {**self._counted, "total_working_time": self._worked}
                 pipe.hset(self.key, mapping={name: str(number) for name, number in sums.items()})
             pipe.exists(WORKERS_SUSPENDED)
-            known, *_, suspended = pipe.execute()
+            pipe.hexists(HALTED_WORKERS, self.name.rpartition(".")[0])
+            known, *_, all_suspended, halted = pipe.execute()
+            suspended = all_suspended or halted
         if not known:
             # Redis was away for longer than it remembers workers.
             self._register()

@@ -24,9 +24,10 @@ local function closed_to(epoch, machine)
   if machine and redis.call('HEXISTS', K.ADMITTED, machine) == 0 and redis.call('EXISTS', K.LEADER) == 1 then return 'admit' end
 end
 
--- The queues of `wanted` that give work.
+-- The queues of `wanted` that give work: neither closed nor halted by a person.
 local function open_queues(wanted)
   local closed, list = {}, {}
+  for _, queue in ipairs(redis.call('HKEYS', K.HALTED)) do closed[queue] = true end
   for _, queue in ipairs(redis.call('SMEMBERS', K.CLOSED)) do closed[queue] = true end
   for _, queue in ipairs(wanted) do
     if not closed[queue] then list[#list + 1] = queue end

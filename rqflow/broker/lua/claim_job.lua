@@ -16,7 +16,7 @@ local why
 if task.s ~= 'queued' then
   why = 'it is ' .. task.s
 elseif #open_queues({row.q}) == 0 then
-  why = 'its queue is closed until all workers have said what they run'
+  why = 'its queue is paused, or closed until all workers have said what they run'
 elseif not settled then
   why = 'a change of its run is still under way'
 else

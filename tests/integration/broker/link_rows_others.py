@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import redis
 
-from rqflow.broker import deleting, keys, lock, protocol, wiping
+from rqflow.broker import control, deleting, keys, lock, protocol, wiping
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -75,6 +75,55 @@ def _(w: World) -> Case:
     w.db.set("another", "1")
     return Case(call=lambda: wiping.wipe(w.far, ["d"], "me"), check=true(
         lambda: [key for key in w.db.scan_iter() if not key.startswith(b"rq:queue")] == [b"another"]))
+
+
+# -- control --
+
+
+@row("broker/control.py:pause_queue", LOOKS)
+def _(w: World) -> Case:
+    return Case(call=lambda: control.pause_queue(w.far, "default", "me"), check=true(lambda: control.paused_queues(w.near)["default"].by == "me"))
+
+
+@row("broker/control.py:resume_queue", LOOKS)
+def _(w: World) -> Case:
+    control.pause_queue(w.near, "default", "me")
+    return Case(call=lambda: control.resume_queue(w.far, "default"), check=true(lambda: not control.paused_queues(w.near)))
+
+
+@row("broker/control.py:pause_worker", LOOKS)
+def _(w: World) -> Case:
+    return Case(call=lambda: control.pause_worker(w.far, "host.dir.1", "me"), check=true(lambda: control.is_paused(w.near, "host.dir.2") is not None))
+
+
+@row("broker/control.py:resume_worker", STEP)
+def _(w: World) -> Case:
+    control.pause_worker(w.near, "host.dir.1", "me")
+    return Case(call=lambda: control.resume_worker(w.far, "host.dir.1"), check=true(lambda: control.is_paused(w.near, "host.dir.1") is None))
+
+
+@row("broker/control.py:tell", STEP)
+def _(w: World) -> Case:
+    return Case(call=lambda: control.tell(w.far, "host.dir.1", command="shutdown"), check=same(False))
+
+
+@row("broker/control.py:queues", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: [(one.name, one.waiting) for one in control.queues(w.far)], check=same([("default", 1)]))
+
+
+@row("broker/control.py:waiting", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: control.waiting(w.far, "default"), check=same([(w.run.key, 0)]))
+
+
+@row("broker/control.py:held_by", READ)
+def _(w: World) -> Case:
+    w.start()
+    playing.claim(w.near)
+    return Case(call=lambda: control.held_by(w.far, "w1"), check=same([(w.run.key, 0)]))
 
 
 # -- connections --

@@ -1,0 +1,140 @@
+"""What people stop and let go on: queues that give no work, workers that take none; and commands to workers. All of it is in Redis alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from rqflow.broker import keys
+from rqflow.broker.broker import Broker
+from rqflow.broker.faults import patiently
+from rqflow.broker.replies import text
+from rqflow.clock import from_micros, to_micros
+
+#: Characters of a ready set's member before the run key: its number and a colon.
+_NUMBER = 14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Halt:
+    """Who stopped a queue or a worker, and when."""
+
+    by: str
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueStatus:
+    """A queue: tasks that wait for a worker (those that ask for labels too), that run, and that have failed, of runs that Redis has."""
+
+    name: str
+    waiting: int
+    running: int
+    failed: int
+    workers: int
+    #: Since when it gives no work because somebody said so; None: it does.
+    paused_since: datetime | None = None
+    paused_by: str = ""
+
+
+def pause_queue(broker: Broker, queue: str, by: str) -> None:
+    """Let a queue give no work until `resume_queue`; what runs goes on."""
+    _halt(broker, keys.HALTED, queue, by)
+
+
+def resume_queue(broker: Broker, queue: str) -> bool:
+    """Let a queue give work again; False when it did."""
+    bell = keys.BELL + queue
+    was_paused, *_ = broker.steps.together(["HDEL", keys.HALTED, queue], ["DEL", bell], ["LPUSH", bell, "1"])
+    return bool(was_paused)
+
+
+def pause_worker(broker: Broker, worker: str, by: str) -> None:
+    """Let a worker take no work until `resume_worker`, over its restarts too; what runs there goes on."""
+    _halt(broker, keys.HALTED_WORKERS, _machine(worker), by)
+    _hint(broker, worker)
+
+
+def resume_worker(broker: Broker, worker: str) -> bool:
+    """Let a worker take work again; False when it did."""
+    was_paused = bool(broker.steps.command("HDEL", keys.HALTED_WORKERS, _machine(worker)))
+    _hint(broker, worker)
+    return was_paused
+
+
+def paused_queues(broker: Broker) -> dict[str, Halt]:
+    """Return {queue: who paused it}."""
+    return _halts(broker, keys.HALTED)
+
+
+def is_paused(broker: Broker, worker: str) -> Halt | None:
+    """Return who paused a worker; None: nobody has."""
+    return _halts(broker, keys.HALTED_WORKERS).get(_machine(worker))
+
+
+def tell(broker: Broker, worker: str, **payload: str) -> bool:
+    """Send a command to a worker, as RQ's tools do; tell whether it listens."""
+    # A Redis that loads its data would publish, though it knows of no worker yet: the question keeps it from that.
+    heard, _ = broker.steps.together(["PUBLISH", f"{keys.RQ}pubsub:{worker}", json.dumps(payload)], ["EXISTS", keys.RQ_WORKER + worker])
+    return bool(heard)
+
+
+def queues(broker: Broker) -> list[QueueStatus]:
+    """Return the queues that Redis knows, and those that live workers serve, by name."""
+    halts, serving = paused_queues(broker), [queue for worker in broker.workers() for queue in worker.queues]
+
+    def ask() -> list[QueueStatus]:
+        known = {text(key).removeprefix(keys.RQ_QUEUE) for key in broker.connection.smembers(keys.RQ_QUEUES)}
+        found = []
+        for name in sorted({*known, *serving, *halts}):
+            with broker.connection.pipeline(transaction=False) as pipe:
+                for key in (keys.READY, keys.LABELLED, keys.RQ_WIP, keys.RQ_FAILED):
+                    pipe.zcard(key + name)
+                ready, labelled, running, failed = pipe.execute()
+            halt = halts.get(name)
+            found.append(QueueStatus(name=name, waiting=ready + labelled, running=running, failed=failed, workers=serving.count(name),
+                                     paused_since=halt.since if halt else None, paused_by=halt.by if halt else ""))
+        return found
+
+    return patiently(broker.connection, ask)
+
+
+def waiting(broker: Broker, queue: str) -> list[tuple[str, int]]:
+    """Return the tasks (run key, index) that wait for a worker on a queue."""
+
+    def ask() -> list[tuple[str, int]]:
+        members = [text(member) for key in (keys.READY, keys.LABELLED) for member in broker.connection.zrange(key + queue, 0, -1)]
+        return [(run_key, int(index)) for run_key, _, index in (member[_NUMBER:].rpartition(":") for member in members)]
+
+    return patiently(broker.connection, ask)
+
+
+def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:
+    """Return the tasks (run key, index) that a worker holds."""
+
+    def ask() -> list[tuple[str, int]]:
+        # Run key, index, number of the turn.
+        parts = [text(value).split(":") for value in broker.connection.hvals(keys.HOLDS + worker)]
+        return [(":".join(part[:-2]), int(part[-2])) for part in parts]
+
+    return patiently(broker.connection, ask)
+
+
+def _halt(broker: Broker, key: str, name: str, by: str) -> None:
+    broker.steps.command("HSET", key, name, json.dumps({"by": by, "since": to_micros(broker.now())}))
+
+
+def _halts(broker: Broker, key: str) -> dict[str, Halt]:
+    found = patiently(broker.connection, broker.connection.hgetall, key)
+    plain = {text(name): json.loads(text(value)) for name, value in found.items()}
+    return {name: Halt(by=value["by"], since=from_micros(value["since"])) for name, value in plain.items()}
+
+
+def _machine(worker: str) -> str:
+    """Return what a worker is called over its restarts."""
+    return worker.rpartition(".")[0]
+
+
+def _hint(broker: Broker, worker: str) -> None:
+    broker.steps.command("PUBLISH", broker.hint_channel(worker), "look")

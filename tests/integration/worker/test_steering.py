@@ -1,0 +1,88 @@
+"""People steer queues and workers: paused, drained, stopped, emptied; each as the commands do it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rqflow.actions import steering
+from rqflow.broker import control
+from rqflow.broker.status import WorkerStatus
+from rqflow.exceptions import NotFound, UsageError
+from rqflow.worker.loop import DRAIN, KILL
+from tests.integration.worker.conftest import Site
+from tests.profile import KILL_GRACE, PATIENCE
+from tests.unit.builders import a_version
+from tests.waiting import until
+
+
+def registered(site: Site) -> WorkerStatus:
+    """Wait for the worker, until it hears commands too."""
+    worker = until(lambda: site.broker.workers(), what="the worker to register")[0]
+    until(lambda: site.db.pubsub_numsub(f"rq:pubsub:{worker.name}")[0][1], what="the worker to listen")
+    return worker
+
+
+def test_r17_a_worker_is_paused_and_drained(site: Site) -> None:
+    held = site.run(a_version(["t"], commands={"t": "sleep 1"}))
+    process = site.start(slots=2)
+    site.until(held, "running")
+    worker = registered(site)
+    control.pause_worker(site.broker, worker.name, "ann")
+    until(lambda: site.broker.workers()[0].state == "suspended", what="the worker to pause")
+    about = steering.about(site.broker, worker)
+    assert (about["paused_by"], [task["task_id"] for task in about["tasks"]]) == ("ann", ["t"])
+    other = site.run(a_version(["t"]), run_id="r2")
+    site.until(held, "success")
+    assert site.task(other).state == "queued"
+    assert control.resume_worker(site.broker, worker.name)
+    site.until(other, "success")
+    last = site.run(a_version(["t"], commands={"t": "sleep 1"}), run_id="r3")
+    site.until(last, "running")
+    steering.stop(site.broker, worker, DRAIN)
+    late = site.run(a_version(["t"]), run_id="r4")
+    assert process.wait(PATIENCE) == 0
+    assert (site.task(last).state, site.task(late).state) == ("success", "queued")
+    steering.wait_gone(site.broker, [worker.name], None)
+
+
+def test_r17_a_worker_stopped_now_gives_its_task_back_with_its_try(site: Site) -> None:
+    run = site.command("sleep 1000")
+    process = site.start()
+    site.until(run, "running")
+    steering.stop(site.broker, registered(site), KILL)
+    assert process.wait(KILL_GRACE + PATIENCE) == 0
+    status = site.task(run)
+    assert (status.state, status.try_number) == ("queued", 1)
+
+
+def test_a_paused_queue_gives_no_work_and_says_since_when(site: Site) -> None:
+    site.start()
+    registered(site)
+    control.pause_queue(site.broker, "default", "ann")
+    run = site.command("true")
+    one, = control.queues(site.broker)
+    assert (one.name, one.waiting, one.running, one.workers, one.paused_by) == ("default", 1, 0, 1, "ann")
+    assert steering.queue(site.broker, "default") == one
+    assert control.resume_queue(site.broker, "default")
+    assert not control.resume_queue(site.broker, "default")
+    site.until(run, "success")
+    with pytest.raises(NotFound):
+        steering.queue(site.broker, "nope")
+
+
+def test_a_queue_is_emptied(site: Site) -> None:
+    run = site.run(a_version({"t": [], "below": ["t"]}))
+    assert [one.task_id for one in steering.empty(site.broker, "default", "ann")] == ["t"]
+    assert site.states(run) == {"t": "cancelled", "below": "cancelled"}
+    assert steering.empty(site.broker, "default", "ann") == []
+
+
+def test_workers_are_named_by_the_beginning_or_their_host(site: Site) -> None:
+    for name in ("one.aa.1", "one.ab.2", "two.cc.3"):
+        site.db.sadd("rq:workers", f"rq:worker:{name}")
+        site.db.hset(f"rq:worker:{name}", mapping={"hostname": name.split(".")[0], "queues": "default"})
+    assert [one.name for one in steering.workers(site.broker, ["two", "one.aa", "two.cc.3"])] == ["two.cc.3", "one.aa.1"]
+    with pytest.raises(UsageError, match=r"one is not one worker: one\.aa\.1, one\.ab\.2"):
+        steering.workers(site.broker, ["one"])
+    with pytest.raises(NotFound, match="there is no live worker nope"):
+        steering.workers(site.broker, ["nope"])

@@ -43,8 +43,8 @@ class Batch:
     late: list[Row] = field(default_factory=list)
     late_by_index: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
     xcoms: list[Row] = field(default_factory=list)
-    #: What people may want to be told.
-    notices: list[Row] = field(default_factory=list)
+    #: Ends of tries that people may want to be told of: events, and their rows.
+    ends: list[tuple[Event, Row]] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     #: Events that cannot be read, with the reason.
     unreadable: list[tuple[Event, str]] = field(default_factory=list)
@@ -76,7 +76,6 @@ def _read_run(batch: Batch, event: Event) -> None:
     }
     batch.log.append(_log_row(event, event_log.RUN, seq))
     batch.run_states.append(row)
-    _tell(batch, noting.of_run(row))
 
 
 def _read_task(batch: Batch, event: Event) -> None:
@@ -87,10 +86,12 @@ def _read_task(batch: Batch, event: Event) -> None:
     place, of_try = (key, task_id), (key, task_id, number)
     is_newest = (number, seq) > batch.newest.get(place, (-1, 0))
     is_newest_of_try = _is_of_try(event, state) and seq > batch.newest_of_try.get(of_try, -1)
-    # That a lost try gets another one is told, although what follows at once is newer.
-    if is_newest or is_newest_of_try or state is TaskState.UP_FOR_RETRY:
+    # What may be told is told although something newer came with it: a lost try that gets another one is queued at once.
+    may_be_told = state in noting.KINDS
+    if is_newest or is_newest_of_try or may_be_told:
         row = _task_row(event, key, task_id, number, seq)
-        _tell(batch, noting.of_task(event, row))
+        if may_be_told:
+            batch.ends.append((event, row))
         if is_newest_of_try:
             batch.tries.append(_try_row(event, row))
             batch.newest_of_try[of_try] = seq
@@ -98,11 +99,6 @@ def _read_task(batch: Batch, event: Event) -> None:
             batch.task_states.append(row)
             batch.newest[place] = (number, seq)
     batch.log.append(log)
-
-
-def _tell(batch: Batch, notice: Row | None) -> None:
-    if notice:
-        batch.notices.append(notice)
 
 
 def _task_row(event: Event, key: str, task_id: str, number: int, seq: int) -> Row:

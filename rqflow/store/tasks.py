@@ -120,6 +120,13 @@ def one_try(connection: Connection, run_key: str, task_id: str, number: int) -> 
     return next((one for one in tries(connection, run_key, task_id) if one.try_number == number), None)
 
 
+def followed(connection: Connection, run_keys: Collection[str]) -> dict[tuple[str, str, int], str]:
+    """Return {(run_key, task_id, try): sha of its version} of the tries of these runs that followed another version than their run's."""
+    columns = (task_try.c.run_key, task_try.c.task_id, task_try.c.try_number, task_try.c.version)
+    query = select(*columns).where(task_try.c.run_key.in_(list(run_keys)), task_try.c.version.is_not(None))
+    return {(key, task_id, number): sha for key, task_id, number, sha in connection.execute(query)}
+
+
 def task_ids(connection: Connection, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """Return the task ids of (run key, task index) pairs; those that the database does not know are left out."""
     columns = task_instance.c

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rqflow import mail
 from rqflow.exceptions import RqflowError
@@ -72,6 +74,9 @@ def _post(url: str, content: Content, timeout: float) -> None:
             return None
 
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "rqflow", "Idempotency-Key": content.message.message_id}
+    url, login = _apart(url)
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode('ascii')}"
     request = urllib.request.Request(url, json.dumps(content.plain(), ensure_ascii=False).encode("utf-8", "replace"), headers, method="POST")  # noqa: S310
     try:
         with urllib.request.build_opener(Straight).open(request, timeout=timeout) as answer:
@@ -85,6 +90,13 @@ def _post(url: str, content: Content, timeout: float) -> None:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Failure(f"it is away: {'no answer' if isinstance(reason, TimeoutError) else reason}", is_of_server=True) from error
+
+
+def _apart(url: str) -> tuple[str, str]:
+    """Return a URL without the name and password in it, and these as a header has them."""
+    parts = urlsplit(url)
+    login, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=place)), unquote(login)
 
 
 def _chat(url: str, content: Content) -> None:

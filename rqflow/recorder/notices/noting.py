@@ -13,30 +13,41 @@ from rqflow.store.events import source_of
 from rqflow.store.notices import Notice
 
 #: What an end of a try is to people. A lost try that gets another one is told as that: both events have one key, and the later one stays.
-_KINDS = {
+KINDS = {
     TaskState.FAILED: notices.FAILURE, TaskState.LOST: notices.FAILURE, TaskState.UP_FOR_RETRY: notices.RETRY, TaskState.SUCCESS: notices.SUCCESS,
 }
 #: How the reason of what a person did begins: that is told to nobody, for who did it knows.
 _MARKED = "marked "
 
 
-def of_task(event: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the notice of the end of a try, whose row of the history is `row`; None when there is nothing to tell."""
-    state = TaskState(row["state"])
-    kind = _KINDS.get(state)
-    # What was marked, or passed by itself, was no worker's.
-    if kind is None or row["reason"].startswith(_MARKED) or (state in {TaskState.FAILED, TaskState.SUCCESS} and "facts" not in event):
-        return None
+def rows(ends: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]], run_states: Iterable[Mapping[str, Any]], tell_success: set[str],
+         ) -> list[dict[str, Any]]:
+    """Return the notices of what was recorded: ends of tries (events in a state of KINDS, and their rows), and rows of runs.
+
+    A success may be told to somebody in the runs `tell_success` only, or after other tries (a recovery).
+    """
+    return [*(_of_end(event, row) for event, row in ends if _is_told(event, row, tell_success)),
+            *(_of_run(row) for row in run_states if row["state"] == RunState.FAILED.value)]
+
+
+def _is_told(event: Mapping[str, Any], row: Mapping[str, Any], tell_success: set[str]) -> bool:
+    """Tell whether the end of a try may be told. What was marked, or passed by itself, was no worker's."""
+    state = row["state"]
+    if state == TaskState.SUCCESS.value:
+        return (row["try_number"] > 1 or row["run_key"] in tell_success) and "facts" in event and not row["reason"].startswith(_MARKED)
+    return (state != TaskState.FAILED.value or "facts" in event) and not row["reason"].startswith(_MARKED)
+
+
+def _of_end(event: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "notice_key": source_of("end of a try", row["run_key"], row["task_id"], row["try_number"]), "kind": kind, "dag_id": event["dag"],
-        "run_key": row["run_key"], "task_id": row["task_id"], "try_number": row["try_number"], "seq": row["seq"], "detail": row["reason"],
+        "notice_key": source_of("end of a try", row["run_key"], row["task_id"], row["try_number"]), "kind": KINDS[TaskState(row["state"])],
+        "dag_id": event["dag"], "run_key": row["run_key"], "task_id": row["task_id"], "try_number": row["try_number"], "seq": row["seq"],
+        "detail": row["reason"],
     }
 
 
-def of_run(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the notice of the end of a run, for counting those that failed; None for any other state."""
-    if row["state"] != RunState.FAILED.value:
-        return None
+def _of_run(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the notice of a run that failed, for counting."""
     return {
         "notice_key": source_of("run failed", row["run_key"], row["seq"]), "kind": notices.RUN_FAILED, "dag_id": row["dag_id"],
         "run_key": row["run_key"], "task_id": "", "try_number": 0, "seq": row["seq"], "detail": "",
@@ -58,8 +69,3 @@ def of_pause(last: Notice, failed: int) -> dict[str, Any]:
         "notice_key": source_of("paused", last.run_key, last.seq), "kind": notices.PAUSED, "dag_id": last.dag_id, "run_key": last.run_key,
         "task_id": "", "try_number": 0, "seq": last.seq, "detail": f"its last {failed} run{'s' if failed > 1 else ''} failed",
     }
-
-
-def wanted(rows: Iterable[dict[str, Any]], tell_success: set[str]) -> list[dict[str, Any]]:
-    """Return those of `rows` that may be told to somebody: a success only of the runs `tell_success`, or after other tries (a recovery)."""
-    return [row for row in rows if row["kind"] != notices.SUCCESS or row["try_number"] > 1 or row["run_key"] in tell_success]

@@ -115,6 +115,8 @@ class Outbox:
     def _send_one(self, message: Message, channel: Channel, recipient: str) -> None:
         with reading(self._engine) as connection:
             told = content.gather(connection, message, self._archive, self._given)
+        if not told.told:
+            raise Failure("what it tells was deleted", state=notices.REFUSED)
         channel(told, recipient)
 
     def _failed(self, message: Message, failure: Failure, server: str) -> bool:

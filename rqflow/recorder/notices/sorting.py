@@ -6,6 +6,7 @@ All of it is decided in transactions of SQL that change nothing when they are re
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from rqflow.exceptions import ConfigError
 from rqflow.recorder.notices import noting
 from rqflow.settings import Notices
 from rqflow.states import RunState
-from rqflow.store import dags, events, notices, runs
+from rqflow.store import dags, events, notices, runs, tasks
 from rqflow.store.engine import Connection
 from rqflow.store.events import EventFilter
 from rqflow.store.notices import Delivery, Heap, Notice
@@ -29,17 +30,32 @@ _DIGEST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
-    """Who wants to hear of the tasks of one version: {task_id: it} of the tasks with an address, or with email_on_success."""
+class Wish:
+    """Who wants to hear of a task, and of which kinds of notices by mail; little of a version, for many are remembered."""
 
-    tasks: Mapping[str, TaskSpec]
+    email: tuple[str, ...]
+    kinds: frozenset[str]
+
+    @classmethod
+    def of(cls, task: TaskSpec) -> Wish:
+        """Return what a task says."""
+        said = {notices.FAILURE: task.email_on_failure, notices.RETRY: task.email_on_retry, notices.SUCCESS: task.email_on_success,
+                notices.SLA: True}
+        return cls(tuple(map(sys.intern, task.email)), frozenset(kind for kind, is_wanted in said.items() if is_wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who wants to hear of the tasks of one version: {task_id: what it says} of the tasks with an address, or with email_on_success."""
+
+    tasks: Mapping[str, Wish]
     #: After so many failed runs in a row the DAG is paused; None: as the settings say.
     limit: int | None
 
     @property
     def everybody(self) -> list[str]:
         """All addresses of the DAG."""
-        return list(dict.fromkeys(address for task in self.tasks.values() for address in task.email))
+        return list(dict.fromkeys(address for wish in self.tasks.values() for address in wish.email))
 
 
 class Sorter:
@@ -58,10 +74,13 @@ class Sorter:
         found = notices.unsorted(connection, _AT_ONCE)
         if not found:
             return 0
-        readers_of = {key: self._readers(connection, key) for key in {one.run_key for one in found}}
+        keys = {one.run_key for one in found}
+        followed = tasks.followed(connection, keys)
+        versions = {key: record.version for key in keys if (record := runs.by_key(connection, key))}
         deliveries: list[Delivery] = []
         for one in found:
-            readers = readers_of[one.run_key]
+            sha = followed.get((one.run_key, one.task_id, one.try_number)) or versions.get(one.run_key)
+            readers = self._readers(connection, sha)
             if one.kind == notices.RUN_FAILED:
                 self._count(connection, one, readers)
             else:
@@ -76,16 +95,15 @@ class Sorter:
             pairs.setdefault((heap.recipient, heap.dag_id), []).append(heap)
         return sum(self._gather(connection, found, now) for found in pairs.values())
 
-    def _readers(self, connection: Connection, run_key: str) -> Readers:
-        """Return who wants to hear of a run; nobody does of one of which no version is known."""
-        record = runs.by_key(connection, run_key)
-        if record is None or record.version is None:
+    def _readers(self, connection: Connection, sha: str | None) -> Readers:
+        """Return who wants to hear of a version; nobody does of one that is not known."""
+        if sha is None:
             return Readers({}, None)
-        if record.version not in self._known:
+        if sha not in self._known:
             while len(self._known) >= _VERSIONS:
                 self._known.pop(next(iter(self._known)))
-            self._known[record.version] = _read(connection, record.version)
-        return self._known[record.version]
+            self._known[sha] = _read(connection, sha)
+        return self._known[sha]
 
     def _gather(self, connection: Connection, found: Sequence[Heap], now: datetime) -> int:
         """Make messages of what waits for one recipient of one DAG."""
@@ -169,19 +187,16 @@ def by_name(channel: str, urls: str) -> dict[str, str]:
 
 
 def _wants_success(one: Notice, readers: Readers) -> bool:
-    task = readers.tasks.get(one.task_id)
-    return task is not None and task.email_on_success
+    wish = readers.tasks.get(one.task_id)
+    return wish is not None and notices.SUCCESS in wish.kinds
 
 
 def _addresses(one: Notice, readers: Readers) -> Iterable[str]:
     """Return the addresses that are told of a notice, by what the task says."""
     if one.kind == notices.PAUSED:
         return readers.everybody
-    task = readers.tasks.get(one.task_id)
-    if task is None:
-        return ()
-    wants = {notices.FAILURE: task.email_on_failure, notices.RETRY: task.email_on_retry, notices.SUCCESS: task.email_on_success, notices.SLA: True}
-    return task.email if wants[one.kind] else ()
+    wish = readers.tasks.get(one.task_id)
+    return wish.email if wish and one.kind in wish.kinds else ()
 
 
 def _delivery(one: Notice, recipient: str, kind: str) -> Delivery:
@@ -194,4 +209,5 @@ def _read(connection: Connection, sha: str) -> Readers:
     version = dags.version(connection, sha)
     if version is None:
         return Readers({}, None)
-    return Readers({task.task_id: task for task in version.tasks if task.email or task.email_on_success}, version.max_consecutive_failed_dag_runs)
+    wishes = {task.task_id: Wish.of(task) for task in version.tasks if task.email or task.email_on_success}
+    return Readers(wishes, version.max_consecutive_failed_dag_runs)

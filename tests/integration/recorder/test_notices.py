@@ -22,7 +22,7 @@ from rqflow.recorder.logpath import log_path
 from rqflow.recorder.notices.outbox import Outbox
 from rqflow.recorder.notices.sorting import Sorter
 from rqflow.settings import Settings, load
-from rqflow.store import dags, notices, runs
+from rqflow.store import clean, dags, notices, runs
 from rqflow.store.engine import Connection, Engine, open_engine, reading, run_in_transaction
 from tests.integration.recorder.events import a_run_event, a_task_event, an_end
 from tests.mailserver import MailServer, WebServer, mail_server, web_server
@@ -376,6 +376,38 @@ def test_r61_a_webhook_that_answers_500_is_tried_again_later_and_later(hub: Hub,
     (told,) = post["notices"]
     assert (told["task_id"], told["try_number"], told["exit_code"], told["host"], told["state"]) == ("t", 1, 3, "node7", "failed")
     assert "hunter2" not in json.dumps([repr(one) for one in hub.messages()])
+
+
+def test_a_webhook_is_given_the_name_and_password_of_its_url(hub: Hub, web: WebServer) -> None:
+    hub.configure({"RQFLOW__NOTICES__WEBHOOK_URLS": web.url.replace("//", "//ada:p%40ss@")})
+    hub.submit(a_task("t"))
+    hub.record(failed(1))
+    hub.pass_time(timedelta(0))
+    assert web.headers[0]["Authorization"] == "Basic YWRhOnBAc3M="
+    assert hub.messages()[0].recipient.startswith("webhook:127.0.0.1 (")
+
+
+def test_a_message_about_a_run_that_was_deleted_is_not_sent(hub: Hub, posted: MailServer) -> None:
+    hub.configure(posted.environ())
+    hub.submit(mailed())
+    hub.record(failed(1), a_run_event("failed", 2))
+    hub.outbox.sort()
+    hub.now += timedelta(seconds=11)
+    hub.outbox.sort()
+    run_in_transaction(hub.engine, lambda connection: clean.remove_runs(connection, [run_key("d", "r")], NOON + timedelta(days=9)))
+    hub.outbox.send()
+    assert [(one.state, one.error) for one in hub.messages()] == [("refused", "what it tells was deleted")]
+    assert posted.mails == []
+
+
+def test_a_try_that_followed_a_later_version_is_told_to_those_whom_that_names(hub: Hub, posted: MailServer) -> None:
+    hub.configure(posted.environ())
+    hub.submit(mailed("t", ADA))
+    later = hub.submit(mailed("t", BOB))
+    hub.record(failed(1, state="up_for_retry"), failed(2, try_number=2, version=later.sha))
+    hub.pass_time()
+    assert [(mail.recipients, mail.message["Subject"]) for mail in posted.mails] == [
+        ([ADA], "rqflow: d.t failed and is tried again (try 1 of 3)"), ([BOB], "rqflow: d.t failed (try 2 of 3)")]
 
 
 def test_a_webhook_that_is_gone_or_refuses_is_told(hub: Hub, web: WebServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rqflow.broker.broker import Broker
 from rqflow.exceptions import Conflict
-from rqflow.states import TERMINAL_RUN_STATES, RunState
+from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
 from rqflow.store import events
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 from rqflow.store.runs import RunRecord
@@ -33,3 +33,22 @@ def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str) -> Ru
                        hint=_AFTER_LOSS if status is None else _AFTER_BREAK)
     run_in_transaction(engine, note)
     return RunState(after)
+
+
+def cancel_task(broker: Broker, engine: Engine, run: RunRecord, task_id: str, *, by: str) -> TaskState:
+    """Cancel one task of a run; return its state: `cancelled`, or `running` until its processes are gone.
+
+    Raises Conflict when it has ended, or Redis does not have the run any more.
+    """
+    if not broker.run_exists(run.run_key):
+        raise Conflict(f"run {run.run_id} of {run.dag_id} has ended")
+    before = {status.task_id: status.state for status in broker.task_statuses(run.run_key)}[task_id]
+    if before in TERMINAL_STATES:
+        raise Conflict(f"{task_id} of run {run.run_id} has ended: {before.value}")
+
+    def note(connection: Connection) -> None:
+        events.add(connection, "task_cancelled", who=by, dag_id=run.dag_id, run_key=run.run_key, task_id=task_id)
+
+    after = TaskState(broker.cancel_task(run.run_key, task_id, by))
+    run_in_transaction(engine, note)
+    return after

@@ -11,7 +11,7 @@ from rqflow.actions.model import Run, TaskInstance, Try, seconds_between
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import RunStatus, TaskStatus
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.exceptions import DagNotFound, RunNotFound
+from rqflow.exceptions import DagNotFound, NotFound, RunNotFound
 from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store import dags, runs, sla
 from rqflow.store import tasks as store_tasks
@@ -52,6 +52,16 @@ def find_version(engine: Engine, dag_id: str) -> Version:
         version = dags.latest_version(connection, dag_id)
     if version is None:
         raise DagNotFound(f"there is no DAG {dag_id}")
+    return version
+
+
+def numbered_version(engine: Engine, dag_id: str, number: int) -> Version:
+    """Return the version of a DAG that has this number; raises DagNotFound, or NotFound when it has no such version."""
+    with reading(engine) as connection:
+        dags.find(connection, dag_id)
+        version = dags.numbered_version(connection, dag_id, number)
+    if version is None:
+        raise NotFound(f"{dag_id} has no version {number}")
     return version
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from rqflow.actions import delete as removing
-from rqflow.actions import describe, query, schedule, select, survey
+from rqflow.actions import describe, graphs, query, schedule, select, survey
 from rqflow.actions import submit as action
 from rqflow.actions.survey import Report
 from rqflow.cli import deleting, output, trying
@@ -86,27 +86,33 @@ def _tell(report: Report, *, is_github: bool) -> None:
 @click.option("--tag", "tags", multiple=True, help="Only DAGs with this tag; repeatable.")
 @click.option("--owner", help="Only DAGs of this owner.")
 @click.option("--search", "text", help="Only DAGs with this in their name or description.")
+@click.option("--paused/--active", "is_paused", default=None, help="Only those that are paused, or that are not.")
 @output.listing
 @pass_app
-def list_(app: App, printer: Printer, tags: tuple[str, ...], owner: str | None, text: str | None) -> None:
+def list_(app: App, printer: Printer, tags: tuple[str, ...], owner: str | None, text: str | None, is_paused: bool | None) -> None:
     """List the DAGs that were submitted."""
     printer.check(output.fields_of(DagRecord))
     with open_database(app.settings) as engine, reading(engine) as connection:
-        found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text))
+        found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text, is_paused=is_paused))
     printer.records(map(asdict, found), LIST_COLUMNS)
 
 
 @dag.command()
 @click.argument("name", metavar="DAG|FILE")
 @click.option("--at", type=MOMENT, help="Render the template fields for this logical date too.")
+@click.option("--version", "number", type=click.IntRange(min=1), metavar="N", help="An earlier version of a submitted DAG, by its number.")
+@click.option("--tree", is_flag=True, help="Indent each task below one that it follows.")
 @output.listing
 @pass_app
-def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
+def show(app: App, printer: Printer, name: str, at: datetime | None, number: int | None, tree: bool) -> None:
     """Show a submitted DAG, or every DAG of a file without any service: schedule, tasks, edges, groups, template fields."""
     if not is_file(name):
         with open_database(app.settings) as engine:
-            _print(printer, [describe.dag(query.find_version(engine, name), at, settings=app.settings)])
+            version = query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)
+            _print(printer, [describe.dag(version, at, settings=app.settings)], tree=tree)
         return
+    if number is not None:
+        raise UsageError(f"--version asks for a version that was submitted, and {name} is a file")
     reports = survey.survey([Path(name)], app.settings)
     shown = [describe.dag(version, at, settings=app.settings) for report in reports for version in report.versions]
     errors = [problem for report in reports for problem in report.errors]
@@ -115,20 +121,49 @@ def show(app: App, printer: Printer, name: str, at: datetime | None) -> None:
     if printer.format == "json":
         printer.record({"file": name, "dags": shown, **notes}, name="file")
     else:
-        _print(printer, shown)
+        _print(printer, shown, tree=tree)
         for problem in (*notes["errors"], *notes["warnings"]):
             output.problem(problem)
     click.get_current_context().exit(6 if errors else 0)
 
 
-def _print(printer: Printer, shown: Sequence[dict[str, object]]) -> None:
+def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) -> None:
     for one in shown:
         schedule = action.schedule_words(str(one["schedule"] or ""))
         printer.record(one | {"schedule": schedule} if printer.is_for_people else one, name="dag_id")
         if printer.shows_parts:
             printer.blank()
-            tasks = one["tasks"]
-            printer.records(tasks if isinstance(tasks, list) else [], TASK_COLUMNS)
+            tasks = one["tasks"] if isinstance(one["tasks"], list) else []
+            columns = [Column("shown", "TASK"), *TASK_COLUMNS[1:]] if tree else TASK_COLUMNS
+            printer.records(describe.indented(tasks) if tree else tasks, columns)
+
+
+@dag.command()
+@click.argument("name", metavar="DAG|FILE")
+@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
+@click.option("--format", "style", type=click.Choice(graphs.FORMATS), default=graphs.ASCII, show_default=True, help="How it is written.")
+@click.option("--run", "run_name", metavar="RUN", help="Show the states of the tasks of this run.")
+@click.option("-O", "--to", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there, not to stdout.")
+@pass_app
+def graph(app: App, name: str, dag_id: str | None, style: str, run_name: str | None, target: Path | None) -> None:
+    """Print the graph of a submitted DAG, or of one in a file; `dot -Tsvg` makes a picture of the format dot."""
+    states = None
+    if run_name is None:
+        version = version_named(app, name, dag_id)
+    else:
+        with open_services(app.settings) as services:
+            found = query.named(services.broker, services.engine, run_name)
+            version, states = query.version_of(services.broker, services.engine, found), query.states_of(found)
+        if dag_id is None and not is_file(name) and version.dag_id != name:
+            raise UsageError(f"run {found.run_id} is of {version.dag_id}, not of {name}")
+    text = graphs.text(version, style, states)
+    if target is None:
+        output.line(text.rstrip("\n"))
+        return
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"-O {target}: {error.strerror}") from error
 
 
 @dag.command()
@@ -159,26 +194,37 @@ def test(app: App, /, printer: Printer, name: str, date: datetime | None, dag_id
 @dag.command()
 @click.argument("names", metavar="DAG...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All DAGs.")
+@output.listing
 @pass_app
-def pause(app: App, names: tuple[str, ...], every: bool) -> None:
+def pause(app: App, printer: Printer, names: tuple[str, ...], every: bool) -> None:
     """Let no scheduled run of these DAGs start. What runs goes on, and runs by hand start as ever."""
+    printer.check(PAUSE_FIELDS)
+    rows = []
     with open_services(app.settings) as services:
         for version in _chosen(services, names, every=every):
             is_news = run_in_transaction(services.engine, partial(schedule.pause, dag_id=version.dag_id, by=who()))
             output.note(f"{version.dag_id}: {'paused' if is_news else 'was paused already'}")
             schedule.set_alarms(services.broker, services.engine, [version.dag_id])
+            rows.append({"dag_id": version.dag_id, "is_paused": True, "changed": is_news})
+    printer.report(rows, PAUSE_COLUMNS)
+
+
+PAUSE_FIELDS = ("dag_id", "is_paused", "changed")
+PAUSE_COLUMNS = [Column("dag_id", "DAG"), Column("is_paused", "PAUSED"), Column("changed", "CHANGED")]
 
 
 @dag.command()
 @click.argument("names", metavar="DAG...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All DAGs.")
+@output.listing
 @pass_app
-def unpause(app: App, names: tuple[str, ...], every: bool) -> None:
+def unpause(app: App, printer: Printer, names: tuple[str, ...], every: bool) -> None:
     """Let scheduled runs of these DAGs start again.
 
     Without catch-up the dates of the time that they were paused are left out, with it they are run now.
     """
-    by_default = app.settings.scheduler.catchup_by_default
+    printer.check(PAUSE_FIELDS)
+    by_default, rows = app.settings.scheduler.catchup_by_default, []
     with open_services(app.settings) as services:
         for version in _chosen(services, names, every=every):
             is_news = run_in_transaction(services.engine, partial(schedule.unpause, version=version, by=who(), catchup_by_default=by_default))
@@ -187,6 +233,8 @@ def unpause(app: App, names: tuple[str, ...], every: bool) -> None:
             after = f"; next run {action.words(following[0], version, app.zone)}" if following else ""
             output.note(f"{version.dag_id}: {'unpaused' if is_news else 'was not paused'}{after}")
             schedule.set_alarms(services.broker, services.engine, [version.dag_id])
+            rows.append({"dag_id": version.dag_id, "is_paused": False, "changed": is_news})
+    printer.report(rows, PAUSE_COLUMNS)
 
 
 def _chosen(services: Services, names: Sequence[str], *, every: bool) -> list[Version]:

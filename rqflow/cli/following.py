@@ -48,6 +48,15 @@ def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo]) -> int:
     return 143 if isinstance(stop, Terminated) else 130
 
 
+def watch_known(services: Services, printer: Printer, run: RunInfo, version: Version, timeout: timedelta | None) -> int:
+    """Watch a run that was started before; return the exit code."""
+    try:
+        with terminable():
+            return Follower(services=services, printer=printer, started=(), timeout=timeout).watch(run, version)
+    except KeyboardInterrupt as stop:
+        return detach(stop, [run])
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Raise Terminated in the block when SIGTERM arrives."""
@@ -86,10 +95,11 @@ class Follower:
         for run, version in runs:
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
-            code = max(code, self._one(run, version))
+            code = max(code, self.watch(run, version))
         return code
 
-    def _one(self, run: RunInfo, version: Version) -> int:
+    def watch(self, run: RunInfo, version: Version) -> int:
+        """Watch one run until its end; return 0 when it was a success, 1 when not."""
         services = self.services
         record = query.show(services.broker, services.engine, run.key)
 

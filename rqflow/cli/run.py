@@ -19,11 +19,12 @@ from rqflow.cli.asking import confirm
 from rqflow.cli.execute import exec_
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION, MOMENT, is_moment
+from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
-from rqflow.store.runs import RunFilter
+from rqflow.store.runs import RunFilter, RunRecord
 
 
 class RunGroup(click.Group):
@@ -50,17 +51,18 @@ def run() -> None:
 @run.command("list")
 @click.option("--dag", "dag_id", help="Only runs of this DAG.")
 @click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in RunState]), help="Only runs in this state; repeatable.")
+@click.option("--trigger", "run_type", type=click.Choice([MANUAL, SCHEDULED, BACKFILL]), help="Only runs that were started so.")
 @click.option("--since", type=MOMENT, help="Only runs made at or after this time.")
 @click.option("--until", type=MOMENT, help="Only runs made before this time.")
 @click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app
-def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], since: datetime | None, until: datetime | None,
-          limit: int, unlimited: bool) -> None:
+def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], run_type: str | None, since: datetime | None,
+          until: datetime | None, limit: int, unlimited: bool) -> None:
     """List runs, the newest first."""
     printer.check(name for name in output.fields_of(Run) if name != "tasks")
-    wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, since=since, until=until)
+    wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, run_type=run_type, since=since, until=until)
     with open_services(app.settings) as services:
         found = query.list_runs(services.broker, services.engine, wanted, limit=None if unlimited else limit)
     printer.records([show.run_row(one) for one in found], show.RUN_COLUMNS)
@@ -141,15 +143,49 @@ def logs_(app: App, name: str, selector: str, failed: bool) -> None:
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @click.option("--timeout", type=DURATION, help="Exit 124 when they have not ended by then.")
 @click.option("--any", "until_any", is_flag=True, help="Until one of them has ended.")
+@output.listing
 @pass_app
-def wait(app: App, names: tuple[str, ...], timeout: timedelta | None, until_any: bool) -> None:
+def wait(app: App, printer: Printer, names: tuple[str, ...], timeout: timedelta | None, until_any: bool) -> None:
     """Wait until runs have ended; exit 0 when all were a success."""
+    printer.check(STATE_FIELDS)
     with open_services(app.settings) as services:
-        found = {query.find_run(services.engine, name).run_key: name for name in names}
+        named = [(name, query.find_run(services.engine, name)) for name in names]
+        found = {record.run_key: name for name, record in named}
+        records = {record.run_key: record for _, record in named}
         ended = follow.wait(services.broker, services.engine, list(found), timeout=timeout, until_any=until_any)
-    for run_key, state in ended.items():
-        output.line(f"{found[run_key]} {state.value}")
+    if printer.shows_parts:
+        for run_key, state in ended.items():
+            output.line(f"{found[run_key]} {state.value}")
+    else:
+        printer.records([_state_row(records[run_key], state.value) for run_key, state in ended.items()], STATE_COLUMNS)
     click.get_current_context().exit(max(show.exit_code(state) for state in ended.values()))
+
+
+STATE_FIELDS = ("dag_id", "run_id", "state")
+STATE_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE")]
+
+
+def _state_row(record: RunRecord, state: str) -> dict[str, Any]:
+    return {"dag_id": record.dag_id, "run_id": record.run_id, "state": state}
+
+
+@run.command()
+@click.argument("name", metavar="RUN")
+@click.option("--timeout", type=DURATION, help="Stop watching after this time and exit 124; the run goes on.")
+@output.listing
+@pass_app
+def watch(app: App, printer: Printer, name: str, timeout: timedelta | None) -> None:
+    """Watch a run until its end, then show how it ended; the exit code is its result. Ctrl-C only stops watching."""
+    printer.check(output.fields_of(Run))
+    from rqflow.cli.following import watch_known  # here: what watches runs is not needed for looking at them
+
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, name)
+        version = query.version_of(services.broker, services.engine, record)
+        if record.info is None:
+            raise Conflict(f"of run {record.run_id} too little is known to watch it", hint="`rqflow run wait` waits for its end.")
+        code = watch_known(services, printer, record.info, version, timeout)
+    click.get_current_context().exit(code)
 
 
 @run.command("retry")
@@ -246,13 +282,15 @@ NOTE_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("note",
 
 @run.command()
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@output.listing
 @pass_app
-def cancel(app: App, names: tuple[str, ...]) -> None:
+def cancel(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Cancel all tasks of runs that have not ended; running ones get TERM, later KILL.
 
     A run that cannot be cancelled is named, and the others are cancelled all the same; the exit code is then 5.
     """
-    code = 0
+    printer.check(STATE_FIELDS)
+    code, rows = 0, []
     with open_services(app.settings) as services:
         for found in [query.find_run(services.engine, name) for name in names]:
             try:
@@ -261,8 +299,10 @@ def cancel(app: App, names: tuple[str, ...]) -> None:
                 output.problem(f"rqflow: {error}")
                 code = error.exit_code
                 continue
+            rows.append(_state_row(found, state.value))
             said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
             output.note(f"run {found.run_id} of {found.dag_id}: {said}")
+    printer.report(rows, STATE_COLUMNS)
     click.get_current_context().exit(code)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, logs, query, scope, select
+from rqflow.actions import cancel as cancelling
+from rqflow.actions import describe, loglines, logs, query, scope, select
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions.scope import Scope
 from rqflow.cli import output, rewriting, show, trying
 from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import go_on
+from rqflow.cli.asking import confirm, go_on
 from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
@@ -22,8 +23,8 @@ from rqflow.cli.why import why_
 from rqflow.dag.version import Version
 from rqflow.deploy import local
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import DagNotFound, RunNotFound, UsageError
-from rqflow.states import TaskState
+from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
+from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
 
@@ -100,13 +101,23 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
         printer.records([show.row(one) for one in found.tries], show.TRY_COLUMNS)
 
 
+ONE_COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("run_id", "RUN"), Column("dag_id", "DAG")]
+ONE_FIELDS = ("dag_id", "run_id", "task_id", "state")
+
+
+def _one_row(record: RunRecord, task_id: str, state: str) -> dict[str, Any]:
+    return {"dag_id": record.dag_id, "run_id": record.run_id, "task_id": task_id, "state": state}
+
+
 @task.command("run-now")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
 @click.option("--same-version/--latest", help="As its last try was, or as the DAG says now (the default).")
+@output.listing
 @pass_app
-def run_now_(app: App, run_name: str, task_id: str, same_version: bool) -> None:
+def run_now_(app: App, printer: Printer, run_name: str, task_id: str, same_version: bool) -> None:
     """Start a task at once that waits for the delay of a retry; it runs as the latest version of its DAG says."""
+    printer.check(ONE_FIELDS)
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         version = query.version_of(services.broker, services.engine, record)
@@ -115,22 +126,56 @@ def run_now_(app: App, run_name: str, task_id: str, same_version: bool) -> None:
                     same_version=same_version)
         go_on(app, services)
     output.note(f"{task_id} of run {record.run_id} is queued")
+    printer.report([_one_row(record, task_id, TaskState.QUEUED.value)], ONE_COLUMNS)
+
+
+@task.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("selector", metavar="TASK")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, where several are meant.")
+@output.listing
+@pass_app
+def kill(app: App, printer: Printer, run_name: str, selector: str, yes: bool) -> None:
+    """Cancel tasks of a run, and leave the others to go on: what runs gets TERM, later KILL, and has no further try.
+
+    TASK is an id, a pattern, +x, x+, group:G or state:running. Those that have ended are passed over; exit 5 when all have.
+    """
+    printer.check(ONE_FIELDS)
+    rows = []
+    with open_services(app.settings) as services:
+        record = query.find_run(services.engine, run_name)
+        chosen = scope.of_run(services.broker, services.engine, record, Scope(selector=selector))
+        waits = [one.task_id for found in chosen for one in found.tasks if found.states.get(one.task_id, TaskState.PENDING) not in TERMINAL_STATES]
+        if not waits:
+            raise Conflict(f"nothing of {selector} in run {record.run_id} runs or waits: it has ended")
+        if len(waits) > 1:
+            confirm(app, f"{', '.join(waits)} of run {record.run_id} are cancelled", yes=yes)
+        for task_id in waits:
+            state = cancelling.cancel_task(services.broker, services.engine, record, task_id, by=who())
+            rows.append(_one_row(record, task_id, state.value))
+            said = "cancelled" if state is TaskState.CANCELLED else "cancel requested; it ends when its processes are gone"
+            output.note(f"{task_id} of run {record.run_id}: {said}")
+        go_on(app, services)
+    printer.report(rows, ONE_COLUMNS)
 
 
 @task.command("mark-lost")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
+@output.listing
 @pass_app
-def mark_lost(app: App, run_name: str, task_id: str) -> None:
+def mark_lost(app: App, printer: Printer, run_name: str, task_id: str) -> None:
     """Declare lost what runs of a task on a machine that is gone; the task goes on as its on_lost says.
 
     Only for a task that is unreachable. Should its machine come back after all, what still runs there is ended, and its result is kept as
     history of its try.
     """
+    printer.check(ONE_FIELDS)
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         state = lost.mark_lost(services.broker, services.engine, record, task_id, by=who())
     output.note(f"{task_id} of run {record.run_id} is lost; it is {state} now")
+    printer.report([_one_row(record, task_id, str(state))], ONE_COLUMNS)
 
 
 task.add_command(why_)
@@ -182,20 +227,29 @@ def mark(app: App, /, printer: Printer, run_name: str, selector: str, state: str
 @click.argument("task_id", metavar="TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the try has ended.")
 @click.option("--try", "number", type=click.IntRange(min=1), help="Which try; the last one when not given.")
+@click.option("--head", type=click.IntRange(min=0), metavar="N", help="Only the first N lines.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option("--grep", metavar="REGEX", help="Only lines in which this is found; exit 1 when there is none.")
+@click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="And N lines before and after these.")
+@click.option("--no-ansi", is_flag=True, help="Without colours and what else is for terminals.")
 @pass_app
-def logs_(app: App, run_name: str, task_id: str, follow: bool, number: int | None) -> None:
-    """Print the log of a try as it is, colours and all."""
+def logs_(app: App, /, run_name: str, task_id: str, follow: bool, number: int | None, **asked: Any) -> None:
+    """Print the log of a try as it is, colours and all, or the lines that are asked for."""
+    part = loglines.Part(**asked)
+    printed = False
     with open_services(app.settings) as services:
         found = query.named(services.broker, services.engine, run_name)
         number = number or max(logs.task_of(found, task_id).try_number, 1)
         chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
                   else logs.read(services.settings, found, task_id, number))
         try:
-            for chunk in chunks:
+            for chunk in loglines.of(chunks, part):
                 output.raw(chunk)
+                printed = True
         finally:
             if told := logs.held_back(services.broker, services.settings, found, task_id, number):
                 output.note(told)
+    click.get_current_context().exit(int(part.grep is not None and not printed))
 
 
 @task.command()

@@ -74,8 +74,9 @@ def work(settings: Settings, asked: Asked) -> None:
 
 @worker.command()
 @click.argument("name", metavar="WORKER")
+@output.listing
 @pass_app
-def forget(app: App, name: str) -> None:
+def forget(app: App, printer: Printer, name: str) -> None:
     """Wait no more for a worker that is gone for good.
 
     After a loss of Redis a queue gives no work before every worker that served it has said what it still runs. What it ran counts as running;
@@ -88,6 +89,7 @@ def forget(app: App, name: str) -> None:
     with open_services(app.settings) as services:
         forgotten = forget_worker.forget(services.broker, services.engine, name, by=who())
     output.note(f"nobody waits for {forgotten} any more")
+    printer.report([{"name": str(forgotten)}], COLUMNS[:1])
 
 
 @worker.command("list")

@@ -112,6 +112,7 @@ class DagFilter:
     owner: str | None = None
     #: Part of the dag_id or the description, in any case.
     text: str | None = None
+    is_paused: bool | None = None
     #: Also those that no file has: commands that were run.
     fileless: bool = False
 
@@ -122,6 +123,8 @@ def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagR
     query = select(dag).where(_IS_THERE).order_by(dag.c.dag_id)
     if wanted.owner is not None:
         query = query.where(dag.c.owner == wanted.owner)
+    if wanted.is_paused is not None:
+        query = query.where(dag.c.is_paused == wanted.is_paused)
     if not wanted.fileless:
         query = query.where(dag.c.file != "")
     found = [_record(row) for row in connection.execute(query).mappings()]
@@ -139,6 +142,13 @@ def version(connection: Connection, sha: str) -> Version | None:
 def latest_version(connection: Connection, dag_id: str) -> Version | None:
     """Return the version that new runs of the DAG take, or None."""
     query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, _IS_THERE)
+    text = connection.execute(query).scalar()
+    return None if text is None else Version.from_json(_unpacked(text))
+
+
+def numbered_version(connection: Connection, dag_id: str, number: int) -> Version | None:
+    """Return the version of the DAG that has this number, or None."""
+    query = select(dag_version.c.json).where(dag_version.c.dag_id == dag_id, dag_version.c.number == number)
     text = connection.execute(query).scalar()
     return None if text is None else Version.from_json(_unpacked(text))
 

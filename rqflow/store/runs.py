@@ -76,6 +76,8 @@ class RunFilter:
     #: Made at or after, and before.
     since: datetime | None = None
     until: datetime | None = None
+    #: manual, scheduled or backfill.
+    run_type: str | None = None
 
 
 def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
@@ -177,6 +179,8 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
         query = query.where(columns.dag_id == wanted.dag_id)
     if wanted.states is not None:
         query = query.where(columns.state.in_([state.value for state in wanted.states]))
+    if wanted.run_type is not None:
+        query = query.where(columns.run_type == wanted.run_type)
     if wanted.since is not None:
         query = query.where(columns.created_at >= wanted.since)
     if wanted.until is not None:

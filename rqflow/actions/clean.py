@@ -14,6 +14,7 @@ from rqflow.broker.broker import Broker
 from rqflow.dag.run import SCHEDULED
 from rqflow.recorder import retention
 from rqflow.store import clean as rows
+from rqflow.store import deletions
 from rqflow.store.clean import OldRun
 from rqflow.store.engine import Engine, reading, run_in_transaction
 
@@ -75,6 +76,7 @@ def run(broker: Broker, engine: Engine, wanted: Wanted, *, pause: Callable[[], b
         removed += went
         if not went.total():
             removed += _remove_versions(broker, engine, wanted)
+            removed += _remove_tombstones(engine, wanted)
             break
     if removed.total():
         logger.info("removed from the history: %s", dict(removed), extra=logs.context("history_cleaned"))
@@ -88,6 +90,17 @@ def _old_runs(broker: Broker, engine: Engine, wanted: Wanted) -> list[OldRun]:
     live = broker.all_runs()
     with reading(engine) as connection:
         return rows.old_runs(connection, wanted.before, wanted.keep_last, live)
+
+
+def _remove_tombstones(engine: Engine, wanted: Wanted) -> Counter[str]:
+    """Forget that runs were deleted so long ago; a DAG that was stays so."""
+    removed: Counter[str] = Counter()
+    while "dag_run" in wanted.tables:
+        went = run_in_transaction(engine, lambda connection: deletions.forget(connection, wanted.before))
+        removed["deletion"] += went
+        if not went:
+            break
+    return removed
 
 
 def _remove_versions(broker: Broker, engine: Engine, wanted: Wanted) -> Counter[str]:

@@ -18,6 +18,7 @@ from rqflow.store.tables import (
     dag_run,
     dag_version,
     event_log,
+    metadata,
     notice,
     notice_delivery,
     notice_message,
@@ -36,6 +37,9 @@ ROWS = 1000
 #: Tables with the rows of a run, and the column in whose order they go.
 _PARTS = ((event_log, event_log.c.seq), (xcom, xcom.c.task_id), (task_try, task_try.c.task_id), (sla_miss, sla_miss.c.task_id),
           (notice_delivery, notice_delivery.c.notice_key), (notice, notice.c.notice_key), (task_instance, task_instance.c.task_id))
+#: Tables with rows of DAGs, beside those that are removed in an order of their own, or stay.
+_OF_DAGS = tuple(table for table in metadata.sorted_tables
+                 if "dag_id" in table.c and table.name not in {"dag", "dag_run", "dag_version", "deletion", "event_log"})
 _ENDED = [state.value for state in TERMINAL_RUN_STATES]
 #: Keys that one question names.
 _ASKED = 500
@@ -118,9 +122,17 @@ def remove_whole_run(connection: Connection, run_key: str, limit: int = ROWS) ->
     return True
 
 
-def remove_own_events(connection: Connection, dag_id: str, limit: int = ROWS) -> bool:
-    """Remove about `limit` events of a DAG, what people did to it excepted; tell whether nothing is left of them."""
-    return _remove_rows(connection, event_log, event_log.c.seq, and_(event_log.c.dag_id == dag_id, event_log.c.kind != "audit"), limit, Counter())
+def remove_rest_of(connection: Connection, dag_id: str, limit: int = ROWS) -> bool:
+    """Remove about `limit` rows that tell of a DAG whose runs are gone, what people did to it excepted; tell whether nothing is left."""
+    removed: Counter[str] = Counter()
+    which = and_(event_log.c.dag_id == dag_id, event_log.c.kind != "audit")
+    if not _remove_rows(connection, event_log, event_log.c.seq, which, limit, removed):
+        return False
+    for table in _OF_DAGS:
+        first = next(iter(table.primary_key.columns))
+        if not _remove_rows(connection, table, first, table.c.dag_id == dag_id, limit - removed.total(), removed):
+            return False
+    return True
 
 
 def remove_versions_of(connection: Connection, dag_id: str, limit: int) -> bool:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, literal, or_, select, update
 
 from rqflow.exceptions import Conflict
-from rqflow.store.clean import ROWS, remove_own_events, remove_versions_of, remove_whole_run
+from rqflow.store.clean import ROWS, remove_rest_of, remove_versions_of, remove_whole_run
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_run, deletion
 
@@ -156,7 +156,7 @@ def remove_rows(connection: Connection, which: Deletion, limit: int = ROWS) -> b
         return True
     if which.kind == RUN:
         return remove_whole_run(connection, which.name, limit)
-    if not remove_own_events(connection, which.dag_id, limit) or not remove_versions_of(connection, which.dag_id, limit // 10):
+    if not remove_rest_of(connection, which.dag_id, limit) or not remove_versions_of(connection, which.dag_id, limit // 10):
         return False
     connection.execute(delete(dag).where(dag.c.dag_id == which.dag_id))
     return True

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
 from rqflow.exceptions import Conflict, DagNotFound, RunNotFound
 from rqflow.store import dags, deletions, events, runs
 from rqflow.store.deletions import DAG, RUN, Stage
 from rqflow.store.engine import Engine, reading, transaction
-from rqflow.store.tables import dag, dag_run, dag_version, event_log
+from rqflow.store.tables import dag, dag_run, dag_version, event_log, metadata
+from tests.integration.store.test_clean import a_row
 from tests.unit.builders import a_version
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
@@ -94,6 +95,23 @@ def test_removal_takes_all_rows_of_the_dag_and_none_of_another(saved: Engine) ->
         assert (deletions.stage(connection, DAG, "d"), deletions.stage(connection, RUN, a_run("r").key)) == (Stage.GONE, Stage.GONE)
         assert deletions.forget(connection, NOON + timedelta(days=1)) == 1, "tombstones of runs go in the end, that of the DAG stays"
         assert deletions.is_deleted(connection, "d")
+
+
+def test_a_removed_dag_leaves_no_row_in_any_table(engine: Engine) -> None:
+    """Also in those that features bring which know nothing of deleting."""
+    with transaction(engine) as connection:
+        dags.save_version(connection, a_version(dag_id="d"))
+        assert runs.create(connection, a_run("r"))
+        for table in metadata.sorted_tables:
+            if "dag_id" in table.c and table.name not in {"dag", "dag_version", "dag_run", "deletion"}:
+                wanted = {"dag_id": "d", **({"run_key": a_run("r").key} if "run_key" in table.c else {})}
+                connection.execute(insert(table).values(a_row(table, **wanted)))
+    bury(engine)
+    remove_all(engine)
+    with reading(engine) as connection:
+        left = {table.name: connection.execute(select(func.count()).select_from(table).where(table.c.dag_id == "d")).scalar_one()
+                for table in metadata.sorted_tables if "dag_id" in table.c}
+    assert {name: count for name, count in left.items() if count} == {"deletion": 2}
 
 
 def test_a_buried_run_is_not_started_again_before_it_is_gone(saved: Engine) -> None:

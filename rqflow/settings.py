@@ -225,8 +225,8 @@ class Notices:
     cap_period: timedelta = key(timedelta(hours=1), "The time that cap is for.")
     log_lines: int = key(50, "So many last lines of its log are in the notice of a task.")
     recovery: bool = key(False, "Tell those who were told of a failed try when the task is a success after all.")
-    tell_on: str = key("failure, sla, paused", "What webhooks and chats are told: failure, retry, success, recovery, sla, paused. Mail is as "
-                                               "the tasks say.")
+    tell_on: str = key("failure, sla, paused, unreachable", "What webhooks and chats are told: failure, retry, success, recovery, sla, paused, "
+                                                            "unreachable. Mail is as the tasks say.")
     webhook_urls: str = key("", "URLs that get each notice as JSON, by POST; separated by spaces.", secret=True)
     webhook_timeout: timedelta = key(timedelta(seconds=10), "A webhook that does not answer for this long is tried again later.")
     apprise_urls: str = key("", "Chats (Slack, Teams, …) as URLs of apprise, separated by spaces; takes `pip install rqflow[apprise]`.", secret=True)

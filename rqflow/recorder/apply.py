@@ -32,7 +32,7 @@ def apply(connection: Connection, events: Sequence[Event]) -> None:
     tasks.record_tries(connection, batch.tries)
     _record_late(connection, batch)
     xcoms.record(connection, batch.xcoms)
-    notices.note(connection, noting.rows(batch.ends, batch.run_states, tell_success))
+    notices.note(connection, [*noting.rows(batch.ends, batch.run_states, tell_success), *batch.unreachable])
     event_log.record(connection, batch.log)
     for event, problem in batch.unreadable:
         keep(connection, event, problem)

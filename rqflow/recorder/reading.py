@@ -45,6 +45,8 @@ class Batch:
     xcoms: list[Row] = field(default_factory=list)
     #: Ends of tries that people may want to be told of: events, and their rows.
     ends: list[tuple[Event, Row]] = field(default_factory=list)
+    #: Tries that could not be reached for long, as notices.
+    unreachable: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     #: Events that cannot be read, with the reason.
     unreadable: list[tuple[Event, str]] = field(default_factory=list)
@@ -139,6 +141,8 @@ def _read_note(batch: Batch, event: Event) -> None:
     """A note changes no state: `state` says what it is about."""
     log = _log_row(event, event_log.NOTE, _seq(event))
     _know_run(batch, event)
+    if event["state"] == noting.NOTICE:
+        batch.unreachable.append(noting.of_unreachable(log))
     batch.log.append(log)
 
 

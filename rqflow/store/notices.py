@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, case, delete, exists, false, func, insert, select, update
 
 from rqflow.exceptions import NotFound, UsageError
 from rqflow.store.engine import Connection
 from rqflow.store.tables import KEY, notice, notice_delivery, notice_message
-from rqflow.store.types import clean
+from rqflow.store.types import UtcDateTime, clean
 from rqflow.store.upsert import Rule, upsert
 
 #: Kinds of notices. RUN_FAILED is told to nobody: it is for counting; RECOVERY is what a SUCCESS is to those who were told of a failed try.
 FAILURE, RETRY, SUCCESS, RECOVERY, SLA, PAUSED, RUN_FAILED = "failure", "retry", "success", "recovery", "sla", "paused", "run_failed"
-TOLD = (FAILURE, RETRY, SUCCESS, RECOVERY, SLA, PAUSED)
+#: The machine of a running task has not been heard of for long.
+UNREACHABLE = "unreachable"
+TOLD = (FAILURE, RETRY, SUCCESS, RECOVERY, SLA, PAUSED, UNREACHABLE)
 #: The kind of a message about notices of several kinds.
 DIGEST = "digest"
 #: States of a message. What is refused, given up or not sent stays so until a person says otherwise.
@@ -28,6 +30,11 @@ MAIL, WEBHOOK, CHAT = "mailto:", "webhook:", "chat:"
 
 _NOTICES = Rule(table=notice, order=("seq",), fixed=frozenset({"is_sorted"}))
 _ONCE = Rule(table=notice_delivery)
+#: Asked all the time, so it is one statement, and built once.
+_NOW = bindparam("now", type_=UtcDateTime())
+_PENDING = select(
+    exists().where(notice.c.is_sorted == false()), exists().where(notice_delivery.c.message_id == "", notice_delivery.c.wait_until <= _NOW),
+    exists().where(notice_message.c.state.in_((WAITING, SENDING)), notice_message.c.due_at <= _NOW))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +104,7 @@ def note(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def unsorted(connection: Connection, limit: int) -> list[Notice]:
     """Return notices of which nobody has said yet who is told, oldest first."""
-    query = select(*(notice.c[name] for name in Notice.__slots__)).where(~notice.c.is_sorted).order_by(notice.c.seq).limit(limit)
+    query = select(*(notice.c[name] for name in Notice.__slots__)).where(notice.c.is_sorted == false()).order_by(notice.c.seq).limit(limit)
     return [Notice(**row) for row in connection.execute(query).mappings()]
 
 
@@ -183,18 +190,18 @@ def due(connection: Connection, channel: str, now: datetime, limit: int) -> list
 
 def pending(connection: Connection, now: datetime) -> tuple[bool, list[str]]:
     """Return whether there is something to be sorted or put together, and recipients of messages that are to be sent now."""
-    messages, apart = notice_message.c, notice_delivery.c
-    new = connection.execute(select(notice.c.notice_key).where(~notice.c.is_sorted).limit(1)).first()
-    found = new or connection.execute(select(apart.notice_key).where(apart.message_id == "", apart.wait_until <= now).limit(1)).first()
-    query = select(messages.recipient).where(messages.state.in_((WAITING, SENDING)), messages.due_at <= now).distinct()
-    return found is not None, list(connection.execute(query).scalars())
+    is_new, is_apart, is_due = connection.execute(_PENDING, {"now": now}).one()
+    if not is_due:
+        return bool(is_new or is_apart), []
+    query = select(notice_message.c.recipient).where(notice_message.c.state.in_((WAITING, SENDING)), notice_message.c.due_at <= now)
+    return bool(is_new or is_apart), list(connection.execute(query.distinct()).scalars())
 
 
 def unsent(connection: Connection) -> int:
     """Return how much is still to be done: messages that wait, deliveries and notices that are no messages yet."""
     waiting = select(func.count()).select_from(notice_message).where(notice_message.c.state.in_((WAITING, SENDING)))
     apart = select(func.count()).select_from(notice_delivery).where(notice_delivery.c.message_id == "")
-    new = select(func.count()).select_from(notice).where(~notice.c.is_sorted)
+    new = select(func.count()).select_from(notice).where(notice.c.is_sorted == false())
     return sum(int(connection.execute(query).scalar_one()) for query in (waiting, apart, new))
 
 

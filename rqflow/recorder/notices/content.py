@@ -65,6 +65,8 @@ class Told:
     #: The commands that show its log, and the run.
     log_command: str
     run_command: str
+    #: The command with which a person goes on; empty when there is none.
+    next_command: str
 
     @property
     def about(self) -> str:
@@ -122,8 +124,15 @@ def _told(connection: Connection, one: Notice, kind: str, run: RunRecord | None,
         started_at=_iso(tried.started_at if tried else None), ended_at=_iso(tried.ended_at if tried else None), due_at=_iso(due_at),
         log_tail=tail, log_note=note, link=_link(base_url, one, number),
         log_command=shlex.join(["rqflow", "task", "logs", run_id, one.task_id, *(["--try", str(number)] if number else [])]) if one.task_id else "",
-        run_command=shlex.join(["rqflow", "run", "show", run_id]),
+        run_command=shlex.join(["rqflow", "run", "show", run_id]), next_command=_next(kind, one, run_id),
     )
+
+
+def _next(kind: str, one: Notice, run_id: str) -> str:
+    """Return the command with which a person goes on."""
+    words = {notices.PAUSED: ["dag", "unpause", one.dag_id], notices.UNREACHABLE: ["task", "mark-lost", run_id, one.task_id],
+             notices.RETRY: ["task", "run-now", run_id, one.task_id]}.get(kind)
+    return shlex.join(["rqflow", *words]) if words else ""
 
 
 def _ended(tried: TryRecord | None) -> str:

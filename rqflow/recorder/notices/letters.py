@@ -20,7 +20,10 @@ _WORDS = {
     notices.FAILURE: ("failed", "tasks failed"), notices.RETRY: ("failed and is tried again", "tasks failed and are tried again"),
     notices.SUCCESS: ("succeeded", "tasks succeeded"), notices.RECOVERY: ("succeeded after all", "tasks succeeded after all"),
     notices.SLA: ("missed its sla", "tasks missed their sla"), notices.PAUSED: ("is paused", "times paused"),
+    notices.UNREACHABLE: ("cannot be reached", "tasks cannot be reached"),
 }
+#: What the command is for with which a person goes on.
+_NEXT = {notices.PAUSED: "Go on:        ", notices.UNREACHABLE: "If it is gone: ", notices.RETRY: "Not wait:     "}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +39,7 @@ def write(content: Content) -> Letter:
     """Return what `content` says to people."""
     headline = _headline(content)
     is_single = len(content.told) == 1 and not content.unnamed
-    known = {"content": content, "told": content.told, "headline": headline, "words": _WORDS, "single": is_single}
+    known = {"next_words": _NEXT, "content": content, "told": content.told, "headline": headline, "words": _WORDS, "single": is_single}
     texts = {ending: _environment().get_template(f"message.{ending}").render(known) for ending in ("txt", "html")}
     return Letter(subject=one_line(f"rqflow: {headline}"), text=texts["txt"], html=texts["html"])
 

@@ -16,6 +16,8 @@ from rqflow.store.notices import Notice
 KINDS = {
     TaskState.FAILED: notices.FAILURE, TaskState.LOST: notices.FAILURE, TaskState.UP_FOR_RETRY: notices.RETRY, TaskState.SUCCESS: notices.SUCCESS,
 }
+#: The note that a try has been unreachable for worker.notice_after.
+NOTICE = "notice"
 #: How the reason of what a person did begins: that is told to nobody, for who did it knows.
 _MARKED = "marked "
 
@@ -51,6 +53,15 @@ def _of_run(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "notice_key": source_of("run failed", row["run_key"], row["seq"]), "kind": notices.RUN_FAILED, "dag_id": row["dag_id"],
         "run_key": row["run_key"], "task_id": "", "try_number": 0, "seq": row["seq"], "detail": "",
+    }
+
+
+def of_unreachable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the notice of a try that has been unreachable for long, from the row of that in event_log."""
+    return {
+        "notice_key": source_of("unreachable", row["run_key"], row["task_id"], row["try_number"], row["seq"]), "kind": notices.UNREACHABLE,
+        "dag_id": row["dag_id"], "run_key": row["run_key"], "task_id": row["task_id"], "try_number": row["try_number"] or 0, "seq": row["seq"],
+        "detail": f"{row['who']} is not heard of; the task counts as running still",
     }
 
 

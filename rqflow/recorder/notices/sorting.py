@@ -40,7 +40,7 @@ class Wish:
     def of(cls, task: TaskSpec) -> Wish:
         """Return what a task says."""
         said = {notices.FAILURE: task.email_on_failure, notices.RETRY: task.email_on_retry, notices.SUCCESS: task.email_on_success,
-                notices.SLA: True}
+                notices.SLA: True, notices.UNREACHABLE: task.email_on_failure}
         return cls(tuple(map(sys.intern, task.email)), frozenset(kind for kind, is_wanted in said.items() if is_wanted))
 
 

@@ -24,7 +24,7 @@ from rqflow.recorder.notices.sorting import Sorter
 from rqflow.settings import Settings, load
 from rqflow.store import clean, dags, notices, runs
 from rqflow.store.engine import Connection, Engine, open_engine, reading, run_in_transaction
-from tests.integration.recorder.events import a_run_event, a_task_event, an_end
+from tests.integration.recorder.events import START, a_run_event, a_task_event, an_end
 from tests.mailserver import MailServer, WebServer, mail_server, web_server
 from tests.unit.builders import a_run, a_task, a_version
 
@@ -160,6 +160,19 @@ def test_r58_what_was_killed_or_lost_is_told_within_30_seconds(hub: Hub, posted:
     assert {(post["notices"][0]["task_id"], post["notices"][0]["signal"]) for post in web.posts} == {("oom", 9), ("gone", None)}
 
 
+def test_a_task_that_cannot_be_reached_is_told_of_once(hub: Hub, posted: MailServer) -> None:
+    hub.configure(posted.environ())
+    hub.submit(mailed())
+    note = {**a_task_event("running", 5), "kind": "note", "state": "notice", "reason": "unreachable for long"}
+    hub.record(a_task_event("running", 1), {**note, "state": "unreachable", "seq": str(START + 2)}, note)
+    hub.record(note)
+    hub.pass_time()
+    (mail,) = posted.mails
+    assert mail.message["Subject"] == "rqflow: d.t cannot be reached (try 1 of 3)"
+    assert "Reason:       w.1 is not heard of; the task counts as running still\n" in mail.text
+    assert "If it is gone: rqflow task mark-lost r t\n" in mail.text
+
+
 def test_a_lost_try_that_gets_another_one_is_a_retry(hub: Hub, posted: MailServer) -> None:
     hub.configure(posted.environ())
     hub.submit(mailed())
@@ -167,6 +180,7 @@ def test_a_lost_try_that_gets_another_one_is_a_retry(hub: Hub, posted: MailServe
                a_task_event("queued", 4, try_number=2))
     hub.pass_time()
     assert posted.subjects == ["rqflow: d.t failed and is tried again (try 1 of 3)"]
+    assert "Not wait:     rqflow task run-now r t\n" in posted.mails[0].text
 
 
 def test_r59_email_on_failure_alone_says_nothing_of_a_task_that_succeeds_at_last(hub: Hub, posted: MailServer) -> None:

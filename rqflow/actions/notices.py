@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 from rqflow import clock
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict
-from rqflow.recorder.archive import LogReader
 from rqflow.recorder.notices import content, letters
 from rqflow.settings import Settings
 from rqflow.store import notices, runs
@@ -59,7 +57,7 @@ def show(engine: Engine, settings: Settings, text: str) -> tuple[Shown, letters.
     """Return the message whose id begins with `text`, and what it says, as far as the history still knows it; raises NotFound, UsageError."""
     with reading(engine) as connection:
         message = notices.find(connection, text)
-        told = content.gather(connection, message, LogReader(Path(settings.logs.folder)), settings.notices)
+        told = content.gather(connection, message, settings)
         return _shown(connection, message), letters.write(told)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from rqflow import clock
@@ -17,7 +18,9 @@ from rqflow.dag.run import SCHEDULED
 from rqflow.operators.base import Ended, say_end
 from rqflow.recorder.archive import LogReader
 from rqflow.recorder.logpath import log_path
-from rqflow.settings import Notices
+from rqflow.recorder.notices.secrecy import masker
+from rqflow.security.masking import Masker
+from rqflow.settings import Settings
 from rqflow.store import notices, runs, sla, tasks
 from rqflow.store.engine import Connection
 from rqflow.store.notices import Message, Notice
@@ -95,15 +98,22 @@ class Content:
         return {**about, "notices": [asdict(one) for one in self.told]}
 
 
-def gather(connection: Connection, message: Message, archive: LogReader, given: Notices) -> Content:
-    """Return what `message` tells."""
+def gather(connection: Connection, message: Message, settings: Settings) -> Content:
+    """Return what `message` tells, without secrets."""
+    given, archive, mask = settings.notices, LogReader(Path(settings.logs.folder)), masker(connection, settings)
     rows = notices.contents(connection, message.message_id, MOST_NAMED)
     known = {key: runs.by_key(connection, key) for key in {one.run_key for one, _ in rows}}
     lines = given.log_lines if len(rows) == 1 else min(given.log_lines, 10)
     told = []
     for number, (one, kind) in enumerate(rows):
-        told.append(_told(connection, one, kind, known[one.run_key], archive if number < WITH_LOGS else None, lines, given.base_url))
+        told.append(_masked(_told(connection, one, kind, known[one.run_key], archive if number < WITH_LOGS else None, lines, given.base_url), mask))
     return Content(message=message, told=tuple(told), tally=notices.tally(connection, message.message_id))
+
+
+def _masked(told: Told, mask: Masker) -> Told:
+    if not mask:
+        return told
+    return replace(told, reason=mask.text(told.reason), log_tail=tuple(map(mask.text, told.log_tail)))
 
 
 def _told(connection: Connection, one: Notice, kind: str, run: RunRecord | None, archive: LogReader | None, lines: int, base_url: str) -> Told:

@@ -11,10 +11,8 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from rqflow import clock, logs
-from rqflow.recorder.archive import LogReader
 from rqflow.recorder.loop import keep_running
 from rqflow.recorder.notices import content
 from rqflow.recorder.notices.channels import Channel, Failure, channels
@@ -41,8 +39,7 @@ class Outbox:
 
     def __init__(self, engine: Engine, settings: Settings, sorter: Sorter) -> None:
         """Tell by the settings [smtp] and [notices], with the lines of logs in the archive."""
-        self._engine, self._given, self._sorter = engine, settings.notices, sorter
-        self._archive = LogReader(Path(settings.logs.folder))
+        self._engine, self._settings, self._given, self._sorter = engine, settings, settings.notices, sorter
         self._channels = channels(settings, sorter.webhooks, sorter.chats)
         self._lease = SENDING + settings.smtp.smtp_timeout + self._given.webhook_timeout
         self._threads: dict[str, threading.Thread] = {}
@@ -114,7 +111,7 @@ class Outbox:
 
     def _send_one(self, message: Message, channel: Channel, recipient: str) -> None:
         with reading(self._engine) as connection:
-            told = content.gather(connection, message, self._archive, self._given)
+            told = content.gather(connection, message, self._settings)
         if not told.told:
             raise Failure("what it tells was deleted", state=notices.REFUSED)
         channel(told, recipient)

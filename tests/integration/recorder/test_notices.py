@@ -21,11 +21,12 @@ from rqflow.recorder.apply import apply
 from rqflow.recorder.logpath import log_path
 from rqflow.recorder.notices.outbox import Outbox
 from rqflow.recorder.notices.sorting import Sorter
+from rqflow.security.keyring import Keyring
 from rqflow.settings import Settings, load
-from rqflow.store import clean, dags, notices, runs
+from rqflow.store import clean, connections, dags, notices, runs, variables
 from rqflow.store.engine import Connection, Engine, open_engine, reading, run_in_transaction
 from tests.integration.recorder.events import START, a_run_event, a_task_event, an_end
-from tests.mailserver import MailServer, WebServer, mail_server, web_server
+from tests.mailserver import PASSWORD, MailServer, WebServer, mail_server, web_server
 from tests.unit.builders import a_run, a_task, a_version
 
 ADA, BOB = "ada@x.test", "bob@x.test"
@@ -476,6 +477,30 @@ def test_r62_a_mail_holds_what_a_person_needs(hub: Hub, posted: MailServer) -> N
     assert "&lt;b&gt;&amp;amp;" in mail.html
     assert "<b>&amp;" not in mail.html
     assert "10%" not in mail.text.replace("100%", "")
+
+
+def test_r62_secrets_are_masked(hub: Hub, posted: MailServer, web: WebServer) -> None:
+    """Reliability 62: those of the settings, of Variables and of Connections, in reason and log, whoever is told."""
+    hub.configure(posted.environ(RQFLOW__NOTICES__WEBHOOK_URLS=f"{web.url}/hook?token=hunter2", RQFLOW__DATABASE__URL="mysql://u:d%23b-pass@h/x"))
+    hub.submit(mailed())
+    keyring = Keyring.of(hub.settings)
+    name, sealed = keyring.seal("wörd of mouth")
+    run_in_transaction(hub.engine, lambda connection: variables.put(connection, "api_key", sealed, secret_key=name))
+    key, password = keyring.seal("c0nn-pass")
+    run_in_transaction(hub.engine, lambda connection: connections.put(connection, "db", {"conn_type": "mysql", "password": password}, secret_key=key))
+    hub.log(f"login {PASSWORD}\nwörd of mouth\nc0nn-pass in it\n{web.url}/hook?token=hunter2\nd#b-pass\nplain".encode())
+    hub.record(failed(2, reason="exit code 3, and c0nn-pass"))
+    hub.pass_time()
+    (mail,) = posted.mails
+    (post,) = web.posts
+    for text in (mail.text, mail.html, json.dumps(post, ensure_ascii=False)):
+        assert not [secret for secret in (PASSWORD, "wörd of mouth", "c0nn-pass", "hunter2", "d#b-pass") if secret in text], text
+        assert "plain" in text
+    assert "exit code 3, and ***" in mail.text
+    hub.configure({"RQFLOW__SECURITY__FERNET_KEY": "no key"})
+    hub.record(failed(3, try_number=2))
+    hub.pass_time()
+    assert len(posted.mails) == 2, "a wrong key stops no mail"
 
 
 def test_a_log_that_is_not_here_yet_is_said(hub: Hub, posted: MailServer) -> None:

@@ -57,6 +57,25 @@ def read_params(pairs: Sequence[str], defaults: Mapping[str, Any], specs: Mappin
     return values
 
 
+def read_params_file(name: str, text: str | None = None) -> dict[str, Any]:
+    """Return {name: value} of a file in JSON or YAML; `text` is what it holds, where that was read already. Raises UsageError."""
+    import yaml  # here: only this needs it
+
+    try:
+        found = yaml.safe_load(Path(name).read_text(encoding="utf-8") if text is None else text)
+    except OSError as error:
+        raise UsageError(f"--params-file {name}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"--params-file {name} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise UsageError(f"--params-file {name} must hold an object, like {{\"city\": \"Bern\"}} or city: Bern")
+    try:
+        # What YAML has beyond JSON, such as dates, no run could keep.
+        return dict(json.loads(json.dumps(found)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--params-file {name}: {error}", hint="Put dates into quotes.") from error
+
+
 def _is_text(name: str, defaults: Mapping[str, Any], specs: Mapping[str, Any]) -> bool:
     """Tell whether a param is given as a text: its schema says so, or its default is one and the schema does not say otherwise."""
     types = specs.get(name, {}).get("schema", {}).get("type")

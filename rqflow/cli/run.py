@@ -71,11 +71,13 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
 @run.command("start")
 @click.argument("dag_id", metavar="DAG")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param for this run; repeatable.")
+@click.option("--params-file", metavar="FILE|-", help="File with values of params, in JSON or YAML; - reads stdin, and -p counts more.")
 @click.option("-c", "--conf", metavar="JSON|@FILE", help="dag_run.conf of this run: a JSON object.")
 @click.option("-e", "--at", "--exec_date", "at", type=MOMENT, help="Logical date of this run; now when not given.")
 @click.option("-r", "--run-id", "--run_id", "run_id", metavar="ID", help="Name of this run; manual__LOGICAL_DATE when not given.")
 @click.option("--note", default="", help="A remark about this run.")
 @click.option("--priority", type=int, default=0, help="Added to the weight of each of its tasks.")
+@click.option("--dry-run", is_flag=True, help="Only check what was given, and show the run that would be started.")
 @click.option("--watch", is_flag=True, help="Watch the run until its end; the exit code is its result.")
 @click.option("--wait", is_flag=True, help="The same, and say only what goes wrong, as -q does.")
 @click.option("--timeout", type=DURATION, help="Stop watching after this time and exit 124; the run goes on.")
@@ -88,10 +90,10 @@ def start(app: App, /, printer: Printer, dag_id: str, watch: bool, wait: bool, *
     """
     if given["timeout"] and not (watch or wait):
         raise UsageError("--timeout says how long is watched", hint="Add --watch or --wait.")
-    printer.check(output.fields_of(Run) if watch or wait else show.ANNOUNCED)
     from rqflow.cli import starting  # here: what starts runs is not needed for looking at them
     from rqflow.cli.submit import Wish  # here: the same
 
+    printer.check(starting.PLANNED if given["dry_run"] else output.fields_of(Run) if watch or wait else show.ANNOUNCED)
     context = click.get_current_context()
     if wait and not watch:
         context.find_root().params["quiet"] = True
@@ -105,13 +107,17 @@ run.add_command(exec_)
 @run.command("show")
 @click.argument("name", metavar="RUN")
 @click.option("--exit-status", is_flag=True, help="Exit 0 for success, 1 for failed or cancelled, 8 when it has not ended.")
+@click.option("--tasks", "only_tasks", is_flag=True, help="Only its tasks, as a list.")
 @output.listing
 @pass_app
-def show_(app: App, printer: Printer, name: str, exit_status: bool) -> None:
+def show_(app: App, printer: Printer, name: str, exit_status: bool, only_tasks: bool) -> None:
     """Show a run with its tasks and all their tries."""
     with open_services(app.settings) as services:
         found = query.named(services.broker, services.engine, name)
-    show.run(printer, found)
+    if only_tasks:
+        printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
+    else:
+        show.run(printer, found)
     if exit_status and not found.is_finished:
         raise NotFinished(f"run {found.run_id} is {found.state.value}")
     if exit_status:

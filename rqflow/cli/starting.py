@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import click
 
 from rqflow import clock
 from rqflow.actions import notices, query, trigger
 from rqflow.actions import submit as action
+from rqflow.actions.model import plain
 from rqflow.actions.schedule import NONE, ManyRuns
 from rqflow.broker.lock import has_leader
 from rqflow.cli import output
@@ -24,6 +26,16 @@ from rqflow.dag.version import Version
 from rqflow.deploy import background
 from rqflow.deploy.background import Started
 from rqflow.deploy.services import Services, open_services
+
+#: Fields of a run that is not started, because that was only tried.
+PLANNED = ("dag_id", "run_id", "version", "logical_date", "data_interval_start", "data_interval_end", "params", "conf", "priority", "note")
+
+
+def _of_file(name: str | None) -> dict[str, Any]:
+    """Return the params of --params-file."""
+    if name is None:
+        return {}
+    return trigger.read_params_file("-", sys.stdin.read()) if name == "-" else trigger.read_params_file(name)
 
 
 def start(app: App, printer: Printer, versions: Sequence[Version], wish: Wish, *, follow: bool) -> int:
@@ -44,6 +56,11 @@ def start_known(app: App, printer: Printer, dag_id: str, wish: Wish, *, follow: 
     with open_services(app.settings, client_name="rqflow-run") as services:
         version = query.find_version(services.engine, dag_id)
         planned = [(run, version)] if (run := _planned(services, version, wish)) else []
+        if wish.dry_run:
+            for run, _ in planned:
+                printer.record({name: plain(getattr(run, name)) for name in PLANNED}, name="run_id")
+            output.note("Nothing was started: this is what would be.")
+            return 0
         started = background.ensure(services, app.file) if services.is_embedded else []
         return carry_out(app, services, printer, planned, started, timeout=wish.timeout, follow=follow)
 
@@ -115,7 +132,7 @@ def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Versio
 def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:
     """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
     if wish.start:
-        params = trigger.read_params(wish.params, version.params, version.param_specs)
+        params = {**_of_file(wish.params_file), **trigger.read_params(wish.params, version.params, version.param_specs)}
         given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
                               conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority)
         return trigger.by_hand(version, given, clock.utcnow())

@@ -40,6 +40,9 @@ class Wish:
     catchup: str | None = None
     #: Added to the weight of each task.
     priority: int = 0
+    #: File with values of params, - for stdin.
+    params_file: str | None = None
+    dry_run: bool = False
 
     @property
     def says_how(self) -> bool:

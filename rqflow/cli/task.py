@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from rqflow import clock
 from rqflow.actions import cancel as cancelling
-from rqflow.actions import describe, loglines, logs, query, scope, select
+from rqflow.actions import describe, loglines, logs, query, scope, select, trigger
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions.scope import Scope
@@ -20,10 +21,11 @@ from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.cli.why import why_
+from rqflow.dag.params import with_given
 from rqflow.dag.version import Version
 from rqflow.deploy import local
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
+from rqflow.exceptions import Conflict, DagNotFound, NotFound, RunNotFound, UsageError
 from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
@@ -83,9 +85,10 @@ def _run_named(engine: Engine, name: str) -> RunRecord:
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
 @click.option("--env", is_flag=True, help="Show the environment variables that rqflow adds for its tries.")
+@click.option("--try", "number", type=click.IntRange(min=1), metavar="N", help="Show this try alone.")
 @output.listing
 @pass_app
-def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) -> None:
+def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, number: int | None) -> None:
     """Show a task of a run with all its tries."""
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
@@ -94,6 +97,12 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool) ->
     if version is not None and record.info is not None:
         variables = local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1))
         printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
+        return
+    if number is not None:
+        tries = [one for one in found.tries if one.try_number == number]
+        if not tries:
+            raise NotFound(f"{task_id} of run {record.run_id} has had no try {number}")
+        printer.record(show.row(tries[0]), name="try_number")
         return
     printer.record(show.row(found), name="task_id")
     if printer.shows_parts:
@@ -257,9 +266,10 @@ def logs_(app: App, /, run_name: str, task_id: str, follow: bool, number: int | 
 @click.argument("task_id", metavar="TASK")
 @click.argument("date", type=MOMENT, required=False)
 @click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param, in place of the run's; repeatable.")
 @output.listing
 @pass_app
-def render(app: App, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None) -> None:
+def render(app: App, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...]) -> None:
     """Show the template fields of a task as they are rendered for a logical date (now when none is given), or for a run."""
     version = _definition(app, name) if dag_id is None else version_named(app, name, dag_id)
     run = None
@@ -270,6 +280,8 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
         if run is None:
             raise UsageError(f"of run {record.run_id} too little is known to render anything")
     run = run or describe.run_at(version, date or clock.utcnow())
+    given = trigger.read_params(params, version.params, version.param_specs)
+    run = replace(run, params=with_given(run.params, {name: spec for name, spec in version.param_specs.items() if name in given}, given))
     task = version.tasks[select.one_task(version, task_id)]
     values = describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings)
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])

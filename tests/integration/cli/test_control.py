@@ -57,9 +57,24 @@ def test_a_run_is_watched_killed_in_part_marked_and_noted(rqflow: Rqflow, tmp_pa
     assert [row["run_id"] for row in rows("run", "list", "--trigger", "manual")] == ["r"]
     assert rows("run", "list", "--trigger", "scheduled") == []
     assert rqflow("task", "logs", "r", "a", "--head", "1").out == "one\n"
+    assert [row["task_id"] for row in rows("run", "show", "r", "--tasks")] == ["a", "b", "c"]
+    assert rows("task", "show", "r", "a", "--try", "1")["exit_code"] == 0
+    assert rqflow("task", "show", "r", "a", "--try", "7").code == 3
     assert rqflow("task", "logs", "r", "a", "--grep", "tw").out == "two\n"
     assert rqflow("task", "logs", "r", "a", "--grep", "four").code == 1
     assert "[success] <- b" in rqflow("dag", "graph", "d", "--run", "r").out
+
+
+def test_a_run_is_only_tried_out_with_params_of_a_file(rqflow: Rqflow, tmp_path: Path) -> None:
+    file, params = tmp_path / "d.py", tmp_path / "p.json"
+    file.write_text(SOURCE.replace("schedule=None", "schedule=None, params={'n': 1, 'city': 'x'}").replace("printf 'one", "echo {{ params.n }}; printf 'one"))
+    params.write_text('{"n": 2, "city": "Bern"}')
+    assert "echo 7" in rqflow("task", "render", file, "a", "-p", "n=7").out
+    assert rqflow("submit", file).code == 0
+    tried = rqflow("run", "start", "d", "--params-file", params, "-p", "n=3", "--dry-run", "-o", "json")
+    assert json.loads(tried.out)["params"] == {"n": 3, "city": "Bern"}
+    assert rqflow("run", "list", "-o", "name").out == ""
+    assert rqflow("run", "start", "d", "--params-file", tmp_path / "absent").code == 2
 
 
 def test_dags_are_shown_and_paused(rqflow: Rqflow, tmp_path: Path) -> None:

@@ -49,6 +49,22 @@ def test_conf_that_is_no_utf8_or_nested_too_deep_is_refused(tmp_path: Path) -> N
         trigger.read_conf("[" * 200_000)
 
 
+def test_params_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("city: Bern\nsizes: [1, 2]\n")
+    assert trigger.read_params_file(str(file)) == trigger.read_params_file("-", '{"city": "Bern", "sizes": [1, 2]}') == {"city": "Bern", "sizes": [1, 2]}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[1]", "must hold an object"), ("{a: ", "neither JSON nor YAML"), ("1: 2", "must hold an object"), ("day: 2026-01-01", "Put dates into quotes"),
+])
+def test_a_file_of_params_that_cannot_be_used_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        trigger.read_params_file("-", text)
+    with pytest.raises(UsageError, match="No such file"):
+        trigger.read_params_file("/absent.yaml")
+
+
 def test_params_are_read_as_their_schemas_say() -> None:
     specs = {"n": {"schema": {"type": "integer"}, "required": True}, "code": {"schema": {"type": ["string", "null"]}}, "free": {"schema": {}}}
     assert trigger.read_params(["n=3", "code=007", "free=1"], {"free": 2}, specs) == {"n": 3, "code": "007", "free": 1}

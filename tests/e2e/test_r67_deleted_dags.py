@@ -17,7 +17,7 @@ SOURCE = """
     from rqflow import DAG, BashOperator
     for name in ("doomed", "other"):
         with DAG(name, schedule=timedelta(seconds=1), start_date="2026-01-01", max_active_runs=2):
-            BashOperator(task_id="a", bash_command="true") >> BashOperator(task_id="b", bash_command="echo $$ >> PIDS; exec sleep 600" if name == "doomed" else "true")
+            BashOperator(task_id="a", bash_command="true") >> BashOperator(task_id="b", bash_command="test -e PIDS && exit 0; echo $$ > PIDS; exec sleep 600" if name == "doomed" else "true")
 """
 
 

@@ -47,29 +47,3 @@ def test_files_are_read_with_sd(rqflow: Rqflow, file: Path, home: Path) -> None:
     assert rqflow("test", "one", "a", "2026-01-02", "-tp", "[]", "-sd", file).code == 2
     assert rqflow("list_dags", "-r").code == 2
     assert list(home.iterdir()) == [], "nothing of it needs a service"
-
-
-def test_runs_are_steered_by_date(rqflow: Rqflow, file: Path) -> None:
-    assert rqflow("submit", file).code == 0
-    started = rqflow("trigger_dag", "one", "-r", "r1", "-c", '{"n": 5}', "-e", "2026-01-02", "-sd", file, "-o", "name")
-    assert (started.code, started.out) == (0, "r1\n")
-    assert rqflow("run", "wait", "r1").code == 0
-    assert rqflow("dag_state", "one", "2026-01-02").out == "success\n"
-    assert rqflow("task_state", "one", "a", "2026-01-02", "-sd", file).out == "success\n"
-    assert rqflow("dag_state", "one", "2026-01-03").out == "None\n"
-    assert rqflow("dag_state", "nope", "2026-01-03").code == 3
-    assert rqflow("task_state", "one", "nope", "2026-01-02").code == 3
-    assert json.loads(rqflow("task_failed_deps", "one", "a", "2026-01-02", "-o", "json").out)["state"] == "success"
-    asked = rqflow("clear", "one", "-t", "^a$", "-d", "-s", "2026-01-01", "-e", "2026-01-05")
-    assert (asked.code, "one r1: a (success), b (success)\n" in asked.err) == (2, True), asked
-    assert "none is in such a state" in rqflow("clear", "one", "-f", "-c").err
-    assert "none is in such a state" in rqflow("clear", "one", "-r", "-x", "-c").err
-    cleared = rqflow("clear", "one", "-t", "^b", "-u", "-c", "-o", "json")
-    assert [(row["task_id"], row["done"]) for row in json.loads(cleared.out)] == [("a", True), ("b", True)]
-    assert rqflow("run", "wait", "r1").code == 0
-    assert [len(task["tries"]) for task in json.loads(rqflow("run", "show", "r1", "-o", "json").out)["tasks"]] == [2, 2]
-    assert rqflow("run", "one", "b", "2026-01-02", "-m").code == 0
-    assert rqflow("pause", "one", "-sd", file).code == rqflow("unpause", "one").code == 0
-    assert rqflow("delete_dag", "one").code == 2
-    assert rqflow("delete_dag", "one", "-y").code == 0
-    assert rqflow("list_dags", "-o", "name").out == "two\n"

@@ -17,7 +17,8 @@ from rqflow.store.engine import reading
 from rqflow.store.sla import Miss
 
 COLUMNS = [
-    Column("task_id", "TASK"), Column("dag_id", "DAG"), Column("run_id", "RUN"), Column("due_at", "DUE"), Column("seen_at", "SEEN"),
+    Column("task_id", "TASK"), Column("dag_id", "DAG"), Column("run_id", "RUN"),
+    Column("logical_date", "LOGICAL DATE", wide=True), Column("due_at", "DUE"), Column("seen_at", "SEEN"),
 ]
 _FIELDS = [name for name in output.fields_of(Miss) if name != "is_notified"]
 

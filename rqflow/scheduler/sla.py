@@ -99,8 +99,8 @@ class SlaWatch:
             if task_id in known or is_done:
                 continue
             if moment < upto:
-                found.append(Miss(dag_id=run.dag_id, run_key=run.run_key, run_id="", task_id=task_id, due_at=moment, seen_at=clock.utcnow(),
-                                  is_notified=False))
+                found.append(Miss(dag_id=run.dag_id, run_key=run.run_key, run_id="", logical_date=None, task_id=task_id, due_at=moment,
+                                  seen_at=clock.utcnow(), is_notified=False))
             else:
                 is_decided = False
         return found, is_decided

@@ -23,11 +23,12 @@ _OPEN = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Miss:
-    """A task that did not end in its sla; the columns of table sla_miss, and the id of its run."""
+    """A task that did not end in its sla; the columns of table sla_miss, and id and logical date of its run."""
 
     dag_id: str
     run_key: str
     run_id: str
+    logical_date: datetime | None
     task_id: str
     due_at: datetime
     seen_at: datetime
@@ -93,8 +94,8 @@ def record(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def search(connection: Connection, *, dag_id: str | None = None, since: datetime | None = None, untold: bool = False,
            limit: int | None = None) -> list[Miss]:
     """Return the misses that pass, the one seen last first; `untold`: only those that mark_told was not called for."""
-    columns = [sla_miss.c[name] for name in Miss.__slots__ if name != "run_id"]
-    query = select(*columns, dag_run.c.run_id).join(dag_run, dag_run.c.run_key == sla_miss.c.run_key)
+    columns = [sla_miss.c[name] for name in Miss.__slots__ if name in sla_miss.c]
+    query = select(*columns, dag_run.c.run_id, dag_run.c.logical_date).join(dag_run, dag_run.c.run_key == sla_miss.c.run_key)
     if dag_id is not None:
         query = query.where(sla_miss.c.dag_id == dag_id)
     if since is not None:

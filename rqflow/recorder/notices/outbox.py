@@ -130,7 +130,7 @@ class Outbox:
             # A server that is away makes all of its messages wait; how long, is not for one of them to say.
             failures = self._away[server] = self._away.get(server, 0) + 1
         until = now + min(self._given.retry_first * 2 ** min(failures - 1, _DOUBLED), self._given.retry_longest)
-        logger.warning("a message to %s waits until %s UTC: %s", message.recipient, f"{until:%H:%M:%S}", failure.message,
+        logger.warning("a message to %s waits until %s UTC: %s", message.recipient, f"{until:%H:%M:%S}", error.splitlines()[0],
                        extra=logs.context("notice_waits", message_id=message.message_id, dag_id=message.dag_id))
         run_in_transaction(self._engine, partial(notices.postpone, message_id=message.message_id, until=until, error=error))
         if failure.is_of_server:
@@ -141,7 +141,8 @@ class Outbox:
         run_in_transaction(self._engine, partial(notices.end, message_id=message.message_id, state=state, now=clock.utcnow(), error=error))
         say = logger.info if state == notices.SENT else logger.warning
         say("message %s about %s to %s: %s%s", message.message_id, message.dag_id, message.recipient, state.replace("_", " "),
-            f": {error}" if error else "", extra=logs.context("notice_ended", message_id=message.message_id, dag_id=message.dag_id, state=state))
+            f": {error.splitlines()[0]}" if error else "",
+            extra=logs.context("notice_ended", message_id=message.message_id, dag_id=message.dag_id, state=state))
 
 
 def _server_of(message: Message, channel: str) -> str:

@@ -129,6 +129,8 @@ class Remover:
                 return False
         if one.kind == RUN:
             return self._leave_redis(one) and self._leave_history(one, pause)
+        if run_in_transaction(self._engine, lambda connection: deletions.bury_runs_of(connection, one.dag_id, who=one.who, now=clock.utcnow())):
+            return False
         self._broker.set_ticks({one.dag_id: None})
         return self._leave_history(one, pause)
 

@@ -13,7 +13,8 @@ MOST = 10_000
 
 def write(engine: Engine, run: RunRecord, text: str, *, by: str) -> str:
     """Put a remark in the place of the one that a run has; return it as it was written. Raises UsageError for one that is too long."""
-    text = text.strip().replace("\0", "")
+    # No database takes a NUL, or what is no text.
+    text = text.encode(errors="replace").decode().replace("\0", "").strip()
     if len(text) > MOST:
         raise UsageError(f"a note may have {MOST} characters, this one has {len(text)}", hint="Put long texts into a file, and note where it is.")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, insert, literal, or_, select, update
 
 from rqflow.exceptions import Conflict
 from rqflow.store.clean import ROWS, remove_rest_of, remove_versions_of, remove_whole_run
@@ -64,11 +64,20 @@ def bury_dag(connection: Connection, dag_id: str, *, who: str, keeps_logs: bool,
     connection.execute(insert(deletion).values(kind=DAG, name=dag_id, dag_id=dag_id, run_id="", keeps_logs=keeps_logs, **common))
     again = deletion.c.kind == RUN, deletion.c.name.in_(select(dag_run.c.run_key).where(dag_run.c.dag_id == dag_id))
     connection.execute(delete(deletion).where(*again))
+    bury_runs_of(connection, dag_id, who=who, now=now)
+
+
+def bury_runs_of(connection: Connection, dag_id: str, *, who: str, now: datetime) -> int:
+    """Put a tombstone on each run of a deleted DAG that has none; return how many that were: one may have begun in the same moment."""
     # Their logs go, or stay, with those of the DAG.
     values = {"kind": literal(RUN), "name": dag_run.c.run_key, "dag_id": dag_run.c.dag_id, "run_id": dag_run.c.run_id, "run_type": dag_run.c.run_type,
               "logical_date": dag_run.c.logical_date, "keeps_logs": literal(True), "state": literal(Stage.GOING.value), "who": literal(who),
               "asked_at": literal(now, deletion.c.asked_at.type), "changed_at": literal(now, deletion.c.changed_at.type)}
-    connection.execute(insert(deletion).from_select(list(values), select(*values.values()).where(dag_run.c.dag_id == dag_id)))
+    which = dag_run.c.dag_id == dag_id, not_buried(RUN, dag_run.c.run_key)
+    count = connection.execute(select(func.count()).select_from(dag_run).where(*which)).scalar_one()
+    if count:
+        connection.execute(insert(deletion).from_select(list(values), select(*values.values()).where(*which)))
+    return count
 
 
 def bury_run(connection: Connection, run_key: str, *, who: str, keeps_logs: bool, now: datetime) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import event, func, select
 
 from rqflow import clock
@@ -24,9 +25,9 @@ from rqflow.recorder.logpath import log_path
 from rqflow.settings import Logs, Settings
 from rqflow.states import RunState, TaskState
 from rqflow.store import dags, deletions, events, schedules
-from rqflow.store.engine import Engine, open_engine, reading
+from rqflow.store.engine import Engine, open_engine, reading, transaction
 from rqflow.store.runs import RunRecord
-from rqflow.store.tables import metadata
+from rqflow.store.tables import dag_run, deletion, metadata
 from tests.epoch import open_epoch
 from tests.integration.actions.hub import Hub
 from tests.integration.broker import playing
@@ -209,6 +210,19 @@ def test_a_start_that_was_held_up_begins_no_deleted_run(hub: Hub, monkeypatch: p
     assert info
     assert not hub.broker.create_run(info, OTHER)
     assert in_redis(hub.db) == [keys.BURIED + run.run_key]
+
+
+def test_a_run_that_begins_in_the_moment_of_the_deletion_goes_too(hub: Hub) -> None:
+    run = hub.start(OTHER)
+    delete.delete_dag(hub.broker, hub.engine, "other", by="ann")
+    with transaction(hub.engine) as connection:
+        connection.execute(sql_delete(deletion).where(deletion.c.kind == deletions.RUN))
+    hub.db.delete(keys.BURIED + run.run_key)
+    assert remover(hub).step() == 1, "it is found when the DAG's turn comes"
+    assert remover(hub).step() == 0
+    with reading(hub.engine) as connection:
+        assert connection.execute(select(func.count()).select_from(dag_run)).scalar() == 0
+    assert not hub.broker.run_exists(run.run_key)
 
 
 @only_sqlite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from rqflow import clock
@@ -25,6 +25,8 @@ _CONTROLS = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x
 TAIL = 4096
 #: Seconds that the archive is waited for, and after the end of a try for how long that makes sense.
 ARCHIVE_PATIENCE, JUST_NOW = 3.0, 60.0
+#: Seconds between two looks at the logs of a run.
+FOLLOW_EVERY = 0.3
 
 
 def reader(settings: Settings) -> LogReader:
@@ -105,6 +107,31 @@ def follow(broker: Broker, engine: Engine, settings: Settings, run: Run, task_id
         return now.try_number > try_number or (now.state is not TaskState.RUNNING and now.try_number == try_number and bool(now.tries))
 
     return reader(settings).follow(path(run, task_id, try_number), has_ended)
+
+
+def follow_run(
+    broker: Broker, engine: Engine, settings: Settings, run: Run, names: Collection[str],
+) -> Iterator[tuple[TaskInstance, bytes]]:
+    """Yield what the tasks of a run print, with the task, as it arrives, until the run has ended and these logs are whole.
+
+    Of each task that is among `names` the current try, from its beginning, and those after it.
+    """
+    archive = reader(settings)
+    seen: dict[PurePosixPath, int] = {}
+    ended_at: float | None = None
+    while True:
+        for task in run.tasks:
+            if task.task_id in names and task.tries:
+                where = path(run, task.task_id, task.try_number)
+                while data := archive.read(where, seen.setdefault(where, 0)):
+                    seen[where] += len(data)
+                    yield task, data
+        if run.is_finished:
+            ended_at = ended_at or clock.monotonic()
+            if all(map(archive.is_whole, seen)) or clock.monotonic() - ended_at > ARCHIVE_PATIENCE:
+                return
+        clock.sleep(FOLLOW_EVERY)
+        run = query.show(broker, engine, run.run_key)
 
 
 def held_back(broker: Broker, settings: Settings, run: Run, task_id: str, try_number: int) -> str:

@@ -112,11 +112,14 @@ def test_a_run_is_watched_killed_in_part_marked_and_noted(rqflow: Rqflow) -> Non
     until(lambda: {row["task_id"]: row["state"] for row in rows("task", "list", "r")}["b"] == "running", what="b to run")
     assert [row["task_id"] for row in rows("task", "list", "r", "--state", "running")] == ["b"]
     assert rqflow("run", "watch", "r", "--timeout", "300ms").code == 124
+    assert rqflow("run", "logs", "r", "-f", "--failed").code == 2
     assert rqflow("task", "clear", "r", "b", "--yes").code == 5
     assert rqflow("task", "clear", "r", "nope", "--yes").code == 3
     assert rows("task", "kill", "r", "b") == [{"dag_id": "d", "run_id": "r", "task_id": "b", "state": "running"}]
     assert rows("run", "wait", "r", code=1) == [{"dag_id": "d", "run_id": "r", "state": "cancelled"}]
     assert rows("run", "watch", "r", code=1)["state"] == "cancelled"
+    followed = rqflow("run", "logs", "r", "-f")
+    assert ("one\ntwo\nthree\n" in followed.out, followed.err.splitlines()[:1]) == (True, ["==> a, try 1 <=="])
     assert "has ended" in rqflow("task", "kill", "r", "b").err
     assert rqflow("task", "kill", "r", "b").code == 5
     assert rqflow("run", "cancel", "r").code == 5

@@ -40,7 +40,7 @@ class QueueStatus:
 
 def pause_queue(broker: Broker, queue: str, by: str) -> None:
     """Let a queue give no work until `resume_queue`; what runs goes on."""
-    _halt(broker, keys.HALTED, queue, by)
+    broker.steps.command("HSET", keys.HALTED, queue, _said(broker, by))
 
 
 def resume_queue(broker: Broker, queue: str) -> bool:
@@ -52,7 +52,7 @@ def resume_queue(broker: Broker, queue: str) -> bool:
 
 def pause_worker(broker: Broker, worker: str, by: str) -> None:
     """Let a worker take no work until `resume_worker`, over its restarts too; what runs there goes on."""
-    _halt(broker, keys.HALTED_WORKERS, _machine(worker), by)
+    broker.steps.command("HSET", keys.HALTED_WORKERS, _machine(worker), _said(broker, by))
     _hint(broker, worker)
 
 
@@ -121,8 +121,9 @@ def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:
     return patiently(broker.connection, ask)
 
 
-def _halt(broker: Broker, key: str, name: str, by: str) -> None:
-    broker.steps.command("HSET", key, name, json.dumps({"by": by, "since": to_micros(broker.now())}))
+def _said(broker: Broker, by: str) -> str:
+    """Return what is kept of a halt that begins now."""
+    return json.dumps({"by": by, "since": to_micros(broker.now())})
 
 
 def _halts(broker: Broker, key: str) -> dict[str, Halt]:

@@ -25,7 +25,7 @@ from rqflow.store.notices import Message
 logger = logging.getLogger(__name__)
 
 #: Seconds between two looks for something to do.
-EVERY = 1.0
+EVERY = 0.5
 #: A message that is being sent for so long, beyond what the server may take, is not being sent any more: who did it is gone.
 SENDING = timedelta(minutes=2)
 #: Messages of a channel that are looked at together.

@@ -236,19 +236,19 @@ def test_what_a_person_did_is_told_to_nobody(hub: Hub, posted: MailServer) -> No
 # ------------------------------------------------------------------ many
 
 
-def test_r60_200_tasks_of_a_run_that_fail_in_a_minute_are_one_digest(any_hub: Hub, posted: MailServer) -> None:
+def test_r60_200_tasks_of_a_run_that_fail_in_a_minute_are_one_digest(hub: Hub, posted: MailServer) -> None:
     """Reliability 60."""
-    any_hub.configure(posted.environ())
-    any_hub.submit(*(mailed(f"t{number}") for number in range(200)))
+    hub.configure(posted.environ())
+    hub.submit(*(mailed(f"t{number}") for number in range(200)))
     for number in range(0, 200, 20):
-        any_hub.record(*(failed(number + n, f"t{number + n}") for n in range(20)))
-        any_hub.pass_time(timedelta(seconds=6))
-    any_hub.pass_time()
+        hub.record(*(failed(number + n, f"t{number + n}") for n in range(20)))
+        hub.pass_time(timedelta(seconds=6))
+    hub.pass_time()
     (mail,) = posted.mails
     assert mail.message["Subject"] == "rqflow: d: 200 tasks failed in run r"
     assert "d.t0 failed" in mail.text
     assert "d.t199 failed" in mail.text
-    assert any_hub.messages()[0].notices == 200
+    assert hub.messages()[0].notices == 200
 
 
 def test_failures_that_do_not_end_are_told_after_gather_most(hub: Hub, posted: MailServer) -> None:

@@ -24,8 +24,8 @@ from rqflow.store.notices import Message
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks for something to do.
-EVERY = 0.5
+#: Seconds between two looks for something to do, when there was nothing, and when there was.
+EVERY, AGAIN = 2.0, 0.5
 #: A message that is being sent for so long, beyond what the server may take, is not being sent any more: who did it is gone.
 SENDING = timedelta(minutes=2)
 #: Messages of a channel that are looked at together.
@@ -54,7 +54,7 @@ class Outbox:
             if to_sort:
                 self.sort()
             self._send_apart([name for name in self._channels if any(recipient.startswith(name) for recipient in to_send)], stop)
-            stop.wait(EVERY)
+            stop.wait(AGAIN if to_sort or to_send else EVERY)
 
         keep_running(step, stop, name="notices")
         for thread in self._threads.values():

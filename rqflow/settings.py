@@ -28,7 +28,7 @@ class Size(int):
 
 @dataclass(frozen=True, slots=True)
 class Graces:
-    """How long tasks may run while their worker cannot be reached: of all queues, and of single ones; None is for ever."""
+    """A length of time: of all queues (or folders), and of single ones; None is for ever."""
 
     default: timedelta | None = None
     queues: Mapping[str, timedelta | None] = field(default_factory=dict)
@@ -110,7 +110,10 @@ class Core:
 
     state_dir: str = key("", "Folder of the live state (embedded Redis, SQLite, sockets, folders of workers). Must be on a local disk. "
                              "Empty: HOME/state, or /var/tmp/rqflow-UID/… when HOME is on a network file system.")
-    dags_folder: str = key("dags", "Folder of DAG files, relative to HOME.")
+    dags_folder: str = key("dags", "Folder of DAG files, relative to HOME. The leading scheduler takes over what is put there.")
+    dags_are_paused_at_creation: bool = key(True, "A new DAG of that folder starts paused, unless it says is_paused_upon_creation itself.")
+    reparse_interval: Graces = key(Graces(), "How long after its last load a file of that folder is executed again though nothing that it read has "
+                                             "changed: `never`, or `never, remote=10m` for a sub-folder. For files that ask the network.")
     default_queue: str = key("default", "Queue of tasks that name none.")
     load_timeout: timedelta = key(timedelta(seconds=10), "A DAG file that takes longer to load is refused.")
     load_memory: Size = key(Size(2 << 30), "Memory that loading a DAG file may take.")
@@ -173,6 +176,7 @@ class Scheduler:
 
     lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced; one killed on the standby's machine, at once.")
     unserved_after: timedelta = key(timedelta(minutes=5), "Tasks that wait this long on a queue that no live worker serves are told of once.")
+    folder_interval: timedelta = key(timedelta(seconds=10), "How often the leader looks whether files in core.dags_folder have changed. 0: never.")
     catchup_by_default: bool = key(False, "Make up for past dates of DAGs that do not say `catchup` themselves, as Airflow 1 and 2 do.")
     idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")
 

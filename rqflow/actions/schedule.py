@@ -9,11 +9,12 @@ from itertools import islice
 
 from rqflow import clock
 from rqflow.broker.broker import Broker
-from rqflow.dag import series
+from rqflow.dag import series, timetable
 from rqflow.dag.series import MOST_COUNTED, Interval, Plan, Series
 from rqflow.dag.version import Version
 from rqflow.exceptions import UsageError
 from rqflow.store import events, schedules
+from rqflow.store import runs as store_runs
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.schedules import Followed
 
@@ -39,6 +40,8 @@ class News:
     #: Past dates that are left out, at most MOST_COUNTED + 1, and that are started now.
     left_out: int = 0
     started: int = 0
+    #: So many past dates wait, the DAG being paused, for somebody to say how many of them are meant.
+    waiting: int = 0
     #: What comes next; None: nothing comes by itself.
     next: Interval | None = None
     #: The schedule, or its start, is another one than before.
@@ -54,14 +57,23 @@ class News:
         """How many past dates are run now, for people; empty when none is."""
         return f"{self.started} past date{'s are' if self.started > 1 else ' is'} run now; " if self.started else ""
 
+    @property
+    def waiting_words(self) -> str:
+        """How many past dates wait for a word, for people; empty when none does."""
+        return f"{_counted(self.waiting)} past dates wait: `rqflow dag unpause --catchup N|all|none` says how many are run; " if self.waiting else ""
 
-def follow(connection: Connection, version: Version, now: datetime, *, catchup_by_default: bool, wanted: str | None = None) -> News:
+
+def follow(connection: Connection, version: Version, now: datetime, *, catchup_by_default: bool, wanted: str | None = None,
+           may_ask: bool = True, starts_once: bool = False) -> News:
     """Follow the schedule of a version that was just saved. The schedule that it had before goes on where it is; another one begins now.
 
-    `wanted` is how many past runs a person asked for: a number, ALL or NONE; it means nothing to a DAG without catch-up. Raises ManyRuns when that
-    must be said, and is not.
+    `wanted` is how many past runs a person asked for: a number, ALL or NONE; it means nothing to a DAG without catch-up. When that must be said and
+    is not, ManyRuns is raised, or, where nobody `may_ask`, the DAG is paused until somebody says it. With `starts_once` the caller itself starts
+    the one run of an @once.
     """
     name, before = series.name_of(version), schedules.get(connection, version.dag_id)
+    if series.is_once(version) and not starts_once and store_runs.latest(connection, version.dag_id) is None:
+        return _follow_once(connection, version, before, now)
     if name is None:
         schedules.put(connection, version.dag_id, None)
         return News(is_changed=before is not None)
@@ -75,12 +87,36 @@ def follow(connection: Connection, version: Version, now: datetime, *, catchup_b
     elif is_changed and wanted is None:
         upto, plan = _settled(dates, now), Plan()
     else:
-        upto, plan = _begin(version, dates, now, catchup=catchup, wanted=wanted)
+        try:
+            upto, plan = _begin(version, dates, now, catchup=catchup, wanted=wanted)
+        except ManyRuns as many:
+            if may_ask:
+                raise
+            return _wait(connection, version, dates, many.count, now)
     coming = dates.next(upto)
     schedules.put(connection, version.dag_id,
                   Followed(series=name, start=dates.start, upto=upto, next_run_at=coming.end if coming else None))
     first = dates.next(plan.runs[-1].logical_date) if plan.runs else coming
     return News(left_out=plan.skipped, started=len(plan.runs), next=first, is_changed=is_changed)
+
+
+def _follow_once(connection: Connection, version: Version, before: Followed | None, now: datetime) -> News:
+    """Let the leader start the one run of an @once when its start date comes."""
+    date = series.of(version, before.start if before else now).next()
+    assert date is not None, "there is none before the first"
+    schedules.put(connection, version.dag_id, Followed(series=timetable.ONCE, start=date.start, upto=None, next_run_at=date.end))
+    return News(next=date)
+
+
+def _wait(connection: Connection, version: Version, dates: Series, count: int, now: datetime) -> News:
+    """Pause a DAG until somebody says how many of its past dates are meant."""
+    coming = dates.next()
+    schedules.put(connection, version.dag_id, Followed(series=str(series.name_of(version)), start=dates.start, upto=None,
+                                                       next_run_at=coming.end if coming else None))
+    reason = f"it would start {_counted(count)} past runs, for it has catchup=True and starts at {version.start_date}"
+    schedules.set_paused(connection, version.dag_id, False, now)  # so that the reason is this one
+    schedules.set_paused(connection, version.dag_id, True, now, reason=reason)
+    return News(waiting=count, next=coming)
 
 
 def _counted(number: int) -> str:
@@ -113,25 +149,44 @@ def _begin(version: Version, dates: Series, now: datetime, *, catchup: bool, wan
 
 def pause(connection: Connection, dag_id: str, *, by: str) -> bool:
     """Let no scheduled run of a DAG start; False when it was paused already."""
-    is_news = schedules.set_paused(connection, dag_id, True, clock.utcnow())
+    is_news = schedules.set_paused(connection, dag_id, True, clock.utcnow(), reason=f"{by} paused it")
     if is_news:
         events.add(connection, "paused", who=by, dag_id=dag_id)
     return is_news
 
 
-def unpause(connection: Connection, version: Version, *, by: str, catchup_by_default: bool) -> bool:
-    """Let scheduled runs of a DAG start again; without catch-up the dates of the time that it was paused are left out. False when it was not."""
+def unpause(connection: Connection, version: Version, *, by: str, catchup_by_default: bool, wanted: str | None = None) -> bool:
+    """Let scheduled runs of a DAG start again; without catch-up the dates of the time that it was paused are left out. False when it was not.
+
+    `wanted` is how many past runs of a DAG with catch-up a person asked for. Raises ManyRuns when that must be said, and is not.
+    """
     now = clock.utcnow()
     if not schedules.set_paused(connection, version.dag_id, False, now):
         return False
     events.add(connection, "unpaused", who=by, dag_id=version.dag_id)
     before = schedules.get(connection, version.dag_id)
-    if before and not series.makes_up(version, catchup_by_default):
+    if before and not series.is_once(version):
         dates = series.of(version, before.start)
-        upto = max(filter(None, (before.upto, _settled(dates, now))), default=None)
+        upto = _gone_on(version, dates, before.upto, now, catchup=series.makes_up(version, catchup_by_default), wanted=wanted)
         following = dates.next(upto)
         schedules.advance(connection, version.dag_id, before, upto=upto, next_run_at=following.end if following else None)
     return True
+
+
+def _gone_on(version: Version, dates: Series, upto: datetime | None, now: datetime, *, catchup: bool, wanted: str | None) -> datetime | None:
+    """Return the logical date up to which all is settled when a DAG that was paused goes on."""
+    settled = _settled(dates, now)
+    if not catchup or wanted == NONE:
+        return max(filter(None, (upto, settled)), default=None)
+    found = tuple(islice(dates.complete(now, upto), MOST_COUNTED + 1))
+    if wanted is None and len(found) > SILENTLY:
+        raise ManyRuns(version, len(found))
+    if wanted in {None, ALL} or (len(found) <= MOST_COUNTED and int(wanted or 0) >= len(found)):
+        return upto
+    last = dates.latest(now)
+    for _ in range(int(wanted or 0)):
+        last = dates.previous(last.logical_date) if last else None
+    return max(filter(None, (upto, last.logical_date if last else None)), default=None)
 
 
 def set_alarms(broker: Broker, engine: Engine, dag_ids: Sequence[str]) -> None:

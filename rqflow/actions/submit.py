@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 
 from rqflow import clock
-from rqflow.actions import pools, query, schedule
+from rqflow.actions import dag_files, pools, query, schedule, survey
 from rqflow.actions.schedule import News
+from rqflow.actions.survey import Report
 from rqflow.broker.broker import Broker
-from rqflow.dag import timetable
+from rqflow.dag import series, timetable
 from rqflow.dag.series import Interval
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError
@@ -18,6 +19,9 @@ from rqflow.settings import format_duration
 from rqflow.store import dags, deletions, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
+
+#: Why a DAG is paused that nobody has paused.
+AT_CREATION = "as every new DAG of the folder"
 
 
 def check_pools(broker: Broker, engine: Engine, versions: Iterable[Version]) -> None:
@@ -56,26 +60,37 @@ class Registered:
     version: Version
     saved: dags.Saved
     news: News
+    #: Why it is paused; None: it is not.
+    pause_reason: str | None = None
 
 
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
-             restores: bool = False) -> list[Registered]:
+             restores: bool = False, files: Sequence[Report] = (), starts: Collection[str] = (), paused_at_creation: bool | None = None,
+             ) -> list[Registered]:
     """Save the versions as those that new runs take, follow their schedules, and give Redis the pools that they use.
 
-    `wanted` is how many past runs a person asked for. Raises ManyRuns when that must be said, Conflict for a DAG that was deleted unless this
-    `restores` it, which a person's wish alone may; nothing is saved then.
+    `files` tell where they come from, `starts` which DAGs of @once the caller starts. `wanted` is how many past runs a person asked for.
+    `paused_at_creation` says whether new DAGs start paused that do not say it themselves: for those that no person submits, and of these many past
+    runs wait in place of ManyRuns. Raises ManyRuns when that must be said, Conflict for a DAG of another file in the folder, and for one that was
+    deleted unless this `restores` it, which a person's wish alone may; nothing is saved then.
     """
     now = clock.utcnow()
+    inputs = {version.dag_id: report.inputs.digest for report in files if report.inputs for version in report.versions}
 
     def one(connection: Connection, version: Version) -> Registered:
+        starts_paused = bool(paused_at_creation) if version.paused_at_creation is None else version.paused_at_creation
         if restores:
             deletions.lift(connection, version.dag_id)
-        saved = dags.save_version(connection, version)
-        news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted)
-        return Registered(version=version, saved=saved, news=news)
+        saved = dags.save_version(connection, version, inputs=inputs.get(version.dag_id), pause_reason=AT_CREATION if starts_paused else None)
+        news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted, may_ask=paused_at_creation is None,
+                               starts_once=version.dag_id in starts)
+        return Registered(version=version, saved=saved, news=news, pause_reason=dags.find(connection, version.dag_id).paused_because)
 
     def write(connection: Connection) -> list[Registered]:
-        return [one(connection, version) for version in versions]
+        dag_files.check(connection, files, survey.dags_folder(broker.settings))
+        registered = [one(connection, version) for version in versions]
+        dag_files.note(connection, files, dag_files.loaded_by(broker.settings), now)
+        return registered
 
     registered = run_in_transaction(engine, write)
     pools.send(broker, engine)
@@ -83,9 +98,11 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
     return registered
 
 
-def is_once(version: Version) -> bool:
-    """Tell whether the DAG's schedule asks for exactly one run."""
-    return version.schedule == timetable.ONCE
+def waits(engine: Engine, version: Version) -> bool:
+    """Tell whether a DAG is paused, or will be once it is registered: its scheduled runs wait for a person."""
+    with reading(engine) as connection:
+        record = dags.get(connection, version.dag_id)
+    return record.is_paused if record else bool(version.paused_at_creation)
 
 
 def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
@@ -97,10 +114,12 @@ def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
 def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tzinfo) -> str:
     """Return what happens next with a DAG of which no run was started by hand, times by the DAG's clock and the viewer's."""
     version, news = registered.version, registered.news
+    if registered.pause_reason is not None and (news.next or series.is_once(version)):
+        return f"paused ({registered.pause_reason}): {news.waiting_words}`rqflow dag unpause {version.dag_id}` lets its scheduled runs start"
     if news.next:
         return f"{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
     found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
-    if not is_once(version) or not found:
+    if not series.is_once(version) or not found:
         return "nothing starts by itself: add --run"
     last = found[0]
     when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rqflow.dag import loader
+from rqflow.dag import folder, loader
+from rqflow.dag.inputs import Inputs
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError, UsageError
 from rqflow.settings import Settings
@@ -17,19 +19,53 @@ class Report:
     """What came of loading one file: the DAGs with which nothing is wrong, and the problems that it has, each as `file:line: message`."""
 
     file: Path
+    #: Its path below the folder of DAGs; None: it is not in it.
+    key: str | None = None
+    #: What all this depends on; None: it could not be told.
+    inputs: Inputs | None = None
     versions: tuple[Version, ...] = ()
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
+    #: Nothing is wrong with it save that it holds no DAG.
+    no_dag: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
     """All that was loaded from the files that a person named."""
 
-    versions: tuple[Version, ...]
-    warnings: tuple[str, ...]
-    unsupported: tuple[str, ...]
+    files: tuple[Report, ...]
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """The DAGs."""
+        return tuple(version for report in self.files for version in report.versions)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is worth a warning."""
+        return tuple(warning for report in self.files for warning in report.warnings)
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Uses of names that rqflow does not have."""
+        return tuple(name for report in self.files for name in report.unsupported)
+
+
+def dags_folder(settings: Settings) -> Path:
+    """Return the folder of DAGs."""
+    return settings.home / Path(settings.core.dags_folder).expanduser()
+
+
+def key_of(file: Path, dags: Path) -> str | None:
+    """Return the path of a file below the folder of DAGs; None when it is not in it, or left out there."""
+    real = Path(os.path.realpath(file.parent)) / file.name
+    for path, base in ((file.absolute(), dags.absolute()), (real, Path(os.path.realpath(dags)))):
+        if path.is_relative_to(base):
+            key = path.relative_to(base).as_posix()
+            return key if folder.counts(base, key) else None
+    return None
 
 
 def files(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
@@ -50,25 +86,35 @@ def files(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
 
 def survey(paths: Sequence[Path], settings: Settings) -> list[Report]:
     """Load all DAG files that `paths` name and report on each; raises UsageError for a path that does not exist."""
-    reports = []
-    for file, folder in files(paths):
-        try:
-            loaded = loader.load(file, settings, root=folder)
-        except loader.NoDag as error:
-            if folder is None:
-                reports.append(Report(file=file, errors=tuple(error.problems)))
-        except loader.BadFile as error:
-            reports.append(_report(file, error.sound, error.problems))
-        except DagLoadError as error:
-            reports.append(Report(file=file, errors=tuple(error.problems)))
-        else:
-            reports.append(_report(file, loaded))
+    found = [(one(file, settings, named=named), named) for file, named in files(paths)]
+    reports = [report for report, named in found if named is None or not report.no_dag]
     doubled = _twice(reports)
     return [replace(report, errors=(*report.errors, *doubled[report.file])) if report.file in doubled else report for report in reports]
 
 
-def _report(file: Path, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
-    return Report(file=file, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
+def one(file: Path, settings: Settings, *, named: Path | None = None, key: str | None = None) -> Report:
+    """Load one DAG file, found in the folder that was `named` if one was, and report on it.
+
+    A file in the folder of DAGs is loaded as a part of that folder, whoever names it; `key` is its path there where that is known.
+    """
+    dags = dags_folder(settings)
+    key = key or key_of(file, dags)
+    try:
+        if key is not None:
+            loaded = loader.load(dags / key, settings, root=folder.root_of(dags / key, dags), shown=str(file))
+        else:
+            loaded = loader.load(file, settings, root=folder.root_of(file, named) if named else None)
+    except loader.NoDag as error:
+        return Report(file=file, key=key, inputs=error.inputs, errors=tuple(error.problems), no_dag=True)
+    except loader.BadFile as error:
+        return _report(file, key, error.sound, error.problems)
+    except DagLoadError as error:
+        return Report(file=file, key=key, errors=tuple(error.problems))
+    return _report(file, key, loaded)
+
+
+def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
+    return Report(file=file, key=key, inputs=loaded.inputs, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
                   unsupported=tuple(map(str, loaded.unsupported)))
 
 
@@ -78,9 +124,7 @@ def read(paths: Sequence[Path], settings: Settings) -> Read:
     problems = [problem for report in reports for problem in report.errors]
     if problems:
         raise DagLoadError(problems)
-    return Read(versions=tuple(version for report in reports for version in report.versions),
-                warnings=tuple(warning for report in reports for warning in report.warnings),
-                unsupported=tuple(name for report in reports for name in report.unsupported))
+    return Read(files=tuple(reports))
 
 
 def _twice(reports: Iterable[Report]) -> dict[Path, list[str]]:

@@ -179,7 +179,7 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
     """
 
     def write(connection: Connection) -> bool:
-        dags.save_version(connection, version)
+        dags.save_version(connection, version, revives=False)
         is_new = runs.create(connection, run)
         if is_new:
             events.add(connection, "run_started", who=by, dag_id=run.dag_id, run_key=run.key, conf=dict(run.conf), params=dict(run.params))

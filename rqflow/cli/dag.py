@@ -14,25 +14,26 @@ import click
 from rqflow.actions import delete as removing
 from rqflow.actions import describe, graphs, query, schedule, select, survey
 from rqflow.actions import submit as action
+from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
 from rqflow.cli import deleting, output, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import MOMENT
+from rqflow.cli.types import MOMENT, PAST_RUNS
 from rqflow.dag.version import Version
 from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
-from rqflow.store import dags
+from rqflow.store import dag_files, dags
 from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.deletions import DAG
 from rqflow.store.engine import reading, run_in_transaction
 
 LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
-    Column("next_run_at", "NEXT RUN"), Column("is_paused", "PAUSED"), Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True),
-    Column("updated_at", "SUBMITTED", wide=True),
+    Column("next_run_at", "NEXT RUN"), Column("status", "STATUS"), Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True),
+    Column("updated_at", "SUBMITTED", wide=True), Column("pause_reason", "WHY PAUSED", wide=True),
 ]
 TASK_COLUMNS = [
     Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
@@ -82,19 +83,71 @@ def _tell(report: Report, *, is_github: bool) -> None:
             output.line(f"{report.file}: DAG {version.dag_id} with {len(version.tasks)} tasks")
 
 
+SYNC_COLUMNS = [
+    Column("file", "FILE"), Column("outcome", "OUTCOME"), Column("dags", "DAGS", show=", ".join), Column("errors", "ERRORS", show=" | ".join),
+]
+
+
+@dag.command()
+@click.option("--prune", is_flag=True, help="Believe a folder in which there is nothing at all, too; forget the files that were removed.")
+@output.listing
+@pass_app
+def sync(app: App, printer: Printer, prune: bool) -> None:
+    """Look at the folder of DAGs now: take over what has changed, try broken files again, flag removed ones; exit 6 when a file is broken.
+
+    A scheduler does this all the time. What has not changed is not listed.
+    """
+    printer.check(tuple(column.key for column in SYNC_COLUMNS))
+    with open_services(app.settings, client_name="rqflow-sync") as services:
+        watched = DagsFolder(services.broker, services.engine, app.settings)
+        if not watched.path.is_dir():
+            raise UsageError(f"there is no folder of DAGs {watched.path}", hint="Make it, or name another one with core.dags_folder.")
+        outcomes = watched.sync(prune=prune)
+        broken = watched.broken()
+    for problem in watched.problems:
+        output.problem(problem)
+    for line in (line for one in outcomes for line in one.news):
+        output.note(line)
+    rows = [{"file": one.path, "outcome": one.word, "dags": list(one.gone if not one.is_present else one.dag_ids), "errors": list(one.errors)}
+            for one in outcomes]
+    printer.records(rows, SYNC_COLUMNS)
+    for error in (error for one in broken for error in one.errors):
+        output.problem(error)
+    click.get_current_context().exit(6 if broken or watched.problems else 0)
+
+
 @dag.command("list")
+@click.option("--errors", is_flag=True, help="In place of DAGs: what is wrong with files of the folder, as file:line: message.")
 @click.option("--tag", "tags", multiple=True, help="Only DAGs with this tag; repeatable.")
 @click.option("--owner", help="Only DAGs of this owner.")
 @click.option("--search", "text", help="Only DAGs with this in their name or description.")
 @click.option("--paused/--active", "is_paused", default=None, help="Only those that are paused, or that are not.")
 @output.listing
 @pass_app
-def list_(app: App, printer: Printer, tags: tuple[str, ...], owner: str | None, text: str | None, is_paused: bool | None) -> None:
-    """List the DAGs that were submitted."""
-    printer.check(output.fields_of(DagRecord))
+def list_(app: App, printer: Printer, errors: bool, tags: tuple[str, ...], owner: str | None, text: str | None,
+          is_paused: bool | None) -> None:
+    """List the DAGs that were submitted or are in the folder of DAGs."""
+    if errors:
+        _list_errors(app, printer)
+        return
+    printer.check((*output.fields_of(DagRecord), "status"))
     with open_database(app.settings) as engine, reading(engine) as connection:
         found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text, is_paused=is_paused))
-    printer.records(map(asdict, found), LIST_COLUMNS)
+    printer.records([asdict(one) | {"status": one.status} for one in found], LIST_COLUMNS)
+
+
+ERROR_COLUMNS = [
+    Column("path", "FILE"), Column("error", "ERROR"), Column("dag_ids", "DAGS THAT STAY", show=", ".join), Column("loaded_at", "LOADED"),
+]
+
+
+def _list_errors(app: App, printer: Printer) -> None:
+    """List what is wrong with files of the folder."""
+    printer.check(tuple(column.key for column in ERROR_COLUMNS))
+    with open_database(app.settings) as engine, reading(engine) as connection:
+        broken = dag_files.broken(connection)
+    printer.records([{"path": one.path, "error": error, "dag_ids": list(one.dag_ids), "loaded_at": one.loaded_at} for one in broken
+                     for error in one.errors], ERROR_COLUMNS)
 
 
 @dag.command()
@@ -216,18 +269,20 @@ PAUSE_COLUMNS = [Column("dag_id", "DAG"), Column("is_paused", "PAUSED"), Column(
 @dag.command()
 @click.argument("names", metavar="DAG...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All DAGs.")
+@click.option("--catchup", type=PAST_RUNS, metavar="N|all|none", help="So many of the past runs that wait are started, the last ones.")
 @output.listing
 @pass_app
-def unpause(app: App, printer: Printer, names: tuple[str, ...], every: bool) -> None:
+def unpause(app: App, printer: Printer, names: tuple[str, ...], every: bool, catchup: str | None) -> None:
     """Let scheduled runs of these DAGs start again.
 
-    Without catch-up the dates of the time that they were paused are left out, with it they are run now.
+    Without catch-up the dates of the time that they were paused are left out, with it they are run now: up to 10 of them, for more say --catchup.
     """
     printer.check(PAUSE_FIELDS)
     by_default, rows = app.settings.scheduler.catchup_by_default, []
     with open_services(app.settings) as services:
         for version in _chosen(services, names, every=every):
-            is_news = run_in_transaction(services.engine, partial(schedule.unpause, version=version, by=who(), catchup_by_default=by_default))
+            is_news = run_in_transaction(services.engine, partial(
+                schedule.unpause, version=version, by=who(), catchup_by_default=by_default, wanted=catchup))
             with reading(services.engine) as connection:
                 following = schedule.coming(connection, version, 1)
             after = f"; next run {action.words(following[0], version, app.zone)}" if following else ""
@@ -269,8 +324,10 @@ def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> No
                 record, following = dags.find(connection, name), schedule.coming(connection, version, number)
             if not following:
                 output.problem(f"{name}: no run comes by itself: its schedule is {action.schedule_words(version.schedule) or 'none'}")
+            if not record.is_active:
+                output.problem(f"{name}: no scheduled run starts, for its file {record.file} was removed from the folder of DAGs")
             if record.is_paused:
-                output.problem(f"{name} is paused: `rqflow dag unpause {name}` lets these start")
+                output.problem(f"{name} is paused ({record.paused_because}): `rqflow dag unpause {name}` lets these start")
             rows += [{"dag_id": name, "due_at": one.end, "data_interval_start": one.start, "data_interval_end": one.end,
                       "logical_date": one.logical_date, "is_paused": record.is_paused} for one in following]
     printer.records(rows, NEXT_COLUMNS)

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import notices, query, trigger
+from rqflow.actions import dag_files, notices, query, trigger
 from rqflow.actions import submit as action
 from rqflow.actions.model import plain
 from rqflow.actions.schedule import NONE, ManyRuns
+from rqflow.actions.survey import Report
 from rqflow.broker.lock import has_leader
 from rqflow.cli import output
 from rqflow.cli.app import App, who
@@ -21,6 +22,7 @@ from rqflow.cli.following import Follower, detach, terminable
 from rqflow.cli.output import Printer
 from rqflow.cli.submit import Wish
 from rqflow.cli.types import PAST_RUNS
+from rqflow.dag import series
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
@@ -38,13 +40,13 @@ def _of_file(name: str | None) -> dict[str, Any]:
     return trigger.read_params_file("-", sys.stdin.read()) if name == "-" else trigger.read_params_file(name)
 
 
-def start(app: App, printer: Printer, versions: Sequence[Version], wish: Wish, *, follow: bool) -> int:
-    """Register the DAGs, start the runs that are wished for, watch them when `follow`; return the exit code.
+def start(app: App, printer: Printer, files: Sequence[Report], wish: Wish, *, follow: bool) -> int:
+    """Register the DAGs of files, start the runs that are wished for, watch them when `follow`; return the exit code.
 
     Raises RqflowError with what is wrong.
     """
     with open_services(app.settings, client_name="rqflow-submit") as services:
-        planned, started = _register(app, services, versions, wish)
+        planned, started = _register(app, services, files, wish)
         return carry_out(app, services, printer, planned, started, timeout=wish.timeout, follow=follow) if planned else 0
 
 
@@ -78,14 +80,18 @@ def carry_out(app: App, services: Services, printer: Printer, planned: Sequence[
         return detach(stop, begun)
 
 
-def _register(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
+def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
     """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
+    files, moved = dag_files.settled(services.engine, loaded)
+    versions = [version for report in files for version in report.versions]
     action.check_pools(services.broker, services.engine, versions)
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
     wants_processes = bool(planned) and services.is_embedded
     started = background.ensure(services, app.file) if wants_processes else []
-    registered = _registered(app, services, versions, wish)
+    registered = _registered(app, services, files, {run.dag_id for run, _ in planned}, wish)
     _tell(app, services, registered, {run.dag_id for run, _ in planned})
+    for dag_id in moved:
+        output.note(f"{dag_id}: dates that the file takes from the clock stay as they were, for nothing that it reads has changed")
     if services.is_embedded and any(one.news.started for one in registered):
         started = background.ensure(services, app.file, started)
     if any(one.news.next for one in registered) and not started and not has_leader(services.connection):
@@ -104,12 +110,14 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
             output.note(action.what_next(services.broker, services.engine, one, app.zone))
 
 
-def _registered(app: App, services: Services, versions: Sequence[Version], wish: Wish) -> list[action.Registered]:
-    """Register the DAGs; where many past runs would start, ask a person on a terminal how many are meant."""
+def _registered(app: App, services: Services, files: Sequence[Report], starts: Collection[str], wish: Wish) -> list[action.Registered]:
+    """Register the DAGs, of which runs of some are started here; where many past runs would start, ask a person on a terminal how many are meant."""
     by_default, wanted = app.settings.scheduler.catchup_by_default, wish.catchup
+    versions = [version for report in files for version in report.versions]
     while True:
         try:
-            return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted, restores=True)
+            return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted, restores=True,
+                                   files=files, starts=starts)
         except ManyRuns as error:
             if not (app.may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
@@ -136,6 +144,6 @@ def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None
         given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
                               conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority)
         return trigger.by_hand(version, given, clock.utcnow())
-    if action.is_once(version) and action.last_run(services.engine, version.dag_id) is None:
+    if series.is_once(version) and action.last_run(services.engine, version.dag_id) is None and not action.waits(services.engine, version):
         return trigger.once(version, clock.utcnow())
     return None

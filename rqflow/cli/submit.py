@@ -81,7 +81,7 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
     found = _load(app, paths, wish)
     from rqflow.cli import starting  # here: what the thread above has begun
 
-    click.get_current_context().exit(starting.start(app, printer, found.versions, wish, follow=follow))
+    click.get_current_context().exit(starting.start(app, printer, found.files, wish, follow=follow))
 
 
 def _load(app: App, paths: Sequence[Path], wish: Wish) -> survey.Read:

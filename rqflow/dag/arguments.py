@@ -91,6 +91,7 @@ DAG_ARGUMENTS: dict[str, Argument] = {
     "max_active_tasks": Argument(None, r.optional(r.whole(1))),
     "dagrun_timeout": Argument(None, r.optional(r.positive_duration)),
     "max_consecutive_failed_dag_runs": Argument(None, r.optional(r.whole(0))),
+    "is_paused_upon_creation": Argument(None, r.optional(r.flag)),
     "template_searchpath": Argument((), r.default_for_none((), r.texts)),
     "template_undefined": Argument(ABSENT, r.anything),
     "user_defined_macros": Argument(None, r.optional(r.mapping)),
@@ -100,7 +101,7 @@ DAG_ARGUMENTS: dict[str, Argument] = {
 #: Arguments that are kept on the DAG object and mean nothing to rqflow yet.
 DAG_KEPT = (
     "access_control", "allowed_run_types", "auto_register", "dag_bundle_name", "dag_display_name", "dagrun_expected_duration", "deadline",
-    "default_view", "disable_bundle_versioning", "fail_fast", "fail_stop", "full_filepath", "is_paused_upon_creation",
+    "default_view", "disable_bundle_versioning", "fail_fast", "fail_stop", "full_filepath",
     "jinja_environment_kwargs", "last_loaded", "on_failure_callback", "on_success_callback",
     "orientation", "owner_links", "parent_dag", "rerun_with_latest_version", "sla_miss_callback",
 )

@@ -18,37 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from rqflow.dag import loading, render_child
+from rqflow.dag import inputs, loading, outside, render_child, sources
 from rqflow.dag.explain import Paths, place_in, problems_of
+from rqflow.dag.heard import Heard
 from rqflow.dag.loading import Result
 from rqflow.dag.problems import Problem
 
 #: Seconds after the time limit at which Python is stopped where it does not listen.
 LATE = 0.5
-
-
-class Opened:
-    """The files that the author's code opened for reading, heard by an audit hook."""
-
-    def __init__(self, paths: Paths) -> None:
-        """Listen from now on; `files` grows meanwhile."""
-        self._paths = paths
-        self.files: dict[str, None] = {}
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if event != "open" or not isinstance(args[0], str) or (args[1] and set(str(args[1])) & set("wax+")):
-            return
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 (there is no other way to learn who opens)
-        while frame is not None and self._is_library(frame.f_code.co_filename):
-            frame = frame.f_back
-        if frame is not None and self._paths.is_authors(frame.f_code.co_filename):
-            self.files[str(Path(args[0]).absolute())] = None
-
-    @staticmethod
-    def _is_library(file: str) -> bool:
-        """Tell whether `file` is Python's own, through which an author opens a file."""
-        return file.startswith("<frozen") or (file.startswith(os.path.dirname(os.__file__)) and "-packages/" not in file)  # noqa: PTH120
 
 
 def main() -> None:
@@ -58,12 +35,12 @@ def main() -> None:
     os.set_inheritable(job["answer"], False)
     paths = Paths(Path(job["file"]), Path(job["root"]), job["shown"])
     _limit(job["timeout"], job["memory"])
-    _watch(job["timeout"], paths, answer)
+    heard = Heard(paths)
+    _watch(job["timeout"], paths, heard, answer)
     if "render" in job:
         _write(_rendered(job["render"], paths), answer)
-    opened = Opened(paths)
-    result = loading.load_here(paths, default_queue=job["default_queue"], opened=opened.files)
-    _answer(result, answer)
+    result = loading.load_here(paths, default_queue=job["default_queue"], opened=heard.opened)
+    _answer(result, paths, heard, answer)
 
 
 def _rendered(job: dict[str, Any], paths: Paths) -> dict[str, Any]:
@@ -83,25 +60,29 @@ def _limit(timeout: float, memory: int) -> None:
         os.putenv(name, "1")
 
 
-def _watch(timeout: float, paths: Paths, answer: Any) -> None:
+def _watch(timeout: float, paths: Paths, heard: Heard, answer: Any) -> None:
     """Answer with the author's line when the time is over; where Python does not listen, let a thread write where it hangs and end it."""
 
     def ring(_signal: int, frame: FrameType | None) -> None:
         place = place_in(frame, paths)
         late = Problem(place.file, place.line, f"loading takes longer than {timeout:g} s (core.load_timeout); it was at this line")
-        _answer(Result(problems=[late]), answer)
+        _answer(Result(problems=[late]), paths, heard, answer)
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, timeout)
     faulthandler.dump_traceback_later(timeout + LATE, exit=True, file=answer)
 
 
-def _answer(result: Result, answer: Any) -> NoReturn:
-    """Write the result of a load, sources only once."""
-    sources = {key: source for version in result.versions for key, source in version.sources.items()}
+def _answer(result: Result, paths: Paths, heard: Heard, answer: Any) -> NoReturn:
+    """Write the result of a load, and what it depended on; sources only once."""
+    # First, for what follows reads too.
+    asked = list(outside.variables().asked)
+    needed = inputs.of(paths.root, heard.inputs([*sources.local_modules(paths), *result.absent]), asked)
+    texts = {key: source for version in result.versions for key, source in version.sources.items()}
     versions = [{"version": replace(version, sources={}).json, "sources": list(version.sources)} for version in result.versions]
     problems = {name: [[p.file, p.line, p.message] for p in getattr(result, name)] for name in ("problems", "warnings", "unsupported")}
-    _write({"sources": sources, "versions": versions, "no_dag": result.no_dag, **problems}, answer)
+    told = {"sources": texts, "versions": versions, "no_dag": result.no_dag, "inputs": needed.to_plain(), **problems}
+    _write(told, answer)
 
 
 def _write(plain: dict[str, Any], answer: Any) -> NoReturn:

@@ -10,8 +10,8 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,8 @@ from rqflow import clock
 from rqflow.dag import unpacking
 from rqflow.dag.execution import load_source
 from rqflow.dag.explain import Paths
+from rqflow.dag.folder import walk
+from rqflow.dag.inputs import Inputs
 from rqflow.dag.problems import Place, Problem
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
@@ -35,11 +37,15 @@ _SHOWN_LINES = 5
 _CHUNK = 1 << 20
 _START = "import sys; sys.path.append(sys.argv.pop(2)); from rqflow.dag.load_child import main; main()"
 _HANGS = re.compile(r'File "([^"]+)", line (\d+)')
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 class NoDag(DagLoadError):
     """A file without anything wrong in it that holds no DAG; in a folder of DAG files that is no error."""
+
+    def __init__(self, problems: list[str], inputs: Inputs) -> None:
+        """Keep the one problem, and what it depends on."""
+        super().__init__(problems)
+        self.inputs = inputs
 
 
 class BadFile(DagLoadError):
@@ -56,6 +62,8 @@ class Loaded:
     """What a DAG file holds. `unsupported` are uses of names of airflow that rqflow does not have: their tasks fail when they are run."""
 
     versions: tuple[Version, ...]
+    #: What this depends on.
+    inputs: Inputs = field(default_factory=Inputs)
     warnings: tuple[Problem, ...] = ()
     unsupported: tuple[Problem, ...] = ()
 
@@ -70,8 +78,8 @@ class _Said:
     returncode: int = 0
 
 
-def load(path: Path, settings: Settings, *, root: Path | None = None) -> Loaded:
-    """Load the DAG file `path` of the folder `root`, by default its own.
+def load(path: Path, settings: Settings, *, root: Path | None = None, shown: str = "") -> Loaded:
+    """Load the DAG file `path` of the folder `root`, by default its own; problems call it `shown`, by default as it was given.
 
     Raises DagLoadError with a `file:line: message` for each problem: NoDag when the only one is that there is no DAG, else mostly BadFile.
     """
@@ -82,7 +90,7 @@ def load(path: Path, settings: Settings, *, root: Path | None = None) -> Loaded:
     folder = Path(os.path.realpath(root)) if root else file.parent
     if not file.is_relative_to(folder):
         raise DagLoadError([f"{path}: the file is not below {root}"])
-    paths = Paths(file, folder, str(path))
+    paths = Paths(file, folder, shown or str(path))
     said = _run_child(paths, settings)
     return _loaded(said, paths, settings)
 
@@ -109,27 +117,18 @@ def render_source(version: Version, run: RunInfo, settings: Settings, task_ids: 
 
 
 def find_dag_files(folder: Path) -> list[Path]:
-    """Return the Python files below `folder` that speak of DAGs and of rqflow or airflow, as Airflow's safe mode does; raises DagLoadError.
-
-    Hidden folders and those of installed packages are left out.
-    """
-    found = [file for file in _python_files(folder) if _may_hold_a_dag(file)]
+    """Return the Python files below `folder` that speak of DAGs and of rqflow or airflow, as Airflow's safe mode does; raises DagLoadError."""
+    try:
+        found = [file.path for file in walk(folder).files if may_hold_a_dag(file.path)]
+    except OSError as error:
+        raise DagLoadError([f"{folder}: cannot be read: {error.strerror}"]) from error
     if not found:
         raise DagLoadError([f"{folder}: there is no DAG file in this folder"])
     return found
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in _SKIPPED_FOLDERS or (path / "pyvenv.cfg").exists():
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _python_files(path)
-        elif path.suffix == ".py" and path.is_file():
-            yield path
-
-
-def _may_hold_a_dag(file: Path) -> bool:
+def may_hold_a_dag(file: Path) -> bool:
+    """Tell whether a file speaks of DAGs and of rqflow or airflow; raises OSError when it cannot be read."""
     text = file.read_bytes().lower()
     return b"dag" in text and (b"airflow" in text or b"rqflow" in text)
 
@@ -206,9 +205,10 @@ def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
     answer = _answer(said, paths, settings)
     found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("warnings", "unsupported")}
     versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
-    loaded = Loaded(versions=versions, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
+    needed = Inputs.from_plain(answer["inputs"])
+    loaded = Loaded(versions=versions, inputs=needed, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
     if problems := _problems(answer):
-        raise NoDag(problems) if answer["no_dag"] else BadFile(problems, loaded)
+        raise NoDag(problems, needed) if answer["no_dag"] else BadFile(problems, loaded)
     return loaded
 
 

@@ -35,6 +35,8 @@ class Result:
     unsupported: list[Problem] = field(default_factory=list)
     #: There is nothing wrong with the file save that it holds no DAG.
     no_dag: bool = False
+    #: Absolute paths at which a file was looked for and is not.
+    absent: list[str] = field(default_factory=list)
 
 
 def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[str] = ()) -> Result:
@@ -82,7 +84,7 @@ def _versions(
             result.problems.append(Problem(paths.shown, 1, f"there is no DAG in this file; {_HOW}"))
         return
     generation = generation or _generation_of_modules(paths) or NATIVE
-    files = sources.Sources(paths)
+    files = sources.Sources(paths, result.absent)
     shared = files.shared(list(opened))
     for dag in dags:
         told = len(collected.notes.problems)

@@ -29,10 +29,13 @@ class Stored(Mapping[str, Any]):
     def __init__(self, kind: str, stored: Mapping[str, Any] | None = None) -> None:
         """Look for the `kind` VAR or CONN, and in `stored`."""
         self._kind = kind
+        #: The names that were asked for, whether there is anything under them or not.
+        self.asked: dict[str, None] = {}
         self._stored = dict(stored or {})
 
     def __getitem__(self, name: str) -> Any:
         """Return what is given under `name`; raises KeyError."""
+        self.asked[name] = None
         given = settings.given(f"{self._kind}_{name.upper()}")
         return self._stored[name] if given is None else given
 
@@ -54,12 +57,12 @@ def provide(*, variables: Mapping[str, Any] | None = None, connections: Mapping[
     _given["VAR"], _given["CONN"] = Stored("VAR", variables), Stored("CONN", connections)
 
 
-def variables() -> Mapping[str, Any]:
+def variables() -> Stored:
     """Return the Variables that this process knows."""
     return _given["VAR"]
 
 
-def connections() -> Mapping[str, Any]:
+def connections() -> Stored:
     """Return the Connections that this process knows."""
     return _given["CONN"]
 

@@ -108,6 +108,28 @@ class Series:
         return low
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Once(Series):
+    """The series of `@once`: its start, and nothing else."""
+
+    def next(self, after: datetime | None = None) -> Interval | None:
+        """Return the one date, unless it lies before or at `after`."""
+        return Interval(logical_date=self.start, start=self.start, end=self.start) if after is None or after < self.start else None
+
+    def previous(self, date: datetime) -> Interval | None:
+        """Return the one date, if it lies before `date`."""
+        return Interval(logical_date=self.start, start=self.start, end=self.start) if date > self.start else None
+
+    def latest(self, now: datetime) -> Interval | None:
+        """Return the one date, if it has come."""
+        return self.previous(now + _TICK)
+
+
+def is_once(version: Version) -> bool:
+    """Tell whether the DAG's schedule asks for exactly one run."""
+    return version.schedule == timetable.ONCE
+
+
 def name_of(version: Version) -> str | None:
     """Return what the series of a version is, as text: another text is another series. None when no run comes by itself."""
     if not timetable.of(version).has_series:
@@ -117,8 +139,11 @@ def name_of(version: Version) -> str | None:
 
 def of(version: Version, start: datetime) -> Series:
     """Return the series of a version that has one; it begins at the version's start date, at `start` when that says none."""
+    begins = moment(version.start_date) if version.start_date else start
+    if is_once(version):
+        return Once(timetable=timetable.of(version), start=begins)
     end = moment(version.end_date) if version.end_date else None
-    return Series(timetable=timetable.of(version), start=moment(version.start_date) if version.start_date else start, end=end)
+    return Series(timetable=timetable.of(version), start=begins, end=end)
 
 
 def moment(text: str) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,11 +27,12 @@ MAX_OPENED_BYTES = 1_000_000
 class Sources:
     """Collects the files of one load; each is read once."""
 
-    def __init__(self, paths: Paths) -> None:
-        """Collect for the DAG file of `paths`."""
+    def __init__(self, paths: Paths, absent: list[str]) -> None:
+        """Collect for the DAG file of `paths`; where a file was looked for and is not, is added to `absent`."""
         self._paths = paths
         self._read: dict[Path, Any] = {}
         self._environment = TaskEnvironment()
+        self._absent = absent
 
     def shared(self, opened: Iterable[str]) -> dict[str, Any]:
         """Return what each DAG of the file needs to be loaded again: the file, local modules, and the data files that it `opened`."""
@@ -93,6 +95,7 @@ class Sources:
         place = self._find(name, dag)
         if place is None:
             if not template_files.is_command(name):
+                self._note_absent(path for _, path in self._places(name, dag))
                 hint = "put it beside the DAG file or into template_searchpath; to run it as a command, write a blank after it"
                 report(f"task {task.task_id}: there is no template file {name}; {hint}", task.origin)
             return
@@ -133,7 +136,11 @@ class Sources:
                 inside = (path for path in sorted(file.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
                 found.update({f"{key}/{path.relative_to(file).as_posix()}": self._content(path) for path in inside})
                 return
+        self._note_absent(places.values())
         report(f"task {task.task_id}: there is no file {name}", task.origin)
+
+    def _note_absent(self, files: Iterable[Path]) -> None:
+        self._absent += [os.path.normpath(file) for file in files]
 
 
 def local_modules(paths: Paths) -> list[str]:

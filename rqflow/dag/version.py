@@ -109,6 +109,8 @@ class Version:
     max_active_runs: int = 16
     max_active_tasks: int | None = None
     dagrun_timeout: float | None = None
+    #: Whether it starts paused; None: not said by the author.
+    paused_at_creation: bool | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     #: {name: {"description": …, "schema": …, "required": True}} of the params that say more than a value.
     param_specs: Mapping[str, Any] = field(default_factory=dict)
@@ -170,7 +172,7 @@ def amend(own: Version, later: Version) -> Version:
 
 
 #: What is left out while it has its default: a DAG that does not say it has the version that it had before it could.
-_NEWER: dict[str, Any] = {"max_consecutive_failed_dag_runs": None}
+_NEWER: dict[str, Any] = {"max_consecutive_failed_dag_runs": None, "paused_at_creation": None}
 _DEFAULTS: dict[str, Any] = asdict(TaskSpec(index=-1, task_id="", operator="", operator_name="", fields={}))
 _TUPLES = frozenset(name for name, value in _DEFAULTS.items() if isinstance(value, tuple))
 

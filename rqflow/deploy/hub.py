@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from rqflow import clock
+from rqflow import clock, logs
 from rqflow.actions import clean, schedule, trigger
+from rqflow.actions import folder as dags_folder
 from rqflow.actions.delete import Remover
+from rqflow.actions.folder import DagsFolder
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.logstream import LogStream
@@ -37,6 +40,8 @@ from rqflow.scheduler.sla import SlaWatch, recorded_upto
 from rqflow.scheduler.ticks import Ticker
 from rqflow.store import deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two cleanings of the history, and between two transactions of one.
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
@@ -83,8 +88,11 @@ def once(services: Services) -> None:
     alone.run(burst=True, before_wait=recover)
 
 
-def build(services: Services, *, idle_exit: bool = False) -> Hub:
-    """Return the whole hub. On SQLite only the leader records, because SQLite takes one writer at a time."""
+def build(services: Services, *, idle_exit: bool = False, parses: bool = True) -> Hub:
+    """Return the whole hub; unless it `parses` none, the leader watches the folder of DAGs.
+
+    On SQLite only the leader records, because SQLite takes one writer at a time.
+    """
     events = EventStream(another_broker(services, client_name="rqflow-recorder").connection)
     recorder = Recorder(events, services.engine, f"hub-{uuid4().hex[:12]}")
     settings = services.settings
@@ -107,6 +115,7 @@ def build(services: Services, *, idle_exit: bool = False) -> Hub:
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
         _mirroring(services),
+        *([_reading_folder(services)] if parses and settings.scheduler.folder_interval else []),
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
     is_idle = _idle(another_broker(services), services.engine, settings.scheduler.idle_exit)
@@ -147,6 +156,29 @@ def _mirroring(services: Services) -> Chore:
         keep_running(step, stop, name="mirror")
 
     return Chore(name="mirror", run=run)
+
+
+def _reading_folder(services: Services) -> Chore:
+    """Return the chore that takes over what is put into the folder of DAGs."""
+    broker, settings = another_broker(services, client_name="rqflow-folder"), services.settings
+
+    def run(stop: threading.Event) -> None:
+        step_aside()
+        folder = DagsFolder(broker, services.engine, settings, tell=dags_folder.log)
+        told: tuple[str, ...] = ()
+
+        def step() -> None:
+            nonlocal told
+            _, has_more = folder.step(stop)
+            for problem in folder.problems if folder.problems != told else ():
+                logger.warning("%s", problem, extra=logs.context("dag_folder"))
+            told = folder.problems
+            if not has_more:
+                stop.wait(dags_folder.pause_between(folder.took, settings.scheduler.folder_interval))
+
+        keep_running(step, stop, name="dags folder")
+
+    return Chore(name="dags folder", run=run)
 
 
 def _cleaning(services: Services) -> Chore:

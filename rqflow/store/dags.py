@@ -6,7 +6,7 @@ import base64
 import difflib
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import RowMapping, func, insert, select, update
@@ -39,12 +39,25 @@ class DagRecord:
     tags: tuple[str, ...]
     schedule: str | None
     timezone: str
+    #: False: the file of the folder that it comes from was removed, or makes it no more.
     is_active: bool
     is_paused: bool
+    #: Why, for people; None: nobody said.
+    pause_reason: str | None
     #: When its next scheduled run is due; None: none is.
     next_run_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def status(self) -> str:
+        """Whether runs start by schedule, in a word or two: active, paused, file removed."""
+        return "file removed" if not self.is_active else "paused" if self.is_paused else "active"
+
+    @property
+    def paused_because(self) -> str | None:
+        """Why it is paused, for people; None: it is not."""
+        return (self.pause_reason or "nobody said why") if self.is_paused else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,22 +67,29 @@ class Saved:
     number: int
     is_new: bool
     is_change: bool
+    #: sha of the version that the DAG had before; None: it had none.
+    before: str | None = field(default=None, compare=False)
+    is_paused: bool = False
 
 
-def save_version(connection: Connection, version: Version) -> Saved:
-    """Make `version` the one that new runs of its DAG take, and the DAG active; one that is paused stays so.
+def save_version(connection: Connection, version: Version, *, inputs: str | None = None, pause_reason: str | None = None,
+                 revives: bool = True) -> Saved:
+    """Make `version` the one that new runs of its DAG take, and the DAG active, unless it `revives` none; one that is paused stays so.
 
-    The same version again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides. Raises
-    Conflict for a DAG that was deleted (deletions.lift lets it come back).
+    A new DAG is paused when there is a `pause_reason`. `inputs` tells what loading it depended on. The same version again changes only what was
+    lost (active flag, file). Safe to repeat, and at the same time from two sides. Raises Conflict for a DAG that was deleted (deletions.lift lets
+    it come back).
     """
     now = clock.utcnow()
     facts = {
         "file": version.file, "description": version.description, "owner": clean(version.owner, ID_LENGTH), "tags": list(version.tags),
-        "schedule": version.schedule, "timezone": version.timezone, "is_active": True, "updated_at": now,
+        "schedule": version.schedule, "timezone": version.timezone, "updated_at": now,
     }
-    upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, "is_paused": False, "created_at": now}])
+    born = {"is_active": True, "is_paused": pause_reason is not None, "pause_reason": pause_reason, "created_at": now}
+    upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, **born}])
     # The lock on the DAG's row puts two that save at the same time in order.
-    before = connection.execute(select(dag.c.version).where(dag.c.dag_id == version.dag_id).with_for_update()).scalar_one()
+    locked = connection.execute(select(dag.c.version, dag.c.is_paused).where(dag.c.dag_id == version.dag_id).with_for_update()).one()
+    before = locked.version
     if deletions.is_deleted(connection, version.dag_id):
         raise Conflict(f"{version.dag_id} was deleted", hint="`rqflow submit FILE` brings it back.")
     known = connection.execute(select(dag_version.c.number, dag_version.c.has_sla).where(dag_version.c.version == version.sha)).first()
@@ -84,8 +104,16 @@ def save_version(connection: Connection, version: Version) -> Saved:
         connection.execute(insert(dag_version).values(row | told))
     elif known and known.has_sla is None:
         connection.execute(update(dag_version).where(dag_version.c.version == version.sha).values(told))
-    connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts))
-    return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha)
+    more = ({"is_active": True} if revives else {}) | ({"inputs": inputs} if inputs is not None else {})
+    connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts, **more))
+    return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha, before=before, is_paused=locked.is_paused)
+
+
+def with_inputs(connection: Connection, dag_id: str, inputs: str) -> Version | None:
+    """Return the version that new runs of the DAG take, if it was loaded from these very inputs, else None."""
+    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, dag.c.inputs == inputs)
+    text = connection.execute(query).scalar()
+    return None if text is None else Version.from_json(_unpacked(text))
 
 
 def get(connection: Connection, dag_id: str) -> DagRecord | None:

@@ -86,10 +86,10 @@ def unfinished(connection: Connection, dag_ids: Sequence[str]) -> dict[str, int]
     return {row[0]: row[1] for row in connection.execute(query.group_by(dag_run.c.dag_id))}
 
 
-def set_paused(connection: Connection, dag_id: str, is_paused: bool, now: datetime) -> bool:
-    """Pause a DAG, or let it go on; False when it was so already."""
+def set_paused(connection: Connection, dag_id: str, is_paused: bool, now: datetime, *, reason: str | None = None) -> bool:
+    """Pause a DAG, for a reason that people read, or let it go on; False when it was so already."""
     query = update(dag).where(dag.c.dag_id == dag_id, dag.c.is_paused != is_paused)
-    return connection.execute(query.values(is_paused=is_paused, updated_at=now)).rowcount == 1
+    return connection.execute(query.values(is_paused=is_paused, pause_reason=reason, updated_at=now)).rowcount == 1
 
 
 def _followed(row: object) -> Followed:

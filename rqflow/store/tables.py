@@ -49,6 +49,9 @@ dag = Table(
     Column("series_start", UtcDateTime(), doc="Start of the series of scheduled dates."),
     Column("settled_upto", UtcDateTime(), doc="Logical date up to which scheduled runs were made, or left out; NULL: none was yet."),
     Column("next_run_at", UtcDateTime(), doc="When the next scheduled run is due; NULL: none is."),
+    Column("pause_reason", LongText(), doc="Why it is paused, for people; NULL: nobody said."),
+    Column("file_key", Id(SHA), doc="The file of the folder of DAGs that it comes from; NULL: it was submitted from elsewhere."),
+    Column("inputs", Id(SHA), doc="sha256 of all that loading its version depended on; NULL: not known."),
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
     Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"), Index(None, "next_run_at"),
@@ -66,6 +69,19 @@ dag_version = Table(
     Column("has_sla", Boolean(), doc="True: one of its tasks has an sla."),
     UniqueConstraint("dag_id", "number"), Index(None, "has_sla"),
     info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
+)
+
+dag_file = Table(
+    "dag_file", metadata,
+    Column("file_key", Id(SHA), primary_key=True, doc="sha256 of the path."),
+    Column("path", LongText(), nullable=False, doc="Its path below the folder of DAGs."),
+    Column("is_present", Boolean(), nullable=False, doc="False: it was removed, and its DAGs start no runs by schedule."),
+    Column("dag_ids", JsonText(), nullable=False, doc="List of the DAGs that its last good version made."),
+    Column("errors", JsonText(), nullable=False, doc="List of `file:line: message` for which it was not taken over when it was loaded last."),
+    Column("inputs", JsonText(), nullable=False, doc="What loading it depended on: files and Variables with sha256."),
+    Column("loaded_by", Id(), nullable=False, doc="Release of rqflow and default queue with which it was loaded."),
+    Column("loaded_at", UtcDateTime(), nullable=False, doc="When it was executed last."),
+    info=_about("Files of the folder of DAGs, as they were loaded last.", "the leading scheduler; submit; dag sync"), **OPTIONS,
 )
 
 dag_run = Table(

@@ -72,6 +72,7 @@ def test_a_whole_dag_becomes_a_version() -> None:
         "dag_id": "d", "file": "d.py", "generation": "native", "sources": {"d.py": "text"}, "description": "what", "doc_md": "# x",
         "owner": "me, you", "tags": ("a", "b"), "schedule": "@daily", "timezone": "UTC", "start_date": "2024-01-01T00:00:00+00:00",
         "end_date": "2024-03-01T00:00:00+00:00", "catchup": False, "max_active_runs": 2, "max_active_tasks": 5, "dagrun_timeout": 3600.0,
+        "paused_at_creation": None,
         "params": {"n": 1, "m": 2}, "param_specs": {"n": {"schema": {"type": "integer"}}, "m": {"schema": {}}},
         "undefined": "error", "render_native": True, "template_searchpath": ("/t",), "groups": {"g": {"tooltip": "tip", "parent": ""}},
         "edge_labels": {"first": {"g.b": "go"}}, "default_args": {"owner": "me", "retry_delay": 60.0},

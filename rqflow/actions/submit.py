@@ -6,17 +6,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 
-from rqflow import clock
+from rqflow import clock, settings
 from rqflow.actions import dag_files, pools, query, schedule, survey
 from rqflow.actions.schedule import News
 from rqflow.actions.survey import Report
 from rqflow.broker.broker import Broker
 from rqflow.dag import series, timetable
 from rqflow.dag.series import Interval
+from rqflow.dag.template import is_plain
 from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import format_duration
-from rqflow.store import dags, deletions, runs
+from rqflow.store import connections, dags, deletions, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
 
@@ -42,6 +43,33 @@ def pool_problems(version: Version, slots: Mapping[str, int]) -> list[str]:
         elif task.pool in slots and task.pool_slots > slots[task.pool]:
             problems.append(f"{place} takes {task.pool_slots} slots of pool {task.pool}, which has {slots[task.pool]}")
     return problems
+
+
+def unknown_connections(engine: Engine, versions: Iterable[Version]) -> list[str]:
+    """Return what is to be said of SQL tasks whose Connection is neither stored nor in the environment of this process.
+
+    A worker's environment may have it all the same. One whose name is a template is known when the task runs.
+    """
+    wanted = [(version, task, str(task.fields.get("conn_id") or "")) for version in versions for task in version.tasks if task.operator == "sql"]
+    if not wanted:
+        return []
+    with reading(engine) as connection:
+        known = {record.conn_id for record in connections.list_all(connection)}
+    return [
+        f"{version.file}: task {task.task_id} of DAG {version.dag_id}: there is no Connection {name}" for version, task, name in wanted
+        if name and name not in known and is_plain(name) and settings.given(f"CONN_{name.upper()}") is None
+    ]
+
+
+def check_connections(broker: Broker, engine: Engine, versions: Iterable[Version], *, is_embedded: bool, strict: bool = False) -> list[str]:
+    """Return warnings about unknown Connections; raises DagLoadError with them when `strict`, or when no worker can have them.
+
+    That is so on the embedded default while no worker lives: those that submit starts have the environment of this process.
+    """
+    unknown = unknown_connections(engine, versions)
+    if unknown and (strict or (is_embedded and not broker.workers())):
+        raise DagLoadError(unknown, hint="`rqflow conn set ID URI` stores one; or set AIRFLOW_CONN_ID in the environment.")
+    return unknown
 
 
 def tasks_by_queue(version: Version) -> dict[str, list[str]]:

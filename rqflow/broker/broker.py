@@ -19,6 +19,7 @@ from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import SetBack, patiently
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, Due, End, Turn
+from rqflow.broker.mirror import Mirror, Mirrored
 from rqflow.broker.replies import items, text
 from rqflow.broker.rows import job_id
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
@@ -56,6 +57,8 @@ class Broker:
         #: Who claims, and the epoch in which it has said what it holds; None for a process that holds nothing.
         self.machine: str | None = None
         self.epoch: int | None = None
+        #: The generation of the stored Variables and Connections, as `believe` saw it last; None where it does not look.
+        self.outside_generation: str | None = None
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
         # What raises RunNotFound is not kept: it may be there the next time.
@@ -275,7 +278,10 @@ class Broker:
         """
         if self.machine is None and self.epoch is None:
             return
-        if self._read(Epochs(self.connection).believed) != self.epoch:
+        epochs = Epochs(self.connection)
+        believed = self._read(epochs.believed)
+        self.outside_generation = epochs.outside
+        if believed != self.epoch:
             raise SetBack("its runs are put right from the history first")
 
     def leave(self, queues: Sequence[str]) -> None:
@@ -402,6 +408,12 @@ class Broker:
     def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
         """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound, and SetBack as `believe` does."""
         found = self._read(status.xcoms, self.connection, run_key, self._version_of(run_key), task_ids)
+        self.believe()
+        return found
+
+    def mirrored(self, known: str | None = None) -> Mirrored | None:
+        """Return the stored Variables and Connections, None when their generation is the `known` one; raises SetBack as `believe` does."""
+        found = Mirror(self.connection).read(known)
         self.believe()
         return found
 

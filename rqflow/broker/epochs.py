@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import redis
 
 from rqflow.broker import keys
+from rqflow.broker.mirror import GENERATION
 from rqflow.broker.replies import text
 
 
@@ -53,6 +54,7 @@ class Epochs:
     def __init__(self, connection: redis.Redis) -> None:
         """Use `connection`."""
         self._connection = connection
+        self.outside = ""
 
     def look(self) -> EpochSeen:
         """Return how Redis stands; raises redis-py's errors."""
@@ -72,11 +74,16 @@ class Epochs:
         )
 
     def believed(self) -> int | None:
-        """Return the number of the epoch; None while Redis is not what the leader has put right. Raises redis-py's errors."""
+        """Return the number of the epoch; None while Redis is not what the leader has put right. Raises redis-py's errors.
+
+        In passing, `outside` learns the generation of the Variables and Connections.
+        """
         with self._connection.pipeline() as pipe:
             pipe.info("server")
             pipe.hmget(keys.EPOCH, "run_id", "number", "state")
-            info, said = pipe.execute()
+            pipe.hget(keys.OUTSIDE, GENERATION)
+            info, said, generation = pipe.execute()
+        self.outside = text(generation or "")
         about, number, state = (text(value or "") for value in said)
         return int(number) if about == info["run_id"] and state == "open" else None
 

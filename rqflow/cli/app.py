@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property
 from getpass import getuser
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rqflow import logs, settings
 from rqflow.cli import output
+from rqflow.dag import outside
+from rqflow.security.entries import CONN, VAR, secrets_of
+from rqflow.security.masking import Masker
 from rqflow.settings import Settings
 
 
@@ -31,7 +36,26 @@ class App:
     def settings(self) -> Settings:
         """The settings of this call. Raises ConfigError."""
         logs.setup(self.verbosity - 1)
-        return settings.load(home=self.home, file=self.file)
+        found = settings.load(home=self.home, file=self.file)
+        self._tell_what_is_stored(found)
+        return found
+
+    @cached_property
+    def masker(self) -> Masker:
+        """Blots out the secrets of Variables and Connections that this call has read."""
+        return Masker()
+
+    def _tell_what_is_stored(self, found: Settings) -> None:
+        """Let DAG files that are loaded, and templates that are rendered here, see the stored Variables and Connections."""
+        def note(kind: str, name: str, given: str) -> None:
+            self.masker.add(secrets_of(kind, name, given))
+
+        def view(kind: str) -> Mapping[str, Any]:
+            from rqflow.deploy.known import Known  # here: the libraries of the database, which most calls do not need for this
+
+            return Known(found, self.masker).view(kind)
+
+        outside.provide(variables=outside.Later(lambda: view(VAR)), connections=outside.Later(lambda: view(CONN)), note=note)
 
     @property
     def zone(self) -> tzinfo:

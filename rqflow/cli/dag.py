@@ -162,12 +162,12 @@ def show(app: App, printer: Printer, name: str, at: datetime | None, number: int
     if not is_file(name):
         with open_database(app.settings) as engine:
             version = query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)
-            _print(printer, [describe.dag(version, at, settings=app.settings)], tree=tree)
+            _print(printer, [app.masker.hide(describe.dag(version, at, settings=app.settings))], tree=tree)
         return
     if number is not None:
         raise UsageError(f"--version asks for a version that was submitted, and {name} is a file")
     reports = survey.survey([Path(name)], app.settings)
-    shown = [describe.dag(version, at, settings=app.settings) for report in reports for version in report.versions]
+    shown = [app.masker.hide(describe.dag(version, at, settings=app.settings)) for report in reports for version in report.versions]
     errors = [problem for report in reports for problem in report.errors]
     notes = {"errors": errors + [problem for report in reports for problem in report.unsupported],
              "warnings": [warning for report in reports for warning in report.warnings]}

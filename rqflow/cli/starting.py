@@ -85,6 +85,8 @@ def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish
     files, moved = dag_files.settled(services.engine, loaded)
     versions = [version for report in files for version in report.versions]
     action.check_pools(services.broker, services.engine, versions)
+    for warning in action.check_connections(services.broker, services.engine, versions, is_embedded=services.is_embedded, strict=wish.strict):
+        output.problem(f"warning: {warning}, and its worker's environment must have it")
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
     wants_processes = bool(planned) and services.is_embedded
     started = background.ensure(services, app.file) if wants_processes else []

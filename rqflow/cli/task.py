@@ -95,7 +95,7 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, nu
         found = logs.task_of(query.show(services.broker, services.engine, record.run_key), task_id)
         version = query.version_of(services.broker, services.engine, record) if env else None
     if version is not None and record.info is not None:
-        variables = local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1))
+        variables = app.masker.hide(local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1)))
         printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
         return
     if number is not None:
@@ -283,7 +283,7 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
     given = trigger.read_params(params, version.params, version.param_specs)
     run = replace(run, params=with_given(run.params, {name: spec for name, spec in version.param_specs.items() if name in given}, given))
     task = version.tasks[select.one_task(version, task_id)]
-    values = describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings)
+    values = app.masker.hide(describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings))
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])
 
 

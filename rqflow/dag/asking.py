@@ -10,7 +10,7 @@ from rqflow import clock
 from rqflow.exceptions import BrokerError, TaskFailed
 
 #: Kinds of questions; deploy/answers.py has the answers.
-START_RUN, RUN_STATE, EXTERNAL_STATE = "start_run", "run_state", "external_state"
+START_RUN, RUN_STATE, EXTERNAL_STATE, STORE_VARIABLE = "start_run", "run_state", "external_state", "store_variable"
 #: Seconds between two attempts to ask a hub that does not answer.
 _AGAIN = 5.0
 

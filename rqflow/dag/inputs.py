@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rqflow.dag import outside
+from rqflow.exceptions import RqflowError
 
 #: A larger file is known by its size and the time of its last change.
 LARGE = 64 << 20
@@ -105,7 +106,7 @@ def variable(name: str) -> str | None:
     """Return what tells the value of a Variable; None when there is none."""
     try:
         value = outside.variables()[name]
-    except KeyError:
+    except (KeyError, RqflowError):  # the latter said to the file what is wrong
         return None
     return _sha(json.dumps([name, value], sort_keys=True, default=str).encode())
 

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -23,16 +24,51 @@ from rqflow.dag.explain import Paths, place_in, problems_of
 from rqflow.dag.heard import Heard
 from rqflow.dag.loading import Result
 from rqflow.dag.problems import Problem
+from rqflow.exceptions import RqflowError
 
 #: Seconds after the time limit at which Python is stopped where it does not listen.
 LATE = 0.5
+
+
+class Asked(Mapping[str, Any]):
+    """Stored Variables or Connections, each asked of the process that wants the file loaded when it is needed."""
+
+    def __init__(self, kind: str, descriptor: int) -> None:
+        """Ask for the `kind` VAR or CONN over a socket."""
+        self._kind, self._descriptor = kind, descriptor
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return one; raises KeyError, or RqflowError with what is wrong with all of them."""
+        if name not in self._known:
+            os.write(self._descriptor, json.dumps([self._kind, name]).encode())
+            answer = b""
+            while not answer.endswith(b"\n"):
+                if not (piece := os.read(self._descriptor, 1 << 16)):
+                    raise KeyError(name)
+                answer += piece
+            self._known[name] = json.loads(answer)
+        found = self._known[name]
+        if "error" in found:
+            raise RqflowError(found["error"])
+        return found["found"]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over those that were asked for."""
+        return (name for name, found in self._known.items() if "found" in found)
+
+    def __len__(self) -> int:
+        """Return how many of these there are."""
+        return sum(1 for _ in self)
 
 
 def main() -> None:
     """Do what argv says; answer on the file descriptor that it names."""
     job = json.loads(sys.argv[1])
     answer = os.fdopen(job["answer"], "w", encoding="utf-8")
-    os.set_inheritable(job["answer"], False)
+    for descriptor in (job["answer"], job["asks"]):
+        os.set_inheritable(descriptor, False)
+    outside.provide(variables=Asked("VAR", job["asks"]), connections=Asked("CONN", job["asks"]))
     paths = Paths(Path(job["file"]), Path(job["root"]), job["shown"])
     _limit(job["timeout"], job["memory"])
     heard = Heard(paths)

@@ -8,6 +8,7 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rqflow import clock
-from rqflow.dag import unpacking
+from rqflow.dag import outside, unpacking
 from rqflow.dag.execution import load_source
 from rqflow.dag.explain import Paths
 from rqflow.dag.folder import walk
@@ -25,7 +26,7 @@ from rqflow.dag.inputs import Inputs
 from rqflow.dag.problems import Place, Problem
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.exceptions import DagLoadError
+from rqflow.exceptions import DagLoadError, RqflowError
 from rqflow.settings import Settings
 
 __all__ = ["BadFile", "Loaded", "NoDag", "Problem", "find_dag_files", "load", "load_source", "render_source"]
@@ -140,29 +141,49 @@ def _run_child(paths: Paths, settings: Settings, more: Mapping[str, Any] | None 
     """
     timeout = settings.core.load_timeout.total_seconds()
     reader, writer = os.pipe()
+    asked, asks = socket.socketpair()
     job = {
-        "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "timeout": timeout,
+        "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "asks": asks.fileno(), "timeout": timeout,
         "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue, **(more or {}),
     }  # fmt: skip
     # -B: nothing is written beside the files of the person.
     command = [sys.executable, "-B", "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(writer,), start_new_session=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(writer, asks.fileno()), start_new_session=True
     )
     os.close(writer)
+    asks.close()
     said = _Said()
     try:
         assert child.stdout is not None
-        _listen(said, {reader: "answer", child.stdout.fileno(): "output"}, clock.monotonic() + timeout + _PATIENCE)
+        _listen(said, {reader: "answer", child.stdout.fileno(): "output", asked.fileno(): "asks"}, clock.monotonic() + timeout + _PATIENCE)
     finally:
         # The child has not been waited for, so its pid, and so its group's, cannot be another's.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
         os.close(reader)
+        asked.close()
         if child.stdout is not None:
             child.stdout.close()
         said.returncode = child.wait()
     return said
+
+
+def _reply(stream: int, question: bytes) -> None:
+    """Tell the child what it asks for: [kind, name] of one Variable or Connection, over a socket, so that no secret is seen by others."""
+    if not question:
+        return
+    kind, name = json.loads(question)
+    reply: dict[str, Any] = {}
+    try:
+        reply["found"] = (outside.variables() if kind == "VAR" else outside.connections())[name]
+    except KeyError:
+        pass
+    except RqflowError as error:
+        reply["error"] = str(error)
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(stream)) as socket_:
+        socket_.settimeout(_PATIENCE)
+        socket_.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def _listen(said: _Said, streams: Mapping[int, str], deadline: float) -> None:
@@ -178,7 +199,9 @@ def _listen(said: _Said, streams: Mapping[int, str], deadline: float) -> None:
             # Output first: once the answer is there, all that was printed before it must have been read.
             for key, _ in sorted(ready, key=lambda pair: str(pair[0].data), reverse=True):
                 data = os.read(key.fd, _CHUNK)
-                if key.data == "output":
+                if key.data == "asks":
+                    _reply(key.fd, data)
+                elif key.data == "output":
                     said.output += data[: max(_MAX_OUTPUT - len(said.output), 0)]
                 else:
                     said.answer += data

@@ -7,7 +7,8 @@ Each is looked for in the environment first (RQFLOW_VAR_NAME, AIRFLOW_VAR_NAME, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -23,21 +24,43 @@ def _host(netloc: str) -> str | None:
     return unquote(host) or None
 
 
+#: Told of each Variable or Connection that the environment gave: kind, name, text.
+Note = Callable[[str, str, str], None]
+#: Stores a Variable: name, text (None: deletes it), description (None: stays as it is).
+Write = Callable[[str, str | None, str | None], None]
+
+
 class Stored(Mapping[str, Any]):
     """Variables or Connections by name: those of the environment laid over those that are stored."""
 
-    def __init__(self, kind: str, stored: Mapping[str, Any] | None = None) -> None:
-        """Look for the `kind` VAR or CONN, and in `stored`."""
-        self._kind = kind
+    def __init__(self, kind: str, stored: Mapping[str, Any] | None = None, note: Note | None = None) -> None:
+        """Look for the `kind` VAR or CONN, and in `stored`; `note` is told of what the environment gave."""
+        self._kind, self._note = kind, note
         #: The names that were asked for, whether there is anything under them or not.
         self.asked: dict[str, None] = {}
-        self._stored = dict(stored or {})
+        self._noted: set[str] = set()
+        self._stored: Mapping[str, Any] = {} if stored is None else stored
+        #: What this process itself has stored since: None for what it deleted.
+        self._written: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         """Return what is given under `name`; raises KeyError."""
         self.asked[name] = None
         given = settings.given(f"{self._kind}_{name.upper()}")
-        return self._stored[name] if given is None else given
+        if given is not None:
+            if self._note is not None and name not in self._noted:
+                self._note(self._kind, name, given)
+                self._noted.add(name)
+            return given
+        if name in self._written:
+            if self._written[name] is None:
+                raise KeyError(name)
+            return self._written[name]
+        return self._stored[name]
+
+    def remember(self, name: str, value: Any) -> None:
+        """Take note of what this process has stored; None: it was deleted."""
+        self._written[name] = value
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names that are stored; the environment can only be asked by name."""
@@ -48,13 +71,52 @@ class Stored(Mapping[str, Any]):
         return len(self._stored)
 
 
+class Later(Mapping[str, Any]):
+    """What is looked for when somebody looks at it: to find it may take a while."""
+
+    def __init__(self, find: Callable[[], Mapping[str, Any]]) -> None:
+        """Look for it with `find`, once."""
+        self._find = find
+
+    @cached_property
+    def _found(self) -> Mapping[str, Any]:
+        return self._find()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return what has this name; raises KeyError, and what is wrong with all of it."""
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._found)
+
+
 #: Of this process: set once by whoever loads a DAG file, read by the airflow shim.
 _given = {"VAR": Stored("VAR"), "CONN": Stored("CONN")}
+_write: list[Write] = []
 
 
-def provide(*, variables: Mapping[str, Any] | None = None, connections: Mapping[str, Any] | None = None) -> None:
-    """Tell the stored Variables {name: text} and Connections {name: URI, JSON or fields} to this process."""
-    _given["VAR"], _given["CONN"] = Stored("VAR", variables), Stored("CONN", connections)
+def provide(
+    *, variables: Mapping[str, Any] | None = None, connections: Mapping[str, Any] | None = None, note: Note | None = None, write: Write | None = None
+) -> None:
+    """Tell the stored Variables {name: text} and Connections {name: URI, JSON or fields} to this process, which looks at what it needs.
+
+    `note` is told of what the environment gave in their place; `write` stores Variables.
+    """
+    _given["VAR"], _given["CONN"] = Stored("VAR", variables, note), Stored("CONN", connections, note)
+    _write[:] = [] if write is None else [write]
+
+
+def store_variable(name: str, value: str | None, description: str | None = None) -> None:
+    """Store a Variable, None: delete it. Raises NotImplementedError where that cannot be done, RqflowError with what the hub says."""
+    if not _write:
+        raise NotImplementedError(f"the Variable {name} cannot be changed here: only a task that a worker runs may do that")
+    _write[0](name, value, description)
+    _given["VAR"].remember(name, value)
 
 
 def variables() -> Stored:
@@ -69,12 +131,12 @@ def connections() -> Stored:
 
 def missing_variable(name: str) -> str:
     """Return what to say of a Variable that is not there."""
-    return f"Variable {name} does not exist; set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
+    return f"Variable {name} does not exist: `rqflow var set {name} VALUE`, or set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
 
 
 def missing_connection(name: str) -> str:
     """Return what to say of a Connection that is not there."""
-    return f"Connection {name} does not exist; set AIRFLOW_CONN_{name.upper()} in the environment"
+    return f"Connection {name} does not exist: `rqflow conn set {name} URI`, or set AIRFLOW_CONN_{name.upper()} in the environment"
 
 
 class Connection:

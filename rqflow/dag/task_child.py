@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Any
 
 from rqflow import clock, mail
-from rqflow.dag import outside
 from rqflow.dag.airflow.running import current
 from rqflow.dag.airflow.uses import USES
 from rqflow.dag.context import context_of
@@ -38,14 +37,13 @@ def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping
     `environ` is the environment of this process; the task's `env` is laid over it. A task that is a program takes the place of this process.
 
     The spec holds `version` (path of its JSON), `folder` (its unpacked sources), `task_id`, `try_number`, `run` (a RunInfo as JSON),
-    `xcoms` {task_id: {key: value}}, `variables`, `connections`, `smtp` (settings for mail), and may hold `unsafe` (templates are not
+    `xcoms` {task_id: {key: value}}, `smtp` (settings for mail), and may hold `unsafe` (templates are not
     protected), `test_mode`, and `arguments` {name: value} of the operator that follow from what only the worker knows, and for programs the
     names of variables that they do not get (`hidden`) or get in any case (`bare`). Of a try that gave its slot back and goes on, `waited` are
     the seconds since it began, and `looks` says how often it did.
     """
     as_started = Surroundings(dict(environ), spec.get("hidden", ()), spec.get("bare", ()))
     version = Version.from_json(Path(spec["version"]).read_text(encoding="utf-8"))
-    outside.provide(variables=spec.get("variables"), connections=spec.get("connections"))
     mail.provide(spec.get("smtp") or {})
     dag = load_source(version, Path(spec["folder"]))
     operator = dag.get_task(spec["task_id"])

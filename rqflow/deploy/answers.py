@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from rqflow import clock
-from rqflow.actions import query, rewrite, trigger
+from rqflow.actions import query, rewrite, trigger, variables
 from rqflow.broker.broker import Broker
 from rqflow.broker.requests import ASKED_AT, Handler
 from rqflow.dag import graph
-from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, START_RUN
+from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, START_RUN, STORE_VARIABLE
 from rqflow.dag.version import Version
-from rqflow.exceptions import Conflict, DagNotFound, RunNotFound, UsageError
+from rqflow.exceptions import Conflict, DagNotFound, NotFound, RunNotFound, UsageError
+from rqflow.security.keyring import Keyring
 from rqflow.states import TERMINAL_RUN_STATES
 from rqflow.store import dags, events, runs, tasks
 from rqflow.store.engine import Connection, Engine, run_in_transaction
@@ -24,12 +26,29 @@ _RESET = "run_reset"
 
 
 
-def handlers(broker: Broker, engine: Engine) -> dict[str, Handler]:
+def handlers(broker: Broker, engine: Engine, keyring: Keyring) -> dict[str, Handler]:
     """Return {kind of request: what answers it}, for a thread of its own."""
     return {
         START_RUN: lambda asked: start_run(broker, engine, asked), RUN_STATE: lambda asked: run_state(broker, engine, asked),
         EXTERNAL_STATE: lambda asked: external_state(engine, asked),
+        STORE_VARIABLE: lambda asked: store_variable(broker, engine, keyring, asked),
     }  # fmt: skip
+
+
+def store_variable(broker: Broker, engine: Engine, keyring: Keyring, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Store the Variable `key` with `value`, which comes sealed with the key `secret_key`; without a value delete it, if it is there.
+
+    Raises WrongKey, UsageError. Asked twice it does the same twice.
+    """
+    key, by = str(asked["key"]), str(asked.get("by", "a task"))
+    if "value" in asked:
+        value = keyring.open(str(asked["secret_key"]), str(asked["value"]), f"the Variable {key}")
+        description = asked.get("description")
+        variables.put(broker, engine, keyring, {key: variables.Given(value=value, description=description)}, by=by)
+    else:
+        with suppress(NotFound):
+            variables.remove(broker, engine, [key], by=by)
+    return {}
 
 
 def start_run(broker: Broker, engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:

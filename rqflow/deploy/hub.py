@@ -38,6 +38,7 @@ from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
 from rqflow.scheduler.sla import SlaWatch, recorded_upto
 from rqflow.scheduler.ticks import Ticker
+from rqflow.security.keyring import Keyring
 from rqflow.store import deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
 
@@ -140,7 +141,7 @@ def _watching(services: Services) -> Chore:
 def _answering(services: Services) -> Chore:
     """Return the chore that answers what machines without the database ask of the hub."""
     broker = another_broker(services, client_name="rqflow-requests")
-    desk = RequestDesk(broker.connection, answers.handlers(broker, services.engine))
+    desk = RequestDesk(broker.connection, answers.handlers(broker, services.engine, Keyring.of(services.settings)))
     return Chore(name="requests", run=lambda stop: keep_running(desk.step, stop, name="requests"))
 
 

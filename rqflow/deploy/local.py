@@ -19,10 +19,11 @@ from rqflow import clock, settings
 from rqflow.actions import describe
 from rqflow.broker.broker import Broker
 from rqflow.broker.messages import Claim, End
+from rqflow.broker.mirror import Mirrored
 from rqflow.dag.run import RunInfo
 from rqflow.dag.trigger_rule import Counts, Decision, decide
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.deploy import statedir
+from rqflow.deploy import known, statedir
 from rqflow.exceptions import TaskFailed
 from rqflow.settings import Settings
 from rqflow.states import FAILURE_STATES, RunState, TaskState
@@ -58,11 +59,19 @@ class Result:
 
 @dataclass(kw_only=True, slots=True)
 class Memory:
-    """Stands for the live state: one run, and what its tasks have handed over. Has the three methods of Broker that a Preparer uses."""
+    """Stands for the live state: one run, and what its tasks have handed over. Has what a Preparer uses of a Broker."""
 
     run: RunInfo
     its_version: Version
     values: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: What is stored of Variables and Connections.
+    outside: Mirrored = field(default_factory=Mirrored)
+    #: None: it must be looked up each time.
+    outside_generation: str | None = None
+
+    def mirrored(self, known: str | None = None) -> Mirrored | None:
+        """Return the stored Variables and Connections, None when they are known."""
+        return self.outside if self.outside.generation != known else None
 
     def run_info(self, run_key: str) -> RunInfo | None:
         """Return the run."""
@@ -199,11 +208,11 @@ class LocalRun:
 @contextmanager
 def opened(run: RunInfo, version: Version, given: Settings, folder: Path, *, echo: Echo) -> Iterator[LocalRun]:
     """Give a run that works in `folder`, whose tasks inherit this process' environment. Raises Conflict when `folder` is in use."""
-    memory = Memory(run=run, its_version=version)
+    memory = Memory(run=run, its_version=version, outside=known.mirrored(given))
     work_dir = WorkDir(folder)
     work_dir.hold()
     environ = settings.environment()
-    # The three methods that a Preparer calls are all that Memory has of a Broker.
+    # What a Preparer calls is all that Memory has of a Broker.
     # No hub is asked: what is tried out starts no other run.
     alone = replace(given, redis=replace(given.redis, url=""))
     preparer = Preparer(cast(Broker, memory), alone, work_dir, environ)

@@ -100,6 +100,14 @@ class Masker:
                     break
         return sure
 
+    def hide(self, value: Any) -> Any:
+        """Return a JSON value whose texts have their secrets blotted out so."""
+        if isinstance(value, str):
+            return self.text(str(value))
+        if isinstance(value, Mapping):
+            return {key: self.hide(item) for key, item in value.items()}
+        return [self.hide(item) for item in value] if isinstance(value, list | tuple) else value
+
     def text(self, text: str) -> str:
         """Return a text with its secrets blotted out by a fixed number of stars."""
         for needle in sorted(self._needles, key=len, reverse=True):

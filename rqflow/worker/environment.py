@@ -18,7 +18,7 @@ from rqflow.exceptions import TaskFailed
 
 #: Variables that are ours, or hold secrets that are: settings, Variables, Connections, credentials of systemd, RQ's own.
 _OURS = re.compile(
-    r"RQFLOW__.*|RQFLOW_(VAR|CONN)_.*|RQFLOW_(HOME|CONFIG|TOKEN|EXECUTION|OUTPUT|DAG_ID|RUN_ID|TASK_ID|TRY|LOGICAL_DATE|DAG_FOLDER)"
+    r"RQFLOW__.*|RQFLOW_(VAR|CONN)_.*|RQFLOW_(HOME|CONFIG|TOKEN|EXECUTION|HANDOVER|OUTPUT|DAG_ID|RUN_ID|TASK_ID|TRY|LOGICAL_DATE|DAG_FOLDER)"
     r"|AIRFLOW__.*|AIRFLOW_(VAR|CONN|CTX)_.*|RQ_.*|CREDENTIALS_DIRECTORY|NOTIFY_SOCKET|WATCHDOG_(PID|USEC)|SUPERVISOR_.*"
     r"|PYTHONHOME|__PYVENV_LAUNCHER__",
 )

@@ -2,7 +2,8 @@
 
 A log is read when its task has ended, and every fifth of a second while it runs. No more than a window is under way to the archive, per
 log and for the whole worker; beyond it the sender waits for the archive's word. Of a log longer than max_log_size the head is sent as it
-comes, and when it is complete a mark and the tail. The stream of bytes so made is what offsets count.
+comes, and when it is complete a mark and the tail. The stream of bytes so made is what offsets count. Secrets in it are blotted out, a star
+for each byte, so that offsets stay what they are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import redis
 
 from rqflow import clock, logs
 from rqflow.broker.logstream import Archived, LogChunk, LogStream
+from rqflow.security.keyring import Keyring
+from rqflow.security.masking import Masker
 from rqflow.settings import Settings
+from rqflow.worker.confided import Confided
 from rqflow.worker.link import Backoff
 
 logger = logging.getLogger(__name__)
@@ -57,8 +61,13 @@ class Parcel:
 class LogShipper:
     """Ships logs. `watch` and `finish` are called by the worker, `archived` says what has arrived; all else happens in the thread."""
 
-    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None], *, leaves: bool = False) -> None:
-        """Ship to `stream`; `notify` is called when `archived` has something new. `leaves`: ends before it knows how far logs are archived."""
+    def __init__(self, stream: LogStream, settings: Settings, notify: Callable[[], None], *, leaves: bool = False,
+                 confided: Confided | None = None) -> None:
+        """Ship to `stream`; `notify` is called when `archived` has something new. `leaves`: ends before it knows how far logs are archived.
+
+        What `confided` knows of a log is blotted out in it.
+        """
+        self._confided = confided or Confided(Keyring(()))
         self._stream = stream
         self._leaves = leaves
         self._window, self._all_windows = settings.logs.stream_per_task, settings.logs.stream_per_worker
@@ -219,6 +228,9 @@ class LogShipper:
             self._full = self._full or plan.has_more(parcel.file, parcel.sent)
             return None
         data = plan.read(parcel.file, parcel.sent, room)
+        # Behind the reading: whatever secret was printed by then had been noted before.
+        if data and (masker := self._confided.masker(parcel.file)):
+            data = plan.read(parcel.file, parcel.sent, len(data), masker, grows=parcel.size is None)
         last = parcel.size is not None and parcel.sent + len(data) >= plan.length
         if not data and not last:
             if parcel.size is None:
@@ -290,6 +302,7 @@ class LogShipper:
 
     def _settle(self, parcel: Parcel) -> None:
         """Forget a log that is archived whole, and say so."""
+        self._confided.forget(parcel.file)
         self._open.pop(parcel.id, None)
         self._waiting.pop(parcel.id, None)
         self._archived.append(parcel.id)
@@ -316,16 +329,22 @@ class Plan:
             self.length = 2 * half + len(self._mark)
             self._tail_from = size - half
 
-    def read(self, file: str, offset: int, room: int) -> bytes:
-        """Return up to `room` bytes that stand at `offset` of the plan; empty at its end, or when the file has no more yet."""
+    def read(self, file: str, offset: int, room: int, masker: Masker | None = None, *, grows: bool = False) -> bytes:
+        """Return up to `room` bytes that stand at `offset` of the plan; empty at its end, or when the file has no more yet.
+
+        With `masker` without its secrets; of a file that `grows` only as far as what comes cannot make a secret of it.
+        """
+        def take(at: int, count: int) -> bytes:
+            return _read(file, at, count) if masker is None else _blotted(file, at, count, masker, grows=grows)
+
         if not self._mark:
-            return _read(file, offset, min(room, self.length - offset))
+            return take(offset, min(room, self.length - offset))
         if offset < self._half:
-            return _read(file, offset, min(room, self._half - offset))
+            return take(offset, min(room, self._half - offset))
         within = offset - self._half
         if within < len(self._mark):
             return self._mark[within:within + room]
-        return _read(file, self._tail_from + within - len(self._mark), min(room, self.length - offset))
+        return take(self._tail_from + within - len(self._mark), min(room, self.length - offset))
 
     def has_more(self, file: str, offset: int) -> bool:
         """Tell whether there is something to read at `offset`."""
@@ -351,3 +370,11 @@ def _read(file: str, offset: int, count: int) -> bytes:
         return os.pread(descriptor, count, offset)
     finally:
         os.close(descriptor)
+
+
+def _blotted(file: str, offset: int, count: int, masker: Masker, *, grows: bool) -> bytes:
+    """Return the bytes of a file without its secrets: what stands before and behind is looked at too, wherever the log is cut."""
+    first = max(offset - masker.reach, 0)
+    data = _read(file, first, offset - first + count + masker.reach)
+    upto = min(offset - first + count, masker.sure(data) if grows else len(data))
+    return masker.blot(data)[offset - first:upto]

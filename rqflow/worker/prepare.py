@@ -22,7 +22,9 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import asking, environment, outputs, program
+from rqflow.worker import asking, confided, environment, outputs, program
+from rqflow.worker.confided import Confided
+from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
@@ -60,6 +62,9 @@ class Preparer:
         #: The least that a finite grace must leave room for: two heartbeats, the kill, the gap.
         self._least_grace = 2 * settings.worker.heartbeat.total_seconds() + self._grace + self._gap
         self._renderers: dict[str, Renderer] = {}
+        self.outside = Outside(broker, settings, work_dir)
+        #: What must not be shown of the tries prepared here.
+        self.confided = Confided(self.outside.keyring, confided.in_environment(self.inherited.items()))
         self._runner = work_dir.program / RUNNER
 
     def recall(self, held: Try) -> None:
@@ -117,10 +122,14 @@ class Preparer:
             version = self._amended(run, version)
         task = version.tasks[held.claim.index]
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
+        variables, connections = self.outside.views(held)
         return TryJob(
             task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable,
             runner=self._runner,
-            context=context.build(version, task, run, try_number=held.claim.try_number, xcoms=xcoms), pipefail=self._settings.worker.pipefail,
+            context=context.build(
+                version, task, run, try_number=held.claim.try_number, xcoms=xcoms, variables=variables, connections=connections,
+            ),
+            pipefail=self._settings.worker.pipefail,
         )
 
     def _amended(self, run: RunInfo, later: Version) -> Version:
@@ -169,10 +178,15 @@ class Preparer:
         env = {} if launch.inherit_env else dict(self._bare)
         if launch.spec is not None:
             env.update(self._given)
+            if launch.spec.get("mode") == "task":
+                env[HANDOVER] = self.outside.opener()
+        own = dict(launch.env)
         name = self._rendered(job, job.task.env_file, "env_file")
         if name:
-            env.update(environment.parse(_env_file(job.version, name), name))
-        env.update(launch.env)
+            own = {**environment.parse(_env_file(job.version, name), name), **own}
+        if own:
+            env.update(own)
+            confided.note_texts(confided.file_of(held.log), confided.in_environment(own.items()))
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
             held.is_bare = False
@@ -200,10 +214,12 @@ class Preparer:
         return told | {
             "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
             "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
-            "run": json.loads(job.run.to_json()), "variables": {}, "connections": {}, "smtp": mail.spelled(self._settings.smtp),
-            "unsafe": self._settings.core.unsafe_templates, "hidden": sorted(self._given),
-            "bare": sorted({*self._bare, *env, MARKER}.difference(self._given)),
+            "run": json.loads(job.run.to_json()), "smtp": mail.spelled(self._settings.smtp),
+            "unsafe": self._settings.core.unsafe_templates, "hidden": [*sorted(self._given), HANDOVER],
+            "bare": sorted({*self._bare, *env, MARKER}.difference(self._given, (HANDOVER,))),
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)), "waited": held.claim.waited, "looks": held.claim.looks,
+            # Behind the XComs, with which Redis is asked whether these have changed.
+            **self.outside.hand_over(held),
         }
 
 

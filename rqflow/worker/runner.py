@@ -64,6 +64,9 @@ def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
     sys.path.insert(0 if spec.get("own") else len(sys.path), spec["rqflow"])
     # Here, since only this mode has rqflow at hand.
     from rqflow.dag import task_child
+    from rqflow.worker.handed import Handed
+
+    Handed(spec, os.environ).provide()
 
     if spec.get("hub"):
         # Likewise; it takes a while to import.

@@ -18,6 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,7 +102,7 @@ class Horse:
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
         self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
-        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None, leaves=True)
+        self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None, leaves=True, confided=self._preparer.confided)
         self._beat_at = 0.0
         self._named: dict[str, tuple[str, int, int]] = {}
 
@@ -126,6 +127,7 @@ class Horse:
             self._shipper.watch(held.id, held.log, held.archive)
         if process is not None:
             end = conclude(held, self._watch(held, request, process.pid, started), self._machine)
+        end = replace(end, reason=self._preparer.confided.text(held.log, end.reason))
         self._tell(end)
         if held.archive:
             self._shipper.finish(held.id, held.log_bytes)

@@ -9,6 +9,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rqflow import clock, logs
@@ -240,6 +241,8 @@ class Tasks:
         self._end(held, end)
 
     def _end(self, held: Try, end: End) -> None:
+        if end.reason:
+            end = replace(end, reason=self._preparer.confided.text(held.log, end.reason))
         self.slots.end(held, end)
         self._parting.end(held, end)
 

@@ -28,6 +28,8 @@ from rqflow.worker import program
 CWD, NAMES, SPOOL = "cwd", "names", "spool"
 #: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
 USES = "version"
+#: At the end of the name of a file that belongs to a log: what must not be shown in it (confided.py).
+SECRETS = ".secrets"
 #: Folder of copies of rqflow.
 PROGRAM = "program"
 #: Empty logs that are kept to be used again.
@@ -135,7 +137,7 @@ class WorkDir:
                 shutil.rmtree(entry.path, ignore_errors=True)
         wanted = set(logs)
         for entry in os.scandir(self.logs):
-            if entry.path not in wanted:
+            if entry.path not in wanted and entry.path.removesuffix(SECRETS) not in wanted:
                 _remove(entry.path)
         self._last_log = max((int(path.stem) for path in self.logs.iterdir() if path.stem.isdecimal()), default=0)
         self._last = max((int(path.name) for path in self.tries.iterdir() if path.name.isdecimal()), default=0)
@@ -164,6 +166,7 @@ class WorkDir:
 
     def give_back_log(self, path: str) -> None:
         """Let another try have a log's file, unless a process that a task left behind still writes into it; else remove it."""
+        _remove(path + SECRETS)
         if len(self._free_logs) < _SPARE_LOGS and _is_emptied(path):
             self._free_logs.append(path)
         else:

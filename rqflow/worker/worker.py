@@ -236,7 +236,7 @@ class Worker(rq_worker.Worker):
         shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
         machine = Machine(socket.gethostname(), process.boot_id())
         slots = Slots(options.slots, options.max_tasks)
-        shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake())
+        shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake(), confided=preparer.confided)
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
         entrance = Entrance(broker, slots, tasks.spool, options.queues)
         loop = self._loop = Loop(broker, tasks, self, entrance, options, settings)

@@ -8,10 +8,11 @@ from typing import Any, Final
 from rqflow.dag import outside
 
 _ABSENT: Final = object()
+_ABSENT_TOO: Final = object()
 
 
 class Variable:
-    """Airflow's class of this name; only reading is supported."""
+    """Airflow's class of this name."""
 
     @staticmethod
     def get(key: str, default_var: Any = _ABSENT, deserialize_json: bool = False, default: Any = _ABSENT, **_: Any) -> Any:
@@ -25,12 +26,32 @@ class Variable:
             return given
         return json.loads(value) if deserialize_json and isinstance(value, str) else value
 
+    get_variable_from_secrets = get
+
     @classmethod
-    def setdefault(cls, key: str, default: Any, description: str | None = None, deserialize_json: bool = False) -> Any:  # noqa: ARG003 (Airflow's)
-        """Return the Variable, else the default, which is not stored."""
-        return cls.get(key, default_var=default, deserialize_json=deserialize_json)
+    def setdefault(cls, key: str, default: Any, description: str | None = None, deserialize_json: bool = False) -> Any:
+        """Return the Variable, else the default, which is stored then."""
+        found = cls.get(key, default_var=_ABSENT_TOO, deserialize_json=deserialize_json)
+        if found is not _ABSENT_TOO:
+            return found
+        cls.set(key, default, description, serialize_json=deserialize_json)
+        return default
 
     @staticmethod
-    def set(key: str, value: Any, *_: Any, **_more: Any) -> None:
-        """Refuse: a DAG file or task cannot change Variables yet."""
-        raise NotImplementedError(f"Variable.set({key!r}) is not supported yet; a task can leave values for later ones as XComs")
+    def set(key: str, value: Any, description: str | None = None, serialize_json: bool = False, **_: Any) -> None:
+        """Store a Variable, as JSON when `serialize_json`; only in a task."""
+        outside.store_variable(str(key), json.dumps(value, indent=2) if serialize_json else str(value), description)
+
+    @classmethod
+    def update(cls, key: str, value: Any, serialize_json: bool = False, **_: Any) -> None:
+        """Change a Variable; raises KeyError when there is none."""
+        cls.get(key)
+        cls.set(key, value, serialize_json=serialize_json)
+
+    @staticmethod
+    def delete(key: str, **_: Any) -> int:
+        """Delete a Variable; return how many there were. Only in a task."""
+        there = int(key in outside.variables())
+        if there:
+            outside.store_variable(str(key), None)
+        return there

@@ -1,0 +1,127 @@
+"""Stored Variables and Connections on a worker: a copy of what Redis has, sealed, renewed when a try needs it and it has changed.
+
+Templates are given them by name. A Python child is given the copy as a file, and by its environment what opens it; it reads the file when
+it needs something. A try that uses none costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rqflow.broker.broker import Broker
+from rqflow.broker.mirror import Mirrored
+from rqflow.dag.outside import Stored
+from rqflow.exceptions import TaskFailed
+from rqflow.security.entries import CONN, VAR, Entry, opened
+from rqflow.security.keyring import Keyring, WrongKey
+from rqflow.settings import Settings
+from rqflow.wire import encode
+from rqflow.worker import asking, confided
+from rqflow.worker.tries import Try
+from rqflow.worker.workdir import WorkDir
+
+#: Name of the variable by which a Python child learns what opens the copy, and of the copy in the folder of its try.
+HANDOVER = "RQFLOW_HANDOVER"
+_COPY = "outside.json"
+
+
+class Sealed(Mapping[str, Any]):
+    """Stored Variables or Connections, opened one by one; `told` is called with each before it is given for the first time."""
+
+    def __init__(self, kind: str, entries: Callable[[], Mapping[str, Entry]], keyring: Callable[[], Keyring],
+                 told: Callable[[str, Entry], None]) -> None:
+        """Open the `entries`, which are asked for when they are needed."""
+        self._kind, self._entries, self._keyring, self._told = kind, entries, keyring, told
+        self._was_told: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return one, opened; raises KeyError, or TaskFailed naming the setting where the key is missing."""
+        entry = self._entries()[name]
+        try:
+            value = opened(self._keyring(), self._kind, name, entry)
+        except WrongKey as error:
+            raise TaskFailed(error.message, hint=error.hint) from error
+        if name not in self._was_told:
+            self._told(name, entry)
+            self._was_told.add(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._entries())
+
+
+class Outside:
+    """What one worker knows of them."""
+
+    def __init__(self, broker: Broker, settings: Settings, work_dir: WorkDir) -> None:
+        """Ask `broker`; raises ConfigError for a setting that is no key."""
+        self._broker, self._settings = broker, settings
+        self.keyring = Keyring.of(settings)
+        self._folder = work_dir.path / "outside"
+        self._copied = ""
+        self._now = Mirrored()
+
+    def views(self, held: Try) -> tuple[Stored, Stored]:
+        """Return the Variables and the Connections that templates of a try see: those of this worker's environment first."""
+        file = confided.file_of(held.log)
+
+        def note(kind: str, name: str, given: str) -> None:
+            confided.note_given(file, kind, name, given)
+
+        return self._view(VAR, file, note), self._view(CONN, file, note)
+
+    def hand_over(self, held: Try) -> dict[str, Any]:
+        """Return what the spec of a Python child says of them; Redis has just been believed. Raises redis-py's errors, or OSError."""
+        self._renew(self._broker.outside_generation)
+        told: dict[str, Any] = {"secrets": confided.file_of(held.log)}
+        if any(self._now.entries.values()):
+            target = held.folder / _COPY
+            with contextlib.suppress(FileNotFoundError):
+                target.unlink()
+            # A link: whatever becomes of the copy, the try keeps its own as long as it has its folder.
+            os.link(self._copy(), target)
+            told["outside"] = str(target)
+        return told
+
+    def opener(self) -> str:
+        """Return what a Python child's environment holds: what opens the copy, and how the hub is reached."""
+        return json.dumps({"keys": list(self.keyring.keys.values()), "hub": asking.told(self._settings)})
+
+    def _view(self, kind: str, file: str, note: Callable[[str, str, str], None]) -> Stored:
+        def entries() -> Mapping[str, Entry]:
+            self._renew(None)
+            return self._now.entries.get(kind, {})
+
+        def told(name: str, entry: Entry) -> None:
+            confided.note_entry(file, kind, name, entry)
+
+        return Stored(kind, Sealed(kind, entries, lambda: self.keyring, told), note)
+
+    def _renew(self, generation: str | None) -> None:
+        """See that the copy is the one of `generation`, None: whichever there is now."""
+        if generation is None or generation != self._now.generation:
+            self._now = self._broker.mirrored(self._now.generation) or self._now
+
+    def _copy(self) -> str:
+        """Return the file of the copy as it is now, made when it is not there."""
+        path = self._folder / f"{self._now.generation}.json"
+        if self._copied != self._now.generation or not path.exists():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            for old in self._folder.iterdir():
+                old.unlink()
+            fresh = path.with_suffix(".new")
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as stream:
+                stream.write(encode(self._now.entries))
+            fresh.rename(path)
+            self._copied = self._now.generation
+        return str(path)

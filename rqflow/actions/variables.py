@@ -112,7 +112,10 @@ def exported(engine: Engine, keyring: Keyring) -> dict[str, Any]:
     """Return all Variables in clear, as `read_file` understands it; raises WrongKey."""
     with reading(engine) as connection:
         records = variables.list_all(connection)
-    return {record.key: _as_exported(record, opened(keyring, VAR, record.key, record.entry)) for record in records}
+    values = {record.key: opened(keyring, VAR, record.key, record.entry) for record in records}
+    return {
+        record.key: as_exported(Given(value=values[record.key], is_secret=record.is_secret, description=record.description)) for record in records
+    }
 
 
 def read_file(text: str, name: str) -> dict[str, Given]:
@@ -162,8 +165,9 @@ def _shown(record: VariableRecord, value: str | None) -> Variable:
                     updated_at=record.updated_at)
 
 
-def _as_exported(record: VariableRecord, value: str) -> Any:
-    if not record.is_secret and not record.description:
-        return value
-    more = ({"secret": True} if record.is_secret else {}) | ({"description": record.description} if record.description else {})
-    return {"value": value, **more}
+def as_exported(one: Given) -> Any:
+    """Return a Variable as an exported file has it: its text, or an object where there is more to say."""
+    if not one.is_secret and not one.description:
+        return one.value
+    more = ({"secret": True} if one.is_secret else {}) | ({"description": one.description} if one.description else {})
+    return {"value": one.value, **more}

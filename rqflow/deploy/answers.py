@@ -26,12 +26,13 @@ _RESET = "run_reset"
 
 
 
-def handlers(broker: Broker, engine: Engine, keyring: Keyring) -> dict[str, Handler]:
-    """Return {kind of request: what answers it}, for a thread of its own."""
+def handlers(broker: Broker, engine: Engine, keyring: Keyring | None = None) -> dict[str, Handler]:
+    """Return {kind of request: what answers it}, for a thread of its own; `keyring` opens and seals Variables."""
+    keys = keyring or Keyring(())
     return {
         START_RUN: lambda asked: start_run(broker, engine, asked), RUN_STATE: lambda asked: run_state(broker, engine, asked),
         EXTERNAL_STATE: lambda asked: external_state(engine, asked),
-        STORE_VARIABLE: lambda asked: store_variable(broker, engine, keyring, asked),
+        STORE_VARIABLE: lambda asked: store_variable(broker, engine, keys, asked),
     }  # fmt: skip
 
 

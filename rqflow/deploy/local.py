@@ -29,6 +29,7 @@ from rqflow.settings import Settings
 from rqflow.states import FAILURE_STATES, RunState, TaskState
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.environment import of_try, umask
+from rqflow.worker.logship import blotted
 from rqflow.worker.prepare import OutputsExist, Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended
@@ -185,7 +186,7 @@ class LocalRun:
             try:
                 ready, _, _ = select.select([self._shepherd], [], [], EVERY)
                 ends = [end for end in (self._shepherd.receive() if ready else []) if end.id == held.id]
-                at += self._hand_on(held.log, at)
+                at += self._hand_on(held.log, at, grows=True)
                 if ends:
                     return ends[0], at, interrupted
             except KeyboardInterrupt:
@@ -193,13 +194,15 @@ class LocalRun:
                 self._shepherd.kill(held.id, "cancelled", KILL_GRACE)
                 self._shepherd.flush()
 
-    def _hand_on(self, log: str, at: int) -> int:
+    def _hand_on(self, log: str, at: int, *, grows: bool = False) -> int:
         try:
             with Path(log).open("rb") as stream:
                 stream.seek(at)
                 data = stream.read()
         except FileNotFoundError:
             return 0
+        if data and (masker := self._preparer.confided.masker(log)):
+            data = blotted(log, at, len(data), masker, grows=grows)
         if data:
             self._echo(data)
         return len(data)

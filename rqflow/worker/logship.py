@@ -335,7 +335,7 @@ class Plan:
         With `masker` without its secrets; of a file that `grows` only as far as what comes cannot make a secret of it.
         """
         def take(at: int, count: int) -> bytes:
-            return _read(file, at, count) if masker is None else _blotted(file, at, count, masker, grows=grows)
+            return _read(file, at, count) if masker is None else blotted(file, at, count, masker, grows=grows)
 
         if not self._mark:
             return take(offset, min(room, self.length - offset))
@@ -372,7 +372,7 @@ def _read(file: str, offset: int, count: int) -> bytes:
         os.close(descriptor)
 
 
-def _blotted(file: str, offset: int, count: int, masker: Masker, *, grows: bool) -> bytes:
+def blotted(file: str, offset: int, count: int, masker: Masker, *, grows: bool) -> bytes:
     """Return the bytes of a file without its secrets: what stands before and behind is looked at too, wherever the log is cut."""
     first = max(offset - masker.reach, 0)
     data = _read(file, first, offset - first + count + masker.reach)

@@ -65,7 +65,7 @@ def spec_for(folder: Path, version: Version, task_id: str, *, run: dict[str, Any
     spec = {
         "mode": "task", "rqflow": str(RUNNER.parents[2]), "folder": str(folder / "unpacked"), "file": version.file, "dag_id": version.dag_id,
         "task_id": task_id, "version": str(folder / "version.json"), "run": json.loads(a_run(version, **(run or {})).to_json()), "try_number": 1,
-        "xcoms": {}, "variables": {}, "connections": {}, "result": str(folder / "result.json"), **changes,
+        "xcoms": {}, "result": str(folder / "result.json"), **changes,
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder / "spec.json"
@@ -117,9 +117,11 @@ def run(spec: Path, **environ: str) -> Done:
     ],
 )  # fmt: skip
 def test_callable_gets_what_it_asks_for_and_leaves_what_it_returns(tmp_path: Path, body: str, value: Any) -> None:
+    stored = {"VAR": {"v": {"key": None, "value": "stored"}}, "CONN": {"c": {"key": None, "conn_type": "mysql", "host": "db.lab", "password": ""}}}
+    (tmp_path / "outside.json").write_text(json.dumps(stored))
     spec = prepared(
         tmp_path, body, run={"conf": {"x": "$(id)"}, "run_id": "manual__$(x)"}, xcoms={"up": {"return_value": [1], "k": "v", "t": "{{ ds }}"}},
-        variables={"v": "stored"}, connections={"c": "mysql://db.lab"},
+        outside=str(tmp_path / "outside.json"),
     )  # fmt: skip
     done = run(spec)
     assert (done.result["state"], done.code) == ("success", 0), done.log

@@ -9,6 +9,7 @@ from typing import Any
 
 from rqflow.broker import creation, keys, unserved
 from rqflow.broker.broker import Broker
+from rqflow.broker.mirror import Mirror
 from rqflow.broker.rows import job_id
 from rqflow.states import RunState, TaskState
 from tests.integration.broker import playing
@@ -289,6 +290,12 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: playing.states(w.far, w.run.key), check=same({"a": "queued", "b": "pending"}))
+
+
+@row(f"{BROKER}mirrored", READ)
+def _(w: World) -> Case:
+    Mirror(w.db).write(lambda: ("1", {"VAR": {"x": {"value": "sealed"}}}))
+    return Case(call=lambda: w.far.mirrored(), check=same(w.near.mirrored()))
 
 
 @row(f"{BROKER}xcoms", READ)

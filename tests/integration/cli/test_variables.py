@@ -132,6 +132,60 @@ def test_a_wrong_key_is_said_and_loses_nothing(rqflow: Rqflow, home: Path, monke
     assert rqflow("var", "list", "-o", "name").out == "a\n"
 
 
+DAG = """
+from datetime import datetime
+from airflow import DAG
+from airflow.hooks.base import BaseHook
+from airflow.models import Variable
+from airflow.operators.bash import BashOperator
+with DAG("d", schedule_interval=None, start_date=datetime(2026, 1, 1), description=Variable.get("site") + BaseHook.get_connection("web").host):
+    BashOperator(task_id="b", bash_command="echo {{ var.value.db_password | shquote }} {{ ds }}")
+"""
+
+
+def test_files_that_are_loaded_see_what_is_stored(rqflow: Rqflow, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "d.py"
+    file.write_text(DAG)
+    result = rqflow("dag", "validate", file)
+    assert (result.code, "Variable site does not exist: `rqflow var set site VALUE`" in result.out + result.err) == (6, True)
+    assert list(home.iterdir()) == [], "no database is made to look for it"
+    rqflow("var", "set", "site", "north")
+    rqflow("var", "set", "db_password", SECRET)
+    rqflow("conn", "set", "web", "http://example.org")
+    shown = json.loads(rqflow("dag", "show", file, "-o", "json").out)
+    assert shown["dags"][0]["description"] == "northexample.org"
+    monkeypatch.setenv("AIRFLOW_VAR_SITE", "south")
+    assert json.loads(rqflow("dag", "show", file, "-o", "json").out)["dags"][0]["description"] == "southexample.org"
+    rendered = rqflow("task", "render", file, "b", "2026-01-02").out
+    assert ("echo *** 2026-01-02" in rendered, SECRET in rendered) == (True, False)
+    tried = rqflow("task", "test", file, "b", "2026-01-02")
+    assert (tried.code, "2026-01-02" in tried.out, SECRET in tried.out) == (0, True, False)
+    monkeypatch.delenv("AIRFLOW_VAR_SITE")
+    monkeypatch.setenv("RQFLOW__SECURITY__FERNET_KEY", new_key())
+    refused = rqflow("dag", "validate", file)
+    assert (refused.code, "sealed with the key" in refused.out + refused.err, "Traceback" in refused.err) == (6, True, False)
+
+
+def test_submit_says_which_connections_are_not_known(rqflow: Rqflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "d.py"
+    file.write_text("from datetime import datetime\nfrom rqflow import DAG, MySqlOperator, SqliteOperator\n"
+                    "with DAG('d', schedule=None):\n    MySqlOperator(task_id='q', sql='select 1', mysql_conn_id='lab')\n"
+                    "    SqliteOperator(task_id='t', sql='select 1', sqlite_conn_id='{{ params.x }}')\n")
+    said = "task q of DAG d: there is no Connection lab"
+    warned = rqflow("submit", file)
+    assert (warned.code, f"warning: d.py: {said}, and its worker's environment must have it" in warned.err) == (0, True)
+    assert rqflow("submit", file, "--strict").code == 6
+    with monkeypatch.context() as patch:
+        patch.delenv("RQFLOW__REDIS__URL")
+        refused = rqflow("submit", file)
+        assert (refused.code, said in refused.err, "rqflow conn set" in refused.err) == (6, True, True), "no worker lives that could know it"
+    with monkeypatch.context() as patch:
+        patch.setenv("RQFLOW_CONN_LAB", "mysql://h/d")
+        assert said not in rqflow("submit", file, "--strict").err
+    rqflow("conn", "set", "lab", URI)
+    assert rqflow("submit", file, "--strict").code == 0
+
+
 def test_no_secret_stands_in_clear_in_redis_or_sql(rqflow: Rqflow, home: Path, db: redis.Redis) -> None:
     rqflow("var", "set", "x", SECRET)
     rqflow("conn", "set", "lab", URI)

@@ -8,8 +8,10 @@ import pytest
 import redis
 
 from rqflow.broker.broker import Broker
+from rqflow.broker.epochs import Epochs
 from rqflow.broker.mirror import Mirror
 from rqflow.recorder import mirroring
+from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.settings import Settings
 from rqflow.store import connections, variables
 from rqflow.store.engine import Engine, run_in_transaction
@@ -59,6 +61,15 @@ def test_a_change_that_did_not_reach_redis_is_sent_later(broker: Broker, engine:
     db.flushall()
     assert mirroring.send_if_changed(broker, engine)
     assert names(db) == {"a": "2"}
+
+
+def test_r11_a_wiped_redis_has_them_again_before_anybody_works(broker: Broker, engine: Engine, db: redis.Redis) -> None:
+    """Reliability 11: the epoch that begins brings them back from SQL, and needs no key for it."""
+    put(engine, "a", "sealed")
+    db.flushall()
+    EpochKeeper(broker, engine).believe()
+    assert Epochs(db).believed() is not None
+    assert names(db) == {"a": "sealed"}
 
 
 def test_of_two_that_send_at_once_none_undoes_the_other(broker: Broker, engine: Engine, db: redis.Redis, redis_url: str) -> None:

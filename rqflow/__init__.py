@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
     from rqflow.operators.short_circuit import ShortCircuitOperator
     from rqflow.operators.sql import MySqlOperator, PostgresOperator, SQLExecuteQueryOperator, SqliteOperator
+    from rqflow.operators.subdag import SubDagOperator
     from rqflow.operators.trigger_dag import TriggerDagRunOperator
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ __all__ = [
     "SkipTask",
     "SqliteHook",
     "SqliteOperator",
+    "SubDagOperator",
     "TaskGroup",
     "TimeDeltaSensor",
     "TimeSensor",
@@ -119,6 +121,7 @@ _MODULES = {
     "SkipTask": "exceptions",
     "SqliteHook": "operators.hooks",
     "SqliteOperator": "operators.sql",
+    "SubDagOperator": "operators.subdag",
     "TaskGroup": "dag.taskgroup",
     "TimeDeltaSensor": "operators.sensors.times",
     "TimeSensor": "operators.sensors.times",

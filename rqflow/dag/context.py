@@ -227,7 +227,7 @@ def _run_id(frame: Frame, _: Context) -> Any:
 
 @_define("dag")
 def _dag(frame: Frame, _: Context) -> Any:
-    return frame.dag or views.DagView(frame)
+    return getattr(frame.operator, "own_dag", None) or frame.dag or views.DagView(frame)
 
 
 @_define("task")
@@ -244,7 +244,8 @@ def _ti(frame: Frame, context: Context) -> views.TaskInstanceView:
 
 @_define("task_instance_key_str")
 def _task_instance_key_str(frame: Frame, context: Context) -> str:
-    return f"{frame.run.dag_id}__{frame.task.task_id}__{context['ds_nodash']}"
+    dag_id, task_id = frame.shown()
+    return f"{dag_id}__{task_id}__{context['ds_nodash']}"
 
 
 @_define("params")

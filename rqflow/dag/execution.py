@@ -11,6 +11,7 @@ from typing import Any
 
 from rqflow.dag.airflow import finder
 from rqflow.dag.model import DAG, authored, collecting
+from rqflow.dag.subdags import expand
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError
 
@@ -41,5 +42,6 @@ def load_source(version: Version, folder: Path) -> DAG:
         namespace = execute(file, root)
         for dag in authored(collected, namespace):
             if dag.dag_id == version.dag_id:
+                expand(dag)
                 return dag
     raise DagLoadError([f"{version.file}:1: the file made no DAG {version.dag_id!r} when it was loaded to run a task"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rqflow.dag.graph import subdag_of
 from rqflow.dag.moments import moment
 from rqflow.dag.outside import connections, variables
 from rqflow.dag.run import RunInfo
@@ -36,6 +37,23 @@ class Frame:
     started_at: datetime | None = None
     #: How often this try gave its slot back before.
     looks: int = 0
+
+    def shown(self, task: TaskSpec | None = None) -> tuple[str, str]:
+        """Return the ids of DAG and task as the author knows them: those within its SubDag, for a task of one."""
+        task = task or self.task
+        found = subdag_of(self.version, task)
+        return (found[1], task.task_id.removeprefix(f"{found[0]}.")) if found else (self.version.dag_id, task.task_id)
+
+    def place(self, task_id: str, dag_id: str | None) -> str | None:
+        """Return the id in the version of what the author calls `task_id` (of the DAG or SubDag `dag_id`); None for another DAG's."""
+        if dag_id is None:
+            found = subdag_of(self.version, self.task)
+            inside = f"{found[0]}.{task_id}" if found else task_id
+            return inside if inside in self.version.by_id else task_id
+        if dag_id == self.version.dag_id:
+            return task_id
+        group = next((name for name, about in self.version.groups.items() if about.get("subdag") == dag_id), None)
+        return f"{group}.{task_id}" if group else None
 
     def outside(self, value: Any, origin: str) -> Any:
         """Return a value from outside, marked when that is wished."""

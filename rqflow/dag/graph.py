@@ -89,6 +89,17 @@ def in_group(version: Version, task: TaskSpec, group_id: str) -> bool:
     return bool(current)
 
 
+def subdag_of(version: Version, task: TaskSpec) -> tuple[str, str] | None:
+    """Return (group, dag_id) of the innermost SubDag that `task` is in, or None."""
+    current = task.group_id
+    while current:
+        about = version.groups.get(current, {})
+        if about.get("subdag"):
+            return current, str(about["subdag"])
+        current = about.get("parent", "")
+    return None
+
+
 def short_circuit_skips(version: Version, index: int, all_downstream: bool) -> tuple[int, ...]:
     """Return the indices to be skipped when short-circuit task `index` said no.
 

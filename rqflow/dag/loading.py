@@ -19,6 +19,7 @@ from rqflow.dag.generation import NATIVE, generation_of
 from rqflow.dag.model import DAG, Collected, authored, collecting
 from rqflow.dag.problems import Problem
 from rqflow.dag.serialization import version_of
+from rqflow.dag.subdags import expand
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError
 
@@ -77,7 +78,7 @@ def _versions(
     result: Result, paths: Paths, collected: Collected, namespace: dict[str, Any], generation: str | None, default_queue: str, opened: Iterable[str]
 ) -> None:
     """Make a version of each DAG that the file made."""
-    dags = [dag for dag in authored(collected, namespace) if not getattr(dag, "is_subdag", False)]
+    dags = [dag for dag in authored(collected, namespace) if not dag.is_subdag]
     if not dags:
         result.no_dag = not collected.notes.problems
         if result.no_dag:
@@ -88,6 +89,7 @@ def _versions(
     shared = files.shared(list(opened))
     for dag in dags:
         told = len(collected.notes.problems)
+        expand(dag)
         travelling = {**shared, **files.of_dag(dag)}
         files.check_size(travelling)
         if USES.made:

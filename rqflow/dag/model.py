@@ -71,6 +71,8 @@ class DAG:
     user_defined_macros: dict[str, Any] | None
     user_defined_filters: dict[str, Any] | None
     jinja_environment_kwargs: dict[str, Any] | None
+    #: It stands in the place of a task of another DAG.
+    is_subdag: bool = False
 
     def __init__(
         self, dag_id: str, description: str | None = None, schedule: Any = ABSENT, start_date: Any = None, end_date: Any = None, **kwargs: Any

@@ -190,7 +190,8 @@ def _owner(dag: DAG) -> str:
 
 def _groups(dag: DAG) -> dict[str, Any]:
     return {
-        group_id: {"tooltip": str(group.tooltip or ""), "parent": group.parent_group.group_id if group.parent_group else ""}
+        group_id: {"tooltip": str(group.tooltip or ""), "parent": group.parent_group.group_id if group.parent_group else "",
+                   **({"subdag": group.subdag_id} if group.subdag_id else {})}
         for group_id, group in dag.task_groups.items()
     }
 

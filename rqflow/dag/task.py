@@ -46,6 +46,8 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     #: The author's line that made the task.
     origin: Place
     params: dict[str, Any]
+    #: The SubDag that it was made in, when that became a group of the DAG around it.
+    own_dag: DAG | None = None
 
     def __init__(self, task_id: str, *, dag: DAG | None = None, task_group: TaskGroup | None = None, **kwargs: Any) -> None:
         """Make the task and put it into `dag` (or the open one) and `task_group` (or the open one).

@@ -102,7 +102,7 @@ def _execute(operator: BaseOperator, frame: Frame) -> None:
         operator.post_execute(context, value)
     if value is not None and frame.task.do_xcom_push:
         try:
-            frame.xcoms.push(operator.task_id, RETURN_VALUE, value)
+            frame.xcoms.push(frame.task.task_id, RETURN_VALUE, value)
         except TypeError as error:
             sys.stderr.write(f"rqflow: what the task returned is not kept as XCom: {error}\n")
         except ValueError as error:

@@ -36,6 +36,8 @@ class TaskGroup(Linkable):
         self.default_args = dict(default_args or {})
         self.tooltip = tooltip
         self.children: dict[str, BaseOperator | TaskGroup] = {}
+        #: The dag_id of the SubDag that became this group.
+        self.subdag_id = ""
         self.label = group_id
         dag = dag or (parent_group.dag if parent_group is not None else scope.current_dag())
         self.parent_group = parent = parent_group or scope.current_group(dag)
@@ -54,7 +56,7 @@ class TaskGroup(Linkable):
         """Return the group that holds everything of `dag`."""
         group = cls.__new__(cls)
         group.origin, group.prefix_group_id, group.default_args, group.tooltip = dag.origin, True, {}, ""
-        group.children, group.label, group.group_id, group.parent_group, group.dag = {}, "", "", None, dag
+        group.children, group.label, group.group_id, group.parent_group, group.dag, group.subdag_id = {}, "", "", None, dag, ""
         return group
 
     def _register(self, dag: DAG, parent: TaskGroup, suffixed: bool) -> None:

@@ -118,7 +118,7 @@ class Version:
     undefined: str = "error"
     render_native: bool = False
     template_searchpath: tuple[str, ...] = ()
-    #: {group_id: {"tooltip": …, "parent": …}} of the task groups.
+    #: {group_id: {"tooltip": …, "parent": …}} of the task groups; with "subdag": its dag_id, for one that was a SubDag.
     groups: Mapping[str, Any] = field(default_factory=dict)
     #: {task_id: {downstream task_id: text}} of the edges that have a label.
     edge_labels: Mapping[str, Any] = field(default_factory=dict)

@@ -26,7 +26,7 @@ class DagRunView:
     def __init__(self, frame: Frame) -> None:
         """Show the run of `frame`."""
         run = frame.run
-        self.dag_id = run.dag_id
+        self.dag_id = frame.shown()[0]
         self.run_id = frame.outside(run.run_id, "run_id")
         self.run_type = run.run_type
         self.conf = frame.outside(dict(run.conf), "dag_run.conf")
@@ -60,7 +60,7 @@ class DagView:
     def __init__(self, frame: Frame) -> None:
         """Show the version of `frame`."""
         version = frame.version
-        self.dag_id = self.dag_display_name = version.dag_id
+        self.dag_id = self.dag_display_name = frame.shown()[0]
         self.description, self.doc_md, self.owner, self.tags = version.description, version.doc_md, version.owner, list(version.tags)
         self.schedule_interval = self.schedule = version.schedule
         self.timezone = version.timezone
@@ -99,8 +99,8 @@ class TaskView:
     def __init__(self, frame: Frame, spec: TaskSpec) -> None:
         """Show `spec`."""
         self._frame, self._spec = frame, spec
-        self.task_id = self.label = self.task_display_name = spec.task_id
-        self.dag_id = frame.version.dag_id
+        self.dag_id, self.task_id = frame.shown(spec)
+        self.label = self.task_display_name = self.task_id
         self.owner, self.queue, self.pool, self.pool_slots = spec.owner, spec.queue, spec.pool, spec.pool_slots
         self.task_type = self.operator_name = spec.operator_name
         self.retries, self.retry_delay = spec.retries, timedelta(seconds=spec.retry_delay)
@@ -109,9 +109,9 @@ class TaskView:
         self.depends_on_past, self.wait_for_downstream = spec.depends_on_past, spec.wait_for_downstream
         self.email, self.params, self.doc_md = list(spec.email), copied(spec.params), spec.doc
         self.start_date, self.end_date = frame.date(spec.start_date), frame.date(spec.end_date)
-        names = [task.task_id for task in frame.version.tasks]
-        self.upstream_task_ids = {names[index] for index in spec.upstream}
-        self.downstream_task_ids = {names[index] for index in spec.downstream}
+        tasks = frame.version.tasks
+        self.upstream_task_ids = {frame.shown(tasks[index])[1] for index in spec.upstream}
+        self.downstream_task_ids = {frame.shown(tasks[index])[1] for index in spec.downstream}
 
     @property
     def dag(self) -> DagView:
@@ -146,10 +146,10 @@ class TaskInstanceView:
 
     def __init__(self, frame: Frame, dag_run: DagRunView, task: Any) -> None:
         """Show the try of `frame`."""
-        run, spec = frame.run, frame.task
+        spec = frame.task
         self._frame = frame
         self.dag_run, self.task = dag_run, task
-        self.dag_id, self.task_id, self.run_id = run.dag_id, spec.task_id, dag_run.run_id
+        (self.dag_id, self.task_id), self.run_id = frame.shown(), dag_run.run_id
         self.execution_date = self.logical_date = dag_run.logical_date
         self.try_number = frame.try_number
         self.prev_attempted_tries = frame.try_number - 1
@@ -192,18 +192,20 @@ class TaskInstanceView:
 
         Raises NotImplementedError for another DAG's.
         """
-        if dag_id not in (None, self.dag_id):
+        if self._frame.place("", dag_id) is None:
             raise NotImplementedError(f"xcom_pull of another DAG ({dag_id}) is not supported yet")
         xcoms = self._frame.xcoms
         if task_ids is None:
             return self._frame.outside(xcoms.pull_any(key, default), "xcom_pull()")
-        if isinstance(task_ids, str):
-            return self._frame.outside(xcoms.pull(str(task_ids), key, default), f"xcom_pull({str(task_ids)!r})")
-        return [self._frame.outside(xcoms.pull(str(one), key, default), f"xcom_pull({str(one)!r})") for one in task_ids]
+
+        def pull(one: str) -> Any:
+            return self._frame.outside(xcoms.pull(self._frame.place(one, dag_id) or one, key, default), f"xcom_pull({one!r})")
+
+        return pull(str(task_ids)) if isinstance(task_ids, str) else [pull(str(one)) for one in task_ids]
 
     def xcom_push(self, key: str, value: Any, *_: Any, **_more: Any) -> None:
         """Leave `value` under `key` for later tasks; kept when the try ends."""
-        self._frame.xcoms.push(self.task_id, str(key), value)
+        self._frame.xcoms.push(self._frame.task.task_id, str(key), value)
 
     def get_dagrun(self, *_: Any) -> DagRunView:
         """Return the run."""

@@ -133,16 +133,32 @@ def external_state(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
     dates = [moment for moment in map(_moment, asked.get("logical_dates") or ()) if moment]
 
     def look(connection: Connection) -> dict[str, Any]:
-        version = dags.latest_version(connection, dag_id)
+        nonlocal dag_id, group
+        version, prefix = _named(connection, dag_id)
         if version is None:
             return {"has_dag": False, "missing": [], "runs": [{"logical_date": date.isoformat(), "states": []} for date in dates]}
-        ids = list(map(str, asked.get("task_ids") or ()))
+        dag_id, group = version.dag_id, f"{prefix}.{group}" if prefix and group else group
+        ids = [f"{prefix}.{one}" if prefix else str(one) for one in asked.get("task_ids") or ()]
+        if prefix and not ids and not group:
+            group = prefix
         missing = [f"task {one}" for one in ids if one not in version.by_id]
         if group and group not in version.groups:
             missing.append(f"group {group}")
         return {"has_dag": True, "missing": missing, "runs": [_external(connection, dag_id, date, ids, group) for date in dates]}
 
     return run_in_transaction(engine, look)
+
+
+def _named(connection: Connection, dag_id: str) -> tuple[Version | None, str]:
+    """Return the newest version of a DAG; of what was a SubDag that of the DAG around it, and the group that it is there."""
+    version, outer = dags.latest_version(connection, dag_id), dag_id
+    while version is None and "." in outer:
+        outer = outer.rpartition(".")[0]
+        found = dags.latest_version(connection, outer)
+        group = next((name for name, about in found.groups.items() if about.get("subdag") == dag_id), "") if found else ""
+        if group:
+            return found, group
+    return version, ""
 
 
 def _external(connection: Connection, dag_id: str, date: datetime, ids: list[str], group: str | None) -> dict[str, Any]:

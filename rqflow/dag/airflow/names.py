@@ -105,6 +105,8 @@ _ROWS: tuple[tuple[str, str], ...] = (
         "rqflow.operators.empty:ExternalTaskMarker",
         f"airflow.sensors.external_task airflow.sensors.external_task_sensor {_STANDARD}.sensors.external_task",
     ),
+    ("rqflow.operators.subdag:SubDagOperator", "airflow.operators airflow.operators.subdag airflow.operators.subdag_operator"),
+    ("rqflow.operators.subdag:subdag", "airflow.example_dags.subdags.subdag"),
     *_SENSOR_ROWS,
     ("rqflow.operators.sql:SQLExecuteQueryOperator", f"{_SQL}.operators.sql airflow.operators.sql"),
     ("rqflow.operators.sql:MySqlOperator", "airflow.operators airflow.operators.mysql_operator airflow.providers.mysql.operators.mysql"),

@@ -106,3 +106,17 @@ def test_how_tasks_of_another_dag_stand(db: redis.Redis, engine: Engine, home: P
     assert states() == ["running"]
     assert asked(broker, engine, EXTERNAL_STATE, dag_id="d", logical_dates=[], task_ids=["z"], group_id="h")["missing"] == ["task z", "group h"]
     assert not asked(broker, engine, EXTERNAL_STATE, dag_id="nowhere", logical_dates=[date])["has_dag"]
+
+
+def test_what_was_a_subdag_is_found_by_its_own_name(db: redis.Redis, engine: Engine, home: Path) -> None:
+    broker = Broker(db, Settings(home=home))
+    groups = {"child": {"tooltip": "", "parent": "", "subdag": "d.child"}}
+    submit.register(broker, engine, [a_version({"child.a": []}, specs=[a_task("child.a", group_id="child")], groups=groups)])
+    date = "2026-05-01T00:00:00+00:00"
+    asked(broker, engine, START_RUN, dag_id="d", logical_date=date)
+    play(broker)
+    record(db, engine)
+    for wanted in ({"task_ids": ["a"]}, {}):
+        answer = asked(broker, engine, EXTERNAL_STATE, dag_id="d.child", logical_dates=[date], **wanted)
+        assert (answer["has_dag"], answer["missing"], answer["runs"]) == (True, [], [{"logical_date": date, "states": ["success"]}])
+    assert not asked(broker, engine, EXTERNAL_STATE, dag_id="d.other", logical_dates=[date])["has_dag"]

@@ -44,8 +44,12 @@ EXPECTED = {
         "night>later night>day later>file day>file file>bash file>python bash>size python>size",
     ),
     ("v110_subdag.py", "v110_subdag", "1", "@once"): (
-        "start:empty section-1:unsupported section-2:unsupported",
-        "start>section-1 section-1>section-2",
+        "start:empty section-1.section-1-task-1:empty section-1.section-1-task-2:empty section-1.section-1-task-3:empty "
+        "section-1.section-1-task-4:empty section-1.section-1-task-5:empty section-2.section-2-task-1:empty section-2.section-2-task-2:empty",
+        " ".join(
+            [f"start>section-1.section-1-task-{number}" for number in range(1, 6)]
+            + [f"section-1.section-1-task-{number}>section-2.section-2-task-{other}" for number in range(1, 6) for other in (1, 2)]
+        ),
     ),
     ("v110_templates.py", "v110_templates", "1", "*/45 * * * *"): (
         "extract:bash extra_1:bash extra_2:bash transform:bash check_1:bash check_2:bash load:bash",
@@ -169,7 +173,7 @@ def test_what_is_not_supported_is_listed_with_its_line() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_xcom", "v3_sdk")) or "sensors" in file])
+@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_subdag", "v110_xcom", "v3_sdk")) or "sensors" in file])
 def test_files_of_supported_parts_need_nothing(name: str) -> None:
     result = corpus(name)
     assert (result.problems, result.unsupported, result.warnings) == ([], [], [])

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
     from rqflow.operators.empty import DummyOperator, EmptyOperator, ExternalTaskMarker
     from rqflow.operators.hooks import MySqlHook, PostgresHook, SqliteHook
+    from rqflow.operators.http import HttpOperator
+    from rqflow.operators.http_hook import HttpHook
     from rqflow.operators.latest_only import LatestOnlyOperator
     from rqflow.operators.python import PythonOperator
     from rqflow.operators.sensors.base import BaseSensorOperator, PokeReturnValue
     from rqflow.operators.sensors.bash import BashSensor
     from rqflow.operators.sensors.external_task import ExternalTaskSensor
     from rqflow.operators.sensors.file import FileSensor
+    from rqflow.operators.sensors.http import HttpSensor
     from rqflow.operators.sensors.python import PythonSensor
+    from rqflow.operators.sensors.sql import SqlSensor
     from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
     from rqflow.operators.short_circuit import ShortCircuitOperator
     from rqflow.operators.sql import MySqlOperator, PostgresOperator, SQLExecuteQueryOperator, SqliteOperator
@@ -60,6 +64,9 @@ __all__ = [
     "ExternalTaskSensor",
     "FailTask",
     "FileSensor",
+    "HttpHook",
+    "HttpOperator",
+    "HttpSensor",
     "Label",
     "LatestOnlyOperator",
     "MySqlHook",
@@ -73,6 +80,7 @@ __all__ = [
     "SQLExecuteQueryOperator",
     "ShortCircuitOperator",
     "SkipTask",
+    "SqlSensor",
     "SqliteHook",
     "SqliteOperator",
     "SubDagOperator",
@@ -106,6 +114,9 @@ _MODULES = {
     "ExternalTaskSensor": "operators.sensors.external_task",
     "FailTask": "exceptions",
     "FileSensor": "operators.sensors.file",
+    "HttpHook": "operators.http_hook",
+    "HttpOperator": "operators.http",
+    "HttpSensor": "operators.sensors.http",
     "Label": "dag.links",
     "LatestOnlyOperator": "operators.latest_only",
     "MySqlHook": "operators.hooks",
@@ -119,6 +130,7 @@ _MODULES = {
     "SQLExecuteQueryOperator": "operators.sql",
     "ShortCircuitOperator": "operators.short_circuit",
     "SkipTask": "exceptions",
+    "SqlSensor": "operators.sensors.sql",
     "SqliteHook": "operators.hooks",
     "SqliteOperator": "operators.sql",
     "SubDagOperator": "operators.subdag",

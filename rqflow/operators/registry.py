@@ -13,13 +13,16 @@ from rqflow.operators.branch_python import BranchPythonOperator
 from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
 from rqflow.operators.email import EmailOperator
 from rqflow.operators.empty import EmptyOperator
+from rqflow.operators.http import HttpOperator
 from rqflow.operators.latest_only import LatestOnlyOperator
 from rqflow.operators.python import PythonOperator
 from rqflow.operators.sensors.base import BaseSensorOperator
 from rqflow.operators.sensors.bash import BashSensor
 from rqflow.operators.sensors.external_task import ExternalTaskSensor
 from rqflow.operators.sensors.file import FileSensor
+from rqflow.operators.sensors.http import HttpSensor
 from rqflow.operators.sensors.python import PythonSensor
+from rqflow.operators.sensors.sql import SqlSensor
 from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, TimeDeltaSensor, TimeSensor
 from rqflow.operators.short_circuit import ShortCircuitOperator
 from rqflow.operators.sql import SQLExecuteQueryOperator
@@ -62,6 +65,9 @@ OPERATORS: dict[str, type[Operator]] = {
     "latest_only": LatestOnlyOperator,
     "trigger_dag": TriggerDagRunOperator,
     "external_task_sensor": ExternalTaskSensor,
+    "http": HttpOperator,
+    "http_sensor": HttpSensor,
+    "sql_sensor": SqlSensor,
 }
 
 

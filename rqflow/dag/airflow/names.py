@@ -32,6 +32,11 @@ _SENSOR_ROWS: tuple[tuple[str, str], ...] = (
         f"{_SENSORS}.file:FileSensor",
         f"airflow.sensors.filesystem airflow.sensors.file_sensor airflow.contrib.sensors.file_sensor {_STANDARD}.sensors.filesystem",
     ),
+    (f"{_SENSORS}.http:HttpSensor", f"{_OLD} airflow.sensors.http_sensor airflow.sensors.http airflow.providers.http.sensors.http"),
+    (
+        f"{_SENSORS}.sql:SqlSensor",
+        f"{_OLD} airflow.sensors.sql_sensor airflow.sensors.sql airflow.providers.common.sql.sensors.sql",
+    ),
     (
         f"{_SENSORS}.python:PythonSensor",
         f"airflow.sensors.python airflow.sensors.python_sensor airflow.contrib.sensors.python_sensor {_STANDARD}.sensors.python",
@@ -107,6 +112,11 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ),
     ("rqflow.operators.subdag:SubDagOperator", "airflow.operators airflow.operators.subdag airflow.operators.subdag_operator"),
     ("rqflow.operators.subdag:subdag", "airflow.example_dags.subdags.subdag"),
+    *(
+        (f"rqflow.operators.http:{name}", "airflow.operators.http_operator airflow.operators.http airflow.providers.http.operators.http")
+        for name in ("HttpOperator", "SimpleHttpOperator")
+    ),
+    ("rqflow.operators.http_hook:HttpHook", "airflow.hooks airflow.hooks.http_hook airflow.hooks.http airflow.providers.http.hooks.http"),
     *_SENSOR_ROWS,
     ("rqflow.operators.sql:SQLExecuteQueryOperator", f"{_SQL}.operators.sql airflow.operators.sql"),
     ("rqflow.operators.sql:MySqlOperator", "airflow.operators airflow.operators.mysql_operator airflow.providers.mysql.operators.mysql"),

@@ -35,6 +35,10 @@ EXPECTED = {
         "wait:external_task_sensor key:unsupported pod:unsupported sql:sql bash:bash",
         "wait>pod key>pod pod>sql pod>bash",
     ),
+    ("v110_http.py", "v110_http", "1", "timedelta:86400"): (
+        "wait:http_sensor post:http rows:sql_sensor call:python",
+        "wait>post post>rows rows>call",
+    ),
     ("v110_names.py", "v110_names", "1", None): (
         "trigger:trigger_dag mail:email query:sql python:python bash:bash",
         "trigger>mail trigger>query mail>python query>python python>bash",
@@ -99,7 +103,7 @@ EXPECTED = {
         "a>b a>c a>text py>count b>count c>count",
     ),
     ("v2_providers.py", "v2_providers", "2", "unsupported: Dataset"): (
-        "latest_only:latest_only http:unsupported pod:unsupported query:sql load:unsupported more:trigger_dag echo:bash",
+        "latest_only:latest_only http:http_sensor pod:unsupported query:sql load:unsupported more:trigger_dag echo:bash",
         "latest_only>http http>pod pod>query pod>load query>more load>more more>echo",
     ),
     ("v2_python.py", "v2_python", "2", None): (
@@ -173,7 +177,7 @@ def test_what_is_not_supported_is_listed_with_its_line() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_subdag", "v110_xcom", "v3_sdk")) or "sensors" in file])
+@pytest.mark.parametrize("name", [file for file, *_ in EXPECTED if file.startswith(("v17", "v110_bash", "v110_branch", "v110_http", "v110_subdag", "v110_xcom", "v3_sdk")) or "sensors" in file])
 def test_files_of_supported_parts_need_nothing(name: str) -> None:
     result = corpus(name)
     assert (result.problems, result.unsupported, result.warnings) == ([], [], [])

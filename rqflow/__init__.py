@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from rqflow.operators.sql import MySqlOperator, PostgresOperator, SQLExecuteQueryOperator, SqliteOperator
     from rqflow.operators.subdag import SubDagOperator
     from rqflow.operators.trigger_dag import TriggerDagRunOperator
+    from rqflow.operators.virtualenv import (
+        BranchExternalPythonOperator,
+        BranchPythonVirtualenvOperator,
+        ExternalPythonOperator,
+        PythonVirtualenvOperator,
+    )
 
 __version__ = "0.1.0"
 
@@ -54,12 +60,15 @@ __all__ = [
     "BashSensor",
     "BranchDateTimeOperator",
     "BranchDayOfWeekOperator",
+    "BranchExternalPythonOperator",
     "BranchPythonOperator",
+    "BranchPythonVirtualenvOperator",
     "Connection",
     "DateTimeSensor",
     "DayOfWeekSensor",
     "DummyOperator",
     "EmptyOperator",
+    "ExternalPythonOperator",
     "ExternalTaskMarker",
     "ExternalTaskSensor",
     "FailTask",
@@ -77,6 +86,7 @@ __all__ = [
     "PostgresOperator",
     "PythonOperator",
     "PythonSensor",
+    "PythonVirtualenvOperator",
     "SQLExecuteQueryOperator",
     "ShortCircuitOperator",
     "SkipTask",
@@ -104,12 +114,15 @@ _MODULES = {
     "BashSensor": "operators.sensors.bash",
     "BranchDateTimeOperator": "operators.branch_times",
     "BranchDayOfWeekOperator": "operators.branch_times",
+    "BranchExternalPythonOperator": "operators.virtualenv",
     "BranchPythonOperator": "operators.branch_python",
+    "BranchPythonVirtualenvOperator": "operators.virtualenv",
     "Connection": "dag.outside",
     "DateTimeSensor": "operators.sensors.times",
     "DayOfWeekSensor": "operators.sensors.times",
     "DummyOperator": "operators.empty",
     "EmptyOperator": "operators.empty",
+    "ExternalPythonOperator": "operators.virtualenv",
     "ExternalTaskMarker": "operators.empty",
     "ExternalTaskSensor": "operators.sensors.external_task",
     "FailTask": "exceptions",
@@ -127,6 +140,7 @@ _MODULES = {
     "PostgresOperator": "operators.sql",
     "PythonOperator": "operators.python",
     "PythonSensor": "operators.sensors.python",
+    "PythonVirtualenvOperator": "operators.virtualenv",
     "SQLExecuteQueryOperator": "operators.sql",
     "ShortCircuitOperator": "operators.short_circuit",
     "SkipTask": "exceptions",

@@ -19,6 +19,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "bash_command": (".sh", ".bash"),
     "sql": (".sql", ".hql", ".ddl"),
     "html_content": (".html",),
+    "requirements": (".txt",),
 }
 SEARCHPATH = ".rqflow-searchpath"
 

@@ -60,6 +60,8 @@ class TryJob:
     #: The interpreter and the script for Python children.
     python: str
     runner: Path
+    #: Where virtual environments are kept on this worker.
+    venvs: Path = Path("venvs")
     #: The variables of templates.
     context: Mapping[str, Any] = field(default_factory=dict)
     #: What the configuration says about `set -o pipefail`; the task may say otherwise.

@@ -23,7 +23,7 @@ class PythonOperator(BaseOperator):
     """
 
     kind: ClassVar[str] = "python"
-    template_fields = ("templates_dict", "op_args", "op_kwargs")
+    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
     field_names: ClassVar[Sequence[str]] = ("python_callable", "op_args", "op_kwargs", "templates_dict")
 
     def __init__(
@@ -67,11 +67,7 @@ class PythonOperator(BaseOperator):
         """Return the start of the Python child."""
         if job.task.needs_source or not job.task.python:
             return python_child(job, fields)
-        spec = {
-            "mode": "function", "source": fields["source"], "function": fields["function"], "args": fields.get("op_args") or [],
-            "kwargs": fields.get("op_kwargs") or {}, "context": {**_json_values(job.context), "templates_dict": fields.get("templates_dict")},
-        }  # fmt: skip
-        return child(job, job.task.python, spec, fields)
+        return child(job, job.task.python, function_spec(fields, job), fields)
 
     @classmethod
     def outcome(cls, fields: Mapping[str, Any], ended: Ended, job: TryJob) -> Outcome:  # noqa: ARG003 (every operator takes the same)
@@ -83,6 +79,14 @@ class PythonOperator(BaseOperator):
         known = {**context, "templates_dict": self.templates_dict}
         args, kwargs = list(self.op_args or ()), dict(self.op_kwargs or {})
         return self.python_callable(*args, **keyword_arguments(self.python_callable, args, kwargs, known))
+
+
+def function_spec(fields: Mapping[str, Any], job: TryJob) -> dict[str, Any]:
+    """Return the instructions for the runner under an interpreter of another environment: the source of one function, and its arguments."""
+    return {
+        "mode": "function", "source": fields["source"], "function": fields["function"], "args": fields.get("op_args") or [],
+        "kwargs": fields.get("op_kwargs") or {}, "context": {**_json_values(job.context), "templates_dict": fields.get("templates_dict")},
+    }  # fmt: skip
 
 
 def keyword_arguments(

@@ -27,6 +27,12 @@ from rqflow.operators.sensors.times import DateTimeSensor, DayOfWeekSensor, Time
 from rqflow.operators.short_circuit import ShortCircuitOperator
 from rqflow.operators.sql import SQLExecuteQueryOperator
 from rqflow.operators.trigger_dag import TriggerDagRunOperator
+from rqflow.operators.virtualenv import (
+    BranchExternalPythonOperator,
+    BranchPythonVirtualenvOperator,
+    ExternalPythonOperator,
+    PythonVirtualenvOperator,
+)
 
 
 class Operator(Protocol):
@@ -47,6 +53,10 @@ OPERATORS: dict[str, type[Operator]] = {
     "bash": BashOperator,
     "python": PythonOperator,
     "branch_python": BranchPythonOperator,
+    "external_python": ExternalPythonOperator,
+    "branch_external_python": BranchExternalPythonOperator,
+    "virtualenv": PythonVirtualenvOperator,
+    "branch_virtualenv": BranchPythonVirtualenvOperator,
     "short_circuit": ShortCircuitOperator,
     "empty": EmptyOperator,
     "sensor": BaseSensorOperator,

@@ -28,7 +28,7 @@ from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
-from rqflow.worker.workdir import WorkDir
+from rqflow.worker.workdir import VENVS, WorkDir
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Preparer:
         variables, connections = self.outside.views(held)
         return TryJob(
             task=task, version=version, run=run, try_number=held.claim.try_number, folder=held.folder, python=sys.executable,
-            runner=self._runner,
+            runner=self._runner, venvs=self._work_dir.path / VENVS,
             context=context.build(
                 version, task, run, try_number=held.claim.try_number, xcoms=xcoms, variables=variables, connections=connections,
             ),

@@ -2,7 +2,7 @@
 
 The spec is a JSON object. `mode` "task": `rqflow` (the folder that rqflow is imported from), and what rqflow/dag/task_child.py takes of
 the rest; it runs under rqflow's own Python. `mode` "function", for an interpreter of another environment: `source` (the text of one
-function), `function` (its name), `args`, `kwargs`, and `context`, of whose values the function gets those that its signature names.
+function), `function` (its name), `args`, `kwargs`, `globals` that it finds, and `context`, of whose values it gets those that its signature names.
 
 How it went is written to the file `result`: {"state": "success", "failed", "skipped" or "reschedule", "reason", "xcoms": {key: JSON
 text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0,
@@ -78,10 +78,16 @@ def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
 
 
 def _run_function(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
-    namespace: dict[str, Any] = {"__name__": "rqflow_function"}
+    namespace: dict[str, Any] = {"__name__": "rqflow_function", **spec.get("globals", {})}
     exec(compile(spec["source"], f"<{spec['function']}>", "exec"), namespace)  # noqa: S102 (this is what it is for)
     function = namespace[spec["function"]]
-    value = function(*spec["args"], **keywords(function, spec["args"], spec["kwargs"], spec.get("context") or {}))
+    try:
+        value = function(*spec["args"], **keywords(function, spec["args"], spec["kwargs"], spec.get("context") or {}))
+    except SystemExit as error:
+        # Its exit code may have a meaning of its own.
+        if isinstance(error.code, int) and 0 < error.code < 256:
+            result["status"] = error.code
+        raise
     if value is not None:
         keep(value, result)
 

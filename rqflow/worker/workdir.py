@@ -30,8 +30,8 @@ CWD, NAMES, SPOOL = "cwd", "names", "spool"
 USES = "version"
 #: At the end of the name of a file that belongs to a log: what must not be shown in it (confided.py).
 SECRETS = ".secrets"
-#: Folder of copies of rqflow.
-PROGRAM = "program"
+#: Folder of copies of rqflow, and of the virtual environments that tasks wanted.
+PROGRAM, VENVS = "program", "venvs"
 #: Empty logs that are kept to be used again.
 _SPARE_LOGS = 1000
 #: Seconds for which an unpacked version is kept after its last use, and between two looks for such.

@@ -78,6 +78,10 @@ _ROWS: tuple[tuple[str, str], ...] = (
             "rqflow.operators.python:PythonOperator",
             "rqflow.operators.branch_python:BranchPythonOperator",
             "rqflow.operators.short_circuit:ShortCircuitOperator",
+            "rqflow.operators.virtualenv:ExternalPythonOperator",
+            "rqflow.operators.virtualenv:PythonVirtualenvOperator",
+            "rqflow.operators.virtualenv:BranchExternalPythonOperator",
+            "rqflow.operators.virtualenv:BranchPythonVirtualenvOperator",
         )
     ),
     (

@@ -131,12 +131,12 @@ def connections() -> Stored:
 
 def missing_variable(name: str) -> str:
     """Return what to say of a Variable that is not there."""
-    return f"Variable {name} does not exist: `rqflow var set {name} VALUE`, or set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
+    return f"Variable {name} does not exist; `rqflow var set {name} VALUE`, set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
 
 
 def missing_connection(name: str) -> str:
     """Return what to say of a Connection that is not there."""
-    return f"Connection {name} does not exist: `rqflow conn set {name} URI`, or set AIRFLOW_CONN_{name.upper()} in the environment"
+    return f"Connection {name} does not exist; `rqflow conn set {name} URI`, or set AIRFLOW_CONN_{name.upper()} in the environment"
 
 
 class Connection:

@@ -147,7 +147,7 @@ def test_files_that_are_loaded_see_what_is_stored(rqflow: Rqflow, tmp_path: Path
     file = tmp_path / "d.py"
     file.write_text(DAG)
     result = rqflow("dag", "validate", file)
-    assert (result.code, "Variable site does not exist: `rqflow var set site VALUE`" in result.out + result.err) == (6, True)
+    assert (result.code, "Variable site does not exist; `rqflow var set site VALUE`" in result.out + result.err) == (6, True)
     assert list(home.iterdir()) == [], "no database is made to look for it"
     rqflow("var", "set", "site", "north")
     rqflow("var", "set", "db_password", SECRET)

@@ -35,11 +35,11 @@ DAG = 'dag = DAG("d")\n'
         ("x = {}['key']\n", "d.py:1: KeyError: 'key'"),
         (
             "from airflow.models import Variable\nx = Variable.get('bucket')\n",
-            "d.py:2: Variable bucket does not exist; set AIRFLOW_VAR_BUCKET in the environment, or give a default",
+            "d.py:2: Variable bucket does not exist; `rqflow var set bucket VALUE`, set AIRFLOW_VAR_BUCKET in the environment, or give a default",
         ),
         (
             "from airflow.hooks.base import BaseHook\nx = BaseHook.get_connection('db')\n",
-            "d.py:2: AirflowNotFoundException: Connection db does not exist; set AIRFLOW_CONN_DB in the environment",
+            "d.py:2: AirflowNotFoundException: Connection db does not exist; `rqflow conn set db URI`, or set AIRFLOW_CONN_DB in the environment",
         ),
         ("x = 1\n", "d.py:1: there is no DAG in this file; a DAG counts when it is a global of the file, or has a `with` block"),
         (HEAD + "def f():\n    d = DAG('d')\nf()\n", "d.py:1: there is no DAG in this file; a DAG counts when it is a global of the file"),

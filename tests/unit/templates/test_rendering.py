@@ -57,7 +57,7 @@ def test_plain_text_renders_as_jinja_would(text: str) -> None:
         ("{{ 1/0 }}", "ZeroDivisionError: division by zero"),
         ("{{ ds + 1 }}", "TypeError"),
         ("{% include 'no.sh' %}", "there is no template file no.sh"),
-        ("{{ var.value.gone }}", "Variable gone does not exist; set AIRFLOW_VAR_GONE"),
+        ("{{ var.value.gone }}", "Variable gone does not exist; `rqflow var set gone VALUE`, set AIRFLOW_VAR_GONE"),
         ("{{ var.json.bad }}", "JSONDecodeError"),
         ("{{ conn.gone.host }}", "Connection gone does not exist"),
         ("{{ conf.get('no', 'such') }}", "section/key [no/such] is not set"),

@@ -114,7 +114,7 @@ def test_the_dates_that_are_meant(hub: Hub, arguments: Mapping[str, Any], dates:
 
 
 def test_what_does_not_exist_is_told_or_refused(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="rqflow.task"):
         assert not look(hub, answer(has_dag=False))
         assert not look(hub, answer(missing=("task x",)))
     assert "there is no DAG other yet" in caplog.text

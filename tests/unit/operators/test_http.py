@@ -88,7 +88,7 @@ def test_a_connection_gives_host_login_and_headers(url: str) -> None:
 
 def test_what_becomes_of_the_answer(url: str, caplog: pytest.LogCaptureFixture) -> None:
     assert sent(f"{url}/x", response_filter=lambda answer, ds: [answer.status_code, ds]) == [200, "2024-01-01"]
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="rqflow.task"):
         sent(f"{url}/x", response_check=lambda answer: "POST" in answer.text, log_response=True)
     assert "POST /x" in caplog.text
     with pytest.raises(TaskFailed, match="response_check is not content"):

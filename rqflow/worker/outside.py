@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -88,7 +89,10 @@ class Outside:
             with contextlib.suppress(FileNotFoundError):
                 target.unlink()
             # A link: whatever becomes of the copy, the try keeps its own as long as it has its folder.
-            os.link(self._copy(), target)
+            try:
+                os.link(self._copy(), target)
+            except PermissionError:  # a file system without links
+                shutil.copyfile(self._copy(), target)
             told["outside"] = str(target)
         return told
 

@@ -41,7 +41,7 @@ def test_what_is_damaged_is_said() -> None:
         ring.open(name, sealed[:-8] + "AAAAAAA=", "it")
 
 
-@pytest.mark.parametrize("key", ["x", "", " ", "a" * 44, new_key()[:-2], "ä" * 44])
+@pytest.mark.parametrize("key", ["x", "", " ", "a" * 44, new_key()[:-2], "ä" * 44], ids=["x", "empty", "blank", "letters", "short", "no ascii"])
 def test_what_is_no_key_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(ConfigError, match="no Fernet key") as error:
         Keyring([key])

@@ -205,5 +205,6 @@ def coming(connection: Connection, version: Version, count: int) -> list[Interva
         date = dates.next(before.upto)
         while date and len(found) < count:
             found.append(date)
-            date = dates.next(date.logical_date)
+            # Of @continuous only the next one is known.
+            date = None if series.is_continuous(version) else dates.next(date.logical_date)
     return found

@@ -125,9 +125,47 @@ class Once(Series):
         return self.previous(now + _TICK)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Continuous(Series):
+    """The series of `@continuous`: each run covers the time since the one before it began, and is due as soon as that has ended."""
+
+    def next(self, after: datetime | None = None) -> Interval | None:
+        """Return the date that begins at `after`: when it is due, and what it covers, is known only when a run has ended."""
+        begins = self.start if after is None else max(self.start, after)
+        return None if self.end is not None and begins > self.end else Interval(logical_date=begins, start=begins, end=begins)
+
+    def previous(self, date: datetime) -> Interval | None:  # noqa: ARG002
+        """Return nothing: dates that have passed are only known as runs."""
+        return None
+
+    def complete(self, now: datetime, after: datetime | None = None) -> Iterator[Interval]:  # noqa: ARG002
+        """Give nothing: there is no past to be made up for."""
+        return iter(())
+
+    def latest(self, now: datetime) -> Interval | None:
+        """Return a date that begins now, once the series has begun: from there on it is followed."""
+        return Interval(logical_date=now, start=now, end=now) if now >= self.start else None
+
+    def due(self, upto: datetime | None, now: datetime) -> Interval | None:
+        """Return the date that is due at `now` when no run is left: from the end of the one before it to `now`."""
+        coming = self.next(upto)
+        return None if coming is None or coming.start >= now else Interval(logical_date=coming.start, start=coming.start, end=now)
+
+
 def is_once(version: Version) -> bool:
     """Tell whether the DAG's schedule asks for exactly one run."""
     return version.schedule == timetable.ONCE
+
+
+def is_continuous(version: Version) -> bool:
+    """Tell whether a run of the DAG follows the other without a pause."""
+    return version.schedule == timetable.CONTINUOUS
+
+
+def room(version: Version, active: int) -> int:
+    """Return how many scheduled runs may start while `active` runs have not ended. Of @continuous there is one at a time, as in Airflow."""
+    most = 1 if is_continuous(version) else version.max_active_runs
+    return max(most - active, 0)
 
 
 def name_of(version: Version) -> str | None:
@@ -143,6 +181,8 @@ def of(version: Version, start: datetime) -> Series:
     if is_once(version):
         return Once(timetable=timetable.of(version), start=begins)
     end = moment(version.end_date) if version.end_date else None
+    if is_continuous(version):
+        return Continuous(timetable=timetable.of(version), start=begins, end=end)
     return Series(timetable=timetable.of(version), start=begins, end=end)
 
 
@@ -192,6 +232,9 @@ def resume(series: Series, upto: datetime | None, now: datetime, *, catchup: boo
     """
     if room <= 0:
         return Plan(upto=upto)
+    if isinstance(series, Continuous):
+        date = series.due(upto, now)
+        return Plan(runs=(date,), upto=date.end) if date else Plan(upto=upto)
     if catchup:
         runs = tuple(islice(series.complete(now, upto), room))
         return Plan(runs=runs, upto=runs[-1].logical_date if runs else upto)

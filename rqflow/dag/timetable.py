@@ -1,6 +1,6 @@
 """Schedules as text, and the logical dates and data intervals that follow from them. Pure: times are passed in.
 
-A schedule is None, "@once", "timedelta:SECONDS", "relativedelta:months=1,…", a cron expression of five fields, or six with the seconds
+A schedule is None, "@once", "@continuous", "timedelta:SECONDS", "relativedelta:months=1,…", a cron expression of five fields, or six with the seconds
 last, one of PRESETS, or "unsupported: …" for what rqflow cannot read.
 """
 
@@ -21,6 +21,8 @@ from rqflow.dag.problems import nearest
 from rqflow.dag.version import Version
 
 ONCE = "@once"
+#: A run begins as soon as the one before it has ended.
+CONTINUOUS = "@continuous"
 UNSUPPORTED = "unsupported: "
 PRESETS = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *",
@@ -61,12 +63,11 @@ def _length_text(length: Any) -> str:
 
 
 def _cron_text(text: str) -> str:
-    if text == ONCE or text in PRESETS:
+    if text in {ONCE, CONTINUOUS} or text in PRESETS:
         return text
-    if text == "@continuous":
-        return UNSUPPORTED + text
     if text.startswith("@"):
-        raise ValueError(f"there is no schedule {text!r}; there are {', '.join([ONCE, *PRESETS])}{nearest(text, [ONCE, *PRESETS])}")
+        names = [ONCE, CONTINUOUS, *PRESETS]
+        raise ValueError(f"there is no schedule {text!r}; there are {', '.join(names)}{nearest(text, names)}")
     fields = text.split()
     if len(fields) not in (5, 6):
         raise ValueError(f"the schedule {text!r} has {len(fields)} fields; a cron expression has 5, or 6 with the seconds last")
@@ -119,7 +120,7 @@ class Timetable:
     @property
     def is_cron(self) -> bool:
         """Whether the dates are those of a cron expression."""
-        return bool(self.schedule) and self.schedule != ONCE and not re.match(r"timedelta:|relativedelta:|unsupported: ", self.schedule or "")
+        return bool(self.schedule) and not re.match(r"@once$|@continuous$|timedelta:|relativedelta:|unsupported: ", self.schedule or "")
 
     @property
     def has_series(self) -> bool:
@@ -170,14 +171,14 @@ class Timetable:
         return self.before(start) or start, start
 
     def _step(self, moment: datetime, sign: int) -> datetime | None:
-        if self.schedule is None or not self.has_series:
+        if self.schedule in {None, CONTINUOUS} or not self.has_series:
             return None
-        kind, _, rest = self.schedule.partition(":")
+        kind, _, rest = str(self.schedule).partition(":")
         if kind == "timedelta":
             return moment.astimezone(UTC) + sign * timedelta(seconds=float(rest))
         if kind == "relativedelta":
             return self.nth(moment, sign)
-        return _cron_step(PRESETS.get(self.schedule, self.schedule), moment, zone(self.timezone), sign)
+        return _cron_step(PRESETS.get(str(self.schedule), str(self.schedule)), moment, zone(self.timezone), sign)
 
 
 def _relative(text: str) -> relativedelta:

@@ -79,7 +79,7 @@ class Ticker:
             return 0
         dates = series.of(version, one.followed.start)
         makes_up = series.makes_up(version, self._catchup)
-        plan = series.resume(dates, one.followed.upto, now, catchup=makes_up, room=max(version.max_active_runs - active, 0))
+        plan = series.resume(dates, one.followed.upto, now, catchup=makes_up, room=series.room(version, active))
         for interval in plan.runs:
             try:
                 self._start(version, interval)

@@ -180,3 +180,26 @@ def test_a_schedule_without_a_start_begins_with_its_first_submit(world: World) -
         followed = schedules.get(connection, "d")
     assert followed is not None
     assert followed.start == datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+
+
+def test_a_continuous_dag_has_one_run_at_a_time_which_covers_the_time_since_the_one_before(world: World) -> None:
+    version = a_version(["a"], schedule="@continuous", start_date="2025-06-01T00:00:00+00:00")
+    assert world.submit(version).left_out == 0
+    assert [world.pass_time(timedelta(minutes=1)) for _ in range(3)] == [1, 0, 0]
+    world.end_all()
+    assert [world.pass_time(timedelta(minutes=1)) for _ in range(2)] == [1, 0]
+    with reading(world.engine) as connection:
+        second, before = runs.search(connection)
+    assert (before.data_interval_start, before.data_interval_end) == (datetime(2026, 1, 1, 0, 30, tzinfo=UTC), datetime(2026, 1, 1, 0, 31, tzinfo=UTC))
+    assert (second.data_interval_start, second.data_interval_end) == (before.data_interval_end, datetime(2026, 1, 1, 0, 34, tzinfo=UTC))
+
+
+def test_a_continuous_dag_waits_for_its_start_and_stops_at_its_end(world: World) -> None:
+    version = a_version(["a"], schedule="@continuous", start_date="2026-01-02T00:00:00+00:00", end_date="2026-01-02T12:00:00+00:00")
+    world.submit(version)
+    assert world.pass_time(timedelta(hours=1)) == 0
+    assert world.pass_time(DAY) == 1
+    world.end_all()
+    assert world.pass_time(DAY) == 1
+    world.end_all()
+    assert world.pass_time(DAY) == 0

@@ -39,7 +39,7 @@ def at(text: str) -> datetime:
         (Dataset(), "unsupported: Dataset"),
         ([Dataset(), Dataset()], "unsupported: Dataset"),
         (relativedelta(day=1), "unsupported: relativedelta"),
-        ("@continuous", "unsupported: @continuous"),
+        ("@continuous", "@continuous"),
     ],
 )
 def test_schedule_is_kept_as_text(given: object, text: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["EPOCH", "UTC", "boottime", "from_micros", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
+__all__ = ["EPOCH", "UTC", "boottime", "from_micros", "local_zone", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,6 +28,16 @@ def monotonic() -> float:
 def boottime() -> float:
     """Return seconds since boot, counting the time in which the machine slept (CLOCK_BOOTTIME)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def local_zone() -> str:
+    """Return the name of this machine's time zone, like Europe/Berlin; UTC where it is not set up."""
+    import tzlocal  # here: only asked where a person is told of times
+
+    try:
+        return str(tzlocal.get_localzone_name())
+    except (LookupError, ValueError, OSError):
+        return "UTC"
 
 
 def sleep(seconds: float) -> None:

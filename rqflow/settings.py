@@ -15,11 +15,19 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from rqflow import clock
 from rqflow.exceptions import ConfigError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Zone(str):
+    """The name of a time zone, UTC or Area/City."""
+
+    __slots__ = ()
 
 
 class Size(int):
@@ -91,6 +99,16 @@ def parse_size(text: str) -> Size:
     return Size(int(match[1]) * _SIZES[match[2].upper()])
 
 
+def parse_zone(text: str) -> Zone:
+    """Return the zone of `UTC`, `Area/City`, or `system`, which is this machine's; raises ValueError for one that is not known here."""
+    name = clock.local_zone() if text == "system" else "UTC" if text.lower() == "utc" else text
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{text!r} is no time zone; write UTC, system, or Area/City, like Europe/Berlin") from error
+    return Zone(name)
+
+
 def format_size(size: int) -> str:
     """Return `size` bytes as parse_size reads it, in the largest unit that divides it."""
     for unit in ("T", "G", "M", "K"):
@@ -114,6 +132,8 @@ class Core:
     dags_are_paused_at_creation: bool = key(True, "A new DAG of that folder starts paused, unless it says is_paused_upon_creation itself.")
     reparse_interval: Graces = key(Graces(), "How long after its last load a file of that folder is executed again though nothing that it read has "
                                              "changed: `never`, or `never, remote=10m` for a sub-folder. For files that ask the network.")
+    default_timezone: Zone = key(Zone("UTC"), "Zone that schedules and dates of DAG files are meant in where the file names none: UTC, Area/City, or "
+                                              "system, the zone of the machine that loads the file.")
     default_queue: str = key("default", "Queue of tasks that name none.")
     load_timeout: timedelta = key(timedelta(seconds=10), "A DAG file that takes longer to load is refused.")
     load_memory: Size = key(Size(2 << 30), "Memory that loading a DAG file may take.")
@@ -279,7 +299,9 @@ def parse(text: str, kind: Any) -> Any:
         if text.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() in {"1", "true", "yes", "on"}
-    readers: dict[Any, Callable[[str], Any]] = {timedelta: parse_duration, Size: parse_size, Graces: parse_graces, int: int, str: str}
+    readers: dict[Any, Callable[[str], Any]] = {
+        timedelta: parse_duration, Size: parse_size, Zone: parse_zone, Graces: parse_graces, int: int, str: str,
+    }
     return readers[kind](text)
 
 

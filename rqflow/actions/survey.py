@@ -27,6 +27,8 @@ class Report:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
+    #: Ids of its DAGs whose schedules are meant in core.default_timezone, for it names no zone.
+    assumed: tuple[str, ...] = ()
     #: Nothing is wrong with it save that it holds no DAG.
     no_dag: bool = False
 
@@ -51,6 +53,19 @@ class Read:
     def unsupported(self) -> tuple[str, ...]:
         """Uses of names that rqflow does not have."""
         return tuple(name for report in self.files for name in report.unsupported)
+
+
+def zone_warning(read: Read, settings: Settings, local: str) -> str:
+    """Return the one warning that schedules may be meant by the clock on the wall, in the zone `local` of this machine; empty: no need.
+
+    Nobody is warned who has said which zone is meant, in the configuration or in the file.
+    """
+    found = [dag_id for report in read.files for dag_id in report.assumed]
+    if not found or "core.default_timezone" in settings.origins or local in {settings.core.default_timezone, "Etc/UTC", "UTC", "Etc/UCT", "GMT"}:
+        return ""
+    which = f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}"
+    return (f"the schedule of {which} names no time zone and is meant in {settings.core.default_timezone}, while this machine's zone is {local}. "
+            f"Write `default_timezone = {local}` (or {settings.core.default_timezone}, to be told no more) under [core] in rqflow.cfg")
 
 
 def dags_folder(settings: Settings) -> Path:
@@ -115,7 +130,7 @@ def one(file: Path, settings: Settings, *, named: Path | None = None, key: str |
 
 def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
     return Report(file=file, key=key, inputs=loaded.inputs, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
-                  unsupported=tuple(map(str, loaded.unsupported)))
+                  unsupported=tuple(map(str, loaded.unsupported)), assumed=loaded.assumed)
 
 
 def read(paths: Sequence[Path], settings: Settings) -> Read:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from rqflow import clock
 from rqflow.actions import survey
 from rqflow.actions.model import Run
 from rqflow.cli import output
@@ -90,6 +91,8 @@ def _load(app: App, paths: Sequence[Path], wish: Wish) -> survey.Read:
     if found.warnings and wish.strict:
         raise DagLoadError([*found.unsupported, *found.warnings], hint="--strict refuses DAGs with warnings.")
     for warning in found.warnings:
+        output.problem(f"warning: {warning}")
+    if warning := survey.zone_warning(found, app.settings, clock.local_zone()):
         output.problem(f"warning: {warning}")
     if found.unsupported and not wish.allow_unsupported:
         raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from rqflow.dag import inputs, loading, outside, render_child, sources
+from rqflow.dag import inputs, loading, outside, render_child, sources, zones
 from rqflow.dag.explain import Paths, place_in, problems_of
 from rqflow.dag.heard import Heard
 from rqflow.dag.loading import Result
@@ -75,6 +75,7 @@ def main() -> None:
     _watch(job["timeout"], paths, heard, answer)
     if "render" in job:
         _write(_rendered(job["render"], paths), answer)
+    zones.assume(job["default_timezone"])
     result = loading.load_here(paths, default_queue=job["default_queue"], opened=heard.opened)
     _answer(result, paths, heard, answer)
 
@@ -117,7 +118,8 @@ def _answer(result: Result, paths: Paths, heard: Heard, answer: Any) -> NoReturn
     texts = {key: source for version in result.versions for key, source in version.sources.items()}
     versions = [{"version": replace(version, sources={}).json, "sources": list(version.sources)} for version in result.versions]
     problems = {name: [[p.file, p.line, p.message] for p in getattr(result, name)] for name in ("problems", "warnings", "unsupported")}
-    told = {"sources": texts, "versions": versions, "no_dag": result.no_dag, "inputs": needed.to_plain(), **problems}
+    told = {"sources": texts, "versions": versions, "no_dag": result.no_dag, "inputs": needed.to_plain(), "assumed": result.assumed,
+            **problems}
     _write(told, answer)
 
 

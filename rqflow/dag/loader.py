@@ -67,6 +67,8 @@ class Loaded:
     inputs: Inputs = field(default_factory=Inputs)
     warnings: tuple[Problem, ...] = ()
     unsupported: tuple[Problem, ...] = ()
+    #: Ids of the DAGs whose schedules are meant in core.default_timezone, for the file names no zone.
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -144,7 +146,8 @@ def _run_child(paths: Paths, settings: Settings, more: Mapping[str, Any] | None 
     asked, asks = socket.socketpair()
     job = {
         "file": str(paths.file), "root": str(paths.root), "shown": paths.shown, "answer": writer, "asks": asks.fileno(), "timeout": timeout,
-        "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue, **(more or {}),
+        "memory": int(settings.core.load_memory), "default_queue": settings.core.default_queue,
+        "default_timezone": settings.core.default_timezone, **(more or {}),
     }  # fmt: skip
     # -B: nothing is written beside the files of the person.
     command = [sys.executable, "-B", "-P", "-c", _START, json.dumps(job), str(Path(__file__).parents[2])]
@@ -229,7 +232,8 @@ def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
     found = {name: tuple(Problem(*item) for item in answer[name]) for name in ("warnings", "unsupported")}
     versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
     needed = Inputs.from_plain(answer["inputs"])
-    loaded = Loaded(versions=versions, inputs=needed, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"])
+    loaded = Loaded(versions=versions, inputs=needed, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"],
+                    assumed=tuple(answer["assumed"]))
     if problems := _problems(answer):
         raise NoDag(problems, needed) if answer["no_dag"] else BadFile(problems, loaded)
     return loaded

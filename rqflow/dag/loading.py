@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rqflow.dag import sources
+from rqflow.dag import series, sources, zones
 from rqflow.dag.airflow.standin import held_by
 from rqflow.dag.airflow.static import uses_in_functions
 from rqflow.dag.airflow.uses import USES, message
@@ -38,6 +38,8 @@ class Result:
     no_dag: bool = False
     #: Absolute paths at which a file was looked for and is not.
     absent: list[str] = field(default_factory=list)
+    #: Ids of the DAGs whose time zone was assumed, and matters.
+    assumed: list[str] = field(default_factory=list)
 
 
 def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[str] = ()) -> Result:
@@ -105,6 +107,8 @@ def _versions(
         checker.check({task.task_id: task.origin for task in dag.tasks})
         if len(collected.notes.problems) == told:
             result.versions.append(version)
+            if series.name_of(version) and zones.is_assumed(dag.argument("start_date")):
+                result.assumed.append(version.dag_id)
 
 
 def _generation_of_modules(paths: Paths) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rqflow.dag import scope
+from rqflow.dag import scope, zones
 from rqflow.dag.arguments import ABSENT, DAG_ALIASES, DAG_ARGUMENTS, renamed
 from rqflow.dag.graph import topological_order
 from rqflow.dag.params import specs_of, values_of
@@ -147,9 +147,9 @@ class DAG:
 
     @property
     def timezone(self) -> str:
-        """The name of the time zone in which the schedule is meant: that of start_date, else UTC."""
+        """The name of the time zone in which the schedule is meant: that of start_date, else core.default_timezone."""
         start = self.argument("start_date")
-        return zone_name(start.tzinfo) if start else "UTC"
+        return zone_name(start.tzinfo if start else zones.assumed())
 
     @property
     def fileloc(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import PurePath
 from typing import Any
 
 from dateutil import parser as date_parser
 
+from rqflow.dag import zones
 from rqflow.dag.problems import nearest
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
 from rqflow.dag.xcomarg import XComArg
@@ -106,14 +107,14 @@ def grace(value: Any) -> timedelta | None:
 
 
 def moment(value: Any) -> datetime:
-    """Read a datetime, a date, or text; what names no time zone is UTC."""
+    """Read a datetime, a date, or text; what names no time zone is meant in core.default_timezone."""
     if isinstance(value, str):
         value = _parsed(value)
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time(0), UTC)
+        value = datetime.combine(value, time(0), zones.assumed())
     if not isinstance(value, datetime):
         raise ValueError("must be a datetime, or text like 2024-01-31 or 2024-01-31T06:00")
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return value if value.tzinfo else value.replace(tzinfo=zones.assumed())
 
 
 def _parsed(text: str) -> Any:
@@ -122,7 +123,7 @@ def _parsed(text: str) -> Any:
     except ValueError:
         pass
     try:
-        return date_parser.parse(text, default=datetime(1970, 1, 1, tzinfo=UTC))
+        return date_parser.parse(text, default=datetime(1970, 1, 1, tzinfo=zones.assumed()))
     except (ValueError, OverflowError):
         return None
 

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from rqflow import clock
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.settings import SECTIONS, Settings, keys, show
 
@@ -41,14 +42,15 @@ class Made:
     kept: tuple[Path, ...]
 
 
-def sample() -> str:
-    """Return the text of conf/rqflow.cfg: every setting with its help and its default, commented out."""
+def sample(*, local_zone: str = "") -> str:
+    """Return the text of conf/rqflow.cfg: every setting with its help and its default, commented out; with the zone of the machine that it is for."""
     lines, section = [_HEAD], ""
     for name, field, _ in keys():
         if name != section:
             section = name
             lines += [f"\n[{name}]", *_comment(SECTIONS[name].__doc__ or "")]
-        lines += ["", *_comment(field.metadata["help"]), f"#{field.name} = {show(field.default)}".rstrip()]
+        told = f" This machine's is {local_zone}." if local_zone and field.name == "default_timezone" else ""
+        lines += ["", *_comment(field.metadata["help"] + told), f"#{field.name} = {show(field.default)}".rstrip()]
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +63,7 @@ def make(settings: Settings, *, examples: bool, force: bool) -> Made:
     if config.exists() and not force:
         raise Conflict(f"{config} exists", hint="Add --force to write a new one; the DAG files are kept in any case.")
     dags = settings.home / settings.core.dags_folder
-    files = {config: sample()} | ({dags / "hello.py": _EXAMPLE} if examples else {})
+    files = {config: sample(local_zone=clock.local_zone())} | ({dags / "hello.py": _EXAMPLE} if examples else {})
     written, kept = [], []
     try:
         dags.mkdir(parents=True, exist_ok=True)

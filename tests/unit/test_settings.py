@@ -27,6 +27,14 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         settings.parse_duration(text)
 
 
+def test_time_zones_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rqflow.clock.local_zone", lambda: "Asia/Tokyo")
+    assert [settings.parse_zone(text) for text in ("UTC", "utc", "Europe/Berlin", "system")] == ["UTC", "UTC", "Europe/Berlin", "Asia/Tokyo"]
+    for text in ("Berlin", "", "../etc", "Europe/Berlin "):
+        with pytest.raises(ValueError, match="is no time zone; write UTC, system, or Area/City"):
+            settings.parse_zone(text)
+
+
 @pytest.mark.parametrize(("text", "size"), [
     ("512", 512), ("48K", 48 << 10), ("16M", 16 << 20), ("1G", 1 << 30), ("2GiB", 2 << 30), ("3 MB", 3 << 20),
 ])

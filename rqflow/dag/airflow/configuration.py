@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
 from rqflow import settings
+from rqflow.dag import zones
 from rqflow.dag.airflow.exceptions import AirflowConfigException
 from rqflow.dag.outside_views import ConfView
 
@@ -33,4 +33,4 @@ def get_airflow_home() -> str:
 
 AIRFLOW_HOME = get_airflow_home()
 DAGS_FOLDER = str(Path(AIRFLOW_HOME, conf.get("core", "dags_folder")))
-TIMEZONE = dt.UTC
+TIMEZONE = zones.assumed()

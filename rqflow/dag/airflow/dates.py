@@ -8,6 +8,7 @@ from typing import Any
 from dateutil import parser
 
 from rqflow import clock
+from rqflow.dag import zones
 from rqflow.dag.moments import moment
 from rqflow.dag.timetable import PRESETS, zone
 
@@ -27,29 +28,29 @@ def utcnow() -> dt.datetime:
 
 
 def datetime(*args: Any, **kwargs: Any) -> dt.datetime:
-    """Return a datetime, UTC when no tzinfo is given."""
+    """Return a datetime, in core.default_timezone when no tzinfo is given."""
     made = dt.datetime(*args, **kwargs)  # noqa: DTZ001 (the next line sees to it)
-    return made if made.tzinfo else made.replace(tzinfo=dt.UTC)
+    return made if made.tzinfo else made.replace(tzinfo=zones.assumed())
 
 
 def parse(string: str, timezone: Any = None, **_: Any) -> dt.datetime:
-    """Return the date that `string` says, in `timezone` or UTC when it names none."""
+    """Return the date that `string` says, in `timezone` or core.default_timezone when it names none."""
     at: dt.datetime = make_aware(parser.parse(string), timezone)
     return at
 
 
 def make_aware(value: dt.datetime | None, timezone: Any = None) -> Any:
-    """Return `value` with a time zone: its own, else `timezone` or UTC."""
+    """Return `value` with a time zone: its own, else `timezone` or core.default_timezone."""
     if value is None:
         return None
     if value.tzinfo is not None:
         return value
-    return value.replace(tzinfo=zone(timezone) if isinstance(timezone, str) else timezone or dt.UTC)
+    return value.replace(tzinfo=zone(timezone) if isinstance(timezone, str) else timezone or zones.assumed())
 
 
 def make_naive(value: dt.datetime, timezone: Any = None) -> dt.datetime:
-    """Return `value` by the wall clock of `timezone`, UTC by default, without it."""
-    return value.astimezone(zone(timezone) if isinstance(timezone, str) else timezone or dt.UTC).replace(tzinfo=None)
+    """Return `value` by the wall clock of `timezone`, core.default_timezone by default, without it."""
+    return value.astimezone(zone(timezone) if isinstance(timezone, str) else timezone or zones.assumed()).replace(tzinfo=None)
 
 
 def is_localized(value: dt.datetime) -> bool:
@@ -63,7 +64,7 @@ def is_naive(value: dt.datetime) -> bool:
 
 
 def convert_to_utc(value: dt.datetime | None) -> dt.datetime | None:
-    """Return the same moment in UTC; a naive `value` is UTC."""
+    """Return the same moment in UTC; a naive `value` is meant in core.default_timezone."""
     return None if value is None else moment(make_aware(value))
 
 

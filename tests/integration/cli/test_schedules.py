@@ -82,3 +82,39 @@ def test_a_schedule_that_means_nothing_is_refused(schedule: str, told: str, rqfl
     assert said.code == 6
     assert told in said.err
     assert "h.py:5" in said.err
+
+
+NAIVE = "datetime(2020, 1, 1)"
+
+
+def test_a_schedule_without_a_zone_is_warned_of_once_where_the_clock_on_the_wall_is_another(
+        rqflow: Rqflow, write, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("rqflow.clock.local_zone", lambda: "Europe/Berlin")
+    said = rqflow("submit", write(start=NAIVE))
+    assert said.err.count("this machine's zone is Europe/Berlin") == 1
+    assert "Write `default_timezone = Europe/Berlin` (or UTC, to be told no more) under [core] in rqflow.cfg" in said.err
+    assert "Europe/Berlin" not in rqflow("submit", write()).err, "the file names its zone"
+    assert "Europe/Berlin" not in rqflow("submit", write(None, start=NAIVE)).err, "nothing comes by a clock"
+    monkeypatch.setenv("RQFLOW__CORE__DEFAULT_TIMEZONE", "UTC")
+    assert "Europe/Berlin" not in rqflow("submit", write(start=NAIVE)).err, "somebody has said which zone is meant"
+
+
+def test_a_schedule_without_a_zone_is_meant_in_the_default_zone(rqflow: Rqflow, write, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("RQFLOW__CORE__DEFAULT_TIMEZONE", "Asia/Tokyo")
+    assert "09:00:00 Asia/Tokyo = " in rqflow("submit", write(start=NAIVE)).err
+    assert [one["due_at"][11:19] for one in json.loads(rqflow("dag", "next", "h", "-n", "2", "-o", "json").out)] == ["00:00:00"] * 2
+
+
+def test_a_zone_that_is_none_is_an_error_of_the_configuration(rqflow: Rqflow, write, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("RQFLOW__CORE__DEFAULT_TIMEZONE", "Berlin")
+    said = rqflow("submit", write())
+    assert said.code == 6
+    assert "RQFLOW__CORE__DEFAULT_TIMEZONE: core.default_timezone: 'Berlin' is no time zone" in said.err
+
+
+def test_init_tells_the_zone_of_the_machine(rqflow: Rqflow, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rqflow.clock.local_zone", lambda: "Europe/Berlin")
+    assert rqflow("init").code == 0
+    text = (home / "rqflow.cfg").read_text()
+    assert "This machine's is Europe/Berlin." in text
+    assert "#default_timezone = UTC" in text

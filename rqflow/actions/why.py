@@ -69,6 +69,8 @@ def explain(view: View) -> Why:
 
 def _of_state(view: View) -> tuple[str, str]:
     state = view.status.state
+    if state is TaskState.REMOVED:
+        return _removed(view.task)
     if state in TERMINAL_STATES:
         return f"it has ended: {state.value}{f', {view.status.reason}' if view.status.reason else ''}", ""
     if state is TaskState.RUNNING:
@@ -84,6 +86,12 @@ def _of_state(view: View) -> tuple[str, str]:
     if state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
         return _delayed(view.status)
     return _parked(view) if state is TaskState.PARKED else _queued(view)
+
+
+def _removed(task: TaskSpec) -> tuple[str, str]:
+    """Say why a run has no instance of a task."""
+    outside = " and ".join(f"{name} {moment}" for name, moment in (("start_date", task.start_date), ("end_date", task.end_date)) if moment)
+    return f"its run has no instance of it: the logical date lies outside of its {outside or 'dates'}", ""
 
 
 def _running(status: TaskStatus) -> tuple[str, str]:
@@ -171,6 +179,14 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
         halt=control.paused_queues(broker).get(spec.queue),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
         holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key)))
+
+
+def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "") -> list[Why]:
+    """Return why each task of a run that has not ended is where it is; none for a run that Redis does not have: it has ended."""
+    if not broker.run_exists(run_key):
+        return []
+    waiting = [one.index for one in broker.task_statuses(run_key) if one.state not in TERMINAL_STATES]
+    return [task(broker, version, run_key, index, refusal=refusal) for index in waiting]
 
 
 def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:

@@ -41,7 +41,7 @@ SUMMARIES: dict[str, str] = {
     "dag": "Validate, list, show, pause and test DAGs; when their next runs start.",
     "run": "Start, list, show, wait for, retry and cancel runs; read their logs.",
     "task": "List, show, clear, mark, render and test tasks; read their logs.",
-    "why": "Say why a task does not run.",
+    "why": "Say why a task does not run, or no run of a DAG starts.",
     "worker": "Run tasks (in the foreground); list, pause and stop workers.",
     "scheduler": "Run the hub: schedules, delayed retries, history, log archive (in the foreground).",
     "queue": "List, pause and empty queues; run again what has failed there.",

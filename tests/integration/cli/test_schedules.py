@@ -118,3 +118,13 @@ def test_init_tells_the_zone_of_the_machine(rqflow: Rqflow, home: Path, monkeypa
     text = (home / "rqflow.cfg").read_text()
     assert "This machine's is Europe/Berlin." in text
     assert "#default_timezone = UTC" in text
+
+
+def test_why_tells_of_a_dag_why_no_run_of_it_starts_and_of_a_run_why_its_tasks_wait(rqflow: Rqflow, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rqflow("submit", write())
+    found = json.loads(rqflow("why", "h", "-o", "json").out)
+    assert found["reason"].startswith("its next run is not yet due: ")
+    rqflow("dag", "pause", "h")
+    assert "h: it is paused: " in rqflow("why", "h").out
+    assert "`rqflow dag unpause h`" in rqflow("why", "h").out
+    assert rqflow("why", "absent").code == 3

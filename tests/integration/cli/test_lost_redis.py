@@ -74,7 +74,7 @@ def test_an_once_run_is_told_as_it_is_before_the_history_has_its_end(settings: S
     version = a_version(schedule="@once")
     run = trigger.once(version, clock.utcnow())
     with open_services(settings) as services:
-        registered, = submit.register(services.broker, services.engine, [version])
+        registered, = submit.register(services.broker, services.engine, [version], starts={"d"})
         trigger.start(services.broker, services.engine, run, version, by="me")
         assert "@once has run (running)" in submit.what_next(services.broker, services.engine, registered, clock.UTC)
         playing.play(services.broker)
@@ -114,7 +114,7 @@ def test_who_follows_goes_on_when_redis_does_not_say_who_serves_a_queue(
             player = threading.Thread(target=play)
             player.start()
             follower = Follower(services=services, printer=Printer(), started=[], timeout=timedelta(seconds=PATIENCE))
-            assert follower._one(run, version) == 0
+            assert follower.watch(run, version) == 0
             player.join()
     assert f"run {run.run_id} of {run.dag_id}: success" in capsys.readouterr().err
 

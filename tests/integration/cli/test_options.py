@@ -167,7 +167,7 @@ def test_tasks_are_listed_as_a_tree(rqflow: Rqflow, files: Path) -> None:
 
 def test_airflow_s_words_for_one_try_and_for_the_tree_are_understood(rqflow: Rqflow, files: Path) -> None:
     code, out, said = rqflow("run", files / "one.py", "a", "2026-01-05")
-    assert (code, said.splitlines()) == (0, ["`rqflow run DAG TASK DATE` is now `rqflow task test DAG TASK DATE`", "a: success"]), out
+    assert (code, said.splitlines()) == (0, ["`rqflow run` is now `rqflow task test`", "a: success"]), out
     assert rqflow("run", files / "two.py", "a", "2026-01-05", "--exit-code").code == 1
     assert rqflow("list_tasks", files / "two.py", "-t").out == rqflow("task", "list", files / "two.py", "--tree").out
     for words in (("hello", "greet"), ("cancle", "r1", "r2")):

@@ -263,7 +263,7 @@ def test_ctrl_c_only_detaches(cli: Cli) -> None:
     until(lambda: running_task(cli, "interrupted"), what="the task to run")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "rqflow run wait" in err
     assert "rqflow run cancel" in err
     go(cli)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Rqflow
+from tests.waiting import until
 
 FILE = """
 from datetime import datetime
@@ -39,6 +40,7 @@ def test_a_cleared_task_runs_as_the_repaired_file_says_unless_told_otherwise(rqf
     assert '  - bash_command = "exit 3"\n  + bash_command = "exit 0"' in said.err
     assert rqflow("run", "wait", "d@latest").code == 0
 
+    until(lambda: len(tries(rqflow, "a")) == 3, what="the history to have the try in the middle")
     (_, first), (_, second), (last, third) = tries(rqflow, "a")
     assert (first, last) == (second, "success")
     assert third != first

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rqflow.operators.branch import BaseBranchOperator
     from rqflow.operators.branch_python import BranchPythonOperator
     from rqflow.operators.branch_times import BranchDateTimeOperator, BranchDayOfWeekOperator
+    from rqflow.operators.email import EmailOperator
     from rqflow.operators.empty import DummyOperator, EmptyOperator, ExternalTaskMarker
     from rqflow.operators.hooks import MySqlHook, PostgresHook, SqliteHook
     from rqflow.operators.http import HttpOperator
@@ -67,6 +68,7 @@ __all__ = [
     "DateTimeSensor",
     "DayOfWeekSensor",
     "DummyOperator",
+    "EmailOperator",
     "EmptyOperator",
     "ExternalPythonOperator",
     "ExternalTaskMarker",
@@ -121,6 +123,7 @@ _MODULES = {
     "DateTimeSensor": "operators.sensors.times",
     "DayOfWeekSensor": "operators.sensors.times",
     "DummyOperator": "operators.empty",
+    "EmailOperator": "operators.email",
     "EmptyOperator": "operators.empty",
     "ExternalPythonOperator": "operators.virtualenv",
     "ExternalTaskMarker": "operators.empty",

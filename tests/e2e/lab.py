@@ -132,8 +132,7 @@ class Lab:
 
     def submit(self, file: Path, *arguments: str) -> str:
         """Submit a file with --run and return the run id of its only DAG."""
-        self.run("submit", file, "--run", "--no-follow", *arguments)
-        return self.latest()
+        return str(self.json("submit", file, "--run", "--no-follow", *arguments)["run_id"])
 
     def latest(self) -> str:
         """Return the id of the run that was made last."""
@@ -169,7 +168,8 @@ class Lab:
     # -------------------------------------------------------------- ending
 
     def logs(self) -> str:
-        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in sorted(self.root.rglob("*.log"))[:20])
+        files = sorted(self.root.rglob("*.log"), key=lambda path: (len(path.parts), path))[:20]
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in files)
 
     def belongings(self) -> list[psutil.Process]:
         """Every process that has this lab's home in its environment, or its folder in its command (a Redis overwrites its environment)."""

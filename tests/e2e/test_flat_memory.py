@@ -45,8 +45,8 @@ TWO = """
         BashOperator(task_id="a", bash_command="echo a", do_xcom_push=True) >> BashOperator(task_id="b", bash_command="exit 1")
 """
 
-#: What belongs to no run and to no process: names of queues, counters, empty streams with their groups.
-STANDING = {"rq:queues", "rqflow:sequence", "rqflow:events", "rqflow:logs", "rqflow:requests", "rqflow:epoch", "rqflow:watched"}
+#: What belongs to no run and to no process: names of queues, counters, empty streams with their groups, the copy of Variables and Connections.
+STANDING = {"rqflow:outside", "rq:queues", "rqflow:sequence", "rqflow:events", "rqflow:logs", "rqflow:requests", "rqflow:epoch", "rqflow:watched"}
 #: Bells that rang and nobody heard; at most one a queue, and one of the scheduler.
 BELLS = ("rqflow:bell:", "rqflow:wake", "rqflow:call")
 #: How far whole logs are archived, and replies to the last call: kept for some minutes in case that they come again.

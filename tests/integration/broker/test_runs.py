@@ -50,7 +50,7 @@ def test_a_diamond_runs_in_order(broker: Broker) -> None:
 
 
 def test_the_lua_trigger_rules_are_those_of_python(db: redis.Redis) -> None:
-    shared = sources.script("turn").split("-- One turn of a worker")[0]
+    shared = sources.script("turn").split("\nbegin_call()\n")[0] + "\nbegin_call()"
     script = db.register_script(f"{shared}\nreturn decide(ARGV[1], tonumber(ARGV[2]), cjson.decode(ARGV[3])) or 'wait'")
     names = {**{decision: decision.value for decision in Decision}, Decision.SKIP: "skipped", Decision.CANCEL: "cancelled"}
     classes = {"s": "success", "f": "failed", "u": "upstream_failed", "k": "skipped", "x": "cancelled", "r": "removed"}

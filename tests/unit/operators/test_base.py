@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import rqflow
 from rqflow.exceptions import TaskFailed
 from rqflow.operators.base import Ended, Outcome, from_result, returned, say_end, setup_lines, strings
 from rqflow.operators.registry import OPERATORS, by_kind
@@ -73,3 +74,8 @@ def test_small_parts() -> None:
     assert setup_lines(None) == setup_lines("") == ""
     assert strings({"A": 1, "B": None, 3: "x"}) == {"A": "1", "B": "", "3": "x"}
     assert strings(None) == {}
+
+
+def test_authors_import_each_operator_from_the_facade() -> None:
+    assert {operator.__name__ for operator in OPERATORS.values()} <= set(rqflow.__all__)
+    assert all(getattr(rqflow, name).__name__ == name for name in rqflow.__all__ if name.endswith(("Operator", "Sensor", "Hook")))

@@ -46,7 +46,7 @@ from tests.waiting import until
 #: Leaders follow each other soon, and look often.
 SOON = {"RQFLOW__SCHEDULER__LOCK_TTL": "0.2s", "RQFLOW__WORKER__LEASE": "0.4s", "RQFLOW__BROKER__RUN_RETENTION": "0s"}
 #: Of so many calls one is tried.
-EVERY = int(os.environ.get("RQFLOW_TEST_KILL_EVERY", "7"))
+EVERY = int(os.environ.get("RQFLOW_TEST_KILL_EVERY", "13"))
 #: They are shared out among so many tests.
 PARTS = 2
 #: Seconds that a task waits for its next try.

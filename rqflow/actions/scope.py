@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rqflow.actions import query, select
+from rqflow.actions import markers, query, select
 from rqflow.broker.broker import Broker
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import RqflowError, TaskNotFound, UsageError
@@ -82,7 +82,7 @@ def of_run(broker: Broker, engine: Engine, run: RunRecord, scope: Scope) -> list
             date = other.logical_date
             if date is not None and ((scope.past and date < run.logical_date) or (scope.future and date > run.logical_date)):
                 found.append(reader.choose(other))
-    return _in_order(found)
+    return _in_order([*found, *reader.marked(found)])
 
 
 def of_dag(broker: Broker, engine: Engine, dag_id: str, scope: Scope, *, since: datetime | None = None, until: datetime | None = None,
@@ -100,7 +100,8 @@ def of_dag(broker: Broker, engine: Engine, dag_id: str, scope: Scope, *, since: 
     reader = _Reader(broker, engine, scope)
     if states:
         found = [run for run in found if reader.state(run) in states]
-    chosen = _in_order([reader.choose(run) for run in found])
+    chosen = [reader.choose(run) for run in found]
+    chosen = _in_order([*chosen, *reader.marked(chosen)])
     if found and not reader.names:
         raise reader.missing or TaskNotFound(f"no run of {dag_id} has such a task")
     return chosen
@@ -151,6 +152,24 @@ class _Reader:
         self.names = True
         found = (version.tasks[index] for index in sorted(named))
         return Chosen(run=run, tasks=tuple(task for task in found if self._passes(version, task, states.get(task.task_id))), states=states)
+
+    def marked(self, chosen: Sequence[Chosen]) -> list[Chosen]:
+        """Return what must run again in other DAGs, by the markers among what was chosen; nothing unless downstream is meant."""
+        if not self._scope.downstream:
+            return []
+        known: dict[str, tuple[RunRecord, set[int]]] = {}
+
+        def choose(run: RunRecord, task_id: str) -> tuple[TaskSpec, ...]:
+            inner = _Reader(self._broker, self._engine, replace(self._scope, selector=task_id, regex=None, upstream=False, past=False, future=False))
+            there = inner.choose(run)
+            known.setdefault(run.run_key, (run, set()))[1].update(there.indices)
+            return there.tasks
+
+        for one in chosen:
+            markers.follow(self._engine, one.run, one.tasks, self._version, choose)
+        own = {one.run.run_key for one in chosen}
+        whole = _Reader(self._broker, self._engine, Scope())
+        return [whole.choose(run).only(indices) for key, (run, indices) in known.items() if key not in own]
 
     def state(self, run: RunRecord) -> RunState:
         """Return the state of a run, by Redis where it has it."""

@@ -44,10 +44,11 @@ class DummyOperator(EmptyOperator):
 class ExternalTaskMarker(EmptyOperator):
     """Do nothing, but say which task of another DAG must run again when this one does: `external_task_id` of `external_dag_id`.
 
-    The version keeps it, for people and for what clears tasks.
+    A clear with --downstream follows it.
     """
 
     kind: ClassVar[str] = "empty"
+    template_fields = ("external_dag_id", "external_task_id", "logical_date")
     field_names: ClassVar[tuple[str, ...]] = ("external_dag_id", "external_task_id", "logical_date", "recursion_depth")
 
     def __init__(

@@ -8,6 +8,7 @@ import pytest
 
 from rqflow.actions import reruns, scope
 from rqflow.actions.scope import Chosen, Scope
+from rqflow.dag.version import TaskSpec
 from rqflow.exceptions import DagNotFound, TaskNotFound, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store import tasks
@@ -15,7 +16,7 @@ from rqflow.store.engine import reading
 from rqflow.store.runs import RunRecord
 from tests.integration.actions.hub import Hub
 from tests.integration.broker import playing
-from tests.unit.builders import A_DATE, a_version
+from tests.unit.builders import A_DATE, a_version, an_empty_task
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"])
 
@@ -155,3 +156,40 @@ def test_all_of_a_run_is_marked(hub: Hub, begun: bool, state: TaskState, after: 
     assert hub.states(run) == after
     assert hub.of(run).state.value == state.value
     assert reruns.of_whole_run(hub.broker, hub.engine, run, state).tasks == (), "once more there is nothing to do"
+
+
+def a_marker(dag_id: str, task_id: str, **more: object) -> TaskSpec:
+    fields = {"external_dag_id": dag_id, "external_task_id": task_id, "logical_date": None, "recursion_depth": 10, **more}
+    return an_empty_task("mark", operator_name="ExternalTaskMarker", fields=fields, template_fields=("external_dag_id", "external_task_id", "logical_date"))
+
+
+def test_downstream_goes_on_in_other_dags_where_a_marker_says_so(hub: Hub) -> None:
+    chain = {"a": [], "mark": ["a"]}
+    first = a_version(chain, dag_id="first", specs=[a_marker("second", "x", logical_date="{{ logical_date }}")])
+    second = a_version({"x": [], "mark": ["x"], "other": []}, dag_id="second", specs=[a_marker("third", "y")])
+    third = a_version({"y": [], "z": ["y"], "mark": ["z"]}, dag_id="third", specs=[a_marker("first", "a")])
+    made = [hub.start(version, day=2) for version in (first, second, third)]
+    hub.start(second, day=3)
+    playing.play(hub.broker)
+    hub.record()
+    chosen = scope.of_run(hub.broker, hub.engine, hub.of(made[0]), Scope(selector="a", downstream=True))
+    assert {one.run.dag_id: [task.task_id for task in one.tasks] for one in chosen} == {
+        "first": ["a", "mark"], "second": ["x", "mark"], "third": ["y", "z", "mark"]}, "in a circle each once, and the other date not"
+    alone = scope.of_run(hub.broker, hub.engine, hub.of(made[0]), Scope(selector="a"))
+    assert [one.run.dag_id for one in alone] == ["first"]
+    reruns.clear(hub.broker, hub.engine, chosen, by="ann")
+    assert hub.states(made[2])["y"] == "queued"
+
+
+def test_a_marker_is_followed_as_far_as_its_depth_says_and_one_of_no_run_marks_nothing(hub: Hub) -> None:
+    first = a_version({"mark": []}, dag_id="first", specs=[a_marker("second", "mark", recursion_depth=1)])
+    second = a_version({"mark": []}, dag_id="second", specs=[a_marker("third", "y")])
+    third = a_version({"y": []}, dag_id="third")
+    made = [hub.start(version) for version in (first, second, third)]
+    playing.play(hub.broker)
+    hub.record()
+    chosen = scope.of_run(hub.broker, hub.engine, hub.of(made[0]), Scope(selector="mark", downstream=True))
+    assert [one.run.dag_id for one in chosen] == ["first", "second"]
+    lone = hub.start(a_version({"mark": []}, dag_id="lone", specs=[a_marker("gone", "y")]))
+    hub.record()
+    assert [one.run.dag_id for one in scope.of_run(hub.broker, hub.engine, lone, Scope(selector="mark", downstream=True))] == ["lone"]

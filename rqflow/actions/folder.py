@@ -28,7 +28,7 @@ from rqflow.dag.inputs import Inputs, Stat
 from rqflow.dag.sources import MAX_BYTES
 from rqflow.exceptions import BrokerError, DagLoadError, RqflowError, StoreError
 from rqflow.settings import Settings
-from rqflow.store import dag_files, events, pools
+from rqflow.store import dag_files, deletions, events, pools
 from rqflow.store.dag_files import DagFileRecord
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 
@@ -92,6 +92,8 @@ class DagsFolder:
         self._was_bare = True
         #: Files that were refused and may do now.
         self._freed: set[str] = set()
+        #: DAGs that were deleted and may come back, because a person said so.
+        self._restored: frozenset[str] = frozenset()
         #: Seconds that the last look took, without what was loaded because of it.
         self.took = 0.0
         #: `place: message` of what could not be read at the last look.
@@ -115,15 +117,27 @@ class DagsFolder:
                 self._tell(outcome)
         return outcomes, False
 
-    def sync(self, *, prune: bool = False) -> list[Outcome]:
-        """Take over all that has changed, and try broken files again; with `prune` forget the files that were removed. Raises as `step` does."""
+    def sync(self, *, prune: bool = False, restore: bool = False) -> list[Outcome]:
+        """Take over all that has changed, and try broken files again; with `prune` forget the files that were removed. Raises as `step` does.
+
+        With `restore` DAGs that a person deleted come back, which they otherwise do not.
+        """
         outcomes, more = list[Outcome](), True
+        if restore:
+            with reading(self._engine) as connection:
+                self._restored = frozenset(deletions.tombstones(connection))
+                self._suspect([one.path for one in dag_files.list_all(connection) if self._restored & {*one.dag_ids}])
         while more:
             found, more = self.step(threading.Event(), prune=prune)
             outcomes += found
         if prune:
             run_in_transaction(self._engine, dag_files.forget_removed)
         return outcomes
+
+    def _suspect(self, paths: Collection[str]) -> None:
+        """See to it that these files are executed at the next look."""
+        for path in paths:
+            self._known[path] = _Known(record=None, root=self.path, is_suspect=True)
 
     def broken(self) -> list[DagFileRecord]:
         """Return the files that are not taken over as they are."""
@@ -289,18 +303,24 @@ class DagsFolder:
         return survey.one(file.path, self._settings, key=file.key)
 
     def _take_over(self, report: Report) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Register the DAGs of a file; return what is said of them, and which DAGs it does not make any more."""
+        """Register the DAGs of a file but those that were deleted; return what is said of them, and which DAGs it does not make any more."""
         files, _ = origins.settled(self._engine, [report])
         versions = files[0].versions
         with reading(self._engine) as connection:
             before = dag_files.get(connection, str(report.key))
+            buried = deletions.tombstones(connection).keys() - self._restored
         registered = submit.register(
-            self._broker, self._engine, versions, files=files, catchup_by_default=self._settings.scheduler.catchup_by_default,
+            self._broker, self._engine, [version for version in versions if version.dag_id not in buried], files=files,
+            catchup_by_default=self._settings.scheduler.catchup_by_default,
+            restores=any(version.dag_id in self._restored for version in versions),
             paused_at_creation=self._settings.core.dags_are_paused_at_creation)
         gone = sorted({*(before.dag_ids if before else ())} - {version.dag_id for version in versions})
         schedule.set_alarms(self._broker, self._engine, gone)
         zone = clock.UTC
-        return tuple(f"{submit.describe(one)}; {submit.what_next(self._broker, self._engine, one, zone)}" for one in registered), tuple(gone)
+        news = [f"{submit.describe(one)}; {submit.what_next(self._broker, self._engine, one, zone)}" for one in registered]
+        news += [f"{version.dag_id}: it was deleted, and stays so; `rqflow dag sync --restore` brings it back" for version in versions
+                 if version.dag_id in buried]
+        return tuple(news), tuple(gone)
 
     def _note_errors(self, file: Found, report: Report, record: DagFileRecord | None, root: Path, errors: Sequence[str]) -> None:
         """Note why a file was not taken over; its DAGs stay as they were."""
@@ -341,7 +361,7 @@ def log(outcome: Outcome) -> None:
     """Tell in the log of the scheduler what became of a file."""
     context = logs.context("dag_file", file=outcome.path)
     for error in outcome.errors:
-        logger.warning("%s; its last good version stays", error, extra=context)
+        logger.warning("%s%s", error, "; its last good version stays" if outcome.dag_ids else "", extra=context)
     for line in outcome.news:
         logger.info("%s: %s", outcome.path, line, extra=context)
     why = "it makes them no more" if outcome.is_present else "the file was removed"

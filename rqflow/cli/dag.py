@@ -90,9 +90,10 @@ SYNC_COLUMNS = [
 
 @dag.command()
 @click.option("--prune", is_flag=True, help="Believe a folder in which there is nothing at all, too; forget the files that were removed.")
+@click.option("--restore", is_flag=True, help="Let DAGs of the folder come back that were deleted (`rqflow dag delete`).")
 @output.listing
 @pass_app
-def sync(app: App, printer: Printer, prune: bool) -> None:
+def sync(app: App, printer: Printer, prune: bool, restore: bool) -> None:
     """Look at the folder of DAGs now: take over what has changed, try broken files again, flag removed ones; exit 6 when a file is broken.
 
     A scheduler does this all the time. What has not changed is not listed.
@@ -102,7 +103,7 @@ def sync(app: App, printer: Printer, prune: bool) -> None:
         watched = DagsFolder(services.broker, services.engine, app.settings)
         if not watched.path.is_dir():
             raise UsageError(f"there is no folder of DAGs {watched.path}", hint="Make it, or name another one with core.dags_folder.")
-        outcomes = watched.sync(prune=prune)
+        outcomes = watched.sync(prune=prune, restore=restore)
         broken = watched.broken()
     for problem in watched.problems:
         output.problem(problem)
@@ -359,7 +360,7 @@ def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
 def delete(app: App, printer: Printer, dag_id: str, keep_logs: bool, yes: bool) -> None:
     """Delete a DAG with all of its runs, their history and their logs; what runs of it is cancelled.
 
-    Its file stays where it is, and does not bring it back: that does `rqflow submit FILE` alone.
+    Its file stays where it is, and does not bring it back: `rqflow submit FILE` does, or `rqflow dag sync --restore`.
     """
     printer.check(deleting.FIELDS)
     with open_services(app.settings) as services:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,16 +14,23 @@ import redis
 
 from rqflow import clock
 from rqflow.actions import dag_files as origins
+from rqflow.actions import delete, pools, schedule, submit, survey, trigger, variables
 from rqflow.actions import folder as dags_folder
-from rqflow.actions import pools, schedule, submit, survey, trigger
 from rqflow.actions.folder import DagsFolder, Outcome
 from rqflow.broker.broker import Broker
+from rqflow.dag import outside
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
+from rqflow.deploy import known
+from rqflow.exceptions import DagNotFound
 from rqflow.scheduler.ticks import Ticker
+from rqflow.security.entries import VAR
+from rqflow.security.keyring import Keyring
+from rqflow.security.masking import Masker
 from rqflow.settings import Core, Graces, Settings
-from rqflow.store import dag_files, dags, runs
+from rqflow.store import dag_files, dags, deletions, runs
 from rqflow.store.engine import Engine, open_engine, reading, run_in_transaction
+from tests.waiting import until
 
 HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\nopen({log!r}, 'a').write('x')\n"
 DAG = "with DAG({name!r}, schedule={schedule!r}, start_date={start}{more}):\n    BashOperator(task_id='a', bash_command={command!r})\n"
@@ -150,6 +158,58 @@ def test_a_module_and_a_variable_count_too(world: World, monkeypatch: pytest.Mon
     assert [found.path for found in world.look()] == ["d.py"]
     assert world.look() == []
     assert world.executions == 3
+
+
+def test_a_stored_variable_is_given_to_a_file_and_executes_it_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(world.settings, database=replace(world.settings.database, url=str(world.engine.url)))
+    monkeypatch.setattr(known, "_LASTS", 0.0)
+    outside.provide(variables=known.Known(settings, Masker()).view(VAR))
+    try:
+        set_variable(world, "city", "Bern")
+        world.write("from airflow.models import Variable\nwith DAG('d_' + Variable.get('city'), schedule=None):\n"
+                    "    BashOperator(task_id='a', bash_command='true')\n")
+        assert world.look()[0].dag_ids == ("d_Bern",)
+        set_variable(world, "other", "x")
+        assert world.look() == []
+        set_variable(world, "city", "Basel")
+        found, = world.look()
+        assert (found.dag_ids, found.gone) == (("d_Basel",), ("d_Bern",))
+        assert world.look() == world.look(world.another()) == []
+        assert world.executions == 2
+    finally:
+        outside.provide()
+
+
+def set_variable(world: World, name: str, value: str) -> None:
+    variables.put(world.broker, world.engine, Keyring.of(world.settings), {name: variables.Given(value=value)}, by="me")
+
+
+def test_a_deleted_dag_comes_back_when_a_person_says_so_and_not_before(world: World) -> None:
+    path = world.write(world.dag() + world.dag("other"))
+    world.look()
+    delete.delete_dag(world.broker, world.engine, "d", by="me", keeps_logs=False)
+    with pytest.raises(DagNotFound):
+        world.record()
+    remover = delete.Remover(world.broker, world.engine, world.settings)
+    until(lambda: remover.step() or is_gone(world), what="the removal to be done")
+    assert world.look() == world.look(world.another()) == []
+    world.write(world.dag(command="date") + world.dag("other", command="date"))
+    found, = world.look()
+    assert "d: it was deleted, and stays so; `rqflow dag sync --restore` brings it back" in found.news
+    assert found.errors == ()
+    assert world.record("other").version
+    assert path.exists()
+    with pytest.raises(DagNotFound):
+        world.record()
+    assert world.look() == world.another().sync() == []
+    assert [one.word for one in world.another().sync(restore=True)] == ["loaded"]
+    assert world.record().status == "paused"
+    assert world.another().sync(restore=True) == world.look() == []
+
+
+def is_gone(world: World) -> bool:
+    with reading(world.engine) as connection:
+        return deletions.stage(connection, deletions.DAG, "d") != deletions.Stage.GOING
 
 
 def test_a_broken_file_keeps_its_last_good_version_and_is_mended(world: World) -> None:

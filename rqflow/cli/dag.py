@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from rqflow.actions import delete as removing
-from rqflow.actions import describe, graphs, query, schedule, select, survey
+from rqflow.actions import describe, graphs, query, schedule, select, sources, survey
 from rqflow.actions import submit as action
 from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
@@ -179,6 +179,20 @@ def show(app: App, printer: Printer, name: str, at: datetime | None, number: int
         for problem in (*notes["errors"], *notes["warnings"]):
             output.problem(problem)
     click.get_current_context().exit(6 if errors else 0)
+
+
+@dag.command()
+@click.argument("name", metavar="DAG")
+@click.option("--version", "number", type=click.IntRange(min=1), metavar="N", help="An earlier version, by its number; the newest when not given.")
+@click.option("--diff", "pair", type=click.IntRange(min=1), nargs=2, metavar="A B", help="What is different in version B against version A.")
+@pass_app
+def source(app: App, name: str, number: int | None, pair: tuple[int, int] | None) -> None:
+    """Print the file of a DAG as it was submitted, or the difference of two versions; no file is read for it."""
+    if number is not None and pair is not None:
+        raise UsageError("--version and --diff do not go together")
+    with open_database(app.settings) as engine:
+        text = sources.text(engine, name, number) if pair is None else "".join(f"{line}\n" for line in sources.difference(engine, name, *pair))
+    output.raw(text.encode("utf-8", "surrogateescape"))
 
 
 def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) -> None:

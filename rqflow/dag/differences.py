@@ -34,6 +34,39 @@ def of_source(before: Version, after: Version, *, most: int | None = None) -> li
     return _unified(_text(before.sources.get(before.file)), _text(after.sources.get(after.file)), after.file, most=most)
 
 
+def of_version(before: Version, after: Version, names: tuple[str, str]) -> list[str]:
+    """Return the unified difference of all files of two versions, which have these `names`; none when there is none.
+
+    Where the files are equal, what they made differs by what they read: the lines tell the fields of the DAG and of its tasks then.
+    """
+    lines: list[str] = []
+    for path in sorted({*before.sources, *after.sources}, key=lambda path: (path not in {before.file, after.file}, path)):
+        was, now = before.sources.get(path), after.sources.get(path)
+        if was != now:
+            told = _unified(_text(was), _text(now), path, most=None, names=names)
+            is_in_both = was is not None and now is not None
+            lines += told or [f"{path}: its bytes differ" if is_in_both else f"{path}: only in {names[1 if was is None else 0]}"]
+    return lines or list(_of_made(before, after))
+
+
+def _of_made(old: Version, new: Version) -> Iterator[str]:
+    """Give the lines that tell how the DAGs differ that equal files made."""
+    for name in [field.name for field in fields(Version) if field.name not in {"tasks", "sources"}]:
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            yield from (f"- {name} = {_shown(was)}", f"+ {name} = {_shown(now)}")
+    for task_id in sorted({*old.by_id, *new.by_id}):
+        was, now = old.by_id.get(task_id), new.by_id.get(task_id)
+        if was is None or now is None:
+            yield f"{'+' if was is None else '-'} task {task_id}"
+            continue
+        lines = list(_of_fields(was, now))
+        edges = [{version.tasks[index].task_id for index in task.upstream} for version, task in ((old, was), (new, now))]
+        if edges[0] != edges[1]:
+            lines += [f"- upstream = {_shown(sorted(edges[0]))}", f"+ upstream = {_shown(sorted(edges[1]))}"]
+        yield from ([f"{task_id}:", *(f"  {line}" for line in lines)] if lines else [])
+
+
 def _of_fields(old: TaskSpec, new: TaskSpec) -> Iterator[str]:
     names = [field.name for field in fields(TaskSpec) if field.name not in _STRUCTURE | {"fields"}]
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
@@ -57,8 +90,9 @@ def _of_sources(before: Version, after: Version, task: TaskSpec) -> list[str]:
     return lines
 
 
-def _unified(was: str, now: str, name: str, *, most: int | None) -> list[str]:
-    lines = list(difflib.unified_diff(was.splitlines(), now.splitlines(), f"{name} (before)", f"{name} (now)", lineterm="", n=2))
+def _unified(was: str, now: str, name: str, *, most: int | None, names: tuple[str, str] = ("before", "now")) -> list[str]:
+    first, second = (f"{name} ({one})" for one in names)
+    lines = list(difflib.unified_diff(was.splitlines(), now.splitlines(), first, second, lineterm="", n=2))
     return lines if most is None or len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} lines more"]
 
 

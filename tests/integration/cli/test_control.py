@@ -85,6 +85,15 @@ def test_dags_are_shown_and_paused(rqflow: Rqflow, tmp_path: Path) -> None:
     assert "\n    c" in rqflow("dag", "show", "picture", "--tree").out
     assert rqflow("dag", "show", "picture", "--version", "9").code == 3
     assert rqflow("dag", "show", file, "--version", "1").code == 2
+    file.unlink()
+    assert rqflow("dag", "source", "picture", "--version", "1").out == PICTURE
+    assert rqflow("dag", "source", "picture").out == PICTURE.replace('"true"', '"echo"')
+    changes = rqflow("dag", "source", "picture", "--diff", "1", "2").out.splitlines()
+    assert changes[:2] == ["--- d.py (version 1)", "+++ d.py (version 2)"]
+    assert '+    a = BashOperator(task_id="a", bash_command="echo")' in changes
+    assert rqflow("dag", "source", "picture", "--diff", "1", "1").out == ""
+    assert [rqflow("dag", "source", *words).code for words in (("nope",), ("picture", "--version", "9"), ("picture", "--diff", "1", "9"))] == [3, 3, 3]
+    assert rqflow("dag", "source", "picture", "--version", "1", "--diff", "1", "2").code == 2
     assert json.loads(rqflow("dag", "pause", "picture", "-o", "json").out) == [{"dag_id": "picture", "is_paused": True, "changed": True}]
     assert rqflow("dag", "list", "--paused", "-o", "name").out == "picture\n"
     assert "picture" not in rqflow("dag", "list", "--active", "-o", "name").out

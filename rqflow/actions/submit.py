@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 
 from rqflow import clock, settings
-from rqflow.actions import dag_files, pools, query, schedule, survey
+from rqflow.actions import dag_files, pools, query, retries, schedule, survey
+from rqflow.actions.retries import Moved
 from rqflow.actions.schedule import News
 from rqflow.actions.survey import Report
 from rqflow.broker.broker import Broker
@@ -90,6 +91,8 @@ class Registered:
     news: News
     #: Why it is paused; None: it is not.
     pause_reason: str | None = None
+    #: Retries that were moved, for their delay is another one now.
+    moved: tuple[Moved, ...] = ()
 
 
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
@@ -123,7 +126,16 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
     registered = run_in_transaction(engine, write)
     pools.send(broker, engine)
     schedule.set_alarms(broker, engine, [version.dag_id for version in versions])
-    return registered
+    return [replace(one, moved=tuple(_aligned(broker, engine, one))) for one in registered]
+
+
+def _aligned(broker: Broker, engine: Engine, registered: Registered) -> list[Moved]:
+    """Move the retries that wait and have another delay now."""
+    if not registered.saved.is_change or registered.saved.before is None:
+        return []
+    with reading(engine) as connection:
+        before = dags.version(connection, registered.saved.before)
+    return retries.align(broker, engine, before, registered.version) if before else []
 
 
 def waits(engine: Engine, version: Version) -> bool:

@@ -25,7 +25,7 @@ from rqflow.broker.rows import job_id
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps
 from rqflow.broker.unserved import Unserved
-from rqflow.clock import boottime, from_micros
+from rqflow.clock import boottime, from_micros, to_micros
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version, amend
@@ -361,6 +361,15 @@ class Broker:
                 payload |= {"version": amended.sha, "row": rows.row_text(amended.tasks[index])}
         state = self.steps.call("run_now", payload)["state"]
         return TaskState(str(state)) if state else None
+
+    def align(self, run_key: str, dues: Mapping[int, tuple[int, datetime]]) -> dict[int, tuple[datetime, datetime]]:
+        """Move retries that wait, {index: (try that ended, when the next one is due)}, never before now; those of other tries stay.
+
+        Returns {index: (when it was due, when it is due now)} of those that were moved.
+        """
+        told = [[index, number, str(to_micros(due))] for index, (number, due) in dues.items()]
+        reply = self.steps.call("align", {"run": run_key, "dues": told})
+        return {int(index): (from_micros(was), from_micros(due)) for index, was, due in items(reply["moved"])}
 
     def wait_wakeup(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds, or as long as a call may take, until a delay begins that may end earlier; True when that happened."""

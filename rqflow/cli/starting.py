@@ -105,6 +105,8 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
     """Say what was registered, and what happens next with the DAGs that are not `running` at once."""
     for one in registered:
         output.note(action.describe(one))
+        for moved in one.moved:
+            output.note(moved.words(app.zone))
     for warning in notices.warnings([one.version for one in registered], app.settings):
         output.problem(f"warning: {warning}")
     for one in registered:

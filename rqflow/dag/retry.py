@@ -11,6 +11,11 @@ from rqflow.dag.version import TaskSpec
 LONGEST = 1e9
 
 
+def waits_otherwise(one: TaskSpec, other: TaskSpec) -> bool:
+    """Tell whether what two versions of a task say of its delays is different."""
+    return any(getattr(one, name) != getattr(other, name) for name in ("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
+
+
 def retry_delay(task: TaskSpec, try_number: int, job_id: str) -> float:
     """Return the seconds between the end of try `try_number`, counted from 1, and the start of the next one.
 

@@ -12,7 +12,7 @@ from rqflow import clock
 from rqflow.broker.broker import Broker
 from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.rows import job_id
-from rqflow.dag.retry import retry_delay
+from rqflow.dag.retry import retry_delay, waits_otherwise
 from rqflow.dag.run import PreviousRun, RunInfo
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.recorder import past
@@ -43,11 +43,15 @@ def rebuild_run(broker: Broker, engine: Engine, run_key: str) -> int:
         if record is None or info is None or version is None:
             return 0
         info = replace(info, previous=_previous(connection, record))
-        remembered = remember(info, version, tasks.of_run(connection, run_key), tasks.tries(connection, run_key), xcoms.of_run(connection, run_key))
+        newest = dags.latest_version(connection, info.dag_id)
+        records = tasks.of_run(connection, run_key)
+        versions = {sha: found for sha in {one.version for one in records if one.version} if (found := dags.version(connection, sha))}
+        remembered = remember(info, version, records, tasks.tries(connection, run_key), xcoms.of_run(connection, run_key), newest=newest,
+                              followed=versions)
         by = _cancelled_by(connection, run_key)
         before = past.read(connection, info, version)
         followed = {task.version for task in remembered if task.version and task.version != version.sha}
-        others = [other for other in (dags.version(connection, sha) for sha in sorted(followed)) if other]
+        others = [versions[sha] for sha in sorted(followed) if sha in versions]
     if record.state is RunState.QUEUED and not remembered and not by:
         return int(broker.create_run(info, version, before=before))
     started, ended = (clock.to_micros(moment) if moment else None for moment in (record.started_at, record.ended_at))
@@ -73,14 +77,20 @@ def half_recorded(connection: Connection, since: datetime) -> list[str]:
 
 def remember(
     run: RunInfo, version: Version, records: Sequence[TaskRecord], tries: Sequence[TryRecord], values: Mapping[str, Mapping[str, str]],
+    *, newest: Version | None = None, followed: Mapping[str, Version] | None = None,
 ) -> list[Remembered]:
-    """Return what the history knows of the task instances of a run, without those to which nothing happened yet. Pure."""
+    """Return what the history knows of the task instances of a run, without those to which nothing happened yet. Pure.
+
+    Retries wait as the `newest` version of the DAG says where that says something else than the run's, or than the one of those `followed` by their
+    sha that the task follows: its submit has moved them.
+    """
     facts = {(one.task_id, one.try_number): one.facts for one in tries}
     found = []
     for record in records:
         spec = version.by_id.get(record.task_id)
         if spec is None or record.state is TaskState.REMOVED:
             continue
+        its = (followed or {}).get(record.version or "", version).by_id.get(record.task_id, spec)
         skipped_by = _SKIPPED_BY.fullmatch(record.reason) if record.state is TaskState.SKIPPED else None
         by = version.by_id.get(skipped_by[1]) if skipped_by else None
         found.append(Remembered(
@@ -88,7 +98,7 @@ def remember(
             reason=record.reason, worker=record.worker, execution_id=record.execution_id,
             started_at=clock.to_micros(record.started_at) if record.started_at else None,
             ended_at=clock.to_micros(record.ended_at) if record.ended_at else None,
-            due_at=_due(record, run, spec, facts.get((record.task_id, record.try_number)) or {}),
+            due_at=_due(record, run, its, facts.get((record.task_id, record.try_number)) or {}, newest=newest),
             looks=int((facts.get((record.task_id, record.try_number)) or {}).get(LOOKS, 0)),
             skips=tuple((facts.get((record.task_id, record.try_number)) or {}).get(SKIPS, ())), skipped_by=by.index if by else None,
             is_derived=record.state in _DERIVED and (bool(by) or record.reason.startswith("trigger rule ")),
@@ -98,13 +108,16 @@ def remember(
     return found
 
 
-def _due(record: TaskRecord, run: RunInfo, task: TaskSpec, facts: Mapping[str, Any]) -> int | None:
-    """Return when the delay of a task instance is over, in microseconds: as its end told it, else as the task says."""
+def _due(record: TaskRecord, run: RunInfo, task: TaskSpec, facts: Mapping[str, Any], *, newest: Version | None) -> int | None:
+    """Return when the delay of a task instance is over, in microseconds: as the newest version says, as its end told it, else as the task says."""
     if record.state not in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
         return None
-    seconds = facts.get(RETRY_IN)
+    seconds, is_retry = facts.get(RETRY_IN), record.state is TaskState.UP_FOR_RETRY
+    later = newest.by_id.get(task.task_id) if newest else None
+    if is_retry and later is not None and waits_otherwise(task, later):
+        ended = clock.to_micros(record.ended_at) if record.ended_at else record.seq
+        return ended + int(retry_delay(later, record.try_number, job_id(run.dag_id, run.run_id, task.task_id)) * 1_000_000)
     if seconds is None:
-        is_retry = record.state is TaskState.UP_FOR_RETRY
         seconds = retry_delay(task, record.try_number, job_id(run.dag_id, run.run_id, task.task_id)) if is_retry else 0.0
     return record.seq + int(seconds * 1_000_000)
 

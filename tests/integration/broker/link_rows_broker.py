@@ -334,6 +334,16 @@ def _(w: World) -> Case:
         lambda: w.states()["a"] == "queued", lambda: w.try_of("a") == 2, lambda: not w.db.hlen(keys.DUE)))
 
 
+@row(f"{BROKER}align", STEP)
+def _(w: World) -> Case:
+    w.start()
+    claim, = playing.claim(w.near)
+    playing.tell(w.near, playing.end(claim, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    at = datetime(2100, 1, 1, tzinfo=UTC)
+    return Case(call=lambda: w.far.align(w.run.key, {0: (1, at)}), check=true(
+        lambda: w.db.zscore(keys.RQ_SCHEDULED_JOBS, claim.job_id) == at.timestamp(), lambda: w.states()["a"] == "up_for_retry"))
+
+
 @row(f"{BROKER}is_suspended", READ)
 def _(w: World) -> Case:
     w.db.set(keys.RQ_SUSPENDED, "1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,45 @@ def test_a_sensor_that_waits_for_its_next_look_waits_on_after_redis_lost_it(hub:
     (again,) = claim(hub.broker)
     assert (again.try_number, again.looks) == (1, 3)
     assert 500 <= again.waited < 600
+
+
+def test_a_retry_that_waits_follows_the_delay_that_was_submitted_last_and_so_after_redis_lost_it(hub: Hub) -> None:
+    def slow(delay: float) -> Version:
+        return a_version(["a", "b"], each={"retries": 2, "retry_delay": delay})
+
+    def waits() -> list[int]:
+        now = clock.utcnow()
+        return [round((one.due_at - now).total_seconds() / 100) for one in hub.broker.task_statuses(run.key) if one.due_at]
+
+    run = hub.start(slow(6000.0))
+    for one in claim(hub.broker, wanted=2):
+        tell(hub.broker, end(one, TaskState.UP_FOR_RETRY, retry_in=6000.0, facts={"retry_in": 6000.0}))
+    assert waits() == [60, 60]
+    registered, = submit.register(hub.broker, hub.engine, [slow(1000.0)])
+    assert [one.task_id for one in registered.moved] == ["a", "b"]
+    words = registered.moved[0].words(clock.UTC)
+    assert words.startswith(f"align of run {run.run_id}: retry of a due ")
+    assert waits() == [10, 10]
+    hub.lose_everything()
+    assert waits() == [10, 10]
+    assert submit.register(hub.broker, hub.engine, [slow(1000.0)])[0].moved == ()
+    submit.register(hub.broker, hub.engine, [slow(6000.0)])
+    assert waits() == [60, 60]
+    hub.lose_everything()
+    assert waits() == [60, 60]
+    submit.register(hub.broker, hub.engine, [slow(0.0)])
+    assert hub.broker.move_due().moved == 2, "never before now, but now"
+    assert {(one.task_id, one.try_number) for one in claim(hub.broker, wanted=2)} == {("a", 2), ("b", 2)}
+
+
+def test_of_other_tries_no_retry_is_moved(hub: Hub) -> None:
+    run = hub.start(a_version(["a", "b"], each={"retries": 2}))
+    first, _ = claim(hub.broker, wanted=2)
+    tell(hub.broker, end(first, TaskState.UP_FOR_RETRY, retry_in=60.0))
+    later = clock.utcnow() + timedelta(hours=5)
+    assert hub.broker.align(run.key, {0: (2, later), 1: (1, later)}) == {}
+    assert list(hub.broker.align(run.key, {0: (1, later), 1: (1, later)})) == [0]
+    assert hub.broker.align("d/none", {0: (1, later)}) == {}
 
 
 def test_a_run_that_never_came_to_redis_is_started(hub: Hub) -> None:

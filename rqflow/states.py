@@ -36,7 +36,7 @@ class TaskState(str, Enum):
     LOST = "lost"
     #: A person stopped it, or the run, before it ended.
     CANCELLED = "cancelled"
-    #: The run has no instance of this task (its start_date lies after the logical date).
+    #: The run has no instance of this task (its start_date lies after the logical date, or the run was made of some tasks only).
     REMOVED = "removed"
 
 
@@ -55,12 +55,32 @@ class RunState(str, Enum):
     CANCELLED = "cancelled"
 
 
+class BackfillState(str, Enum):
+    """Where a backfill stands."""
+
+    #: Written down; the leading scheduler has not yet taken it up.
+    QUEUED = "queued"
+    #: Its runs are made, as many at a time as may be active.
+    RUNNING = "running"
+    #: No more runs are made until it is resumed; those that were go on.
+    PAUSED = "paused"
+    #: No more runs are made, and those that have not ended are being cancelled.
+    CANCELLING = "cancelling"
+    #: All its runs ended well.
+    SUCCESS = "success"
+    #: All its runs ended, and some of them badly; or it could not go on, and says why.
+    FAILED = "failed"
+    #: A person stopped it.
+    CANCELLED = "cancelled"
+
+
 T = TaskState
 
 TERMINAL_STATES = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED, T.REMOVED})
 #: States that a trigger rule counts as failure.
 FAILURE_STATES = frozenset({T.FAILED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED})
 TERMINAL_RUN_STATES = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
+TERMINAL_BACKFILL_STATES = frozenset({BackfillState.SUCCESS, BackfillState.FAILED, BackfillState.CANCELLED})
 
 #: What may follow what. A terminal state is left only by clear (to pending) or by mark (to success, failed, skipped).
 _MARKED = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED})

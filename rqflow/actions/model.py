@@ -111,6 +111,8 @@ class Run:
     note: str = ""
     #: How many of its tasks did not end in their sla.
     sla_misses: int = 0
+    #: The backfill that made it, or ran it again last; None: none did.
+    backfill_id: int | None = None
     tasks: tuple[TaskInstance, ...] = ()
 
     @property

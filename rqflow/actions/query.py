@@ -8,8 +8,10 @@ from typing import Any
 
 from rqflow.actions import select
 from rqflow.actions.model import Run, TaskInstance, Try, seconds_between
+from rqflow.broker import rows
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import RunStatus, TaskStatus
+from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagNotFound, NotFound, RunNotFound
 from rqflow.states import TERMINAL_STATES, TaskState
@@ -95,8 +97,10 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
     specs = version.tasks if version else ()
     unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
-    tasks = tuple(_task(spec, live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved, version=record.version)
-                  for spec in specs)
+    info = record.info
+    gone = rows.removed_tasks(version, info) if version and info else frozenset()
+    tasks = tuple(_task(partial.as_in(info, spec), live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved,
+                        version=record.version, is_removed=spec.index in gone) for spec in specs)
     if missed:
         tasks = tuple(replace(one, sla_missed=missed.get(one.task_id)) for one in tasks)
     return replace(_run(record, status), tasks=tasks, sla_misses=len(missed))
@@ -140,17 +144,20 @@ def _run(record: RunRecord, status: RunStatus | None) -> Run:
         run_type=record.run_type, version=record.version, logical_date=record.logical_date, data_interval_start=record.data_interval_start,
         data_interval_end=record.data_interval_end, created_at=record.created_at, started_at=started_at, ended_at=ended_at,
         duration=seconds_between(started_at, ended_at), cancel_requested=bool(status and status.cancel_requested),
-        conf=record.conf, params=record.params, note=record.note)
+        conf=record.conf, params=record.params, note=record.note, backfill_id=record.backfill_id)
 
 
 def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord],
-          unserved: Mapping[str, str] | None = None, *, version: str | None = None) -> TaskInstance:
+          unserved: Mapping[str, str] | None = None, *, version: str | None = None, is_removed: bool = False) -> TaskInstance:
     """Put together what is known of one task instance; Redis knows best, SQL remembers, else it is pending.
 
     `unserved` has what is to be said of queues that no worker serves, `version` is that of the run.
     """
     known: dict[str, Any] = {"state": TaskState.PENDING, "max_tries": spec.retries + 1}
-    if live:
+    if is_removed:
+        # Of what a run has no instance of nothing is ever told.
+        known["state"] = TaskState.REMOVED
+    elif live:
         known = {name: getattr(live, name) for name in _OF_LIVE}
         known["reason"] = live.reason or _marks(live, unserved or {})
     elif record:

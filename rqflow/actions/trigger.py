@@ -16,7 +16,7 @@ from rqflow.broker import rows
 from rqflow.broker.broker import Broker
 from rqflow.dag import params as dag_params
 from rqflow.dag import series, timetable
-from rqflow.dag.run import MANUAL, SCHEDULED, PreviousRun, RunInfo
+from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED, PreviousRun, RunInfo, RunOptions
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
@@ -139,9 +139,18 @@ def once(version: Version, now: datetime) -> RunInfo:
         created_at=now)
 
 
+def backfilled(version: Version, interval: Interval, now: datetime, *, number: int, options: RunOptions, conf: Mapping[str, Any]) -> RunInfo:
+    """Return the run of a DAG for an interval that the backfill of this number makes; raises UsageError for a conf that does not do as params."""
+    known = {name: value for name, value in conf.items() if name in version.params}
+    return RunInfo(
+        dag_id=version.dag_id, run_id=f"{BACKFILL}__{interval.logical_date.isoformat()}", run_type=BACKFILL, version=version.sha,
+        logical_date=interval.logical_date, data_interval_start=interval.start, data_interval_end=interval.end, conf=dict(conf),
+        params=dag_params.with_given(version.params, version.param_specs, known), created_at=now, options=options, backfill_id=number)
+
+
 def left_out(run: RunInfo, version: Version) -> str:
     """Return which tasks of a run its logical date leaves out, and why; empty when it leaves out none."""
-    gone = [version.tasks[index] for index in sorted(rows.removed_tasks(version, run.logical_date))]
+    gone = [version.tasks[index] for index in sorted(rows.untimely_tasks(version, run.logical_date))]
     if not gone:
         return ""
     start, end = gone[0].start_date, gone[0].end_date
@@ -159,7 +168,7 @@ def _check_run_id(run_id: str) -> None:
 
 
 def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Version) -> bool:
-    """Start a scheduled run of a version that SQL knows, unless there is one of its logical date; False then. Safe to repeat.
+    """Start a run of a schedule or a backfill, of a version that SQL knows, unless there is one of its logical date; False then. Safe to repeat.
 
     Raises StoreError, BrokerError or redis-py's errors.
     """
@@ -167,7 +176,7 @@ def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Versi
     if not is_new and not _is_half_started(broker, engine, run):
         return False
     broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
-    logger.info("run %s of %s started by its schedule", run.run_id, run.dag_id,
+    logger.info("run %s of %s started by its %s", run.run_id, run.dag_id, "schedule" if run.backfill_id is None else "backfill",
                 extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return True
 

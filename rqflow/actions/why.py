@@ -13,6 +13,7 @@ from rqflow.broker.epochs import Epochs, EpochSeen
 from rqflow.broker.events import EventStream
 from rqflow.broker.lock import has_leader
 from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
+from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import Conflict
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
@@ -166,7 +167,7 @@ def _queued(view: View) -> tuple[str, str]:
 
 def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "") -> Why:
     """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have."""
-    spec, connection = version.tasks[index], broker.connection
+    spec, connection = partial.as_in(broker.run_info(run_key), version.tasks[index]), broker.connection
     statuses = {one.index: one for one in broker.task_statuses(run_key, [index, *spec.upstream])} if broker.run_exists(run_key) else {}
     if index not in statuses:
         raise Conflict("Redis does not have this run any more: it has ended, and `rqflow run show` tells how")
@@ -205,8 +206,8 @@ def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatu
         run = broker.run_info(run_key)
         theirs = broker.version(run.version) if run else None
         if run and theirs:
-            found += [f"{one.task_id} of {run.run_id}" for one in broker.task_statuses(run_key)
-                      if one.state is TaskState.RUNNING and _shares(theirs, theirs.tasks[one.index], version, spec, status.reason)]
+            found += [f"{one.task_id} of {run.run_id}" for one in broker.task_statuses(run_key) if one.state is TaskState.RUNNING
+                      and _shares(theirs, partial.as_in(run, theirs.tasks[one.index]), version, spec, status.reason)]
     return found
 
 

@@ -10,7 +10,7 @@ from rqflow.broker import keys, rows
 from rqflow.broker.steps import Steps
 from rqflow.clock import utcnow
 from rqflow.dag.past import RunBefore
-from rqflow.dag.run import RunInfo
+from rqflow.dag.run import BACKFILL, RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import BrokerError, RunNotFound
 
@@ -31,10 +31,10 @@ def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | No
     """
     if before:
         write_past(steps, run, before)
-    removed = rows.removed_tasks(version, run.logical_date)
+    removed = rows.removed_tasks(version, run)
     total = len(version.tasks)
     head: list[str | int] = [run.key, run.to_json(), run.dag_id, run.run_id, version.sha, total, total - len(removed), run.priority,
-                            f"{before.run_key} {before.run_id}" if before else ""]
+                             f"{before.run_key} {before.run_id}" if before else "", run.options.pool, "1" if run.run_type == BACKFILL else ""]
     if _with_version(steps, "begin_run", head, version) in {b"exists", b"buried"}:
         return False
     write_jobs(steps, run, version, removed)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from rqflow.dag import partial
 from rqflow.dag.run import RunInfo
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.dag.version import DEFAULT_POOL, DEFAULT_QUEUE, TaskSpec, Version
@@ -26,8 +27,15 @@ def job_id(dag_id: str, run_id: str, task_id: str) -> str:
     return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def removed_tasks(version: Version, logical_date: datetime) -> frozenset[int]:
-    """Return the indices of the tasks of which a run of this logical date has no instance: it lies outside their start and end dates."""
+def removed_tasks(version: Version, run: RunInfo) -> frozenset[int]:
+    """Return the indices of the tasks of which a run has no instance: those that it was made without, and those outside whose start and end
+    dates its logical date lies.
+    """
+    return partial.left_out(version, run.options) | untimely_tasks(version, run.logical_date)
+
+
+def untimely_tasks(version: Version, logical_date: datetime) -> frozenset[int]:
+    """Return the indices of the tasks outside whose start and end dates a logical date lies."""
     gone = set()
     for task in version.tasks:
         start, end = _moment(task.start_date), _moment(task.end_date)
@@ -99,6 +107,9 @@ def task_instance(run: RunInfo, task: TaskSpec, removed: frozenset[int]) -> str:
     """Return the JSON of a task instance as a run begins with it."""
     record: dict[str, Any] = {"s": "removed" if task.index in removed else "pending", "t": 1, "m": task.retries + 1,
                               "j": job_id(run.dag_id, run.run_id, task.task_id)}
+    if task.downstream and removed.issuperset(task.downstream):
+        # Nothing comes after it in this run, so how it ends is how the run does.
+        record["lf"] = 1
     gone = sum(upstream in removed for upstream in task.upstream)
     if gone:
         record["c"] = {"r": gone}

@@ -34,6 +34,8 @@ class RunStatus:
     cancel_requested: bool
     #: Id of the last entry of the event stream that concerns the run.
     last_event: str
+    #: Order of the event that gave the state, microseconds; 0: there was none yet.
+    seq: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +122,7 @@ def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
     return RunStatus(
         run_key=run_key, dag_id=record["dag"], run_id=record["run_id"], state=RunState(record.get("state", "queued")),
         created_at=_moment(record.get("created")), started_at=_moment(record.get("started")), ended_at=_moment(record.get("ended")), counts=counts,
-        cancel_requested="cancel" in record, last_event=record.get("last_event", ""))
+        cancel_requested="cancel" in record, last_event=record.get("last_event", ""), seq=int(record.get("seq", 0)))
 
 
 def task_statuses(connection: redis.Redis, run_key: str, version: Version, indices: Iterable[int] | None = None) -> list[TaskStatus]:

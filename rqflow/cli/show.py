@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rqflow.actions.model import Run, TaskInstance, Try, plain
 from rqflow.cli.output import Column, Printer, duration
 from rqflow.states import RunState
+
+if TYPE_CHECKING:
+    # Imports the libraries of the services, for which a submit does not wait before it loads.
+    from rqflow.actions.backfill_view import Backfill, BackfillRun
 
 #: Fields of a run that is started and not followed.
 ANNOUNCED = ("dag_id", "run_id", "logical_date")
@@ -30,7 +34,7 @@ TRY_COLUMNS = [
 ]
 
 
-def row(thing: Run | TaskInstance | Try) -> dict[str, Any]:
+def row(thing: Run | TaskInstance | Try | Backfill | BackfillRun) -> dict[str, Any]:
     """Return one thing as a record: what programs get, with its times as times, so that people see them in the zone of --tz."""
     times = {field.name: value for field in fields(thing) if isinstance(value := getattr(thing, field.name), datetime)}
     return {**plain(thing), **times}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,20 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d", param, ctx)
 
 
+class ScheduledDate(click.ParamType[datetime]):
+    """The date of a schedule: as Moment, but one without a zone is left so, because it is meant by the clock of a DAG."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time, naive when it names no zone; fails as a usage error."""
+        if isinstance(value, datetime):
+            return value
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)
+        return MOMENT.convert(value, param, ctx)
+
+
 class PastRuns(click.ParamType[str]):
     """How many past runs: a number, all, none."""
 
@@ -75,4 +90,4 @@ def is_moment(text: str) -> bool:
     return True
 
 
-DURATION, MOMENT, PAST_RUNS = Duration(), Moment(), PastRuns()
+DURATION, MOMENT, SCHEDULED_DATE, PAST_RUNS = Duration(), Moment(), ScheduledDate(), PastRuns()

@@ -31,6 +31,22 @@ class PreviousRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """In what a run differs from others of its version: what a person asked for."""
+
+    #: Only the tasks in whose id this regular expression is found, and those that they depend on; empty: all.
+    task_regex: str = ""
+    #: Of those only the ones in whose id it is found.
+    alone: bool = False
+    #: The pool of all its tasks, whatever their own is; empty: their own.
+    pool: str = ""
+
+
+#: A run like all others of its version.
+AS_IT_IS = RunOptions()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunInfo:
     """What a run is, from its creation on; its state is elsewhere. All times are aware and UTC."""
 
@@ -52,6 +68,9 @@ class RunInfo:
     ignores_past: bool = False
     #: The last successful run before it, as it was when this one was created; for the prev_…_success variables of templates.
     previous: PreviousRun | None = None
+    options: RunOptions = AS_IT_IS
+    #: The backfill that made it, if one did.
+    backfill_id: int | None = None
 
     @property
     def key(self) -> str:
@@ -60,22 +79,28 @@ class RunInfo:
 
     def to_json(self) -> str:
         """Return this run as JSON, times as ISO 8601."""
-        return json.dumps(_plain(self), sort_keys=True)
+        plain = _plain(self)
+        # What most runs have not is left out: the release before does not know it.
+        if self.options == AS_IT_IS:
+            del plain["options"]
+        if self.backfill_id is None:
+            del plain["backfill_id"]
+        return json.dumps(plain, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RunInfo:
         """Return the run that to_json wrote."""
         plain = json.loads(text)
-        before = plain.get("previous")
-        return cls(**_with_times(plain) | {"previous": PreviousRun(**_with_times(before)) if before else None})
+        before, options = plain.get("previous"), plain.pop("options", {})
+        return cls(**_with_times(plain) | {"previous": PreviousRun(**_with_times(before)) if before else None, "options": RunOptions(**options)})
 
 
 _TIMES = ("logical_date", "data_interval_start", "data_interval_end", "created_at", "started_at", "ended_at")
 
 
-def _plain(value: RunInfo | PreviousRun) -> dict[str, Any]:
+def _plain(value: RunInfo | PreviousRun | RunOptions) -> dict[str, Any]:
     found = {name: getattr(value, name) for name in value.__slots__}
-    return {name: each.isoformat() if isinstance(each, datetime) else _plain(each) if isinstance(each, PreviousRun) else each
+    return {name: each.isoformat() if isinstance(each, datetime) else _plain(each) if isinstance(each, PreviousRun | RunOptions) else each
             for name, each in found.items()}
 
 

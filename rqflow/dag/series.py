@@ -63,6 +63,35 @@ class Series:
             yield found
             found = self.next(found.logical_date)
 
+    def between(self, first: datetime, last: datetime, *, newest_first: bool = False) -> Iterator[Interval]:
+        """Give the dates from `first` to `last`, both included, one after the other, however many they are."""
+        found = self.previous(last + _TICK) if newest_first else self.next(first - _TICK)
+        if found is not None and newest_first and self.end is not None and found.logical_date > self.end:
+            found = self.previous(self.end + _TICK)
+        while found is not None and first <= found.logical_date <= last:
+            yield found
+            found = self._before(found) if newest_first else self._after(found)
+
+    def number(self, first: datetime, last: datetime) -> int | None:
+        """Return how many dates there are from `first` to `last`; None for a cron expression, whose dates have to be gone through for that."""
+        if self.timetable.nth(self.start, 0) is None:
+            return None
+        last = last if self.end is None else min(last, self.end)
+        return max(self._first_index(lambda date: date > last) - self._first_index(lambda date: date >= first), 0)
+
+    def _after(self, one: Interval) -> Interval | None:
+        """Return what `next` does for the date of an interval, in a third of the time where its end is the next date."""
+        if not self.timetable.is_cron or one.end == one.logical_date:
+            return self.next(one.logical_date)
+        return None if self.end is not None and one.end > self.end else self._interval(one.end)
+
+    def _before(self, one: Interval) -> Interval | None:
+        """Return what `previous` does for the date of an interval, in a third of the time where it is the end of the one before."""
+        if not self.timetable.is_cron or one.end == one.logical_date:
+            return self.previous(one.logical_date)
+        found = self.timetable.before(one.logical_date)
+        return None if found is None or found < self.start else Interval(logical_date=found, start=found, end=one.logical_date)
+
     def latest(self, now: datetime) -> Interval | None:
         """Return the last date that is due by `now`, or None."""
         if self.next() is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from rqflow import clock, logs
-from rqflow.actions import clean, schedule, trigger
+from rqflow.actions import backfilling, clean, schedule, trigger
 from rqflow.actions import folder as dags_folder
 from rqflow.actions.delete import Remover
 from rqflow.actions.folder import DagsFolder
@@ -32,6 +32,7 @@ from rqflow.recorder.notices.sorting import Sorter
 from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
+from rqflow.scheduler.backfills import Backfiller, Deeds
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
@@ -39,7 +40,8 @@ from rqflow.scheduler.scheduler import Scheduler
 from rqflow.scheduler.sla import SlaWatch, recorded_upto
 from rqflow.scheduler.ticks import Ticker
 from rqflow.security.keyring import Keyring
-from rqflow.store import deletions, notices, schedules
+from rqflow.states import BackfillState
+from rqflow.store import backfills, deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
 
 logger = logging.getLogger(__name__)
@@ -61,8 +63,8 @@ def ticker(services: Services) -> Ticker:
     """Return what starts scheduled runs."""
     broker, engine = another_broker(services, client_name="rqflow-schedules"), services.engine
 
-    def start(version: Version, interval: Interval) -> None:
-        trigger.start_scheduled(broker, engine, trigger.scheduled(version, interval, clock.utcnow()), version)
+    def start(version: Version, interval: Interval) -> bool:
+        return trigger.start_scheduled(broker, engine, trigger.scheduled(version, interval, clock.utcnow()), version)
 
     return Ticker(broker, engine, start, catchup_by_default=services.settings.scheduler.catchup_by_default)
 
@@ -75,9 +77,18 @@ def outbox(services: Services) -> Outbox:
     return Outbox(services.engine, services.settings, Sorter(services.settings.notices, pause))
 
 
+def backfiller(services: Services) -> Backfiller:
+    """Return what carries on with backfills."""
+    broker, engine = another_broker(services, client_name="rqflow-backfills"), services.engine
+    return Backfiller(engine, Deeds(
+        run_of=backfilling.run_of, start=partial(trigger.start_scheduled, broker, engine), rerun=partial(backfilling.rerun, broker, engine),
+        cancel=partial(backfilling.cancel, broker, engine)))
+
+
 def once(services: Services) -> None:
     """Do what the leader does, once: believe Redis, mend what others left, move what is due; nothing of it while another one leads."""
-    alone, ticks, remover = scheduler(services), ticker(services), Remover(services.broker, services.engine, services.settings)
+    alone, ticks, carrier = scheduler(services), ticker(services), backfiller(services)
+    remover = Remover(services.broker, services.engine, services.settings)
     recovery = Recovery(services.broker, EpochKeeper(services.broker, services.engine))
 
     def recover() -> None:
@@ -85,6 +96,7 @@ def once(services: Services) -> None:
             recovery.step()
             ticks.step()
             remover.step()
+            carrier.step()
 
     alone.run(burst=True, before_wait=recover)
 
@@ -110,6 +122,7 @@ def build(services: Services, *, idle_exit: bool = False, parses: bool = True) -
         Chore(name="schedules", run=ticks.run),
         Chore(name="notices", run=outbox(services).run),
         _watching(services),
+        Chore(name="backfills", run=backfiller(services).run),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
         _removing(services),
@@ -213,14 +226,16 @@ def _removing(services: Services) -> Chore:
 
 
 def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]:
-    """Return the question whether nothing is left to do: no unfinished run or removal, no event that SQL lacks, nothing to tell, no run due soon."""
+    """Return the question whether nothing is left to do: no unfinished run, backfill or removal, no event that SQL lacks, nothing to tell, no run due
+    soon.
+    """
     events = EventStream(broker.connection)
 
     def is_idle() -> bool:
         if broker.live_runs() or events.backlog():
             return False
         with reading(engine) as connection:
-            if notices.unsent(connection):
+            if notices.unsent(connection) or any(one.state is not BackfillState.PAUSED for one in backfills.unfinished(connection)):
                 return False
             due = schedules.earliest(connection)
             if deletions.count_going(connection):

@@ -30,8 +30,12 @@ LOOK_EVERY = 1.0
 #: Versions that are kept in memory.
 _VERSIONS = 512
 
-#: Starts the scheduled run of a version for an interval, unless it was started before; raises UsageError when its params do not do.
-Start = Callable[[Version, Interval], None]
+#: How often it is looked in one step for dates to start beyond those that have a run already.
+_LOOKS = 20
+
+#: Starts the scheduled run of a version for an interval, unless there is a run of a schedule or a backfill of its date: False then; raises UsageError
+#: when its params do not do.
+Start = Callable[[Version, Interval], bool]
 
 
 class Ticker:
@@ -79,20 +83,30 @@ class Ticker:
             return 0
         dates = series.of(version, one.followed.start)
         makes_up = series.makes_up(version, self._catchup)
-        plan = series.resume(dates, one.followed.upto, now, catchup=makes_up, room=series.room(version, active))
-        for interval in plan.runs:
-            try:
-                self._start(version, interval)
-            except UsageError as error:
-                # Its fault alone: the others must not wait for it.
-                logger.error("%s is not run for %s: %s", one.dag_id, interval.logical_date.isoformat(), error,
-                             extra=logs.context("tick_failed", dag_id=one.dag_id))
+        room = series.room(version, active)
+        upto, started = one.followed.upto, 0
+        for _ in range(_LOOKS):
+            plan = series.resume(dates, upto, now, catchup=makes_up, room=room)
+            fresh = sum(self._start_one(version, interval) for interval in plan.runs)
+            upto, room, started = plan.upto, room - fresh, started + fresh
+            # Dates that a backfill has run take none of the room.
+            if fresh == len(plan.runs) or not makes_up:
+                break
         if plan.skipped:
             logger.warning("%s: %s dates before %s were missed and are left out, for it has no catch-up", one.dag_id,
                            plan.skipped if plan.skipped <= series.MOST_COUNTED else f"more than {series.MOST_COUNTED}",
                            plan.runs[-1].logical_date.isoformat(), extra=logs.context("ticks_skipped", dag_id=one.dag_id))
-        self._advance(one, plan.upto, dates)
-        return len(plan.runs)
+        self._advance(one, upto, dates)
+        return started
+
+    def _start_one(self, version: Version, interval: Interval) -> bool:
+        """Start the run of a date; False when it has one. One that cannot be started counts: it is its fault alone, and others must not wait."""
+        try:
+            return self._start(version, interval)
+        except UsageError as error:
+            logger.error("%s is not run for %s: %s", version.dag_id, interval.logical_date.isoformat(), error,
+                         extra=logs.context("tick_failed", dag_id=version.dag_id))
+            return True
 
     def _advance(self, one: DueDag, upto: datetime | None, dates: Series) -> None:
         """Note that all is settled up to a date, and set the alarm for what comes next."""

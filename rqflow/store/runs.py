@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rqflow import clock
-from rqflow.dag.run import SCHEDULED, RunInfo
+from rqflow.dag.run import AS_IT_IS, BACKFILL, SCHEDULED, RunInfo, RunOptions
 from rqflow.exceptions import Conflict, RunNotFound, UsageError
 from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
 from rqflow.store import deletions
@@ -46,6 +46,10 @@ class RunRecord:
     priority: int
     note: str
     ignores_past: bool
+    options: RunOptions
+    #: The backfill that made it or ran it again last, and the seq after which it did the latter.
+    backfill_id: int | None
+    rerun_after: int | None
     state: RunState
     seq: int
     created_at: datetime | None
@@ -81,13 +85,13 @@ class RunFilter:
 
 
 def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
-    """Write the row of a new run; False when the DAG has a run of this id, or, for a scheduled one, one of this logical date.
+    """Write the row of a new run; False when the DAG has a run of this id, or, for one of a schedule or a backfill, such a one of this logical date.
 
     A run that only events have told of gets what `run` says; that is False too, because it exists already. Safe to repeat. Raises Conflict
     while a run of this id is being deleted (a scheduled one counts as there), and for a DAG that was.
     """
     if not deletions.lift_run(connection, run.key):
-        if run.run_type == SCHEDULED:
+        if run.run_type in {SCHEDULED, BACKFILL}:
             return False
         raise Conflict(f"run {run.run_id} of {run.dag_id} is being deleted", hint="Give another --run-id, or wait until that is done.")
     if deletions.is_deleted(connection, run.dag_id):
@@ -97,7 +101,8 @@ def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.Q
         "data_interval_start": run.data_interval_start, "data_interval_end": run.data_interval_end, "conf": dict(run.conf),
         "params": dict(run.params), "priority": run.priority, "note": run.note, "ignores_past": run.ignores_past,
         "created_at": run.created_at or clock.utcnow(),
-        "tick": run.logical_date if run.run_type == SCHEDULED else None,
+        "tick": run.logical_date if run.run_type in {SCHEDULED, BACKFILL} else None,
+        "options": None if run.options == AS_IT_IS else asdict(run.options), "backfill_id": run.backfill_id,
     }
     row = {"run_key": run.key, "dag_id": run.dag_id, "run_id": run.run_id, **facts, "state": state.value, "seq": 0}
     try:
@@ -198,6 +203,12 @@ def set_note(connection: Connection, run_key: str, note: str) -> None:
     connection.execute(update(dag_run).where(dag_run.c.run_key == run_key).values(note=note))
 
 
+def matching(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[RunRecord]:
+    """Return the runs for which all conditions hold, by logical date: for this room."""
+    query = select(dag_run).where(_IS_THERE, *conditions).order_by(dag_run.c.logical_date, dag_run.c.run_key).limit(limit)
+    return [_record(row) for row in connection.execute(query).mappings()]
+
+
 def half_recorded(connection: Connection, since: datetime) -> list[str]:
     """Return the keys of the runs that ended at or after `since` although a task of theirs has not: what told of its end was not recorded."""
     open_states = [state.value for state in TaskState if state not in TERMINAL_STATES]
@@ -247,5 +258,5 @@ def _record(row: RowMapping) -> RunRecord:
     plain = {name: row[name] for name in RunRecord.__slots__}
     created_at = None if row["created_at"] == clock.EPOCH else row["created_at"]
     read = {"state": RunState(row["state"]), "conf": row["conf"] or {}, "params": row["params"] or {}, "created_at": created_at,
-            "ignores_past": bool(row["ignores_past"])}
+            "ignores_past": bool(row["ignores_past"]), "options": RunOptions(**(row["options"] or {}))}
     return RunRecord(**{**plain, **read})

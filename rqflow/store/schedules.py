@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
+from rqflow.dag.run import BACKFILL
 from rqflow.states import TERMINAL_RUN_STATES, RunState
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_run
@@ -80,9 +81,10 @@ def earliest(connection: Connection) -> datetime | None:
 
 
 def unfinished(connection: Connection, dag_ids: Sequence[str]) -> dict[str, int]:
-    """Return {dag_id: number of its runs that have not ended} of these DAGs."""
+    """Return {dag_id: number of its runs that have not ended} of these DAGs; those of a backfill, which has a limit of its own, are not counted."""
     open_states = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
     query = select(dag_run.c.dag_id, func.count()).where(dag_run.c.dag_id.in_(dag_ids), dag_run.c.state.in_(open_states))
+    query = query.where(or_(dag_run.c.run_type.is_(None), dag_run.c.run_type != BACKFILL))
     return {row[0]: row[1] for row in connection.execute(query.group_by(dag_run.c.dag_id))}
 
 

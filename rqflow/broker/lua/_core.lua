@@ -10,13 +10,15 @@
 --
 -- Run hash fields: info dag run_id version total preparing state left n (JSON: tasks by state) leaf_failed leaf_cancelled cancel expired created
 --   started ended priority seq last_event past (key and id of the run before it, where its tasks depend on that: see _past.lua)
---   rows (1: tasks of it follow another version than it does, and have rows of their own in the hash ":r"; the set ":vs" has these versions).
+--   rows (1: tasks of it follow another version than it does, and have rows of their own in the hash ":r"; the set ":vs" has these versions)
+--   pool (of all its tasks) apart (its backfill says how many runs run at a time).
 -- Task instance (JSON): s state, t try, m last try allowed, j job id, c upstream by outcome {s f u k x r} until it ends,
 --   q member of the ready set, z reason, g limit it is parked under, h holds its slots, w worker, e execution, a queued, b started, d ended, n due, v last event
 --   number, y cancel requested, mk state it gets when it ends (pending: it runs again), k indices it skipped, o index that skipped it,
 --   dv derived (not run), xk XCom keys, vs version that it follows, unless that is the run's,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since, f [try, when it began for the first time, how often it gave its
---   slot back to look again later] of a try that has gone on in several executions: of no meaning for any other try.
+--   slot back to look again later] of a try that has gone on in several executions: of no meaning for any other try, lf its downstream tasks are not
+--   in this run.
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.
 
 -- Microseconds (of this century) as a text. '%d' of two parts takes half of what '%.0f' takes, and fits a machine of 32 bits.
@@ -83,7 +85,7 @@ local function dag_says(run)
 end
 
 local RUN_FIELDS = {'dag', 'run_id', 'version', 'state', 'left', 'n', 'leaf_failed', 'leaf_cancelled', 'cancel', 'priority', 'started', 'total', 'seq', 'past',
-  'expired', 'rows'}
+  'expired', 'rows', 'pool', 'apart'}
 
 -- The run of this key, or nil when Redis has it not.
 local function get_run(key)
@@ -97,7 +99,7 @@ local function get_run(key)
     run = {key = key, dag = v[1], run_id = v[2], version = v[3], state = v[4], left = tonumber(v[5]), n = cjson.decode(v[6]),
       leaf_failed = tonumber(v[7]), leaf_cancelled = tonumber(v[8]), cancel = v[9] and true or false, priority = tonumber(v[10] or '0'),
       started = v[11], total = tonumber(v[12]), seq = tonumber(v[13] or '0'), past = v[14], expired = v[15] and true or false,
-      rows = v[16] and {} or nil, tasks = {}, version_of = version_of(v[3]), was = v}
+      rows = v[16] and {} or nil, pool = v[17] or nil, apart = v[18] and true or false, tasks = {}, version_of = version_of(v[3]), was = v}
     call.runs[key] = run
   end
   return run or nil

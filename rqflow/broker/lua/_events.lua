@@ -67,7 +67,7 @@ local function say_task(task, extra)
   local told = ''
   if extra then told = field('machine', extra.machine) .. (extra.facts and ',"facts":' .. extra.facts or '') end
   return add_event('{"kind":"ti"' .. run_fields(task.run) .. ',"task":' .. quoted(row.id) .. ',"index":' .. whole(task.index) .. ',"try":' .. whole(task.t)
-    .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(row.p or K.DEFAULT_POOL)
+    .. ',"state":"' .. task.s .. '"' .. order(task.v) .. ',"queue":' .. quoted(row.q) .. ',"pool":' .. quoted(task.run.pool or row.p or K.DEFAULT_POOL)
     .. ',"max_tries":' .. whole(task.m) .. field('reason', task.z) .. field('worker', task.w) .. field('execution', task.e)
     .. plain('started_at', first_began(task) or extra and extra.started_at or task.b) .. plain('ended_at', task.d)
     .. field('version', task.vs) .. told .. '}')

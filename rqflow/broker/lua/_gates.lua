@@ -5,13 +5,14 @@
 -- Nobody barges: while a task is parked under a limit, only one that ranks before it may take a slot of that limit.
 
 -- The pool of a task as a limit, for one that takes one slot of it.
-local function pool_of(row)
-  local name = row.p or K.DEFAULT_POOL
+local function pool_of(run, row)
+  local own = run.pool or row.p
+  local name = own or K.DEFAULT_POOL
   local pool = call.pools[name]
   if not pool then
     local capacity = redis.call('HGET', K.POOLS, name)
     -- Slots of the default pool are counted also while it limits nothing, for the moment when somebody gives it slots.
-    local unknown = row.p and 0 or math.huge
+    local unknown = own and 0 or math.huge
     pool = {name = 'pool:' .. name, capacity = tonumber(capacity) or unknown, slots = 1,
       words = capacity and ('pool ' .. name .. ' is full') or ('pool ' .. name .. ' does not exist')}
     call.pools[name] = pool
@@ -21,8 +22,11 @@ end
 
 -- The limits that a task falls under, in the fixed order of the gates: {name, capacity, slots, words}.
 local function limits_of(task, row)
-  if call.limits[row] then return call.limits[row] end
-  local pool, slots, most = pool_of(row), row.ps or 1, dag_says(task.run).max_active_tasks
+  local known_as = task.run.pool or ''
+  local by_row = call.limits[known_as] or {}
+  call.limits[known_as] = by_row
+  if by_row[row] then return by_row[row] end
+  local pool, slots, most = pool_of(task.run, row), row.ps or 1, dag_says(task.run).max_active_tasks
   local list = {slots == 1 and pool or {name = pool.name, capacity = pool.capacity, slots = slots, words = pool.words}}
   if most then
     list[#list + 1] = {name = 'dag:' .. task.run.dag, capacity = most, slots = 1,
@@ -32,7 +36,7 @@ local function limits_of(task, row)
     list[#list + 1] = {name = 'task:' .. task.run.dag .. '.' .. row.id, capacity = row.ta, slots = 1,
       words = 'max_active_tis_per_dag of ' .. row.id .. ' reached'}
   end
-  call.limits[row] = list
+  by_row[row] = list
   return list
 end
 

@@ -163,13 +163,19 @@ end
 
 -- ---------------------------------------------------------------- change of state
 
+-- Whether no task of its run comes after this one: how it ends is how the run does.
+local function is_leaf(task, row)
+  return row.nd == 0 or task.lf
+end
+
 -- Keep the run's counters right: tasks left, tasks by state, leaves that failed or were cancelled.
-local function count_change(run, row, old, new)
+local function count_change(task, row, old, new)
+  local run = task.run
   run.n[old] = (run.n[old] or 0) - 1
   if run.n[old] <= 0 then run.n[old] = nil end
   run.n[new] = (run.n[new] or 0) + 1
   if TERMINAL[old] ~= TERMINAL[new] then run.left = run.left + (TERMINAL[new] and -1 or 1) end
-  if row.nd == 0 then
+  if is_leaf(task, row) then
     local function sign(state, by)
       if state == 'failed' or state == 'upstream_failed' or state == 'lost' then run.leaf_failed = run.leaf_failed + by end
       if state == 'cancelled' then run.leaf_cancelled = run.leaf_cancelled + by end
@@ -190,7 +196,7 @@ local function set_state(task, new, silent)
   task.s = new
   if new == 'queued' or new == 'parked' or new == 'pending' then task.w, task.e, task.b, task.d, task.y = nil, nil, nil, nil, nil end
   project(task, row)
-  count_change(task.run, row, old, new)
+  count_change(task, row, old, new)
   if TERMINAL[new] or TERMINAL[old] then call.over[#call.over + 1] = task end
   touch(task)
   if not silent then task_event(task) end

@@ -1,7 +1,8 @@
 -- Runs as wholes: the versions that they need, how many of a DAG run at a time (max_active_runs), and for how long (dagrun_timeout).
 --
 -- K.ACTIVE has the runs of a DAG that run, K.WAITING those that wait for one of them to end, oldest first; such a run is `queued`, and none of its
--- tasks is offered. A run that is opened again by a clear runs at once: people asked for it. K.DEADLINES has when a run must have ended (seconds).
+-- tasks is offered. A run that is opened again by a clear runs at once: people asked for it. The runs of a backfill (`apart`) are not among them:
+-- it has a limit of its own. K.DEADLINES has when a run must have ended (seconds).
 
 -- In _release.lua: queues what is to be done for a run.
 local push_work
@@ -32,7 +33,7 @@ end
 
 -- A run is `running` from `since` (µs) on.
 local function enter_active(run, since)
-  redis.call('SADD', K.ACTIVE .. run.dag, run.key)
+  if not run.apart then redis.call('SADD', K.ACTIVE .. run.dag, run.key) end
   local longest = dag_says(run).dagrun_timeout
   if longest then redis.call('ZADD', K.DEADLINES, spelled_seconds(since + longest), run.key) end
 end
@@ -47,7 +48,7 @@ end
 -- Whether as many runs of this one's DAG run as may.
 local function is_full(run)
   local most = dag_says(run).max_active_runs
-  return most and redis.call('SCARD', K.ACTIVE .. run.dag) >= most
+  return most and not run.apart and redis.call('SCARD', K.ACTIVE .. run.dag) >= most
 end
 
 -- A run that waits for others of its DAG.

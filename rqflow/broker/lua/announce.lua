@@ -33,7 +33,7 @@ for execution, held in pairs(request.executions) do
     task.w, task.e, task.b, task.d, task.z, task.n, task.q, task.g = request.caller, execution, task.b or digits(call.now), nil, nil, nil, nil, nil
     task.k, task.dv, task.o = nil, nil, nil
     run_here(task, row, 0, request.lease)
-    count_change(run, row, old, 'running')
+    count_change(task, row, old, 'running')
     if TERMINAL[old] then reopen(run) end
     task_event(task)
   else

@@ -25,7 +25,7 @@ for index = 0, run.total - 1 do
   end
   if task.s ~= 'removed' then n[task.s] = (n[task.s] or 0) + 1 end
   if not TERMINAL[task.s] then left = left + 1 end
-  if row.nd == 0 then
+  if is_leaf(task, row) then
     if task.s == 'failed' or task.s == 'upstream_failed' or task.s == 'lost' then leaf_failed = leaf_failed + 1 end
     if task.s == 'cancelled' then leaf_cancelled = leaf_cancelled + 1 end
   end

@@ -43,7 +43,7 @@ for _, told in ipairs(request.tasks) do
     if task.s == 'queued' or task.s == 'parked' and not told.asks then task.s = 'pending' end
     if told.row then row = follow_version(task, row, told.vs, told.row) end
     if task.s == 'running' then run_here(task, row, 0, request.lease) else project(task, row) end
-    count_change(run, row, old, task.s)
+    count_change(task, row, old, task.s)
     touch(task)
     changed = changed + 1
   end

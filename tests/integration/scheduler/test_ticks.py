@@ -35,11 +35,11 @@ class World:
         monkeypatch.setattr(clock, "utcnow", lambda: self.now)
         self.leader = self.a_leader()
 
-    def a_leader(self, start: Callable[[Version, Interval], None] | None = None) -> Ticker:
+    def a_leader(self, start: Callable[[Version, Interval], bool] | None = None) -> Ticker:
         return Ticker(self.broker, self.engine, start or self.start, catchup_by_default=False)
 
-    def start(self, version: Version, interval: Interval) -> None:
-        trigger.start_scheduled(self.broker, self.engine, trigger.scheduled(version, interval, self.now), version)
+    def start(self, version: Version, interval: Interval) -> bool:
+        return trigger.start_scheduled(self.broker, self.engine, trigger.scheduled(version, interval, self.now), version)
 
     def submit(self, version: Version, wanted: str | None = None) -> schedule.News:
         def write(connection: object) -> schedule.News:
@@ -96,7 +96,7 @@ def test_a_leader_that_dies_over_a_run_is_followed_by_one_that_starts_each_date_
     world.submit(hourly(max_active_runs=100, catchup=True))
     world.now += timedelta(hours=5)
 
-    def die_after(version: Version, interval: Interval) -> None:
+    def die_after(version: Version, interval: Interval) -> bool:
         world.start(version, interval)
         raise BrokerError("killed here")
 

@@ -317,7 +317,8 @@ class DagsFolder:
         gone = sorted({*(before.dag_ids if before else ())} - {version.dag_id for version in versions})
         schedule.set_alarms(self._broker, self._engine, gone)
         zone = clock.UTC
-        news = [f"{submit.describe(one)}; {submit.what_next(self._broker, self._engine, one, zone)}" for one in registered]
+        news = [f"{submit.describe(one)}; {submit.what_next(self._broker, self._engine, one, zone, by_hand=f'rqflow run start {one.version.dag_id}')}"
+                for one in registered]
         news += [moved.words(zone) for one in registered for moved in one.moved]
         news += [f"{version.dag_id}: it was deleted, and stays so; `rqflow dag sync --restore` brings it back" for version in versions
                  if version.dag_id in buried]

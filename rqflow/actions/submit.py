@@ -151,8 +151,11 @@ def last_run(engine: Engine, dag_id: str) -> RunRecord | None:
         return runs.latest(connection, dag_id)
 
 
-def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tzinfo) -> str:
-    """Return what happens next with a DAG of which no run was started by hand, times by the DAG's clock and the viewer's."""
+def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tzinfo, *, by_hand: str = "add --run") -> str:
+    """Return what happens next with a DAG of which no run was started by hand, times by the DAG's clock and the viewer's.
+
+    `by_hand` says how a run is started.
+    """
     version, news = registered.version, registered.news
     if registered.pause_reason is not None and (news.next or series.is_once(version)):
         return f"paused ({registered.pause_reason}): {news.waiting_words}`rqflow dag unpause {version.dag_id}` lets its scheduled runs start"
@@ -160,7 +163,7 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
         return f"{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
     found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
     if not series.is_once(version) or not found:
-        return "nothing starts by itself: add --run"
+        return f"nothing starts by itself: {by_hand}"
     last = found[0]
     when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
     return f"@once has run ({last.state.value}{when}): --run for another"

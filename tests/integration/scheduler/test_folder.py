@@ -111,6 +111,7 @@ def test_a_file_is_executed_when_its_bytes_have_changed_and_never_because_time_p
     path = world.write(world.dag())
     found, = world.look()
     assert (found.path, found.dag_ids, found.word) == ("d.py", ("d",), "loaded")
+    assert found.news == ("d: 1 task, schedule none, version 1; nothing starts by itself: rqflow run start d",)
     assert world.look() == []
     path.touch()
     assert world.look() == []

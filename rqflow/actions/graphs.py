@@ -1,73 +1,115 @@
-"""The graph of a DAG as text: for people in a terminal, for Graphviz, for Mermaid. Pure."""
+"""The graph of a DAG as text: for people in a terminal, for Graphviz, for Mermaid, for programs; and as a picture that Graphviz makes of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
 
-from rqflow.dag.version import TaskSpec, Version
+from rqflow.actions.drawing import Drawing, Node
+from rqflow.exceptions import RqflowError
 from rqflow.states import TaskState
 
-ASCII, DOT, MERMAID = "ascii", "dot", "mermaid"
-FORMATS = (ASCII, DOT, MERMAID)
+ASCII, DOT, MERMAID, JSON, SVG, PNG = "ascii", "dot", "mermaid", "json", "svg", "png"
+#: Those that are made of text alone, and those that Graphviz makes.
+TEXTS, PICTURES = (ASCII, DOT, MERMAID, JSON), (SVG, PNG)
+#: Seconds that Graphviz may take.
+PATIENCE = 120
 #: Colours of states, for Graphviz and Mermaid.
-_COLOURS = {
+COLOURS = {
     TaskState.SUCCESS: "#b7e4c7", TaskState.FAILED: "#ffb3b3", TaskState.LOST: "#ffb3b3", TaskState.RUNNING: "#b3d9ff", TaskState.QUEUED: "#e6e6e6",
     TaskState.UP_FOR_RETRY: "#ffe8a3", TaskState.UPSTREAM_FAILED: "#ffd6b3", TaskState.SKIPPED: "#f5d0fe", TaskState.CANCELLED: "#d9d9d9",
 }
 
 
-def text(version: Version, style: str, states: Mapping[str, TaskState] | None = None) -> str:
-    """Return the graph in one of FORMATS; with the `states` of a run its tasks are shown in them."""
-    return {ASCII: _ascii, DOT: _dot, MERMAID: _mermaid}[style](version, states or {})
+def made(drawing: Drawing, style: str) -> bytes:
+    """Return the graph as a file of this style, one of TEXTS and PICTURES. Raises RqflowError when Graphviz is needed and is not there, or fails."""
+    return _picture(text(drawing, DOT), style) if style in PICTURES else text(drawing, style).encode()
 
 
-def _ascii(version: Version, states: Mapping[str, TaskState]) -> str:
-    """Return one line a task, in topological order: what it is, and what it waits for."""
-    width = max((len(task.task_id) for task in version.tasks), default=0)
+def text(drawing: Drawing, style: str) -> str:
+    """Return the graph in one of TEXTS."""
+    makers: Mapping[str, Callable[[Drawing], str]] = {ASCII: _ascii, DOT: _dot, MERMAID: _mermaid, JSON: _json}
+    return makers[style](drawing)
+
+
+def _picture(dot: str, style: str) -> bytes:
+    """Let Graphviz draw."""
+    program = shutil.which("dot")
+    if program is None:
+        raise RqflowError(f"{style} is drawn by Graphviz, and there is no program dot here",
+                          hint="Install it (apt install graphviz), or take --format dot or mermaid, which need nothing.")
+    try:
+        done = subprocess.run([program, f"-T{style}"], input=dot.encode(), capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RqflowError(f"Graphviz has not drawn it in {PATIENCE} seconds", hint="--collapse all makes it smaller.") from error
+    if done.returncode != 0:
+        raise RqflowError(f"Graphviz has failed: {done.stderr.decode(errors='replace').strip() or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _ascii(drawing: Drawing) -> str:
+    """Return one line a node, in topological order: what it is, and what it waits for."""
+    width = max((len(node.label) for node in drawing.nodes), default=0)
     lines = []
     depths: list[int] = []
-    for task in version.tasks:
-        depths.append(max((depths[up] + 1 for up in task.upstream), default=0))
-        upstream = ", ".join(version.tasks[up].task_id for up in task.upstream)
-        state = f"[{states[task.task_id].value}] " if task.task_id in states else ""
-        lines.append(f"{'  ' * depths[task.index]}{task.task_id:<{width}}  {state}{f'<- {upstream}' if upstream else ''}".rstrip())
+    for number, node in enumerate(drawing.nodes):
+        above = drawing.upstream(number)
+        # Groups may follow one another both ways.
+        depths.append(max((depths[up] + 1 for up in above if up < number), default=0))
+        upstream = ", ".join(drawing.nodes[up].name for up in above)
+        state = f"[{node.told}] " if node.told else ""
+        lines.append(f"{'  ' * depths[number]}{node.label:<{width}}  {state}{f'<- {upstream}' if upstream else ''}".rstrip())
     return "\n".join(lines) + "\n"
 
 
-def _dot(version: Version, states: Mapping[str, TaskState]) -> str:
-    lines = [f"digraph {_quoted(version.dag_id)} {{", "  rankdir=LR;", "  node [shape=box, style=\"rounded,filled\", fillcolor=white];"]
-    groups = sorted({task.group_id for task in version.tasks})
-    for number, group in enumerate(groups):
-        inside = [_dot_node(task, states) for task in version.tasks if task.group_id == group]
-        if group:
-            lines += [f"  subgraph cluster_{number} {{", f"    label={_quoted(group)};", *(f"    {node}" for node in inside), "  }"]
+def _dot(drawing: Drawing) -> str:
+    lines = [f"digraph {_quoted(drawing.dag_id)} {{", "  rankdir=LR;", "  node [shape=box, style=\"rounded,filled\", fillcolor=white];"]
+    for number, frame in enumerate(sorted({node.frame for node in drawing.nodes})):
+        inside = [_dot_node(node) for node in drawing.nodes if node.frame == frame]
+        if frame:
+            lines += [f"  subgraph cluster_{number} {{", f"    label={_quoted(frame)};", *(f"    {node}" for node in inside), "  }"]
         else:
             lines += [f"  {node}" for node in inside]
-    for task in version.tasks:
-        for below in task.downstream:
-            other = version.tasks[below].task_id
-            label = version.edge_labels.get(task.task_id, {}).get(other)
-            lines.append(f"  {_quoted(task.task_id)} -> {_quoted(other)}{f' [label={_quoted(label)}]' if label else ''};")
+    for (above, below), label in drawing.edges.items():
+        names = _quoted(drawing.nodes[above].name), _quoted(drawing.nodes[below].name)
+        lines.append(f"  {names[0]} -> {names[1]}{f' [label={_quoted(label)}]' if label else ''};")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _dot_node(task: TaskSpec, states: Mapping[str, TaskState]) -> str:
-    colour = _COLOURS.get(states[task.task_id], "white") if task.task_id in states else ""
-    return f"{_quoted(task.task_id)}{f' [fillcolor={_quoted(colour)}]' if colour else ''};"
+def _dot_node(node: Node) -> str:
+    about = []
+    if node.is_group:
+        about += [f"label={_quoted(_lines(node))}", "shape=folder", "style=filled"]
+    if node.state:
+        about += [f"fillcolor={_quoted(COLOURS.get(node.state, 'white'))}", f"tooltip={_quoted(node.told)}"]
+    attributes = f" [{', '.join(about)}]" if about else ""
+    return f"{_quoted(node.name)}{attributes};"
 
 
-def _mermaid(version: Version, states: Mapping[str, TaskState]) -> str:
+def _lines(node: Node) -> str:
+    return f"{node.label}\n{node.told}" if node.is_group and node.told else node.label
+
+
+def _mermaid(drawing: Drawing) -> str:
     lines = ["flowchart LR"]
-    lines += [f"  t{task.index}[{_quoted(task.task_id)}]" for task in version.tasks]
-    for task in version.tasks:
-        for below in task.downstream:
-            label = version.edge_labels.get(task.task_id, {}).get(version.tasks[below].task_id)
-            lines.append(f"  t{task.index} -->{f'|{_quoted(label)}|' if label else ''} t{below}")
-    lines += [f"  style t{task.index} fill:{_COLOURS[states[task.task_id]]}" for task in version.tasks if states.get(task.task_id) in _COLOURS]
+    lines += [f"  t{number}[{_entity(_lines(node))}]" for number, node in enumerate(drawing.nodes)]
+    lines += [f"  t{above} -->{f'|{_entity(label)}|' if label else ''} t{below}" for (above, below), label in drawing.edges.items()]
+    lines += [f"  style t{number} fill:{COLOURS[node.state]}" for number, node in enumerate(drawing.nodes) if node.state in COLOURS]
     return "\n".join(lines) + "\n"
 
 
+def _json(drawing: Drawing) -> str:
+    return json.dumps(drawing.plain(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _quoted(name: str) -> str:
-    """Return a name in quotes, as all of these languages take it."""
+    """Return a text in quotes, as Graphviz takes it."""
     return json.dumps(name, ensure_ascii=False)
+
+
+def _entity(label: str) -> str:
+    """Return a text in quotes, as Mermaid takes it: it knows no backslash, but entities with #."""
+    escaped = label.replace("#", "#35;").replace('"', "#quot;").replace("\n", "<br/>")
+    return f'"{escaped}"'

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from rqflow.actions import delete as removing
-from rqflow.actions import describe, graphs, query, schedule, select, sources, survey
+from rqflow.actions import describe, query, schedule, select, sources, survey
 from rqflow.actions import submit as action
 from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
@@ -20,6 +20,8 @@ from rqflow.cli import deleting, output, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
+from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
+from rqflow.cli.graph import graph
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT, PAST_RUNS
 from rqflow.dag.version import Version
@@ -34,11 +36,6 @@ LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
     Column("next_run_at", "NEXT RUN"), Column("status", "STATUS"), Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True),
     Column("updated_at", "SUBMITTED", wide=True), Column("pause_reason", "WHY PAUSED", wide=True),
-]
-TASK_COLUMNS = [
-    Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
-    Column("upstream", "UPSTREAM", show=", ".join), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
-    Column("retries", "RETRIES", wide=True),
 ]
 
 
@@ -206,32 +203,7 @@ def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) 
             printer.records(describe.indented(tasks) if tree else tasks, columns)
 
 
-@dag.command()
-@click.argument("name", metavar="DAG|FILE")
-@click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
-@click.option("--format", "style", type=click.Choice(graphs.FORMATS), default=graphs.ASCII, show_default=True, help="How it is written.")
-@click.option("--run", "run_name", metavar="RUN", help="Show the states of the tasks of this run.")
-@click.option("-O", "--to", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there, not to stdout.")
-@pass_app
-def graph(app: App, name: str, dag_id: str | None, style: str, run_name: str | None, target: Path | None) -> None:
-    """Print the graph of a submitted DAG, or of one in a file; `dot -Tsvg` makes a picture of the format dot."""
-    states = None
-    if run_name is None:
-        version = version_named(app, name, dag_id)
-    else:
-        with open_services(app.settings) as services:
-            found = query.named(services.broker, services.engine, run_name)
-            version, states = query.version_of(services.broker, services.engine, found), query.states_of(found)
-        if dag_id is None and not is_file(name) and version.dag_id != name:
-            raise UsageError(f"run {found.run_id} is of {version.dag_id}, not of {name}")
-    text = graphs.text(version, style, states)
-    if target is None:
-        output.line(text.rstrip("\n"))
-        return
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"-O {target}: {error.strerror}") from error
+dag.add_command(graph)
 
 
 @dag.command()
@@ -346,23 +318,6 @@ def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> No
             rows += [{"dag_id": name, "due_at": one.end, "data_interval_start": one.start, "data_interval_end": one.end,
                       "logical_date": one.logical_date, "is_paused": record.is_paused} for one in following]
     printer.records(rows, NEXT_COLUMNS)
-
-
-def is_file(name: str) -> bool:
-    """Tell whether a DAG|FILE argument means a file: it exists, or looks like a path."""
-    return Path(name).exists() or name.endswith(".py") or "/" in name
-
-
-def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
-    """Return the version that a DAG|FILE argument names: of a file the only DAG in it, or the one that `dag_id` names."""
-    if not is_file(name):
-        with open_database(app.settings) as engine:
-            return query.find_version(engine, name)
-    found = survey.read([Path(name)], app.settings).versions
-    chosen = [version for version in found if dag_id in {None, version.dag_id}]
-    if len(chosen) != 1:
-        raise UsageError(f"{name} has {len(chosen)} DAGs: {', '.join(version.dag_id for version in chosen)}", hint="Name one with --dag.")
-    return chosen[0]
 
 
 @dag.command()

@@ -17,7 +17,7 @@ from rqflow.actions.scope import Scope
 from rqflow.cli import output, rewriting, show, trying
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm, go_on
-from rqflow.cli.dag import TASK_COLUMNS, is_file, version_named
+from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.cli.why import why_

@@ -1,0 +1,35 @@
+"""What the commands share whose argument is a DAG or a FILE: which of the two it is, and the version that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rqflow.actions import query, survey
+from rqflow.cli.app import App
+from rqflow.cli.output import Column
+from rqflow.dag.version import Version
+from rqflow.deploy.services import open_database
+from rqflow.exceptions import UsageError
+
+TASK_COLUMNS = [
+    Column("task_id", "TASK"), Column("operator", "OPERATOR"), Column("trigger_rule", "TRIGGER RULE"),
+    Column("upstream", "UPSTREAM", show=", ".join), Column("queue", "QUEUE", wide=True), Column("pool", "POOL", wide=True),
+    Column("retries", "RETRIES", wide=True),
+]
+
+
+def is_file(name: str) -> bool:
+    """Tell whether a DAG|FILE argument means a file: it exists, or looks like a path."""
+    return Path(name).exists() or name.endswith(".py") or "/" in name
+
+
+def version_named(app: App, name: str, dag_id: str | None = None) -> Version:
+    """Return the version that a DAG|FILE argument names: of a file the only DAG in it, or the one that `dag_id` names."""
+    if not is_file(name):
+        with open_database(app.settings) as engine:
+            return query.find_version(engine, name)
+    found = survey.read([Path(name)], app.settings).versions
+    chosen = [version for version in found if dag_id in {None, version.dag_id}]
+    if len(chosen) != 1:
+        raise UsageError(f"{name} has {len(chosen)} DAGs: {', '.join(version.dag_id for version in chosen)}", hint="Name one with --dag.")
+    return chosen[0]

@@ -137,3 +137,15 @@ def plain(value: Any) -> Any:
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
     """Return the seconds from `start` to `end`, never below 0; None when one of them is not known."""
     return max((end - start).total_seconds(), 0.0) if start and end else None
+
+
+def duration_words(seconds: float | None) -> str:
+    """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

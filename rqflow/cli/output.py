@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from rqflow.actions.model import duration_words
 from rqflow.clock import UTC, utcnow
 from rqflow.exceptions import UsageError
 
@@ -218,15 +219,8 @@ def raw_note(data: bytes) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m."""
-    if seconds is None:
-        return ""
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+    """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m; empty for None."""
+    return duration_words(seconds)
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
 from rqflow.cli.execute import exec_
 from rqflow.cli.output import Column, Printer
+from rqflow.cli.report import report_
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy.services import open_services
@@ -103,6 +104,7 @@ def start(app: App, /, printer: Printer, dag_id: str, watch: bool, wait: bool, *
 
 
 run.add_command(exec_)
+run.add_command(report_)
 
 
 @run.command("show")

@@ -41,7 +41,7 @@ ONLY_IN: dict[str, str] = {
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
-    "jinja2": r"dag/.*|recorder/notices/.*",
+    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }

@@ -185,6 +185,7 @@ class WorkerSettings:
     notice_after: timedelta = key(timedelta(minutes=10), "A task that cannot be reached for this long is told of once.")
     kill_grace: timedelta = key(timedelta(seconds=10), "Time between TERM and KILL.")
     shepherd_linger: timedelta = key(timedelta(seconds=10), "The shepherd, which holds the tasks, ends this long after its last task and worker.")
+    callback_timeout: timedelta = key(timedelta(seconds=60), "Functions of a DAG file that are called when something has happened are ended then.")
     pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
     log_retention: timedelta = key(timedelta(days=7), "A log that the hub's archive does not take is kept this long after its last line.")
     max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")

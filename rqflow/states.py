@@ -74,6 +74,19 @@ class BackfillState(str, Enum):
     CANCELLED = "cancelled"
 
 
+class CallbackState(str, Enum):
+    """Where the call of an author's functions stands."""
+
+    #: No worker has it; the reason says what it waits for.
+    WAITING = "waiting"
+    #: A worker was asked to do it.
+    SENT = "sent"
+    #: All functions returned.
+    SUCCESS = "success"
+    #: One of them raised an exception, or took too long, or they could not be called.
+    FAILED = "failed"
+
+
 T = TaskState
 
 TERMINAL_STATES = frozenset({T.SUCCESS, T.FAILED, T.SKIPPED, T.UPSTREAM_FAILED, T.LOST, T.CANCELLED, T.REMOVED})

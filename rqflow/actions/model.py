@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
+from rqflow.states import TERMINAL_RUN_STATES, CallbackState, RunState, TaskState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +39,27 @@ class Try:
     log_bytes: int | None = None
     #: sha of the version that it was of.
     version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A call of an author's functions, for something that happened to a task or a run."""
+
+    #: failure, retry, skipped or success of a task; run_failure, run_success, sla_miss.
+    kind: str
+    state: CallbackState
+    #: Its task and try; empty and 0: it is about the run.
+    task_id: str = ""
+    try_number: int = 0
+    #: host.work_dir of the worker that has it, or had it, and how often it was given to one.
+    worker: str = ""
+    sends: int = 0
+    #: What it waits for, or why it failed; the end of what was printed.
+    reason: str = ""
+    output: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +93,8 @@ class TaskInstance:
     #: sha of the version that it follows: the run's, unless a person let it run again when there was a later one.
     version: str | None = None
     tries: tuple[Try, ...] = ()
+    #: Calls of its author's functions.
+    callbacks: tuple[Call, ...] = ()
 
     @property
     def shown_state(self) -> str:
@@ -114,6 +137,8 @@ class Run:
     #: The backfill that made it, or ran it again last; None: none did.
     backfill_id: int | None = None
     tasks: tuple[TaskInstance, ...] = ()
+    #: Calls of functions of the DAG; those of tasks are with the tasks.
+    callbacks: tuple[Call, ...] = ()
 
     @property
     def is_finished(self) -> bool:

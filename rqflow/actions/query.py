@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rqflow.actions import select
-from rqflow.actions.model import Run, TaskInstance, Try, seconds_between
+from rqflow.actions.model import Call, Run, TaskInstance, Try, seconds_between
 from rqflow.broker import rows
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import RunStatus, TaskStatus
@@ -15,7 +15,7 @@ from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagNotFound, NotFound, RunNotFound
 from rqflow.states import TERMINAL_STATES, TaskState
-from rqflow.store import dags, runs, sla
+from rqflow.store import callbacks, dags, runs, sla
 from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.runs import RunFilter, RunRecord
@@ -89,6 +89,7 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
         for one in store_tasks.tries(connection, run_key, with_facts=False):
             tries.setdefault(one.task_id, []).append(one)
         missed = sla.missed(connection, run_key)
+        called = callbacks.of_run(connection, run_key)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     records: dict[str, TaskRecord] = {}
     if not live:
@@ -103,7 +104,12 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
                         version=record.version, is_removed=spec.index in gone) for spec in specs)
     if missed:
         tasks = tuple(replace(one, sla_missed=missed.get(one.task_id)) for one in tasks)
-    return replace(_run(record, status), tasks=tasks, sla_misses=len(missed))
+    calls: dict[str, list[Call]] = {}
+    for call in called:
+        calls.setdefault(call.task_id, []).append(Call(**{name: getattr(call, name) for name in Call.__slots__}))
+    if any(calls):
+        tasks = tuple(replace(one, callbacks=tuple(calls[one.task_id])) if one.task_id in calls else one for one in tasks)
+    return replace(_run(record, status), tasks=tasks, sla_misses=len(missed), callbacks=tuple(calls.get("", ())))
 
 
 def named(broker: Broker, engine: Engine, text: str) -> Run:

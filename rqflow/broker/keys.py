@@ -117,6 +117,10 @@ SCHEDULERS = f"{FLOW}schedulers"
 LEADER = f"{FLOW}leader"
 #: Hash of the Variables and Connections, sealed, and of the generation of that copy.
 OUTSIDE = f"{FLOW}outside"
+#: Hash per machine (host.work_dir): calls of authors' functions that its worker is to make (id -> JSON). Key per version: its JSON, while such
+#: calls wait.
+CALLBACKS = f"{FLOW}callbacks:"
+CALLBACK_VERSION = f"{FLOW}callbacks:version:"
 #: Pub/sub channel that hints a worker to look at its marks now.
 HINT = f"{FLOW}hint:"
 

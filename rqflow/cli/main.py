@@ -147,4 +147,8 @@ def _pipe_closed() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A Ctrl-C that passed through the exec of some text, as dataclasses are made by, was noted as unhandled by the interpreter, which under `-m`
+    # would end by SIGINT instead of our code; the next exec has it forget that.
+    exec("")  # noqa: S102
+    sys.exit(code)

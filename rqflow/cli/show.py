@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rqflow.actions.model import Run, TaskInstance, Try, plain
+from rqflow.actions.model import Call, Run, TaskInstance, Try, plain
 from rqflow.cli.output import Column, Printer, duration
-from rqflow.states import RunState
+from rqflow.states import CallbackState, RunState
 
 if TYPE_CHECKING:
     # Imports the libraries of the services, for which a submit does not wait before it loads.
@@ -32,9 +33,13 @@ TRY_COLUMNS = [
     Column("cpu_seconds", "CPU S", wide=True), Column("max_rss_bytes", "MAX RSS", wide=True), Column("log_bytes", "LOG", wide=True),
     Column("worker", "WORKER", wide=True), Column("pid", "PID", wide=True),
 ]
+CALL_COLUMNS = [
+    Column("kind", "CALLBACK"), Column("task_id", "TASK"), Column("try_number", "TRY"), Column("state", "STATE"), Column("started_at", "STARTED"),
+    Column("worker", "WORKER"), Column("reason", "REASON"), Column("sends", "SENDS", wide=True), Column("ended_at", "ENDED", wide=True),
+]
 
 
-def row(thing: Run | TaskInstance | Try | Backfill | BackfillRun) -> dict[str, Any]:
+def row(thing: Run | TaskInstance | Try | Call | Backfill | BackfillRun) -> dict[str, Any]:
     """Return one thing as a record: what programs get, with its times as times, so that people see them in the zone of --tz."""
     times = {field.name: value for field in fields(thing) if isinstance(value := getattr(thing, field.name), datetime)}
     return {**plain(thing), **times}
@@ -47,7 +52,7 @@ def tries(task: TaskInstance) -> str:
 
 def run_row(run: Run) -> dict[str, Any]:
     """Return a run as one record of a list, without its tasks."""
-    return {name: value for name, value in row(run).items() if name != "tasks"}
+    return {name: value for name, value in row(run).items() if name not in {"tasks", "callbacks"}}
 
 
 def task_row(task: TaskInstance) -> dict[str, Any]:
@@ -66,6 +71,16 @@ def run(printer: Printer, found: Run) -> None:
         printer.record({name: value for name, value in head.items() if value not in (None, "", {}, False)}, name="run_id")
         printer.blank()
     printer.records([task_row(task) for task in found.tasks], TASK_COLUMNS)
+    if printer.format != "csv":
+        # Of tasks there may be thousands: those that went well are with their task alone.
+        calls(printer, [*found.callbacks, *(call for task in found.tasks for call in task.callbacks if call.state is not CallbackState.SUCCESS)])
+
+
+def calls(printer: Printer, found: Sequence[Call]) -> None:
+    """Print a table of calls of authors' functions, when there are any."""
+    if found:
+        printer.blank()
+        printer.records([row(one) for one in found], CALL_COLUMNS)
 
 
 def exit_code(state: RunState) -> int:

@@ -108,6 +108,7 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, nu
     if printer.shows_parts:
         printer.blank()
         printer.records([show.row(one) for one in found.tries], show.TRY_COLUMNS)
+        show.calls(printer, found.callbacks)
 
 
 ONE_COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("run_id", "RUN"), Column("dag_id", "DAG")]

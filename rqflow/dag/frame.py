@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,10 @@ class Frame:
     started_at: datetime | None = None
     #: How often this try gave its slot back before.
     looks: int = 0
+
+    def of(self, task: TaskSpec) -> Frame:
+        """Return the same for another task of the run, of which no more is known."""
+        return replace(self, task=task, operator=None, started_at=None, hostname="", try_number=0)
 
     def shown(self, task: TaskSpec | None = None) -> tuple[str, str]:
         """Return the ids of DAG and task as the author knows them: those within its SubDag, for a task of one."""

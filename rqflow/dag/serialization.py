@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from rqflow.dag.arguments import ABSENT
+from rqflow.dag.callbacks import Kind, dag_kinds, task_kinds
 from rqflow.dag.graph import find_cycle, topological_order
 from rqflow.dag.model import DAG
 from rqflow.dag.params import problems, values_of
@@ -71,6 +72,7 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
         undefined=_undefined(dag, generation), render_native=dag.argument("render_template_as_native_obj"),
         template_searchpath=dag.argument("template_searchpath"), groups=_groups(dag), edge_labels=_labels(dag),
         default_args=plain(dag.default_args)[0], max_consecutive_failed_dag_runs=dag.argument("max_consecutive_failed_dag_runs"),
+        callbacks=dag_kinds(dag),
     )  # fmt: skip
 
 
@@ -98,7 +100,9 @@ class _Frame:
         params, params_exact = plain(values_of(task.argument("params") or {}))
         _check_outputs(task)
         hooked = bool({"pre_execute", "post_execute"} & task.__dict__.keys())
-        kind = _kind(task)
+        callbacks = task_kinds(task)
+        hooked = hooked or Kind.EXECUTE in callbacks
+        kind = _kind(task, hooked=hooked)
         wanted = self.wants_source or task.is_authored or hooked or not (exact and params_exact)
         return TaskSpec(
             index=self.index[task.task_id], task_id=task.task_id, operator=kind, operator_name=type(task).__name__,
@@ -111,7 +115,7 @@ class _Frame:
             max_active_per_dag=task.argument("max_active_tis_per_dag"), params=params,
             start_date=_iso(max(filter(None, (task.argument("start_date"), self.start)), default=None)),
             end_date=_iso(min(filter(None, (task.argument("end_date"), self.end)), default=None)),
-            do_xcom_push=self._pushes(task, kind), unsupported=task.unsupported,
+            do_xcom_push=self._pushes(task, kind), unsupported=task.unsupported, callbacks=callbacks,
             needs_source=task.needs_source(wanted) if kind == task.kind else True,
             **{name: task.argument(name) for name in _SAME},
             **{name: _seconds(task.argument(name)) for name in _LENGTHS},
@@ -148,10 +152,10 @@ def _fields(task: BaseOperator) -> tuple[dict[str, Any], tuple[str, ...], bool]:
     return {name: pair[0] for name, pair in pairs.items()}, template_fields, all(pair[1] for pair in pairs.values())
 
 
-def _kind(task: BaseOperator) -> str:
-    """Return the kind, which is that of a Python task where an author's class gave an empty task something to do."""
+def _kind(task: BaseOperator, *, hooked: bool) -> str:
+    """Return the kind, which is that of a Python task where an author gave an empty task something to do: by a class, or by a function before it."""
     known: Any = next(cls for cls in type(task).__mro__ if "kind" in cls.__dict__)
-    return "python" if task.kind == "empty" and type(task).execute is not known.execute else task.kind
+    return "python" if task.kind == "empty" and (hooked or type(task).execute is not known.execute) else task.kind
 
 
 def _schedule(dag: DAG, generation: str) -> str | None:

@@ -19,6 +19,8 @@ from typing import Any
 from rqflow import clock, mail
 from rqflow.dag.airflow.running import current
 from rqflow.dag.airflow.uses import USES
+from rqflow.dag.callback_child import on_execute
+from rqflow.dag.callbacks import Kind
 from rqflow.dag.context import context_of
 from rqflow.dag.execution import load_source
 from rqflow.dag.frame import Frame
@@ -61,6 +63,8 @@ def run(spec: Mapping[str, Any], result: dict[str, Any], environ: MutableMapping
     )
     try:
         _render(operator, frame, renderer)
+        if Kind.EXECUTE in frame.task.callbacks:
+            on_execute(operator, context_of(replace(frame, marked=False)))
         program = operator.as_program()
         if program is not None:
             if "result" in spec:

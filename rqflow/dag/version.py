@@ -82,6 +82,8 @@ class TaskSpec:
     email_on_retry: bool = True
     email_on_success: bool = False
     sla: float | None = None
+    #: What the author's source has functions for (callbacks.Kind).
+    callbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,8 @@ class Version:
     default_args: Mapping[str, Any] = field(default_factory=dict)
     #: After so many failed runs in a row the DAG is paused, 0: never; None: as the settings say.
     max_consecutive_failed_dag_runs: int | None = None
+    #: As those of a task.
+    callbacks: tuple[str, ...] = ()
 
     @cached_property
     def json(self) -> str:
@@ -152,7 +156,7 @@ class Version:
         plain = json.loads(text)
         if plain.pop("format", None) != FORMAT:
             raise ValueError("this DAG version was written by another release of rqflow")
-        tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath")}
+        tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath", "callbacks") if name in plain}
         return cls(**{**plain, **tuples, "tasks": tuple(_task(item) for item in plain["tasks"])})
 
 
@@ -172,7 +176,7 @@ def amend(own: Version, later: Version) -> Version:
 
 
 #: What is left out while it has its default: a DAG that does not say it has the version that it had before it could.
-_NEWER: dict[str, Any] = {"max_consecutive_failed_dag_runs": None, "paused_at_creation": None}
+_NEWER: dict[str, Any] = {"max_consecutive_failed_dag_runs": None, "paused_at_creation": None, "callbacks": ()}
 _DEFAULTS: dict[str, Any] = asdict(TaskSpec(index=-1, task_id="", operator="", operator_name="", fields={}))
 _TUPLES = frozenset(name for name, value in _DEFAULTS.items() if isinstance(value, tuple))
 

@@ -33,6 +33,7 @@ from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
 from rqflow.scheduler.backfills import Backfiller, Deeds
+from rqflow.scheduler.callbacks import CallbackSender, note_misses
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.hub import Chore, Hub, recovering, tidying
 from rqflow.scheduler.recovery import Recovery
@@ -41,7 +42,7 @@ from rqflow.scheduler.sla import SlaWatch, recorded_upto
 from rqflow.scheduler.ticks import Ticker
 from rqflow.security.keyring import Keyring
 from rqflow.states import BackfillState
-from rqflow.store import backfills, deletions, notices, schedules
+from rqflow.store import backfills, callbacks, deletions, notices, schedules
 from rqflow.store.engine import Connection, Engine, reading, sqlite_file
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 MIRROR_EVERY = 5.0
 #: Seconds between two looks for something that was deleted.
 REMOVE_EVERY = 1.0
+#: For so long a hub that would end when it is idle waits for a worker that calls what is to be called.
+AWAITED = timedelta(minutes=10)
 
 
 def scheduler(services: Services, on_tick: Callable[[], None] = lambda: None) -> Scheduler:
@@ -122,6 +125,7 @@ def build(services: Services, *, idle_exit: bool = False, parses: bool = True) -
         Chore(name="schedules", run=ticks.run),
         Chore(name="notices", run=outbox(services).run),
         _watching(services),
+        Chore(name="callbacks", run=CallbackSender(another_broker(services, client_name="rqflow-callbacks"), services.engine).run),
         Chore(name="backfills", run=backfiller(services).run),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
@@ -148,7 +152,7 @@ def _aside(run: Callable[[threading.Event], None]) -> Callable[[threading.Event]
 def _watching(services: Services) -> Chore:
     """Return the chore that finds tasks which did not end in their sla."""
     events = EventStream(another_broker(services, client_name="rqflow-slas").connection)
-    return Chore(name="slas", run=SlaWatch(services.engine, partial(recorded_upto, events)).run)
+    return Chore(name="slas", run=SlaWatch(services.engine, partial(recorded_upto, events), partial(note_misses, services.engine)).run)
 
 
 def _answering(services: Services) -> Chore:
@@ -235,6 +239,8 @@ def _idle(broker: Broker, engine: Engine, soon: timedelta) -> Callable[[], bool]
         if broker.live_runs() or events.backlog():
             return False
         with reading(engine) as connection:
+            if callbacks.count_open(connection, clock.utcnow() - AWAITED):
+                return False
             if notices.unsent(connection) or any(one.state is not BackfillState.PAUSED for one in backfills.unfinished(connection)):
                 return False
             due = schedules.earliest(connection)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rqflow import logs
+from rqflow.recorder import calling
 from rqflow.recorder.notices import noting
 from rqflow.recorder.reading import Batch, Event, read
-from rqflow.store import deletions, notices, runs, tasks, xcoms
+from rqflow.store import callbacks, deletions, notices, runs, tasks, xcoms
 from rqflow.store import events as event_log
 from rqflow.store.engine import Connection
+from rqflow.store.runs import Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +28,15 @@ def apply(connection: Connection, events: Sequence[Event]) -> None:
     if dropped := _of_deleted(connection, batch, events):
         places = {id(event) for event in dropped}
         batch = read([event for event in events if id(event) not in places])
-    tell_success = runs.record_unknown(connection, batch.runs) if batch.runs else set()
+    wishes = runs.record_unknown(connection, batch.runs) if batch.runs else Wishes()
     runs.record_states(connection, batch.run_states)
     tasks.record_states(connection, batch.task_states)
     tasks.record_tries(connection, batch.tries)
     _record_late(connection, batch)
     xcoms.record(connection, batch.xcoms)
-    notices.note(connection, [*noting.rows(batch.ends, batch.run_states, tell_success), *batch.unreachable])
+    notices.note(connection, [*noting.rows(batch.ends, batch.run_states, wishes.tell_success), *batch.unreachable])
+    callbacks.note(connection, calling.rows(batch.ends, batch.run_states, wishes.callbacks))
+    callbacks.end(connection, batch.callbacks)
     event_log.record(connection, batch.log)
     for event, problem in batch.unreadable:
         keep(connection, event, problem)

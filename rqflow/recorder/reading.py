@@ -11,8 +11,9 @@ from typing import Any
 
 from rqflow import clock
 from rqflow.dag.run import run_key
+from rqflow.recorder import calling
 from rqflow.recorder.notices import noting
-from rqflow.states import TERMINAL_STATES, RunState, TaskState
+from rqflow.states import TERMINAL_STATES, CallbackState, RunState, TaskState
 from rqflow.store import events as event_log
 from rqflow.store.tables import KEY, LINE, SHA
 from rqflow.store.types import ID_LENGTH, clean
@@ -22,6 +23,8 @@ Row = dict[str, Any]
 
 #: Characters of an XCom. The broker takes far less; more than MariaDB takes in one statement would hold up all events.
 MOST_XCOM = 1 << 20
+#: Characters of what a callback printed.
+MOST_OUTPUT = 1 << 16
 #: Facts of a try that have a column, with the largest value that fits there.
 _INTEGERS = {"pid": 1 << 31, "exit_code": 1 << 31, "signal": 1 << 31, "max_rss_bytes": 1 << 63, "log_bytes": 1 << 63}
 _ENDS = TERMINAL_STATES | {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}
@@ -43,10 +46,12 @@ class Batch:
     late: list[Row] = field(default_factory=list)
     late_by_index: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
     xcoms: list[Row] = field(default_factory=list)
-    #: Ends of tries that people may want to be told of: events, and their rows.
+    #: Ends of tries that people may want to be told of, or functions to be called for: events, and their rows.
     ends: list[tuple[Event, Row]] = field(default_factory=list)
     #: Tries that could not be reached for long, as notices.
     unreachable: list[Row] = field(default_factory=list)
+    #: How calls of authors' functions ended.
+    callbacks: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     #: Events that cannot be read, with the reason.
     unreadable: list[tuple[Event, str]] = field(default_factory=list)
@@ -89,7 +94,7 @@ def _read_task(batch: Batch, event: Event) -> None:
     is_newest = (number, seq) > batch.newest.get(place, (-1, 0))
     is_newest_of_try = _is_of_try(event, state) and seq > batch.newest_of_try.get(of_try, -1)
     # What may be told is told although something newer came with it: a lost try that gets another one is queued at once.
-    may_be_told = state in noting.KINDS
+    may_be_told = state.value in calling.OF_TASK
     if is_newest or is_newest_of_try or may_be_told:
         row = _task_row(event, key, task_id, number, seq)
         if may_be_told:
@@ -146,7 +151,20 @@ def _read_note(batch: Batch, event: Event) -> None:
     batch.log.append(log)
 
 
-_READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom}
+def _read_callback(batch: Batch, event: Event) -> None:
+    """The end of a call of an author's functions; it changes no task."""
+    state, seq = CallbackState(event["state"]), _seq(event)
+    row = {
+        "callback_id": _id(event, "id", KEY), "state": state.value, "worker": _id(event, "worker"), "reason": _reason(event),
+        "output": clean(str(event.get("output") or ""), MOST_OUTPUT), "started_at": _time(event, "started_at"), "ended_at": _at(event, seq),
+    }
+    log = {**_log_row(event, event_log.CALLBACK, seq), "event": f"{_text(event, 'called', LINE)}: {state.value}"}
+    _know_run(batch, event)
+    batch.callbacks.append(row)
+    batch.log.append(log)
+
+
+_READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom, "callback": _read_callback}
 
 
 def _know_run(batch: Batch, event: Event) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from rqflow import clock
 from rqflow.states import TERMINAL_RUN_STATES
 from rqflow.store.engine import Connection
 from rqflow.store.tables import (
+    callback,
     dag,
     dag_run,
     dag_version,
@@ -36,6 +37,7 @@ TABLES = (dag_run.name, event_log.name, dag_version.name, worker.name, notice_me
 ROWS = 1000
 #: Tables with the rows of a run, and the column in whose order they go.
 _PARTS = ((event_log, event_log.c.seq), (xcom, xcom.c.task_id), (task_try, task_try.c.task_id), (sla_miss, sla_miss.c.task_id),
+          (callback, callback.c.callback_id),
           (notice_delivery, notice_delivery.c.notice_key), (notice, notice.c.notice_key), (task_instance, task_instance.c.task_id))
 #: Tables with rows of DAGs, beside those that are removed in an order of their own, or stay.
 _OF_DAGS = tuple(table for table in metadata.sorted_tables

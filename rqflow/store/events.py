@@ -18,9 +18,9 @@ from rqflow.store.tables import KEY, event_log
 from rqflow.store.types import clean
 from rqflow.store.upsert import Rule, upsert
 
-#: Kinds of events: of a task instance, of a run, the end of a try that came too late, a note that changes no state, a deed of a person, one
-#: that nobody could read.
-TASK, RUN, LATE, NOTE, AUDIT, UNREADABLE = "ti", "run", "late", "note", "audit", "unreadable"
+#: Kinds of events: of a task instance, of a run, the end of a try that came too late, a note that changes no state, a deed of a person, the end
+#: of a call of an author's functions, one that nobody could read.
+TASK, RUN, LATE, NOTE, AUDIT, CALLBACK, UNREADABLE = "ti", "run", "late", "note", "audit", "callback", "unreadable"
 #: Characters of an unreadable event that are kept: its size may be what is wrong with it.
 MOST_KEPT = 1_000_000
 _ONCE = Rule(table=event_log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,8 @@ from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
 #: Asked with each batch of events, so it is built once.
-_KNOWN = select(dag_run.c.run_key, dag_version.c.tells_success).outerjoin(dag_version, dag_version.c.version == dag_run.c.version).where(
-    dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
+_KNOWN = select(dag_run.c.run_key, dag_version.c.tells_success, dag_version.c.callbacks).outerjoin(
+    dag_version, dag_version.c.version == dag_run.c.version).where(dag_run.c.run_key.in_(bindparam("keys", expanding=True)))
 _IS_THERE = deletions.not_buried(deletions.RUN, dag_run.c.run_key)
 #: Sorts after every character that an id may have.
 _LAST = "\U0010ffff"
@@ -233,16 +233,27 @@ def record_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     upsert(connection, _STATES, [_as_row(row) for row in rows])
 
 
-def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the versions of some runs want to be done about what happens to them."""
+
+    #: Keys of the runs of which somebody wants to be told when a task is a success.
+    tell_success: frozenset[str] = frozenset()
+    #: {run_key: kinds of callbacks that the version has, or its tasks}.
+    callbacks: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def record_unknown(connection: Connection, runs: Mapping[str, tuple[str, str]]) -> Wishes:
     """Write a row for each of `runs` ({run_key: (dag_id, run_id)}) that has none, so that what events tell of it is found.
 
-    Return the keys of those of which somebody wants to be told when a task is a success.
+    Return what their versions want.
     """
-    known = {key: bool(tells) for key, tells in connection.execute(_KNOWN, {"keys": list(runs)})}
+    known = {key: (bool(tells), kinds) for key, tells, kinds in connection.execute(_KNOWN, {"keys": list(runs)})}
     running = {"state": RunState.RUNNING.value, "seq": 0, "started_at": None, "ended_at": None}
     missing = [{"run_key": key, "dag_id": dag_id, "run_id": run_id, **running} for key, (dag_id, run_id) in runs.items() if key not in known]
     record_states(connection, missing)
-    return {key for key, tells in known.items() if tells}
+    return Wishes(frozenset(key for key, (tells, _) in known.items() if tells),
+                  {key: frozenset(kinds.split()) for key, (_, kinds) in known.items() if kinds})
 
 
 def _as_row(row: Mapping[str, Any]) -> dict[str, Any]:

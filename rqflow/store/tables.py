@@ -67,6 +67,7 @@ dag_version = Table(
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit of this version."),
     Column("tells_success", Boolean(), doc="True: one of its tasks has email_on_success; NULL, as below: of an older release."),
     Column("has_sla", Boolean(), doc="True: one of its tasks has an sla."),
+    Column("callbacks", Id(), doc="Kinds of callbacks that it and its tasks have, separated by spaces."),
     UniqueConstraint("dag_id", "number"), Index(None, "has_sla"),
     info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
 )
@@ -212,7 +213,7 @@ event_log = Table(
     Column("seq", BigInteger(), primary_key=True, autoincrement=False, doc="When it happened, microseconds since the epoch."),
     Column("source", Id(KEY), primary_key=True, doc="What it happened to, hashed: an event that comes twice is kept once."),
     Column("kind", Id(STATE), nullable=False,
-           doc="ti, run or late (state changes), note (changes none), audit (what a person did), unreadable (kept as it came)."),
+           doc="ti, run or late (state changes), note (changes none), audit (what a person did), callback (its end), unreadable (kept as it came)."),
     Column("event", Id(), nullable=False, doc="The new state, or what was done: paused, cleared …"),
     Column("dag_id", Id(), nullable=False, doc="DAG, or empty."),
     Column("run_key", Id(KEY), nullable=False, doc="Run, or empty."),
@@ -234,6 +235,29 @@ sla_miss = Table(
     Column("is_notified", Boolean(), nullable=False, doc="True: people were told."),
     Index(None, "dag_id", "seen_at"),
     info=_about("Tasks that did not end in their sla.", "the leading scheduler"), **OPTIONS,
+)
+
+callback = Table(
+    "callback", metadata,
+    Column("callback_id", Id(KEY), primary_key=True, doc="What it is about, hashed: an event that comes twice is called once."),
+    Column("kind", Id(STATE), nullable=False, doc="failure, retry, skipped or success of a task, run_failure or run_success, sla_miss."),
+    Column("dag_id", Id(), nullable=False, doc="Its DAG."),
+    Column("run_key", Id(KEY), nullable=False, doc="Its run."),
+    Column("task_id", Id(), nullable=False, doc="Its task; empty: it is about the run."),
+    Column("try_number", Integer(), nullable=False, doc="Try, or 0."),
+    Column("seq", BigInteger(), nullable=False, doc="Order of the event that it is about, microseconds."),
+    Column("version", Id(SHA), doc="Version that the task follows; NULL: its run's."),
+    Column("detail", LongText(), nullable=False, doc="Why the task or run ended so; of missed slas {task_id: when it was due} as JSON."),
+    Column("state", Id(STATE), nullable=False, doc="waiting, sent (a worker has it), success or failed."),
+    Column("worker", Id(), nullable=False, doc="host.work_dir of the worker that has it, or had it last; empty: none has."),
+    Column("sends", Integer(), nullable=False, doc="How often it was given to a worker: more than once when one was gone before it told the end."),
+    Column("reason", String(LINE), nullable=False, doc="What it waits for, or why it failed, for people."),
+    Column("output", LongText(), nullable=False, doc="The end of what the functions printed."),
+    Column("created_at", UtcDateTime(), nullable=False, doc="When the task or run ended."),
+    Column("started_at", UtcDateTime(), doc="When the functions were called."),
+    Column("ended_at", UtcDateTime(), doc="When that was over."),
+    Index(None, "state", "seq"), Index(None, "run_key", "task_id"),
+    info=_about("Calls of authors' functions, written with the event that they are about.", "the recorder; the leading scheduler"), **OPTIONS,
 )
 
 notice = Table(

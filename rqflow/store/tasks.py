@@ -120,6 +120,13 @@ def one_try(connection: Connection, run_key: str, task_id: str, number: int) -> 
     return next((one for one in tries(connection, run_key, task_id) if one.try_number == number), None)
 
 
+def last_try(connection: Connection, run_key: str) -> TryRecord | None:
+    """Return the try of a run that ended last, or None."""
+    which = (task_try.c.run_key == run_key, task_try.c.ended_at.is_not(None))
+    found = connection.execute(select(task_try.c.task_id, task_try.c.try_number).where(*which).order_by(task_try.c.ended_at.desc()).limit(1)).first()
+    return one_try(connection, run_key, found.task_id, found.try_number) if found else None
+
+
 def followed(connection: Connection, run_keys: Collection[str]) -> dict[tuple[str, str, int], str]:
     """Return {(run_key, task_id, try): sha of its version} of the tries of these runs that followed another version than their run's."""
     columns = (task_try.c.run_key, task_try.c.task_id, task_try.c.try_number, task_try.c.version)

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,10 +94,11 @@ class Wake:
 class Loop:
     """The loop and what it knows from one turn to the next."""
 
-    def __init__(self, broker: Broker, tasks: Tasks, registration: Registration, entrance: Entrance, options: Options, settings: Settings) -> None:
-        """Work with these parts; `listen_for` and `listen_to` give it its threads."""
+    def __init__(self, broker: Broker, tasks: Tasks, registration: Registration, entrance: Entrance, options: Options, settings: Settings,
+                 is_busy: Callable[[], bool] = lambda: False) -> None:
+        """Work with these parts; `listen_for` and `listen_to` give it its threads. While it `is_busy` beside its tasks, it is not idle."""
         self.entrance = entrance
-        self._broker, self._tasks, self._registration, self._options = broker, tasks, registration, options
+        self._broker, self._tasks, self._registration, self._options, self._is_busy = broker, tasks, registration, options, is_busy
         self._heartbeat = settings.worker.heartbeat.total_seconds()
         self._grace = settings.worker.kill_grace.total_seconds()
         self.wake = Wake()
@@ -150,7 +151,7 @@ class Loop:
             self._speak()
             self._tasks.tidy()
             self._tasks.flush()
-            if len(self._tasks.slots):
+            if len(self._tasks.slots) or self._is_busy():
                 self._busy_at = clock.monotonic()
             if self._is_over():
                 return self._tasks.slots.claimed
@@ -342,6 +343,11 @@ class Loop:
         """Whether nothing is held here, and nothing left to be told."""
         return not (len(self._tasks.slots) or self._tasks.slots.has_ends or len(self._spool) or self.entrance.is_outside)
 
+    @property
+    def is_in_a_hurry(self) -> bool:
+        """Whether it was told to stop more than once."""
+        return self._stop_level > 1
+
     def ask_what_is_recorded(self) -> None:
         """Let the spool go as far as the history has it, before the worker leaves."""
         with contextlib.suppress(redis.exceptions.RedisError, BrokerError):
@@ -373,7 +379,7 @@ class Loop:
                 return may_leave or clock.monotonic() - self._stopping_since > _PATIENCE
             # Told twice to stop, it leaves what is still to be begun or understood, too.
             return may_leave and len(slots) == (self._tasks.waits_for_redis if self._obeyed > 1 else 0)
-        if len(slots) or not told:
+        if len(slots) or not told or self._is_busy():
             return False
         return slots.spent or self._has_had_enough()
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rqflow.broker.broker import Broker
@@ -23,7 +24,6 @@ from rqflow.settings import Settings
 from rqflow.wire import encode
 from rqflow.worker import asking, confided
 from rqflow.worker.tries import Try
-from rqflow.worker.workdir import WorkDir
 
 #: Name of the variable by which a Python child learns what opens the copy, and of the copy in the folder of its try.
 HANDOVER = "RQFLOW_HANDOVER"
@@ -63,11 +63,11 @@ class Sealed(Mapping[str, Any]):
 class Outside:
     """What one worker knows of them."""
 
-    def __init__(self, broker: Broker, settings: Settings, work_dir: WorkDir) -> None:
-        """Ask `broker`; raises ConfigError for a setting that is no key."""
+    def __init__(self, broker: Broker, settings: Settings, folder: Path) -> None:
+        """Ask `broker`, and keep the copy in `folder`; raises ConfigError for a setting that is no key."""
         self._broker, self._settings = broker, settings
         self.keyring = Keyring.of(settings)
-        self._folder = work_dir.path / "outside"
+        self._folder = folder
         self._copied = ""
         self._now = Mirrored()
 
@@ -80,12 +80,15 @@ class Outside:
 
         return self._view(VAR, file, note), self._view(CONN, file, note)
 
-    def hand_over(self, held: Try) -> dict[str, Any]:
-        """Return what the spec of a Python child says of them; Redis has just been believed. Raises redis-py's errors, or OSError."""
+    def hand_over(self, log: str, folder: Path) -> dict[str, Any]:
+        """Return what the spec of a Python child says of them, which has this log, and this folder for itself; Redis has just been believed.
+
+        Raises redis-py's errors, or OSError.
+        """
         self._renew(self._broker.outside_generation)
-        told: dict[str, Any] = {"secrets": confided.file_of(held.log)}
+        told: dict[str, Any] = {"secrets": confided.file_of(log)}
         if any(self._now.entries.values()):
-            target = held.folder / _COPY
+            target = folder / _COPY
             with contextlib.suppress(FileNotFoundError):
                 target.unlink()
             # A link: whatever becomes of the copy, the try keeps its own as long as it has its folder.

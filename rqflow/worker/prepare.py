@@ -28,7 +28,7 @@ from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
-from rqflow.worker.workdir import VENVS, WorkDir
+from rqflow.worker.workdir import OUTSIDE, VENVS, WorkDir
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Preparer:
         #: The least that a finite grace must leave room for: two heartbeats, the kill, the gap.
         self._least_grace = 2 * settings.worker.heartbeat.total_seconds() + self._grace + self._gap
         self._renderers: dict[str, Renderer] = {}
-        self.outside = Outside(broker, settings, work_dir)
+        self.outside = Outside(broker, settings, work_dir.path / OUTSIDE)
         #: What must not be shown of the tries prepared here.
         self.confided = Confided(self.outside.keyring, confided.in_environment(self.inherited.items()))
         self._runner = work_dir.program / RUNNER
@@ -219,7 +219,7 @@ class Preparer:
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given, (HANDOVER,))),
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)), "waited": held.claim.waited, "looks": held.claim.looks,
             # Behind the XComs, with which Redis is asked whether these have changed.
-            **self.outside.hand_over(held),
+            **self.outside.hand_over(held.log, held.folder),
         }
 
 

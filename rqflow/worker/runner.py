@@ -1,8 +1,9 @@
 """The Python child of a task: `python runner.py spec.json`. One file, standard library only, for Python 3.8 and later.
 
 The spec is a JSON object. `mode` "task": `rqflow` (the folder that rqflow is imported from), and what rqflow/dag/task_child.py takes of
-the rest; it runs under rqflow's own Python. `mode` "function", for an interpreter of another environment: `source` (the text of one
-function), `function` (its name), `args`, `kwargs`, `globals` that it finds, and `context`, of whose values it gets those that its signature names.
+the rest; it runs under rqflow's own Python. `mode` "callback": likewise, for rqflow/dag/callback_child.py, and `limit` (seconds). `mode`
+"function", for an interpreter of another environment: `source` (the text of one function), `function` (its name), `args`, `kwargs`, `globals`
+that it finds, and `context`, of whose values it gets those that its signature names.
 
 How it went is written to the file `result`: {"state": "success", "failed", "skipped" or "reschedule", "reason", "xcoms": {key: JSON
 text}, "retry": false when a further try would be in vain, "retry_in": seconds until a reschedule}. The exit code is 1 for failed, else 0,
@@ -47,7 +48,7 @@ def main(spec_path: str) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="[%(asctime)s] {%(filename)s:%(lineno)d} %(levelname)s - %(message)s")
     result: dict[str, Any] = {"state": "success", "reason": "", "xcoms": {}, "retry": True}
     try:
-        (_run_task if spec["mode"] == "task" else _run_function)(spec, result)
+        _MODES[spec["mode"]](spec, result)
     except BaseException as error:  # noqa: BLE001 (whatever an author's code raises is how the task ended)
         _conclude(error, result)
     status: int = result.pop("status", 1 if result["state"] == "failed" else 0)
@@ -59,22 +60,38 @@ def main(spec_path: str) -> int:
 
 
 def _run_task(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+    _settle_in(spec)
+    # Here, since only this mode has rqflow at hand.
+    from rqflow.dag import task_child
+
+    task_child.run(spec, result, os.environ)
+
+
+def _run_callback(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
+    # Its worker ends it at its limit; should that be gone by then, the kernel does.
+    signal.alarm(int(spec["limit"]) + 1)
+    _settle_in(spec)
+    # Here, for the same reason.
+    from rqflow.dag import callback_child
+
+    callback_child.run(spec, result)
+
+
+def _settle_in(spec: Mapping[str, Any]) -> None:
+    """Make rqflow, Variables, Connections and the hub known to this process."""
     # A folder with nothing but rqflow comes first: what is installed may be another release by now. One with more comes last, for its
     # other packages may not be for this Python.
     sys.path.insert(0 if spec.get("own") else len(sys.path), spec["rqflow"])
-    # Here, since only this mode has rqflow at hand.
-    from rqflow.dag import task_child
+    # Likewise.
     from rqflow.worker.handed import Handed
 
     Handed(spec, os.environ).provide()
-
     if spec.get("hub"):
-        # Likewise; it takes a while to import.
+        # It takes a while to import.
         from rqflow.dag import asking as questions
         from rqflow.worker import asking
 
         questions.provide(asking.asker(spec["hub"]))
-    task_child.run(spec, result, os.environ)
 
 
 def _run_function(spec: Mapping[str, Any], result: dict[str, Any]) -> None:
@@ -152,6 +169,11 @@ def _print_traceback(error: BaseException) -> None:
 
 def _is_ours(path: str) -> bool:
     return path.startswith(os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep)  # noqa: PTH100, PTH120
+
+
+_MODES: dict[str, Callable[[Mapping[str, Any], dict[str, Any]], None]] = {
+    "task": _run_task, "callback": _run_callback, "function": _run_function,
+}
 
 
 def _die_of(number: int) -> None:

@@ -30,8 +30,8 @@ CWD, NAMES, SPOOL = "cwd", "names", "spool"
 USES = "version"
 #: At the end of the name of a file that belongs to a log: what must not be shown in it (confided.py).
 SECRETS = ".secrets"
-#: Folder of copies of rqflow, and of the virtual environments that tasks wanted.
-PROGRAM, VENVS = "program", "venvs"
+#: Folders: copies of rqflow, virtual environments that tasks wanted, the copy of Variables and Connections, calls of authors' functions.
+PROGRAM, VENVS, OUTSIDE, CALLBACKS = "program", "venvs", "outside", "callbacks"
 #: Empty logs that are kept to be used again.
 _SPARE_LOGS = 1000
 #: Seconds for which an unpacked version is kept after its last use, and between two looks for such.
@@ -203,7 +203,7 @@ class WorkDir:
             with contextlib.suppress(FileExistsError):
                 (user / USES).symlink_to(folder)
         if not folder.exists():
-            fresh = self.versions / f"{version.sha}.{os.getpid()}"
+            fresh = self.versions / f"{version.sha}.{os.getpid()}.{threading.get_ident()}"
             shutil.rmtree(fresh, ignore_errors=True)
             unpacking.unpack(version, fresh)
             try:

@@ -32,13 +32,14 @@ from rqflow import logs, process, runtime
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
-from rqflow.broker.keys import HALTED_WORKERS
+from rqflow.broker.keys import CALLBACKS, HALTED_WORKERS
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment
+from rqflow.worker.callbacks import Callbacks
 from rqflow.worker.conclude import Machine
 from rqflow.worker.entrance import Entrance
 from rqflow.worker.heritage import Heritage
@@ -96,6 +97,7 @@ class Worker(rq_worker.Worker):
         self._counted = {"successful_job_count": 0, "failed_job_count": 0}
         self._worked = 0.0
         self._options: Options | None = None
+        self._callbacks: Callbacks | None = None
         self._subscription: Subscription | None = None
 
     @classmethod
@@ -202,9 +204,12 @@ class Worker(rq_worker.Worker):
                 sums = {**self._counted, "total_working_time": self._worked}
                 pipe.hset(self.key, mapping={name: str(number) for name, number in sums.items()})
             pipe.exists(WORKERS_SUSPENDED)
-            pipe.hexists(HALTED_WORKERS, self.name.rpartition(".")[0])
-            known, *_, all_suspended, halted = pipe.execute()
+            pipe.hexists(HALTED_WORKERS, self._machine)
+            pipe.exists(CALLBACKS + self._machine)
+            known, *_, all_suspended, halted, called = pipe.execute()
             suspended = all_suspended or halted
+        if called and self._callbacks:
+            self._callbacks.look(self._broker())
         if not known:
             # Redis was away for longer than it remembers workers.
             self._register()
@@ -229,7 +234,7 @@ class Worker(rq_worker.Worker):
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
-        broker.machine = self.name.rpartition(".")[0]
+        broker.machine = self._machine
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
         linger = settings.worker.shepherd_linger.total_seconds()
@@ -239,7 +244,8 @@ class Worker(rq_worker.Worker):
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake(), confided=preparer.confided)
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
         entrance = Entrance(broker, slots, tasks.spool, options.queues)
-        loop = self._loop = Loop(broker, tasks, self, entrance, options, settings)
+        callbacks = self._callbacks = Callbacks(self._broker, self._machine, settings, work_dir, environ, lambda: loop.wake())
+        loop = self._loop = Loop(broker, tasks, self, entrance, options, settings, lambda: callbacks.is_busy)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
         entrance.inherit(Heritage(broker, work_dir, machine.boot))
@@ -256,6 +262,7 @@ class Worker(rq_worker.Worker):
             return loop.run() > 0
         finally:
             bell.stop()
+            callbacks.close(lambda: loop.is_in_a_hurry)
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
             loop.ask_what_is_recorded()
@@ -277,6 +284,11 @@ class Worker(rq_worker.Worker):
         assert self._settings is not None
         connection = redis.Redis(connection_pool=self.connection.connection_pool, single_connection_client=alone)
         return Broker(connection, self._settings, caller=self.name)
+
+    @property
+    def _machine(self) -> str:
+        """What this worker is called over its restarts."""
+        return self.name.rpartition(".")[0]
 
     def _catch_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():

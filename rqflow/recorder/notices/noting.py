@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,25 +19,25 @@ KINDS = {
 #: The note that a try has been unreachable for worker.notice_after.
 NOTICE = "notice"
 #: How the reason of what a person did begins: that is told to nobody, for who did it knows.
-_MARKED = "marked "
+MARKED = "marked "
 
 
-def rows(ends: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]], run_states: Iterable[Mapping[str, Any]], tell_success: set[str],
+def rows(ends: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]], run_states: Iterable[Mapping[str, Any]], tell_success: Collection[str],
          ) -> list[dict[str, Any]]:
     """Return the notices of what was recorded: ends of tries (events in a state of KINDS, and their rows), and rows of runs.
 
     A success may be told to somebody in the runs `tell_success` only, or after other tries (a recovery).
     """
-    return [*(_of_end(event, row) for event, row in ends if _is_told(event, row, tell_success)),
+    return [*(_of_end(event, row) for event, row in ends if row["state"] in KINDS and _is_told(event, row, tell_success)),
             *(_of_run(row) for row in run_states if row["state"] == RunState.FAILED.value)]
 
 
-def _is_told(event: Mapping[str, Any], row: Mapping[str, Any], tell_success: set[str]) -> bool:
+def _is_told(event: Mapping[str, Any], row: Mapping[str, Any], tell_success: Collection[str]) -> bool:
     """Tell whether the end of a try may be told. What was marked, or passed by itself, was no worker's."""
     state = row["state"]
     if state == TaskState.SUCCESS.value:
-        return (row["try_number"] > 1 or row["run_key"] in tell_success) and "facts" in event and not row["reason"].startswith(_MARKED)
-    return (state != TaskState.FAILED.value or "facts" in event) and not row["reason"].startswith(_MARKED)
+        return (row["try_number"] > 1 or row["run_key"] in tell_success) and "facts" in event and not row["reason"].startswith(MARKED)
+    return (state != TaskState.FAILED.value or "facts" in event) and not row["reason"].startswith(MARKED)
 
 
 def _of_end(event: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,8 +96,8 @@ class World:
             return [run.run_id for run in runs.search(connection)]
 
     def ticker(self) -> Ticker:
-        def start(version: Version, interval: Interval) -> None:
-            trigger.start_scheduled(self.broker, self.engine, trigger.scheduled(version, interval, clock.utcnow()), version)
+        def start(version: Version, interval: Interval) -> bool:
+            return trigger.start_scheduled(self.broker, self.engine, trigger.scheduled(version, interval, clock.utcnow()), version)
 
         return Ticker(self.broker, self.engine, start, catchup_by_default=False)
 

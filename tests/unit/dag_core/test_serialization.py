@@ -60,6 +60,7 @@ def test_a_whole_dag_becomes_a_version() -> None:
     with DAG(
         "d", "what", "@daily", START, "2024-03-01", tags={"b", "a"}, doc_md="# x", catchup=False, max_active_runs=2, concurrency=5,
         template_searchpath=["/t"], dagrun_timeout=timedelta(hours=1), params={"n": Param(1, type="integer"), "m": Param(2)},
+        on_failure_callback=print, sla_miss_callback=[print],
         render_template_as_native_obj=True, default_args={"owner": "me", "retry_delay": timedelta(minutes=1)}, max_consecutive_failed_dag_runs=3,
     ) as dag:  # fmt: skip
         first = EmptyOperator(task_id="first")
@@ -76,7 +77,7 @@ def test_a_whole_dag_becomes_a_version() -> None:
         "params": {"n": 1, "m": 2}, "param_specs": {"n": {"schema": {"type": "integer"}}, "m": {"schema": {}}},
         "undefined": "error", "render_native": True, "template_searchpath": ("/t",), "groups": {"g": {"tooltip": "tip", "parent": ""}},
         "edge_labels": {"first": {"g.b": "go"}}, "default_args": {"owner": "me", "retry_delay": 60.0},
-            "max_consecutive_failed_dag_runs": 3,
+        "max_consecutive_failed_dag_runs": 3, "callbacks": ("run_failure", "sla_miss"),
     }  # fmt: skip
     assert [(task.task_id, task.operator, task.upstream, task.downstream, task.group_id, task.weight) for task in version.tasks] == [
         ("first", "empty", (), (1,), "", 2), ("g.b", "bash", (0,), (), "g", 1),

@@ -1,0 +1,65 @@
+"""Calls of authors' functions on their way to a worker and back: the leading scheduler puts an order into the hash of a machine, its worker takes it,
+and removes it in the same transaction that tells the end. So an order is there until its end is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rqflow.broker import keys
+from rqflow.broker.broker import Broker
+from rqflow.broker.faults import patiently
+from rqflow.broker.replies import text
+from rqflow.clock import to_micros
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.wire import decode, encode
+
+#: Seconds for which the text of a version is kept for orders; one that lies longer is given anew.
+KEEP_VERSION = 3600
+
+
+def send(broker: Broker, worker: str, order_id: str, order: Mapping[str, Any], version: Version) -> None:
+    """Give an order to the machine of a live worker, which is to look now, with the version that it is about. Safe to repeat. Raises BrokerError."""
+    key = keys.CALLBACK_VERSION + version.sha
+    if not broker.steps.command("EXPIRE", key, KEEP_VERSION):
+        broker.steps.command("SET", key, version.json, "EX", KEEP_VERSION)
+    given = ["HSET", keys.CALLBACKS + machine_of(worker), order_id, encode(dict(order)).decode()]
+    broker.steps.together(given, ["PUBLISH", broker.hint_channel(worker), "look"])
+
+
+def machine_of(worker: str) -> str:
+    """Return what a worker is called over its restarts."""
+    return worker.rpartition(".")[0]
+
+
+def withdraw(broker: Broker, machine: str, order_id: str) -> bool:
+    """Take an order back; False when it is not there any more. Who is carrying it out is not stopped."""
+    return bool(broker.steps.command("HDEL", keys.CALLBACKS + machine, order_id))
+
+
+def sent(broker: Broker, machine: str) -> set[str]:
+    """Return the ids of the orders of a machine. Raises redis-py's errors."""
+    return {text(name) for name in patiently(broker.connection, broker.connection.hkeys, keys.CALLBACKS + machine)}
+
+
+def orders(broker: Broker, machine: str) -> dict[str, dict[str, Any]]:
+    """Return {id: order} of a machine. Raises redis-py's errors."""
+    found = patiently(broker.connection, broker.connection.hgetall, keys.CALLBACKS + machine)
+    return {text(name): decode(value) for name, value in found.items()}
+
+
+def version(broker: Broker, sha: str) -> Version | None:
+    """Return a version that an order is about; None when it lay for too long, or Redis lost it. Raises redis-py's errors."""
+    found = patiently(broker.connection, broker.connection.get, keys.CALLBACK_VERSION + sha)
+    return None if found is None else Version.from_json(text(found))
+
+
+def tell(broker: Broker, machine: str, order_id: str, run: RunInfo, event: Mapping[str, Any]) -> None:
+    """Tell the history how a call ended, and remove its order, both or neither. A repeated one changes nothing. Raises BrokerError.
+
+    `event` holds `task`, `try`, `state`, `called`, `worker`, `reason`, `output`, and `started_at` in microseconds by Redis' clock.
+    """
+    whole = {"kind": "callback", "id": order_id, "run": run.key, "dag": run.dag_id, "run_id": run.run_id, "seq": to_micros(broker.now()), **event}
+    broker.steps.together(["XADD", keys.EVENTS, "*", "e", encode([whole]).decode()], ["HDEL", keys.CALLBACKS + machine, order_id])

@@ -121,6 +121,20 @@ def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:
     return patiently(broker.connection, ask)
 
 
+def running(broker: Broker) -> dict[str, list[int]]:
+    """Return {run key: indices} of the tasks that run, those too of workers that are not heard of."""
+
+    def ask() -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for key in (keys.LEASES, keys.UNREACHABLE):
+            # Run key, index, execution.
+            for run_key, index, _ in (text(member).rsplit(":", 2) for member in broker.connection.zrange(key, 0, -1)):
+                found.setdefault(run_key, []).append(int(index))
+        return found
+
+    return patiently(broker.connection, ask)
+
+
 def _said(broker: Broker, by: str) -> str:
     """Return what is kept of a halt that begins now."""
     return json.dumps({"by": by, "since": to_micros(broker.now())})

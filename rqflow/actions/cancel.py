@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rqflow.broker.broker import Broker
+from rqflow.broker.messages import Ending
 from rqflow.exceptions import Conflict
 from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskState
 from rqflow.store import events
@@ -14,8 +15,8 @@ _AFTER_LOSS = "There is nothing to cancel: what runs of it ends by itself, and n
 _AFTER_BREAK = "A scheduler (`rqflow scheduler`) carries the start through within a minute; cancel it then."
 
 
-def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str) -> RunState:
-    """Cancel all of a run that has not ended; return its state: `cancelled`, or `running` until running tasks are gone.
+def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str, how: Ending | None = None) -> RunState:
+    """Cancel all of a run that has not ended; return its state: `cancelled`, or `running` until running tasks are gone, ended as `how` says.
 
     Raises Conflict when the run has ended, and when Redis does not hold one that has not.
     """
@@ -27,7 +28,7 @@ def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str) -> Ru
     def note(connection: Connection) -> None:
         events.add(connection, "run_cancelled", who=by, dag_id=run.dag_id, run_key=run.run_key)
 
-    after = broker.cancel_run(run.run_key, by)
+    after = broker.cancel_run(run.run_key, by, how)
     if after == "gone":
         raise Conflict(f"Redis does not hold run {run.run_id} of {run.dag_id}, which has not ended: its start was broken off, or Redis lost its data",
                        hint=_AFTER_LOSS if status is None else _AFTER_BREAK)
@@ -35,8 +36,8 @@ def cancel_run(broker: Broker, engine: Engine, run: RunRecord, *, by: str) -> Ru
     return RunState(after)
 
 
-def cancel_task(broker: Broker, engine: Engine, run: RunRecord, task_id: str, *, by: str) -> TaskState:
-    """Cancel one task of a run; return its state: `cancelled`, or `running` until its processes are gone.
+def cancel_task(broker: Broker, engine: Engine, run: RunRecord, task_id: str, *, by: str, how: Ending | None = None) -> TaskState:
+    """Cancel one task of a run; return its state: `cancelled`, or `running` until its processes are gone, ended as `how` says.
 
     Raises Conflict when it has ended, or Redis does not have the run any more.
     """
@@ -49,6 +50,11 @@ def cancel_task(broker: Broker, engine: Engine, run: RunRecord, task_id: str, *,
     def note(connection: Connection) -> None:
         events.add(connection, "task_cancelled", who=by, dag_id=run.dag_id, run_key=run.run_key, task_id=task_id)
 
-    after = TaskState(broker.cancel_task(run.run_key, task_id, by))
+    after = TaskState(broker.cancel_task(run.run_key, task_id, by, how))
     run_in_transaction(engine, note)
     return after
+
+
+def unreachable(broker: Broker, run: RunRecord) -> list[str]:
+    """Return the ids of the tasks of a run whose workers are not heard of: a cancel reaches them when they are."""
+    return [task.task_id for task in broker.task_statuses(run.run_key) if task.unreachable_since] if broker.run_exists(run.run_key) else []

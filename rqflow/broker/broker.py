@@ -18,7 +18,7 @@ from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import SetBack, patiently
-from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, Due, End, Turn
+from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, Due, End, Ending, Turn
 from rqflow.broker.mirror import Mirror, Mirrored
 from rqflow.broker.replies import items, text
 from rqflow.broker.rows import job_id
@@ -150,15 +150,18 @@ class Broker:
         """Read again from Redis what its runs stand for: one was removed, and another may get its key."""
         self._runs.cache_clear()
 
-    def cancel_run(self, run_key: str, by: str) -> str:
-        """Cancel all of a run that has not ended; returns its state afterwards. Running tasks are stopped by their workers."""
-        reply = self.steps.call("cancel", {"run": run_key, "by": by})
+    def cancel_run(self, run_key: str, by: str, how: Ending | None = None) -> str:
+        """Cancel all of a run that has not ended; returns its state afterwards. Running tasks are stopped by their workers, as `how` says.
+
+        Of a run that is being cancelled already only `how` counts.
+        """
+        reply = self.steps.call("cancel", {"run": run_key, "by": by, **({"how": how.json} if how else {})})
         self.advance_all(items(reply["unfinished"]))
         return str(reply["state"])
 
-    def cancel_task(self, run_key: str, task_id: str, by: str) -> str:
-        """Cancel one task instance; returns its state afterwards (still `running` until its processes are gone)."""
-        reply = self.steps.call("cancel", {"run": run_key, "index": self._index(run_key, task_id), "by": by})
+    def cancel_task(self, run_key: str, task_id: str, by: str, how: Ending | None = None) -> str:
+        """Cancel one task instance, as `how` says; returns its state afterwards (still `running` until its processes are gone)."""
+        reply = self.steps.call("cancel", {"run": run_key, "index": self._index(run_key, task_id), "by": by, **({"how": how.json} if how else {})})
         self.advance_all(items(reply["unfinished"]))
         return str(reply["state"])
 
@@ -253,7 +256,8 @@ class Broker:
                    "lease": self.lease}
         reply = self.steps.send(self.steps.request("beat", payload))
         self.advance_all(items(reply["unfinished"]))
-        return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])), given_up=tuple(items(reply["given_up"])),
+        return Beat(closed=str(reply.get("closed", "")), cancel=tuple(items(reply["cancel"])),
+                    how={name: Ending.from_json(how) for name, how in dict(reply.get("how") or {}).items()}, given_up=tuple(items(reply["given_up"])),
                     unknown=tuple(items(reply["unknown"])), recorded=tuple(items(reply["recorded"])))
 
     def announce_held(self, queues: Sequence[str], executions: Mapping[str, tuple[str, int, int]]) -> Announced:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rqflow.states import TaskState
-from rqflow.wire import encode
+from rqflow.wire import decode, encode
 
 #: Redis lost data, or may have: the hub puts its runs together. This worker has to say what it holds. The hub has to note this worker first.
 REBUILD, ANNOUNCE, ADMIT = "rebuild", "announce", "admit"
@@ -135,6 +136,27 @@ class Announced:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a person wants something ended that runs."""
+
+    #: Seconds from the signal to KILL, 0: KILL at once; None: worker.kill_grace.
+    grace: float | None = None
+    #: Number of the signal that comes first.
+    number: int = signal.SIGTERM
+
+    @classmethod
+    def from_json(cls, text: str) -> Ending:
+        """Read what `json` wrote."""
+        grace, number = decode(text)
+        return cls(grace=grace, number=number)
+
+    @property
+    def json(self) -> str:
+        """Return it as one text."""
+        return encode([self.grace, self.number]).decode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
     """The answer to a heartbeat: what each execution that it named must do now."""
 
@@ -142,6 +164,8 @@ class Beat:
     closed: str = ""
     #: Execution ids that a person wants stopped.
     cancel: tuple[str, ...] = ()
+    #: Of these the ones of which a person said how.
+    how: Mapping[str, Ending] = field(default_factory=dict)
     #: Execution ids that were declared lost: another try of the task may run elsewhere.
     given_up: tuple[str, ...] = ()
     #: Execution ids of which Redis knows nothing, or less than we do.

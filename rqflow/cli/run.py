@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from rqflow.actions import cancel as cancelling
 from rqflow.actions import delete as removing
 from rqflow.actions import follow, logs, notes, query, reruns, scope, select
 from rqflow.actions.model import Run, TaskInstance
@@ -17,6 +16,7 @@ from rqflow.actions.scope import Scope
 from rqflow.cli import deleting, output, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
+from rqflow.cli.cancel import RUN_COLUMNS, RUN_FIELDS, cancel, run_row
 from rqflow.cli.execute import exec_
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.report import report_
@@ -26,7 +26,7 @@ from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
-from rqflow.store.runs import RunFilter, RunRecord
+from rqflow.store.runs import RunFilter
 
 
 class RunGroup(click.Group):
@@ -173,7 +173,7 @@ def _follow_logs(pieces: Iterator[tuple[TaskInstance, bytes]]) -> None:
 @pass_app
 def wait(app: App, printer: Printer, names: tuple[str, ...], timeout: timedelta | None, until_any: bool) -> None:
     """Wait until runs have ended; exit 0 when all were a success."""
-    printer.check(STATE_FIELDS)
+    printer.check(RUN_FIELDS)
     with open_services(app.settings) as services:
         named = [(name, query.find_run(services.engine, name)) for name in names]
         found = {record.run_key: name for name, record in named}
@@ -183,16 +183,8 @@ def wait(app: App, printer: Printer, names: tuple[str, ...], timeout: timedelta 
         for run_key, state in ended.items():
             output.line(f"{found[run_key]} {state.value}")
     else:
-        printer.records([_state_row(records[run_key], state.value) for run_key, state in ended.items()], STATE_COLUMNS)
+        printer.records([run_row(records[run_key], state.value) for run_key, state in ended.items()], RUN_COLUMNS)
     click.get_current_context().exit(max(show.exit_code(state) for state in ended.values()))
-
-
-STATE_FIELDS = ("dag_id", "run_id", "state")
-STATE_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE")]
-
-
-def _state_row(record: RunRecord, state: str) -> dict[str, Any]:
-    return {"dag_id": record.dag_id, "run_id": record.run_id, "state": state}
 
 
 @run.command()
@@ -306,30 +298,7 @@ NOTE_FIELDS = ("dag_id", "run_id", "note")
 NOTE_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("note", "NOTE")]
 
 
-@run.command()
-@click.argument("names", metavar="RUN...", nargs=-1, required=True)
-@output.listing
-@pass_app
-def cancel(app: App, printer: Printer, names: tuple[str, ...]) -> None:
-    """Cancel all tasks of runs that have not ended; running ones get TERM, later KILL.
-
-    A run that cannot be cancelled is named, and the others are cancelled all the same; the exit code is then 5.
-    """
-    printer.check(STATE_FIELDS)
-    code, rows = 0, []
-    with open_services(app.settings) as services:
-        for found in [query.find_run(services.engine, name) for name in names]:
-            try:
-                state = cancelling.cancel_run(services.broker, services.engine, found, by=who())
-            except Conflict as error:
-                output.problem(f"rqflow: {error}")
-                code = error.exit_code
-                continue
-            rows.append(_state_row(found, state.value))
-            said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
-            output.note(f"run {found.run_id} of {found.dag_id}: {said}")
-    printer.report(rows, STATE_COLUMNS)
-    click.get_current_context().exit(code)
+run.add_command(cancel)
 
 
 @run.command()

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import cancel as cancelling
 from rqflow.actions import describe, loglines, logs, query, scope, select, trigger
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions.scope import Scope
-from rqflow.cli import output, rewriting, show, trying
+from rqflow.cli import cancel, output, rewriting, show, trying
 from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import confirm, go_on
+from rqflow.cli.asking import go_on
+from rqflow.cli.cancel import TASK_FIELDS, kill, task_row
 from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
@@ -25,8 +25,8 @@ from rqflow.dag.params import with_given
 from rqflow.dag.version import Version
 from rqflow.deploy import local
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, DagNotFound, NotFound, RunNotFound, UsageError
-from rqflow.states import TERMINAL_STATES, TaskState
+from rqflow.exceptions import DagNotFound, NotFound, RunNotFound, UsageError
+from rqflow.states import TaskState
 from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
 
@@ -111,14 +111,6 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, nu
         show.calls(printer, found.callbacks)
 
 
-ONE_COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("run_id", "RUN"), Column("dag_id", "DAG")]
-ONE_FIELDS = ("dag_id", "run_id", "task_id", "state")
-
-
-def _one_row(record: RunRecord, task_id: str, state: str) -> dict[str, Any]:
-    return {"dag_id": record.dag_id, "run_id": record.run_id, "task_id": task_id, "state": state}
-
-
 @task.command("run-now")
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
@@ -127,7 +119,7 @@ def _one_row(record: RunRecord, task_id: str, state: str) -> dict[str, Any]:
 @pass_app
 def run_now_(app: App, printer: Printer, run_name: str, task_id: str, same_version: bool) -> None:
     """Start a task at once that waits for the delay of a retry; it runs as the latest version of its DAG says."""
-    printer.check(ONE_FIELDS)
+    printer.check(TASK_FIELDS)
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         version = query.version_of(services.broker, services.engine, record)
@@ -136,37 +128,10 @@ def run_now_(app: App, printer: Printer, run_name: str, task_id: str, same_versi
                     same_version=same_version)
         go_on(app, services)
     output.note(f"{task_id} of run {record.run_id} is queued")
-    printer.report([_one_row(record, task_id, TaskState.QUEUED.value)], ONE_COLUMNS)
+    printer.report([task_row(record, task_id, TaskState.QUEUED.value)], cancel.TASK_COLUMNS)
 
 
-@task.command()
-@click.argument("run_name", metavar="RUN")
-@click.argument("selector", metavar="TASK")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask, where several are meant.")
-@output.listing
-@pass_app
-def kill(app: App, printer: Printer, run_name: str, selector: str, yes: bool) -> None:
-    """Cancel tasks of a run, and leave the others to go on: what runs gets TERM, later KILL, and has no further try.
-
-    TASK is an id, a pattern, +x, x+, group:G or state:running. Those that have ended are passed over; exit 5 when all have.
-    """
-    printer.check(ONE_FIELDS)
-    rows = []
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        chosen = scope.of_run(services.broker, services.engine, record, Scope(selector=selector))
-        waits = [one.task_id for found in chosen for one in found.tasks if found.states.get(one.task_id, TaskState.PENDING) not in TERMINAL_STATES]
-        if not waits:
-            raise Conflict(f"nothing of {selector} in run {record.run_id} runs or waits: it has ended")
-        if len(waits) > 1:
-            confirm(app, f"{', '.join(waits)} of run {record.run_id} are cancelled", yes=yes)
-        for task_id in waits:
-            state = cancelling.cancel_task(services.broker, services.engine, record, task_id, by=who())
-            rows.append(_one_row(record, task_id, state.value))
-            said = "cancelled" if state is TaskState.CANCELLED else "cancel requested; it ends when its processes are gone"
-            output.note(f"{task_id} of run {record.run_id}: {said}")
-        go_on(app, services)
-    printer.report(rows, ONE_COLUMNS)
+task.add_command(kill)
 
 
 @task.command("mark-lost")
@@ -180,12 +145,12 @@ def mark_lost(app: App, printer: Printer, run_name: str, task_id: str) -> None:
     Only for a task that is unreachable. Should its machine come back after all, what still runs there is ended, and its result is kept as
     history of its try.
     """
-    printer.check(ONE_FIELDS)
+    printer.check(TASK_FIELDS)
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         state = lost.mark_lost(services.broker, services.engine, record, task_id, by=who())
     output.note(f"{task_id} of run {record.run_id} is lost; it is {state} now")
-    printer.report([_one_row(record, task_id, str(state))], ONE_COLUMNS)
+    printer.report([task_row(record, task_id, str(state))], cancel.TASK_COLUMNS)
 
 
 task.add_command(why_)

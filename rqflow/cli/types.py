@@ -1,7 +1,8 @@
-"""Parameter types of the command line: durations, times, numbers of past runs."""
+"""Parameter types of the command line: durations, times, numbers of past runs, signals."""
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,9 @@ import click
 
 from rqflow.clock import UTC, utcnow
 from rqflow.settings import parse_duration
+
+#: Signals that people send to tasks.
+SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ABRT", "KILL")
 
 
 class Duration(click.ParamType[timedelta]):
@@ -68,6 +72,21 @@ class PastRuns(click.ParamType[str]):
         return str(value)
 
 
+class Signal(click.ParamType[int]):
+    """A signal that ends or nudges a process, by its name: TERM, INT, USR1, with or without SIG."""
+
+    name = "signal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return its number; fails as a usage error."""
+        if isinstance(value, int):
+            return value
+        word = str(value).upper().removeprefix("SIG")
+        if word not in SIGNALS:
+            self.fail(f"{value!r} is none of {', '.join(SIGNALS)}", param, ctx)
+        return int(signal.Signals[f"SIG{word}"])
+
+
 def moment(text: str, now: datetime) -> datetime:
     """Return the time that `text` names, seen from `now`; raises ValueError, or OverflowError for one before the year 1."""
     if text == "now":
@@ -90,4 +109,4 @@ def is_moment(text: str) -> bool:
     return True
 
 
-DURATION, MOMENT, SCHEDULED_DATE, PAST_RUNS = Duration(), Moment(), ScheduledDate(), PastRuns()
+DURATION, MOMENT, SCHEDULED_DATE, PAST_RUNS, SIGNAL = Duration(), Moment(), ScheduledDate(), PastRuns(), Signal()

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rqflow import clock
 from rqflow.process import Process
@@ -42,6 +42,8 @@ class Kill:
     look_at: float = 0.0
     #: The last look found nothing left. One look is not enough: a process that is just loading its program shows no mark.
     was_empty: bool = False
+    #: Signals that it got.
+    sent: set[int] = field(default_factory=set)
 
 
 class Execution:
@@ -77,13 +79,14 @@ class Execution:
         elif self._kill:
             self._kill.look_at = 0.0
 
-    def kill(self, why: str, grace: float) -> None:
-        """Begin to end it: TERM now, KILL after `grace` seconds. A second call can only make it sooner."""
+    def kill(self, why: str, grace: float, number: int = signal.SIGTERM) -> None:
+        """Begin to end it: this signal now, KILL after `grace` seconds. A second call can only make it sooner, or send another signal."""
         now = clock.monotonic()
         if self._kill is None:
             self._kill = Kill(why, now + grace, now + grace + _GIVE_UP)
-            if grace > 0:
-                self._signal(self._members(), signal.SIGTERM)
+        if grace > 0 and number not in self._kill.sent:
+            self._kill.sent.add(number)
+            self._signal(self._members(), signal.Signals(number))
         self._kill.kill_at = min(self._kill.kill_at, now + grace)
         self._kill.give_up_at = min(self._kill.give_up_at, now + grace + _GIVE_UP)
         self._kill.look_at = min(self._kill.kill_at, now + _LOOK_AGAIN)

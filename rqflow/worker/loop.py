@@ -21,7 +21,7 @@ import redis
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
-from rqflow.broker.messages import ANNOUNCE, End
+from rqflow.broker.messages import ANNOUNCE, End, Ending
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
 from rqflow.worker.entrance import Entrance
@@ -281,7 +281,9 @@ class Loop:
         self._spool.flush()
         if beat.closed == ANNOUNCE:
             self.entrance.heed(beat.closed)
-        self._tasks.stop(beat.cancel, Stop.CANCELLED, self._grace)
+        for name in beat.cancel:
+            how = beat.how.get(name, Ending())
+            self._tasks.stop([name], Stop.CANCELLED, self._grace if how.grace is None else how.grace, how.number)
         self._tasks.stop(beat.given_up, Stop.GIVEN_UP, self._grace)
         self._tasks.heard(named.keys() - {*beat.given_up, *beat.unknown}, sent_at)
         for name in beat.unknown:

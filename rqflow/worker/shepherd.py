@@ -338,7 +338,7 @@ class Shepherd:
     def _kill(self, _: Client, message: dict[str, Any]) -> None:
         execution = self._executions.get(message["id"])
         if execution:
-            execution.kill(message.get("reason", "killed"), float(message.get("grace", 10.0)))
+            execution.kill(message.get("reason", "killed"), float(message.get("grace", 10.0)), int(message.get("signal", signal.SIGTERM)))
         elif self._waiting.remove(message["id"]):
             self._tell_late(message["id"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -98,9 +99,9 @@ class ShepherdClient:
         """Ask for a process."""
         self._ask(pack("start", request))
 
-    def kill(self, execution_id: str, reason: str, grace: float) -> None:
-        """Ask for the end of a process and all that belongs to it."""
-        self._ask(pack("kill", id=execution_id, reason=reason, grace=grace))
+    def kill(self, execution_id: str, reason: str, grace: float, number: int = signal.SIGTERM) -> None:
+        """Ask for the end of a process and all that belongs to it: the signal of this number, and KILL after `grace` seconds."""
+        self._ask(pack("kill", id=execution_id, reason=reason, grace=grace, signal=number))
 
     def fence(self, until: Mapping[str, float]) -> None:
         """Tell by when (CLOCK_BOOTTIME) these processes must be dead, unless told anew before."""

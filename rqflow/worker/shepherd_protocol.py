@@ -8,7 +8,7 @@ To the shepherd:
     environment   env, umask: what every task inherits from now on
     hold          path: keep a shared lock on that file as long as the shepherd lives
     start         the fields of Start; since 2 with `slots`: it waits for one
-    kill          id, reason, grace: TERM, after `grace` seconds KILL (at once when it is 0); one that waits is told as late
+    kill          id, reason, grace, signal: that one (TERM when absent), after `grace` seconds KILL (at once when it is 0); one that waits is late
     fence         until {id: CLOCK_BOOTTIME}: by then they must be dead, unless told of a later time before
     accepted      ids: the broker has taken these ends
     forget        ids: nothing more is to be done for these executions; their journal entries go

@@ -34,7 +34,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import LINK_ERRORS, Outage, SetBack, lastingly, patiently
 from rqflow.broker.logstream import LogStream
-from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End
+from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End, Ending
 from rqflow.broker.replies import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.process import boot_id
@@ -190,9 +190,11 @@ class Horse:
             self._outage.note(error)
             return
         self._outage.over()
-        if held.id in beat.cancel and held.stop is None:
+        if held.id in beat.cancel and held.stop in {None, Stop.CANCELLED}:
             held.stop = Stop.CANCELLED
-            execution.kill(Stop.CANCELLED.value, self._settings.worker.kill_grace.total_seconds())
+            how = beat.how.get(held.id, Ending())
+            grace = self._settings.worker.kill_grace.total_seconds() if how.grace is None else how.grace
+            execution.kill(Stop.CANCELLED.value, grace, how.number)
 
     def _tell(self, end: End) -> None:
         """Tell the end, for as long as it takes."""

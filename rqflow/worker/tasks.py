@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -246,13 +247,16 @@ class Tasks:
         self.slots.end(held, end)
         self._parting.end(held, end)
 
-    def stop(self, execution_ids: Iterable[str], why: Stop | None, grace: float) -> None:
-        """End these tries; `why` None leaves what that means to the operator. The first reason stands, a shorter grace counts."""
+    def stop(self, execution_ids: Iterable[str], why: Stop | None, grace: float, number: int = signal.SIGTERM) -> None:
+        """End these tries; `why` None leaves what that means to the operator. The first reason stands, a shorter grace counts.
+
+        They get the signal of this number first, and KILL after `grace` seconds.
+        """
         for name in execution_ids:
             held = self.slots.get(name)
             if held:
                 held.stop = held.stop or why
-                held.kill = (held.stop.value if held.stop else "killed", grace)
+                held.kill = (held.stop.value if held.stop else "killed", grace, number)
                 self._shepherd.kill(name, *held.kill)
 
     def begin_anew(self, given_up: Iterable[str], grace: float) -> None:

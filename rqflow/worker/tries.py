@@ -47,8 +47,8 @@ class Try:
     fields: Mapping[str, Any] = field(default_factory=dict)
     #: Set when somebody wanted it stopped.
     stop: Stop | None = None
-    #: What the shepherd was asked for then: reason and grace of the kill.
-    kill: tuple[str, float] | None = None
+    #: What the shepherd was asked for then: reason, grace and signal of the kill.
+    kill: tuple[str, float, int] | None = None
     log_bytes: int = 0
     is_watched: bool = False
     #: Processes may still be in its folder.

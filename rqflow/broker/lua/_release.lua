@@ -101,7 +101,7 @@ end
 local function reopen(run)
   if run.state == 'running' or run.state == 'queued' then return end
   run.state, run.cancel, run.expired = 'running', false, false
-  redis.call('HDEL', K.RUN .. run.key, 'cancel', 'expired', 'ended')
+  redis.call('HDEL', K.RUN .. run.key, 'cancel', 'how', 'expired', 'ended')
   redis.call('ZREM', K.DONE, run.key)
   redis.call('ZADD', K.LIVE, call.seconds, run.key)
   enter_active(run, call.now)
@@ -167,9 +167,12 @@ local function cancel_task(task, words)
     leave_waiting(task, get_row(task.run, task.index))
     task.z, task.n = words, nil
     settle(task, 'cancelled')
-  elseif not task.y then
-    task.y = call.at
-    touch(task)
+  else
+    if not task.y then
+      task.y = call.at
+      touch(task)
+    end
+    -- Also when it is being cancelled already: its end may be wanted in another way.
     redis.call('PUBLISH', K.HINT .. task.w, task.e)
   end
 end

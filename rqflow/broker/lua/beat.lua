@@ -2,16 +2,23 @@
 --
 -- ARGV 1  request id   ARGV 2  JSON: caller, machine, recorded [executions whose recording it knows of], epoch (of its announcement, or absent), executions {id: [run, index, try]}, number (of the last
 --         turn whose reply it has), lease (µs)
--- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions whose ends the history has, and Redis too], cancel: [ids], given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
+-- Returns JSON {closed: why (as in _epoch.lua, or absent), recorded: [executions whose ends the history has, and Redis too], cancel: [ids], how: {id: as in cancel.lua}, given_up: [ids], unknown: [ids], unfinished: […]}. A person wants `cancel` stopped; `given_up` was declared
 -- lost, and another try may run, or its run was deleted; of `unknown` Redis knows nothing, or less. What Redis holds for this worker since a turn that it has the
 -- reply of, and that it does not name, never started: it goes back to its queue, same try.
 local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller .. ':beat', ARGV[1])
 if before then return before end
 
+-- How a person wants this execution ended: the last wish about the task itself, else about its run; nil: as its worker's settings say.
+local function how_to_end(run, task)
+  local wishes = redis.call('HMGET', K.RUN .. run.key, 'how:' .. task.index, 'how')
+  local of, own = string.match(wishes[1] or '', '^(%S+) (.*)$')
+  return of == task.e and own or run.cancel and wishes[2] or nil
+end
+
 -- A Redis that is not to be believed gives nothing up and nothing back.
 local closed = closed_to(request.epoch)
-local cancel, given_up, unknown = {}, {}, {}
+local cancel, how, given_up, unknown = {}, {}, {}, {}
 for execution, named in pairs(request.executions) do
   local run = get_run(named[1])
   local task = run and get_task(run, named[2])
@@ -19,7 +26,10 @@ for execution, named in pairs(request.executions) do
     renew(task, request.lease)
     -- A stock worker's own heartbeat gives this entry an end; `rq info` would fail the job after it.
     redis.call('ZADD', K.RQ_WIP .. get_row(run, task.index).q, 'XX', '+inf', task.j .. ':' .. execution)
-    if task.y or task.mk then cancel[#cancel + 1] = execution end
+    if task.y or task.mk then
+      cancel[#cancel + 1] = execution
+      how[execution] = how_to_end(run, task)
+    end
   elseif not closed and task and (task.t > named[3] or task.t == named[3] and not WAITS[task.s]) then
     given_up[#given_up + 1] = execution
   elseif not task and redis.call('EXISTS', K.DOOMED .. execution) == 1 then
@@ -53,4 +63,4 @@ if request.machine and not closed then
   end
 end
 return finish_call(request.caller .. ':beat', ARGV[1],
-  {closed = closed, recorded = recorded, cancel = cancel, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})
+  {closed = closed, recorded = recorded, cancel = cancel, how = how, given_up = given_up, unknown = unknown, unfinished = unfinished_runs()})

@@ -126,6 +126,13 @@ def _(w: World) -> Case:
     return Case(call=lambda: control.held_by(w.far, "w1"), check=same([(w.run.key, 0)]))
 
 
+@row("broker/control.py:running", READ)
+def _(w: World) -> Case:
+    w.start()
+    playing.claim(w.near)
+    return Case(call=lambda: control.running(w.far), check=same({w.run.key: [0]}))
+
+
 # -- connections --
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from rqflow.actions import steering
 from rqflow.broker import control
+from rqflow.broker.messages import Ending
 from rqflow.broker.status import WorkerStatus
+from rqflow.dag.run import RunInfo
 from rqflow.exceptions import NotFound, UsageError
 from rqflow.worker.loop import DRAIN, KILL
 from tests.integration.worker.conftest import Site
@@ -86,3 +90,61 @@ def test_workers_are_named_by_the_beginning_or_their_host(site: Site) -> None:
         steering.workers(site.broker, ["one"])
     with pytest.raises(NotFound, match="there is no live worker nope"):
         steering.workers(site.broker, ["nope"])
+
+
+STUBBORN = "trap 'echo INT >> said' INT; trap 'echo TERM >> said' TERM; echo begun >> said; while :; do sleep 0.05; done"
+
+
+def begun(site: Site) -> RunInfo:
+    """A run whose task ignores signals, on a worker that would wait for an hour before it kills."""
+    run = site.command(STUBBORN, retries=3, fields={"cwd": str(site.folder)})
+    site.start(environ={"RQFLOW__WORKER__KILL_GRACE": "1h"})
+    heard(site, "begun")
+    return run
+
+
+def heard(site: Site, *words: str) -> None:
+    """Wait until the task has said all of this."""
+    file = site.folder / "said"
+    until(lambda: file.exists() and file.read_text().split() == list(words), what=f"the task to say {words}")
+
+
+def test_a_person_says_how_long_a_cancelled_task_may_take(site: Site) -> None:
+    run = begun(site)
+    site.broker.cancel_run(run.key, "ann", Ending(grace=KILL_GRACE))
+    assert site.until(run, "cancelled").try_number == 1
+    heard(site, "begun", "TERM")
+
+
+def test_a_cancel_that_is_under_way_is_hurried(site: Site) -> None:
+    run = begun(site)
+    site.broker.cancel_run(run.key, "ann")
+    heard(site, "begun", "TERM")
+    site.broker.cancel_run(run.key, "ann")
+    assert site.task(run).state == "running"
+    site.broker.cancel_run(run.key, "ann", Ending(grace=0))
+    site.until(run, "cancelled")
+
+
+def test_a_task_is_told_by_the_signal_that_a_person_names(site: Site) -> None:
+    run = begun(site)
+    site.broker.cancel_task(run.key, "t", "ann", Ending(number=signal.SIGINT))
+    heard(site, "begun", "INT")
+    assert site.task(run).state == "running"
+    site.broker.cancel_task(run.key, "t", "ann", Ending(grace=0))
+    site.until(run, "cancelled")
+    heard(site, "begun", "INT")
+
+
+def test_how_a_task_was_ended_is_forgotten_when_it_runs_again(site: Site) -> None:
+    run = begun(site)
+    site.broker.cancel_run(run.key, "ann", Ending(grace=0))
+    site.broker.cancel_task(run.key, "t", "ann", Ending(grace=0))
+    site.until(run, "cancelled")
+    site.broker.clear(run.key, [0], "ann")
+    heard(site, "begun", "begun")
+    site.broker.cancel_run(run.key, "ann")
+    heard(site, "begun", "begun", "TERM")
+    assert site.task(run).state == "running"
+    site.broker.cancel_run(run.key, "ann", Ending(grace=0))
+    site.until(run, "cancelled")

@@ -13,6 +13,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.faults import SetBack
 from rqflow.broker.keys import LEADER, RQ_JOB
+from rqflow.broker.messages import Ending
 from rqflow.worker.stock import Horse
 from tests.integration.worker.conftest import ROOT, RQ, Site, is_alive
 from tests.profile import PATIENCE
@@ -85,6 +86,19 @@ def test_cancel_reaches_its_task(site: Site) -> None:
     site.broker.cancel_task(run.key, "t", "me")
     site.until(run, "cancelled")
     assert not is_alive(int((site.folder / "straggler").read_text()))
+
+
+def test_cancel_ends_its_task_as_a_person_says(site: Site) -> None:
+    run = site.command("trap 'touch told' USR1; trap 'touch term' TERM; touch ready; while :; do sleep 0.05; done", fields={"cwd": str(site.folder)})
+    site.environ["RQFLOW__WORKER__KILL_GRACE"] = "1h"
+    stock(site)
+    until((site.folder / "ready").exists, what="the task to start")
+    site.broker.cancel_task(run.key, "t", "me", Ending(number=signal.SIGUSR1))
+    until((site.folder / "told").exists, what="the signal to arrive")
+    assert site.task(run).state == "running"
+    site.broker.cancel_task(run.key, "t", "me", Ending(grace=0))
+    site.until(run, "cancelled")
+    assert not (site.folder / "term").exists()
 
 
 def test_horse_that_is_killed_takes_its_task_with_it(site: Site) -> None:

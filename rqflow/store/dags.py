@@ -92,7 +92,8 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
     before = locked.version
     if deletions.is_deleted(connection, version.dag_id):
         raise Conflict(f"{version.dag_id} was deleted", hint="`rqflow submit FILE` brings it back.")
-    known = connection.execute(select(dag_version.c.number, dag_version.c.callbacks).where(dag_version.c.version == version.sha)).first()
+    columns = (dag_version.c.number, dag_version.c.has_sla, dag_version.c.callbacks)
+    known = connection.execute(select(*columns).where(dag_version.c.version == version.sha)).first()
     number = known.number if known else None
     is_new = number is None
     told = {"tells_success": any(task.email_on_success for task in version.tasks),
@@ -103,7 +104,7 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
         number = (connection.execute(newest).scalar() or 0) + 1
         row = {"version": version.sha, "dag_id": version.dag_id, "number": number, "json": _packed(version.json), "created_at": now}
         connection.execute(insert(dag_version).values(row | told))
-    elif known and known.callbacks is None:
+    elif known and None in (known.has_sla, known.callbacks):
         connection.execute(update(dag_version).where(dag_version.c.version == version.sha).values(told))
     more = ({"is_active": True} if revives else {}) | ({"inputs": inputs} if inputs is not None else {})
     connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts, **more))

@@ -277,7 +277,8 @@ def test_r34_a_hub_killed_before_any_of_its_calls_loses_and_doubles_nothing(
     with redis.Redis.from_url(redis_url) as db:
         numbers = itertools.count(min(first, EVERY) + part * EVERY, PARTS * EVERY)
         killed = itertools.takewhile(lambda number: go_through(stem, thread, number, World(db, database(), home, redis_url), make), numbers)
-        assert len(list(killed)) > 0
+        # All may be done before a thread of few calls comes to those of a later part.
+        assert len(list(killed)) > 0 or part
 
 
 def go_through(stem: Stem, thread: str, number: int, world: World, make: Callable[[World], None]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from rqflow import clock
 from rqflow.actions import query, select
+from rqflow.actions.loglines import Stamp
 from rqflow.actions.model import Run, TaskInstance, Try
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
@@ -73,6 +74,12 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
     while at < size and (data := archive.read(where, at)):
         at += len(data)
         yield data
+
+
+def stamp(settings: Settings, run: Run, task_id: str, try_number: int) -> Stamp:
+    """Return what says when each byte of a log came."""
+    ended = [each.ended_at for each in task_of(run, task_id).tries if each.try_number == try_number]
+    return reader(settings).times(path(run, task_id, try_number), ended[0] if ended else None).at
 
 
 def _let_it_arrive(archive: LogReader, where: PurePosixPath, tries: Sequence[Try]) -> None:

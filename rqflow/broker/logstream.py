@@ -56,6 +56,8 @@ class LogChunk(NamedTuple):
     data: bytes
     last: bool = False
     leaves: bool = False
+    #: When it came into the stream, in milliseconds since the epoch by Redis' clock; 0: it has not yet.
+    at: int = 0
 
 
 class Archived(NamedTuple):
@@ -114,7 +116,8 @@ class LogStream:
                     self.connection.xdel(keys.LOGS, entry_id)
                 else:
                     name = entry_id.decode()
-                    found += [(name, chunk) for chunk in chunks]
+                    at = int(name.partition("-")[0])
+                    found += [(name, chunk._replace(at=at)) for chunk in chunks]
         return found
 
     def settle(self, execution_ids: Collection[str]) -> None:

@@ -211,6 +211,11 @@ def raw(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return a record as one line of JSON, as streams print them."""
+    return json.dumps(row, ensure_ascii=False, default=_text).encode() + b"\n"
+
+
 def raw_note(data: bytes) -> None:
     """Pass bytes of a log on to stderr."""
     sys.stderr.flush()

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from rqflow.actions import delete as removing
-from rqflow.actions import follow, logs, notes, query, reruns, scope, select
-from rqflow.actions.model import Run, TaskInstance
+from rqflow.actions import follow, notes, query, reruns, scope
+from rqflow.actions.model import Run
 from rqflow.actions.scope import Scope
 from rqflow.cli import deleting, output, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
 from rqflow.cli.cancel import RUN_COLUMNS, RUN_FIELDS, cancel, run_row
 from rqflow.cli.execute import exec_
+from rqflow.cli.logs import run_logs
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.report import report_
 from rqflow.cli.types import DURATION, MOMENT, is_moment
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, NotFinished, NotFound, UsageError
+from rqflow.exceptions import Conflict, NotFinished, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
 from rqflow.store.runs import RunFilter
@@ -127,42 +127,7 @@ def show_(app: App, printer: Printer, name: str, exit_status: bool, only_tasks: 
         click.get_current_context().exit(show.exit_code(found.state))
 
 
-@run.command("logs")
-@click.argument("name", metavar="RUN")
-@click.option("--task", "selector", default="*", metavar="TASK", help="Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.")
-@click.option("--failed", is_flag=True, help="Only tasks that failed.")
-@click.option("-f", "--follow", "go_on", is_flag=True, help="Print what they print as it comes, until the run has ended.")
-@pass_app
-def logs_(app: App, name: str, selector: str, failed: bool, go_on: bool) -> None:
-    """Print the logs of a run's tasks, the last try of each, one after the other."""
-    if failed and go_on:
-        raise UsageError("--failed asks for what is over, and --follow for what is to come")
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, name)
-        version = query.version_of(services.broker, services.engine, found)
-        if go_on:
-            names = {version.tasks[index].task_id for index in select.tasks(version, selector, query.states_of(found))}
-            _follow_logs(logs.follow_run(services.broker, services.engine, services.settings, found, names))
-            return
-        for task in logs.chosen(found, version, selector, failed=failed):
-            output.note(f"==> {task.task_id}, try {task.try_number}: {task.state.value} <==")
-            try:
-                for chunk in logs.read(services.settings, found, task.task_id, task.try_number):
-                    output.raw(chunk)
-            except NotFound as error:
-                output.note(error.message)
-            if told := logs.held_back(services.broker, services.settings, found, task.task_id, task.try_number):
-                output.note(told)
-
-
-def _follow_logs(pieces: Iterator[tuple[TaskInstance, bytes]]) -> None:
-    """Print pieces of logs, and say on stderr of which task they are when that changes."""
-    last = ("", 0)
-    for task, data in pieces:
-        if (task.task_id, task.try_number) != last:
-            last = (task.task_id, task.try_number)
-            output.note(f"==> {task.task_id}, try {task.try_number} <==")
-        output.raw(data)
+run.add_command(run_logs, "logs")
 
 
 @run.command()

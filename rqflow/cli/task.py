@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, loglines, logs, query, scope, select, trigger
+from rqflow.actions import describe, logs, query, scope, select, trigger
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions.scope import Scope
@@ -18,6 +18,7 @@ from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import go_on
 from rqflow.cli.cancel import TASK_FIELDS, kill, task_row
 from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
+from rqflow.cli.logs import task_logs
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
 from rqflow.cli.why import why_
@@ -197,34 +198,7 @@ def mark(app: App, /, printer: Printer, run_name: str, selector: str, state: str
     click.get_current_context().exit(code)
 
 
-@task.command("logs")
-@click.argument("run_name", metavar="RUN")
-@click.argument("task_id", metavar="TASK")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the try has ended.")
-@click.option("--try", "number", type=click.IntRange(min=1), help="Which try; the last one when not given.")
-@click.option("--head", type=click.IntRange(min=0), metavar="N", help="Only the first N lines.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-@click.option("--grep", metavar="REGEX", help="Only lines in which this is found; exit 1 when there is none.")
-@click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="And N lines before and after these.")
-@click.option("--no-ansi", is_flag=True, help="Without colours and what else is for terminals.")
-@pass_app
-def logs_(app: App, /, run_name: str, task_id: str, follow: bool, number: int | None, **asked: Any) -> None:
-    """Print the log of a try as it is, colours and all, or the lines that are asked for."""
-    part = loglines.Part(**asked)
-    printed = False
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, run_name)
-        number = number or max(logs.task_of(found, task_id).try_number, 1)
-        chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
-                  else logs.read(services.settings, found, task_id, number))
-        try:
-            for chunk in loglines.of(chunks, part):
-                output.raw(chunk)
-                printed = True
-        finally:
-            if told := logs.held_back(services.broker, services.settings, found, task_id, number):
-                output.note(told)
-    click.get_current_context().exit(int(part.grep is not None and not printed))
+task.add_command(task_logs, "logs")
 
 
 @task.command()

@@ -16,13 +16,16 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from rqflow import clock, logs
 from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.exceptions import UsageError
+from rqflow.recorder import logtimes
 from rqflow.recorder.beginnings import Beginnings
 from rqflow.recorder.logpath import checked
+from rqflow.recorder.logtimes import LogTimes
 from rqflow.recorder.loop import gathering, keep_running
 from rqflow.recorder.room import Room
 
@@ -128,7 +131,7 @@ class LogArchive:
             return
         try:
             for chunk in chunks:
-                self._place(descriptor, chunk, archived, whole)
+                self._place(target, descriptor, chunk, archived, whole)
         finally:
             os.close(descriptor)
 
@@ -152,7 +155,7 @@ class LogArchive:
         self.archived += len(chunk.data)
         return True
 
-    def _place(self, descriptor: int, chunk: LogChunk, archived: dict[str, int], whole: set[str]) -> None:
+    def _place(self, target: str, descriptor: int, chunk: LogChunk, archived: dict[str, int], whole: set[str]) -> None:
         """Write what the file lacks of a piece, and then the pieces that waited for it; one beyond the file's end waits."""
         size = os.fstat(descriptor).st_size
         base = self._beginnings.of(chunk.execution_id, size)
@@ -160,6 +163,8 @@ class LogArchive:
         while next_one and base + next_one.offset <= size:
             end = base + next_one.offset + len(next_one.data)
             if end > size:
+                if size or not next_one.last:
+                    logtimes.note(target, size, next_one.at)
                 _append(descriptor, next_one.data[size - end:], size)
                 self.archived += end - size
                 size = end
@@ -218,6 +223,10 @@ class LogReader:
                 return file.read(limit)
         except FileNotFoundError:
             return b""
+
+    def times(self, path: PurePosixPath, otherwise: datetime | None = None) -> LogTimes:
+        """Return when the parts of a log came; `otherwise` is for one that came in one piece."""
+        return LogTimes(self.folder / path, otherwise)
 
     def follow(self, path: PurePosixPath, is_finished: Callable[[], bool], *, offset: int = 0, patience: float = PATIENCE) -> Iterator[bytes]:
         """Yield the log from `offset` on as it grows, until the try `is_finished` and all of its log is archived.

@@ -17,7 +17,7 @@ from pathlib import Path
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
 from rqflow.dag.run import SCHEDULED
-from rqflow.recorder import beginnings
+from rqflow.recorder import beginnings, logtimes
 from rqflow.recorder.logpath import log_path, run_parts
 from rqflow.recorder.loop import keep_running
 
@@ -165,6 +165,7 @@ def remove_log(path: Path, before: float | None = None) -> bool:
         if before is not None and os.fstat(descriptor).st_mtime >= before:
             return False
         path.unlink(missing_ok=True)
+        logtimes.remove(path)
     except BlockingIOError:
         return False
     finally:

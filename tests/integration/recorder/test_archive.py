@@ -6,6 +6,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -13,8 +14,9 @@ import redis
 
 from rqflow.broker import keys
 from rqflow.broker.logstream import LogChunk, LogStream
+from rqflow.recorder import logtimes
 from rqflow.recorder.archive import LogArchive, LogReader
-from rqflow.recorder.beginnings import NAME, Beginnings
+from rqflow.recorder.beginnings import Beginnings
 from tests.waiting import until
 
 PATH = "d/t/2026-11-23T00-00-00/1.log"
@@ -60,6 +62,35 @@ def test_log_is_archived_acknowledged_and_trimmed(db: redis.Redis, stream: LogSt
     archive.step()
     assert mode(archive) == 0o440
     assert stat.S_IMODE((archive.folder / "d").stat().st_mode) & 0o007 == 0
+
+
+def test_when_the_parts_of_a_log_came_is_kept_beside_it(db: redis.Redis, stream: LogStream, archive: LogArchive) -> None:
+    times = LogReader(archive.folder).times(PurePosixPath(PATH))
+    moments = []
+    for at, piece in enumerate((b"one\n", b"two\n", b"end\n")):
+        moments.append(db.time())
+        stream.append([a_chunk(piece, 4 * at, last=at == 2), a_chunk(piece, 4 * at, last=at == 2)])
+        until(lambda: db.time()[0] * 1000 + db.time()[1] // 1000 > moments[-1][0] * 1000 + moments[-1][1] // 1000 + 2, what="Redis' clock to go on")
+        archive.step()
+    found = [times.at(offset) for offset in (0, 3, 4, 8, 11, 100)]
+    assert found[0] == found[1] < found[2] < found[3] == found[4] == found[5]
+    for moment, (seconds, micros) in zip((found[0], found[2], found[3]), moments, strict=True):
+        assert moment is not None
+        assert abs(moment.timestamp() - seconds - micros / 1e6) < 1
+    assert len((archive.folder / f"{PATH}{logtimes.SUFFIX}").read_text().splitlines()) == 3, "what comes again is not noted again"
+
+
+def test_a_log_that_came_in_one_piece_has_one_time(stream: LogStream, archive: LogArchive) -> None:
+    stream.append([a_chunk(b"one\ntwo\n", last=True)])
+    archive.step()
+    assert not (archive.folder / f"{PATH}{logtimes.SUFFIX}").exists()
+    reader = LogReader(archive.folder)
+    written = reader.times(PurePosixPath(PATH)).at(0)
+    assert written is not None
+    assert abs(written.timestamp() - (archive.folder / PATH).stat().st_mtime) < 0.001
+    ended = datetime(2026, 1, 1, tzinfo=UTC)
+    assert reader.times(PurePosixPath(PATH), ended).at(5) == ended
+    assert reader.times(PurePosixPath("d/t/none/1.log")).at(0) is None
 
 
 def test_all_bytes_survive(stream: LogStream, archive: LogArchive) -> None:
@@ -274,7 +305,7 @@ def test_path_out_of_the_archive_is_dropped_and_acknowledged(stream: LogStream, 
     archive.step()
     assert content(archive) == b"good"
     assert stream.acknowledged(["bad", "e1"]) == {"bad": 4, "e1": 4}
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file() and file.name != NAME] == ["1.log"]
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file() and file.suffix == ".log"] == ["1.log"]
 
 
 def test_log_is_not_written_through_a_link(stream: LogStream, archive: LogArchive, tmp_path: Path) -> None:
@@ -313,7 +344,7 @@ def test_full_disk_loses_nothing(db: redis.Redis, stream: LogStream, archive: Lo
         with room_for(room), pytest.raises(OSError, match="File too large"):
             archive.step()
         assert content(archive) == fits
-    assert [chunk for _, chunk in stream.read(block_ms=0)] == sent
+    assert [chunk._replace(at=0) for _, chunk in stream.read(block_ms=0)] == sent
     archive.step()
     assert content(archive) == b"one " * 20 + b"two" * 20
     assert db.xlen(keys.LOGS) == 0
@@ -348,7 +379,7 @@ def test_many_small_pieces_share_an_entry_and_large_ones_do_not(db: redis.Redis,
     large = [a_chunk(bytes(100 << 10), n * (100 << 10)) for n in range(3)]
     stream.append(large)
     assert db.xlen(keys.LOGS) == 4
-    assert [chunk for _, chunk in stream.read(block_ms=0)] == small + large
+    assert [chunk._replace(at=0) for _, chunk in stream.read(block_ms=0)] == small + large
 
 
 @pytest.mark.parametrize("entry", [

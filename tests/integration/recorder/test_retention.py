@@ -14,7 +14,7 @@ import redis
 
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogChunk, LogStream
-from rqflow.recorder import retention
+from rqflow.recorder import logtimes, retention
 from rqflow.recorder.archive import LogArchive, LogReader
 from rqflow.recorder.logpath import log_path
 from rqflow.recorder.retention import LogRetention
@@ -52,7 +52,8 @@ def test_logs_older_than_the_retention_go_and_empty_folders_with_them(tmp_path: 
     a_log(tmp_path, "d/old/2026-01-01/2.log", days=91, mode=0o640)
     a_log(tmp_path, "d/both/2026-01-01/1.log", days=91)
     a_log(tmp_path, "d/both/2026-01-01/2.log", days=89)
-    a_log(tmp_path, "gone/t/2026-01-01/1.log", days=400)
+    gone = a_log(tmp_path, "gone/t/2026-01-01/1.log", days=400)
+    logtimes.note(str(gone), 0, 1)
     other = a_log(tmp_path, "d/both/2026-01-01/notes.txt", days=400)
     sweeper = LogRetention(tmp_path, KEEP, list)
     one_round(sweeper)

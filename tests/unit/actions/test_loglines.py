@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -56,3 +57,12 @@ def test_a_line_without_end_is_passed_on_in_pieces() -> None:
 def test_what_contradicts_itself_is_refused(wanted: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Part(**wanted)
+
+
+def test_lines_say_when_their_last_byte_came() -> None:
+    found = list(loglines.lines(LOG, Part(), lambda offset: datetime.fromtimestamp(offset, UTC)))
+    assert [(line.text, line.at.timestamp() if line.at else None) for line in found[:3]] == [(b"one\n", 3), (b"two\n", 7), (b"three\n", 13)]
+    since = datetime.fromtimestamp(7, UTC)
+    assert [line.text for line in loglines.lines(LOG, Part(since=since, head=1), lambda offset: datetime.fromtimestamp(offset, UTC))] == [b"two\n"]
+    assert [line.text for line in loglines.lines(LOG, Part(since=since), lambda _: None)] == [line.text for line in found], "what nobody knows is shown"
+    assert [line.is_gap for line in loglines.lines(LOG, Part(grep="one|six", context=1))] == [False, False, True, False, False]

@@ -88,7 +88,7 @@ class RequestDesk:
         self.connection = connection
         self.handlers = handlers
 
-    def step(self, *, block_ms: int = 500, count: int = 50) -> int:
+    def step(self, *, block_ms: int = 1000, count: int = 50) -> int:
         """Answer the requests that wait, up to `count`, waiting `block_ms` for the first; returns how many."""
         answer: Any = self.connection.xread({keys.REQUESTS: "0"}, count=count, block=block(self.connection, block_ms))
         entries = [entry for _, part in answer or [] for entry in part]

@@ -13,7 +13,7 @@ from uuid import uuid4
 from rqflow import clock, logs
 from rqflow.actions import backfilling, clean, schedule, trigger
 from rqflow.actions import folder as dags_folder
-from rqflow.actions.delete import Remover
+from rqflow.actions.delete import SETTLE, SWEEP, Remover
 from rqflow.actions.folder import DagsFolder
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
@@ -32,6 +32,7 @@ from rqflow.recorder.notices.sorting import Sorter
 from rqflow.recorder.recorder import Recorder
 from rqflow.recorder.retention import retention
 from rqflow.recorder.room import Room
+from rqflow.scheduler.attention import Attention
 from rqflow.scheduler.backfills import Backfiller, Deeds
 from rqflow.scheduler.callbacks import CallbackSender, note_misses
 from rqflow.scheduler.epoch import EpochKeeper
@@ -51,8 +52,8 @@ logger = logging.getLogger(__name__)
 CLEAN_EVERY, CLEAN_PAUSE = 3600.0, 0.05
 #: Seconds between two looks whether the Variables and Connections in Redis are those of SQL.
 MIRROR_EVERY = 5.0
-#: Seconds between two looks for something that was deleted.
-REMOVE_EVERY = 1.0
+#: Seconds between two looks at a removal that waits for something, and between two looks for work that nobody's attention was drawn to.
+REMOVE_EVERY, LOOK_SELDOM = 1.0, 60.0
 #: For so long a hub that would end when it is idle waits for a worker that calls what is to be called.
 AWAITED = timedelta(minutes=10)
 
@@ -91,6 +92,7 @@ def backfiller(services: Services) -> Backfiller:
 def once(services: Services) -> None:
     """Do what the leader does, once: believe Redis, mend what others left, move what is due; nothing of it while another one leads."""
     alone, ticks, carrier = scheduler(services), ticker(services), backfiller(services)
+    sender = CallbackSender(another_broker(services, client_name="rqflow-callbacks"), services.engine)
     remover = Remover(services.broker, services.engine, services.settings)
     recovery = Recovery(services.broker, EpochKeeper(services.broker, services.engine))
 
@@ -100,6 +102,7 @@ def once(services: Services) -> None:
             ticks.step()
             remover.step()
             carrier.step()
+            sender.step()
 
     alone.run(burst=True, before_wait=recover)
 
@@ -117,19 +120,21 @@ def build(services: Services, *, idle_exit: bool = False, parses: bool = True) -
     archive = LogArchive(LogStream(another_broker(services, client_name="rqflow-archive").connection), folder, room)
     old_logs = retention(another_broker(services, client_name="rqflow-retention"), folder, settings.logs.retention)
     ticks = ticker(services)
+    attention = Attention(services.engine, SETTLE)
     is_sqlite = settings.database.url.startswith("sqlite")
     chores = [
         Chore(name="recorder", run=_aside(recorder.run), leader_only=is_sqlite),
         Chore(name="log archive", run=_aside(archive.run)),
         recovering(another_broker(services, client_name="rqflow-recovery"), services.engine),
-        Chore(name="schedules", run=ticks.run),
+        Chore(name="schedules", run=lambda stop: ticks.run(stop, lambda: attention.wanted.schedules)),
         Chore(name="notices", run=outbox(services).run),
         _watching(services),
-        Chore(name="callbacks", run=CallbackSender(another_broker(services, client_name="rqflow-callbacks"), services.engine).run),
-        Chore(name="backfills", run=backfiller(services).run),
+        Chore(name="attention", run=attention.run),
+        _calling(services, attention),
+        _filling(services, attention),
         Chore(name="log retention", run=old_logs.run),
         _cleaning(services),
-        _removing(services),
+        _removing(services, attention),
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
         _mirroring(services),
@@ -153,6 +158,18 @@ def _watching(services: Services) -> Chore:
     """Return the chore that finds tasks which did not end in their sla."""
     events = EventStream(another_broker(services, client_name="rqflow-slas").connection)
     return Chore(name="slas", run=SlaWatch(services.engine, partial(recorded_upto, events), partial(note_misses, services.engine)).run)
+
+
+def _calling(services: Services, attention: Attention) -> Chore:
+    """Return the chore that has authors' functions called."""
+    sender = CallbackSender(another_broker(services, client_name="rqflow-callbacks"), services.engine)
+    return Chore(name="callbacks", run=lambda stop: sender.run(stop, lambda: attention.wait("callbacks", stop, at_most=LOOK_SELDOM)))
+
+
+def _filling(services: Services, attention: Attention) -> Chore:
+    """Return the chore that carries on with backfills."""
+    carrier = backfiller(services)
+    return Chore(name="backfills", run=lambda stop: carrier.run(stop, lambda: attention.wait("backfills", stop, at_most=LOOK_SELDOM)))
 
 
 def _answering(services: Services) -> Chore:
@@ -215,14 +232,16 @@ def _cleaning(services: Services) -> Chore:
     return Chore(name="cleaning", run=run)
 
 
-def _removing(services: Services) -> Chore:
+def _removing(services: Services, attention: Attention) -> Chore:
     """Return the chore that carries through what people deleted."""
     remover = Remover(another_broker(services, client_name="rqflow-removing"), services.engine, services.settings)
 
     def run(stop: threading.Event) -> None:
         def step() -> None:
-            remover.step(stop.is_set)
-            stop.wait(REMOVE_EVERY)
+            if remover.step(stop.is_set):
+                stop.wait(REMOVE_EVERY)
+            else:
+                attention.wait("removals", stop, at_most=SWEEP)
 
         keep_running(step, stop, name="removing")
 

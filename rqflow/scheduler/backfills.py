@@ -30,8 +30,8 @@ from rqflow.store.runs import RunRecord
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks while there is a backfill that goes on, and while there is none.
-LOOK_EVERY, LOOK_SELDOM = 0.25, 1.0
+#: Seconds between two looks while there is a backfill that goes on.
+LOOK_EVERY = 0.25
 #: Dates that are looked at, or marked, at once.
 DATES = 200
 #: Versions that are kept in memory.
@@ -60,13 +60,15 @@ class Backfiller:
         self._engine, self._deeds = engine, deeds
         self._version = lru_cache(maxsize=_VERSIONS)(self._read_version)
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, over all failures."""
+    def run(self, stop: threading.Event, idle: Callable[[], None]) -> None:
+        """Work until `stop` is set, over all failures; `idle` waits until there may be a backfill."""
 
         def step() -> None:
             found, has_more = self.step()
-            if not has_more:
-                stop.wait(LOOK_EVERY if found else LOOK_SELDOM)
+            if found and not has_more:
+                stop.wait(LOOK_EVERY)
+            elif not has_more:
+                idle()
 
         keep_running(step, stop, name="backfills")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from rqflow.store.sla import Miss
 from rqflow.store.tasks import TryRecord
 
 #: Seconds between two looks, calls that one look deals with, and versions that are remembered.
-EVERY, AT_ONCE, _VERSIONS = 1.0, 200, 16
+EVERY, AT_ONCE, _VERSIONS = 0.5, 200, 16
 #: What the task is when the functions of a kind are called.
 _STATE = {
     Kind.FAILURE: TaskState.FAILED, Kind.RETRY: TaskState.UP_FOR_RETRY, Kind.SKIPPED: TaskState.SKIPPED, Kind.SUCCESS: TaskState.SUCCESS,
@@ -60,23 +60,22 @@ class CallbackSender:
         #: {id: newest event} of orders that are not there, when that was seen first: their end is on its way, or Redis lost them.
         self._missing: dict[str, str] = {}
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, over all failures."""
+    def run(self, stop: threading.Event, idle: Callable[[], None]) -> None:
+        """Work until `stop` is set, over all failures; `idle` waits until there may be a call."""
         def step() -> None:
-            self.step()
-            stop.wait(EVERY)
+            if self.step():
+                stop.wait(EVERY)
+            else:
+                idle()
 
         keep_running(step, stop, name="callbacks")
 
     def step(self) -> int:
         """Give out what waits, and look after what was given; return how many calls are still open. Raises StoreError or BrokerError."""
-        with reading(self._engine) as connection:
-            if not callbacks.is_open(connection):
-                return 0
         recorded = self._events.recorded_upto() if self._missing else ""
         with reading(self._engine) as connection:
             found = callbacks.open_calls(connection, AT_ONCE)
-        live = self._live()
+        live = self._live() if found else {}
         self._missing = {name: seen for name, seen in self._missing.items() if name in {call.callback_id for call in found}}
         for call in found:
             if call.state is CallbackState.SENT:

@@ -52,13 +52,14 @@ class Ticker:
         """Say that something may be due."""
         self._rung.set()
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, over all failures."""
+    def run(self, stop: threading.Event, may_be_due: Callable[[], bool]) -> None:
+        """Work until `stop` is set, over all failures; without a ring only when something may be due."""
         self._is_new = True
 
         def step() -> None:
             self.step()
-            self._rung.wait(LOOK_EVERY)
+            while not self._rung.wait(LOOK_EVERY) and not stop.is_set() and not may_be_due():
+                pass
             self._rung.clear()
 
         keep_running(step, stop, name="schedules")

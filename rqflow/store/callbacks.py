@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, exists, func, select, update
+from sqlalchemy import RowMapping, delete, func, or_, select, update
 
 from rqflow.states import CallbackState
 from rqflow.store.engine import Connection
@@ -17,9 +17,8 @@ from rqflow.store.upsert import Rule, upsert
 
 #: What a later event says of the same try stays, as a lost try that gets another one; how far the call is does not change by that.
 _NEWEST = Rule(table=callback, order=("seq",), fixed=frozenset({"state", "worker", "sends", "reason", "output", "started_at", "ended_at"}))
-_OPEN = (CallbackState.WAITING.value, CallbackState.SENT.value)
-#: Asked all the time, so it is built once.
-_IS_OPEN = select(exists().where(callback.c.state.in_(_OPEN)))
+#: The condition that a call is still to be made, or told of.
+IS_OPEN = or_(callback.c.state == CallbackState.WAITING.value, callback.c.state == CallbackState.SENT.value)
 _BLANK: dict[str, Any] = {
     "state": CallbackState.WAITING.value, "worker": "", "sends": 0, "reason": "", "output": "", "started_at": None, "ended_at": None,
 }
@@ -53,20 +52,15 @@ def note(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     upsert(connection, _NEWEST, [{**row, **_BLANK} for row in rows])
 
 
-def is_open(connection: Connection) -> bool:
-    """Tell whether a call is still to be made, or told of."""
-    return bool(connection.execute(_IS_OPEN).scalar())
-
-
 def open_calls(connection: Connection, limit: int) -> list[Callback]:
     """Return calls that are still to be made or told of, oldest first."""
-    query = select(callback).where(callback.c.state.in_(_OPEN)).order_by(callback.c.seq, callback.c.callback_id).limit(limit)
+    query = select(callback).where(IS_OPEN).order_by(callback.c.seq, callback.c.callback_id).limit(limit)
     return [_record(row) for row in connection.execute(query).mappings()]
 
 
 def count_open(connection: Connection, since: datetime) -> int:
     """Return how many calls of what happened since then are to be made or told of."""
-    query = select(func.count()).select_from(callback).where(callback.c.state.in_(_OPEN), callback.c.created_at >= since)
+    query = select(func.count()).select_from(callback).where(IS_OPEN, callback.c.created_at >= since)
     return int(connection.execute(query).scalar_one())
 
 
@@ -84,20 +78,20 @@ def send(connection: Connection, callback_id: str, worker: str) -> bool:
 
 def wait(connection: Connection, callback_id: str, reason: str) -> None:
     """Say that a call which has not ended waits for a worker, and why."""
-    which = (callback.c.callback_id == callback_id, callback.c.state.in_(_OPEN))
+    which = (callback.c.callback_id == callback_id, IS_OPEN)
     connection.execute(update(callback).where(*which).values(state=CallbackState.WAITING.value, reason=clean(reason, LINE)))
 
 
 def fail(connection: Connection, callback_id: str, reason: str, at: datetime) -> None:
     """Say that a call can never be made."""
-    which = (callback.c.callback_id == callback_id, callback.c.state.in_(_OPEN))
+    which = (callback.c.callback_id == callback_id, IS_OPEN)
     connection.execute(update(callback).where(*which).values(state=CallbackState.FAILED.value, reason=clean(reason, LINE), ended_at=at))
 
 
 def end(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write how calls ended, as workers tell it: callback_id, state, worker, reason, output, started_at, ended_at. The first word counts."""
     for row in sorted(rows, key=lambda row: str(row["callback_id"])):
-        which = (callback.c.callback_id == row["callback_id"], callback.c.state.in_(_OPEN))
+        which = (callback.c.callback_id == row["callback_id"], IS_OPEN)
         connection.execute(update(callback).where(*which).values({name: value for name, value in row.items() if name != "callback_id"}))
 
 

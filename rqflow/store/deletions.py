@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, insert, literal, or_, select, update
 
@@ -139,10 +140,14 @@ def among(connection: Connection, run_keys: Collection[str], dag_ids: Collection
     return {row.name for row in rows if row.kind == RUN}, {row.name for row in rows if row.kind == DAG}
 
 
+def is_to_do(settled_before: Any) -> ColumnElement[bool]:
+    """Return the condition that a removal is under way, or was done before `settled_before` and is to be done once more."""
+    return or_(deletion.c.state == Stage.GOING.value, and_(deletion.c.state == Stage.SETTLING.value, deletion.c.changed_at < settled_before))
+
+
 def to_do(connection: Connection, settled_before: datetime, *, limit: int = 1000) -> list[Deletion]:
     """Return removals that are under way, and those to be done once more that were done before `settled_before`; runs first, then DAGs."""
-    due = or_(deletion.c.state == Stage.GOING.value, and_(deletion.c.state == Stage.SETTLING.value, deletion.c.changed_at < settled_before))
-    query = select(deletion).where(due).order_by(deletion.c.kind.desc(), deletion.c.asked_at, deletion.c.name).limit(limit)
+    query = select(deletion).where(is_to_do(settled_before)).order_by(deletion.c.kind.desc(), deletion.c.asked_at, deletion.c.name).limit(limit)
     return [_record(row) for row in connection.execute(query).mappings()]
 
 

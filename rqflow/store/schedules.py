@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from rqflow.dag.run import BACKFILL
 from rqflow.states import TERMINAL_RUN_STATES, RunState
@@ -59,11 +59,15 @@ def advance(connection: Connection, dag_id: str, before: Followed, *, upto: date
     return connection.execute(query.values(settled_upto=upto, next_run_at=next_run_at)).rowcount == 1
 
 
+def is_due(now: Any) -> ColumnElement[bool]:
+    """Return the condition that a run of a DAG, which is neither paused nor gone, is due at `now`."""
+    return and_(dag.c.next_run_at <= now, dag.c.is_active, ~dag.c.is_paused, dag.c.version.is_not(None))
+
+
 def due(connection: Connection, now: datetime) -> list[DueDag]:
     """Return the DAGs, neither paused nor gone, of which a run is due at `now`: those that wait longest first."""
     columns = (dag.c.dag_id, dag.c.version, dag.c.series, dag.c.series_start, dag.c.settled_upto, dag.c.next_run_at)
-    query = select(*columns).where(dag.c.next_run_at <= now, dag.c.is_active, ~dag.c.is_paused, dag.c.version.is_not(None))
-    rows = connection.execute(query.order_by(dag.c.next_run_at, dag.c.dag_id))
+    rows = connection.execute(select(*columns).where(is_due(now)).order_by(dag.c.next_run_at, dag.c.dag_id))
     return [DueDag(dag_id=row.dag_id, version=row.version, followed=_followed(row)) for row in rows]
 
 

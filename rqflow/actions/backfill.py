@@ -120,6 +120,8 @@ def _tasks(wish: Wish, version: Version) -> frozenset[int]:
         found = partial.chosen(version, wish.options)
     except re.error as error:
         raise UsageError(f"--task-regex {wish.options.task_regex!r} is no regular expression: {error}") from error
+    if not version.tasks:
+        raise UsageError(f"{version.dag_id} has no tasks: there is nothing to run")
     if not found:
         raise TaskNotFound(f"no task of {version.dag_id} matches {wish.options.task_regex!r}",
                            hint=f"It has {_list([task.task_id for task in version.tasks])}.")

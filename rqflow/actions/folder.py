@@ -267,7 +267,7 @@ class DagsFolder:
         gone: tuple[str, ...] = ()
         if not errors:
             try:
-                submit.check_pools(self._broker, self._engine, report.versions)
+                submit.check_pools(self._broker, self._engine, [report])
                 news, gone = self._take_over(report)
             except origins.Taken as error:
                 taken, errors = frozenset(error.dag_ids), (str(error.message),)

@@ -82,17 +82,19 @@ def follow(connection: Connection, version: Version, now: datetime, *, catchup_b
     start = before.start if before and before.series == name else now
     dates = series.of(version, start)
     is_changed = before is not None and before.series != name
-    if before is not None and not is_changed and wanted is None:
-        upto, plan = before.upto, Plan()
-    elif is_changed and wanted is None:
-        upto, plan = _settled(dates, now), Plan()
-    else:
-        try:
+    try:
+        if before is None or wanted is not None:
             upto, plan = _begin(version, dates, now, catchup=catchup, wanted=wanted)
-        except ManyRuns as many:
-            if may_ask:
-                raise
-            return _wait(connection, version, dates, many.count, now)
+        elif is_changed:
+            upto, plan = _settled(dates, now), Plan()
+        elif before.next_run_at is None:  # it had come to its end_date, which may be a later one now
+            upto, plan = _gone_on(version, dates, before.upto, now, catchup=catchup, wanted=None), Plan()
+        else:
+            upto, plan = before.upto, Plan()
+    except ManyRuns as many:
+        if may_ask:
+            raise
+        return _wait(connection, version, dates, many.count, now)
     coming = dates.next(upto)
     schedules.put(connection, version.dag_id,
                   Followed(series=name, start=dates.start, upto=upto, next_run_at=coming.end if coming else None))

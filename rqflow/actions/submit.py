@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 
@@ -15,7 +15,7 @@ from rqflow.broker.broker import Broker
 from rqflow.dag import series, timetable
 from rqflow.dag.series import Interval
 from rqflow.dag.template import is_plain
-from rqflow.dag.version import DEFAULT_POOL, Version
+from rqflow.dag.version import DEFAULT_POOL, TaskSpec, Version
 from rqflow.exceptions import DagLoadError
 from rqflow.settings import format_duration
 from rqflow.store import connections, dags, deletions, runs
@@ -26,19 +26,19 @@ from rqflow.store.runs import RunRecord
 AT_CREATION = "as every new DAG of the folder"
 
 
-def check_pools(broker: Broker, engine: Engine, versions: Iterable[Version]) -> None:
+def check_pools(broker: Broker, engine: Engine, files: Iterable[Report]) -> None:
     """Raise DagLoadError for tasks with an unknown pool, or with more slots than their pool has."""
     slots = {pool.name: pool.slots for pool in pools.list_all(broker, engine) if pool.slots is not None}
-    problems = [problem for version in versions for problem in pool_problems(version, slots)]
+    problems = [problem for report in files for problem in pool_problems(report, slots)]
     if problems:
         raise DagLoadError(problems, hint="`rqflow pool list` shows the pools, `rqflow pool set NAME SLOTS` makes one.")
 
 
-def pool_problems(version: Version, slots: Mapping[str, int]) -> list[str]:
-    """Return what is wrong with the pools of a DAG's tasks, where {pool: slots} exist. The default pool always does."""
+def pool_problems(report: Report, slots: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with the pools of a file's tasks, where {pool: slots} exist. The default pool always does."""
     problems = []
-    for task in version.tasks:
-        place = f"{version.file}: task {task.task_id} of DAG {version.dag_id}"
+    for version, task in _tasks(report):
+        place = f"{report.place(version.dag_id, task.task_id)}: task {task.task_id} of DAG {version.dag_id}"
         if task.pool not in slots and task.pool != DEFAULT_POOL:
             problems.append(f"{place}: there is no pool {task.pool}")
         elif task.pool in slots and task.pool_slots > slots[task.pool]:
@@ -46,28 +46,33 @@ def pool_problems(version: Version, slots: Mapping[str, int]) -> list[str]:
     return problems
 
 
-def unknown_connections(engine: Engine, versions: Iterable[Version]) -> list[str]:
+def _tasks(report: Report) -> Iterator[tuple[Version, TaskSpec]]:
+    return ((version, task) for version in report.versions for task in version.tasks)
+
+
+def unknown_connections(engine: Engine, files: Iterable[Report]) -> list[str]:
     """Return what is to be said of SQL tasks whose Connection is neither stored nor in the environment of this process.
 
     A worker's environment may have it all the same. One whose name is a template is known when the task runs.
     """
-    wanted = [(version, task, str(task.fields.get("conn_id") or "")) for version in versions for task in version.tasks if task.operator == "sql"]
+    wanted = [(f"{report.place(version.dag_id, task.task_id)}: task {task.task_id} of DAG {version.dag_id}", str(task.fields.get("conn_id") or ""))
+              for report in files for version, task in _tasks(report) if task.operator == "sql"]
     if not wanted:
         return []
     with reading(engine) as connection:
         known = {record.conn_id for record in connections.list_all(connection)}
     return [
-        f"{version.file}: task {task.task_id} of DAG {version.dag_id}: there is no Connection {name}" for version, task, name in wanted
+        f"{where}: there is no Connection {name}" for where, name in wanted
         if name and name not in known and is_plain(name) and settings.given(f"CONN_{name.upper()}") is None
     ]
 
 
-def check_connections(broker: Broker, engine: Engine, versions: Iterable[Version], *, is_embedded: bool, strict: bool = False) -> list[str]:
+def check_connections(broker: Broker, engine: Engine, files: Iterable[Report], *, is_embedded: bool, strict: bool = False) -> list[str]:
     """Return warnings about unknown Connections; raises DagLoadError with them when `strict`, or when no worker can have them.
 
     That is so on the embedded default while no worker lives: those that submit starts have the environment of this process.
     """
-    unknown = unknown_connections(engine, versions)
+    unknown = unknown_connections(engine, files)
     if unknown and (strict or (is_embedded and not broker.workers())):
         raise DagLoadError(unknown, hint="`rqflow conn set ID URI` stores one; or set AIRFLOW_CONN_ID in the environment.")
     return unknown
@@ -159,11 +164,14 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
     version, news = registered.version, registered.news
     if registered.pause_reason is not None and (news.next or series.is_once(version)):
         return f"paused ({registered.pause_reason}): {news.waiting_words}`rqflow dag unpause {version.dag_id}` lets its scheduled runs start"
+    changed = "its schedule or its start is another one than before, and counts from now on; " if news.is_changed else ""
     if news.next:
-        return f"{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
+        return f"{changed}{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
+    if timetable.of(version).has_series and version.end_date:
+        return f"{changed}no run comes by itself, for its end_date {version.end_date} is over: {by_hand}"
     found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
     if not series.is_once(version) or not found:
-        return f"nothing starts by itself: {by_hand}"
+        return f"{'it has no schedule any more, and ' if news.is_changed else ''}nothing starts by itself: {by_hand}"
     last = found[0]
     when = f", {last.ended_at.isoformat(timespec='seconds')}" if last.ended_at else ""
     return f"@once has run ({last.state.value}{when}): --run for another"

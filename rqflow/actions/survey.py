@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rqflow.dag import folder, loader
@@ -29,8 +29,14 @@ class Report:
     unsupported: tuple[str, ...] = ()
     #: Ids of its DAGs whose schedules are meant in core.default_timezone, for it names no zone.
     assumed: tuple[str, ...] = ()
+    #: {dag_id: {task_id: `file:line`}} of the tasks that name a pool or a Connection.
+    places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: Nothing is wrong with it save that it holds no DAG.
     no_dag: bool = False
+
+    def place(self, dag_id: str, task_id: str) -> str:
+        """Return where a task is made, as `file:line` where that is known."""
+        return self.places.get(dag_id, {}).get(task_id, str(self.file))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +136,7 @@ def one(file: Path, settings: Settings, *, named: Path | None = None, key: str |
 
 def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
     return Report(file=file, key=key, inputs=loaded.inputs, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
-                  unsupported=tuple(map(str, loaded.unsupported)), assumed=loaded.assumed)
+                  unsupported=tuple(map(str, loaded.unsupported)), assumed=loaded.assumed, places=loaded.places)
 
 
 def read(paths: Sequence[Path], settings: Settings) -> Read:

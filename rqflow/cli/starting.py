@@ -84,8 +84,8 @@ def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish
     """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
     files, moved = dag_files.settled(services.engine, loaded)
     versions = [version for report in files for version in report.versions]
-    action.check_pools(services.broker, services.engine, versions)
-    for warning in action.check_connections(services.broker, services.engine, versions, is_embedded=services.is_embedded, strict=wish.strict):
+    action.check_pools(services.broker, services.engine, files)
+    for warning in action.check_connections(services.broker, services.engine, files, is_embedded=services.is_embedded, strict=wish.strict):
         output.problem(f"warning: {warning}, and its worker's environment must have it")
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
     wants_processes = bool(planned) and services.is_embedded
@@ -111,7 +111,8 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
         output.problem(f"warning: {warning}")
     for one in registered:
         if one.version.dag_id not in running:
-            output.note(action.what_next(services.broker, services.engine, one, app.zone))
+            which = f"{one.version.dag_id}: " if len(registered) > 1 else ""
+            output.note(which + action.what_next(services.broker, services.engine, one, app.zone))
 
 
 def _registered(app: App, services: Services, files: Sequence[Report], starts: Collection[str], wish: Wish) -> list[action.Registered]:

@@ -7,6 +7,7 @@ import linecache
 import re
 import sys
 import sysconfig
+import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ _HINTS = {
     MemoryError: ": loading the file takes more memory than core.load_memory allows",
     RecursionError: "; look for a function that calls itself for ever",
 }
+#: What zoneinfo, pendulum and pytz raise for a zone that is none.
+_NO_ZONE = frozenset({"ZoneInfoNotFoundError", "InvalidTimezone", "UnknownTimeZoneError"})
 _LOCATED = re.compile(r"(?P<file>[^\n]+?):(?P<line>\d+): (?P<message>.*)", re.DOTALL)
 
 
@@ -124,6 +127,9 @@ def _message(error: BaseException, frame: FrameType | None, line: int) -> str:
             return f"no module named {name!r}; if it is a package, install it: pip install {_PACKAGES.get(top, top)}"
         case SystemExit(code=code):
             return f"the file ends Python while it loads: sys.exit({'' if code is None else repr(code)})"
+        case _ if type(error).__name__ in _NO_ZONE:
+            name = str(error.args[0]).split()[-1] if error.args and str(error.args[0]).split() else "of this name"
+            return f"there is no time zone {name}{nearest(name, zoneinfo.available_timezones())}"
         case KeyError(args=(key,)):
             return _missing_key(key, said, frame, line)
         case AttributeError(name="partial" | "expand" | "as_setup" | "as_teardown"):

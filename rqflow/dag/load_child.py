@@ -119,7 +119,7 @@ def _answer(result: Result, paths: Paths, heard: Heard, answer: Any) -> NoReturn
     versions = [{"version": replace(version, sources={}).json, "sources": list(version.sources)} for version in result.versions]
     problems = {name: [[p.file, p.line, p.message] for p in getattr(result, name)] for name in ("problems", "warnings", "unsupported")}
     told = {"sources": texts, "versions": versions, "no_dag": result.no_dag, "inputs": needed.to_plain(), "assumed": result.assumed,
-            **problems}
+            "places": result.places, **problems}
     _write(told, answer)
 
 

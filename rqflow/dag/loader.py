@@ -69,6 +69,8 @@ class Loaded:
     unsupported: tuple[Problem, ...] = ()
     #: Ids of the DAGs whose schedules are meant in core.default_timezone, for the file names no zone.
     assumed: tuple[str, ...] = ()
+    #: {dag_id: {task_id: `file:line`}} of the tasks that name a pool or a Connection.
+    places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -233,7 +235,7 @@ def _loaded(said: _Said, paths: Paths, settings: Settings) -> Loaded:
     versions = tuple(_version(item, answer["sources"]) for item in answer["versions"])
     needed = Inputs.from_plain(answer["inputs"])
     loaded = Loaded(versions=versions, inputs=needed, warnings=(*found["warnings"], *_printed(said, paths)), unsupported=found["unsupported"],
-                    assumed=tuple(answer["assumed"]))
+                    assumed=tuple(answer["assumed"]), places=answer["places"])
     if problems := _problems(answer):
         raise NoDag(problems, needed) if answer["no_dag"] else BadFile(problems, loaded)
     return loaded

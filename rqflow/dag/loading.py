@@ -17,10 +17,10 @@ from rqflow.dag.execution import execute
 from rqflow.dag.explain import Paths, problems_of
 from rqflow.dag.generation import NATIVE, generation_of
 from rqflow.dag.model import DAG, Collected, authored, collecting
-from rqflow.dag.problems import Problem
+from rqflow.dag.problems import Place, Problem
 from rqflow.dag.serialization import version_of
 from rqflow.dag.subdags import expand
-from rqflow.dag.version import Version
+from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import DagLoadError
 
 _HOW = "a DAG counts when it is a global of the file, or has a `with` block"
@@ -40,6 +40,8 @@ class Result:
     absent: list[str] = field(default_factory=list)
     #: Ids of the DAGs whose time zone was assumed, and matters.
     assumed: list[str] = field(default_factory=list)
+    #: {dag_id: {task_id: `file:line`}} of the tasks of which it is seen later whether this installation has what they name: a pool, a Connection.
+    places: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def load_here(paths: Paths, *, default_queue: str = "default", opened: Iterable[str] = ()) -> Result:
@@ -107,8 +109,14 @@ def _versions(
         checker.check({task.task_id: task.origin for task in dag.tasks})
         if len(collected.notes.problems) == told:
             result.versions.append(version)
+            result.places[version.dag_id] = _places(dag, version, paths)
             if series.name_of(version) and zones.is_assumed(dag.argument("start_date")):
                 result.assumed.append(version.dag_id)
+
+
+def _places(dag: DAG, version: Version, paths: Paths) -> dict[str, str]:
+    named = [task.task_id for task in version.tasks if task.pool != DEFAULT_POOL or task.operator == "sql"]
+    return {task_id: "{}:{}".format(*_shown_place(dag.task_dict[task_id].origin, paths)) for task_id in named}
 
 
 def _generation_of_modules(paths: Paths) -> str | None:
@@ -139,5 +147,10 @@ def _static_uses(paths: Paths) -> list[Problem]:
 
 def _shown(problems: Iterable[Problem], paths: Paths) -> list[Problem]:
     """Return the problems with files as the person named them, each once, in order."""
-    shown = (Problem(paths.show(one.file) if one.line else paths.shown, one.line or 1, one.message) for one in problems)
+    shown = (Problem(*_shown_place(Place(one.file, one.line), paths), one.message) for one in problems)
     return list(dict.fromkeys(shown))
+
+
+def _shown_place(place: Place, paths: Paths) -> Place:
+    """Return a place with its file as the person named it."""
+    return Place(paths.show(place.file) if place.line else paths.shown, place.line or 1)

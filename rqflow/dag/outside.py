@@ -134,6 +134,15 @@ def missing_variable(name: str) -> str:
     return f"Variable {name} does not exist; `rqflow var set {name} VALUE`, set AIRFLOW_VAR_{name.upper()} in the environment, or give a default"
 
 
+def parsed_variable(name: str, value: Any) -> Any:
+    """Return a Variable that holds JSON, parsed; raises json.JSONDecodeError that names it when it does not."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        told = f"the Variable {name} is no JSON; `rqflow var set {name} VALUE --json` checks what it stores, var.value.{name} is its text"
+        raise json.JSONDecodeError(f"{told}: {error.msg}", error.doc, error.pos) from None
+
+
 def missing_connection(name: str) -> str:
     """Return what to say of a Connection that is not there."""
     return f"Connection {name} does not exist; `rqflow conn set {name} URI`, or set AIRFLOW_CONN_{name.upper()} in the environment"
@@ -161,9 +170,12 @@ class Connection:
     @classmethod
     def read(cls, conn_id: str, given: Any) -> Connection:
         """Return the Connection written as a URI, as JSON, or as a mapping of fields; raises ValueError for anything else."""
-        if isinstance(given, str) and not given.lstrip().startswith("{"):
-            return cls(conn_id, uri=given)
-        fields = json.loads(given) if isinstance(given, str) else given
+        try:
+            if isinstance(given, str) and not given.lstrip().startswith("{"):
+                return cls(conn_id, uri=given)
+            fields = json.loads(given) if isinstance(given, str) else given
+        except ValueError as error:
+            raise ValueError(f"the Connection {conn_id} is neither a URI nor JSON: {error}") from None
         if not isinstance(fields, Mapping):
             raise ValueError(f"the Connection {conn_id} must be a URI or a JSON object")
         return cls(conn_id, **{name: fields[name] for name in _CONNECTION_FIELDS if name in fields})

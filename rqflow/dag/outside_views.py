@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rqflow import settings
 from rqflow.dag.frame import Frame
-from rqflow.dag.outside import Connection, missing_connection, missing_variable
+from rqflow.dag.outside import Connection, missing_connection, missing_variable, parsed_variable
 
 _ABSENT: Final = object()
 
@@ -59,13 +59,13 @@ class ByName(dict[str, Any]):
 def variables_view(frame: Frame) -> ByName:
     """Return `var`."""
 
-    def view(kind: str, read: Callable[[Any], Any]) -> OutsideView:
+    def view(kind: str, read: Callable[[str, Any], Any]) -> OutsideView:
         return OutsideView(
-            f"Variables as {kind}", frame.variables, missing_variable, lambda name, given: frame.outside(read(given), f"var.{kind}.{name}")
+            f"Variables as {kind}", frame.variables, missing_variable, lambda name, given: frame.outside(read(name, given), f"var.{kind}.{name}")
         )
 
-    as_json = view("json", lambda text: json.loads(text) if isinstance(text, str) else text)
-    as_text = view("value", lambda text: text if isinstance(text, str) else json.dumps(text))
+    as_json = view("json", parsed_variable)
+    as_text = view("value", lambda _, text: text if isinstance(text, str) else json.dumps(text))
     return ByName(value=as_text, json=as_json)
 
 

@@ -104,6 +104,9 @@ class _Frame:
         hooked = hooked or Kind.EXECUTE in callbacks
         kind = _kind(task, hooked=hooked)
         wanted = self.wants_source or task.is_authored or hooked or not (exact and params_exact)
+        start = max(filter(None, (task.argument("start_date"), self.start)), default=None)
+        end = min(filter(None, (task.argument("end_date"), self.end)), default=None)
+        self._check_dates(task, start, end)
         return TaskSpec(
             index=self.index[task.task_id], task_id=task.task_id, operator=kind, operator_name=type(task).__name__,
             fields=fields, template_fields=template_fields,
@@ -113,13 +116,21 @@ class _Frame:
             doc=next((str(text) for name in _DOCS if (text := task.__dict__.get(name))), ""),
             queue=task.argument("queue") or self.default_queue, weight=self.weights[task.task_id],
             max_active_per_dag=task.argument("max_active_tis_per_dag"), params=params,
-            start_date=_iso(max(filter(None, (task.argument("start_date"), self.start)), default=None)),
-            end_date=_iso(min(filter(None, (task.argument("end_date"), self.end)), default=None)),
+            start_date=_iso(start), end_date=_iso(end),
             do_xcom_push=self._pushes(task, kind), unsupported=task.unsupported, callbacks=callbacks,
             needs_source=task.needs_source(wanted) if kind == task.kind else True,
             **{name: task.argument(name) for name in _SAME},
             **{name: _seconds(task.argument(name)) for name in _LENGTHS},
         )  # fmt: skip
+
+    def _check_dates(self, task: BaseOperator, start: datetime | None, end: datetime | None) -> None:
+        """Report a task that contradicts itself, and warn of one that no run has because of its DAG's dates; `start` and `end` are what counts."""
+        if not (start and end and end < start) or (self.start and self.end and self.end < self.start):
+            return
+        if start == task.argument("start_date") and end == task.argument("end_date"):
+            report(f"task {task.task_id}: end_date {end} lies before start_date {start}", task.origin)
+        else:
+            warn(f"task {task.task_id} is in no run: what starts at {start} has ended at {end}, by its dates and those of its DAG", task.origin)
 
     def _pushes(self, task: BaseOperator, kind: str) -> bool:
         """In Airflow 1.x a bash task left an XCom only when it was told to, and a SQL task none."""

@@ -52,6 +52,8 @@ def schedule_text(schedule: Any, generation: str) -> str | None:
         return _cron_text(schedule.strip())
     if isinstance(schedule, timedelta) or (isinstance(schedule, relativedelta) and all(getattr(schedule, name) is None for name in _ABSOLUTE)):
         return _length_text(schedule)
+    if isinstance(schedule, int | float):
+        raise ValueError(f"the schedule {schedule!r} is a number; write a length of time, like timedelta(minutes=10), or a cron expression in quotes")
     if isinstance(schedule, list | tuple | set):
         return UNSUPPORTED + ", ".join(sorted({type(item).__name__ for item in schedule}))
     return UNSUPPORTED + type(schedule).__name__

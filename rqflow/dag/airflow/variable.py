@@ -24,7 +24,7 @@ class Variable:
             if given is _ABSENT:
                 raise KeyError(outside.missing_variable(key)) from None
             return given
-        return json.loads(value) if deserialize_json and isinstance(value, str) else value
+        return outside.parsed_variable(key, value) if deserialize_json else value
 
     get_variable_from_secrets = get
 

@@ -173,7 +173,7 @@ def test_submit_says_which_connections_are_not_known(rqflow: Rqflow, tmp_path: P
                     "    SqliteOperator(task_id='t', sql='select 1', sqlite_conn_id='{{ params.x }}')\n")
     said = "task q of DAG d: there is no Connection lab"
     warned = rqflow("submit", file)
-    assert (warned.code, f"warning: d.py: {said}, and its worker's environment must have it" in warned.err) == (0, True)
+    assert (warned.code, f"warning: {file}:4: {said}, and its worker's environment must have it" in warned.err) == (0, True)
     assert rqflow("submit", file, "--strict").code == 6
     with monkeypatch.context() as patch:
         patch.delenv("RQFLOW__REDIS__URL")

@@ -303,8 +303,8 @@ def test_a_file_that_a_person_submits_is_not_executed_again_by_the_watch(world: 
 
 
 def test_an_unknown_pool_holds_a_file_until_there_is_one(world: World) -> None:
-    world.write("with DAG('d', schedule=None):\n    BashOperator(task_id='a', bash_command='true', pool='gpu')\n")
-    assert world.look()[0].errors == ("d.py: task a of DAG d: there is no pool gpu",)
+    path = world.write("with DAG('d', schedule=None):\n    BashOperator(task_id='a', bash_command='true', pool='gpu')\n")
+    assert world.look()[0].errors == (f"{path}:5: task a of DAG d: there is no pool gpu",)
     assert world.look() == []
     pools.put(world.broker, world.engine, "gpu", 2)
     assert world.look()[0].word == "loaded"

@@ -145,6 +145,28 @@ def test_a_changed_schedule_starts_from_now(world: World) -> None:
     assert world.dates()[-1] == "2026-01-01T03:30"
 
 
+def test_an_end_date_that_is_moved_after_it_was_over_starts_no_past_runs_unasked(world: World) -> None:
+    world.submit(hourly(end_date="2026-01-01T01:00:00+00:00"))
+    assert world.pass_time(timedelta(hours=2)) == 1
+    world.pass_time(timedelta(days=1))
+    world.submit(hourly(end_date="2026-02-01T00:00:00+00:00"))
+    assert world.pass_time(timedelta(0)) == 0
+    assert world.pass_time(timedelta(hours=1)) == 1
+    assert world.dates() == ["2026-01-01T01:00", "2026-01-02T02:00"]
+
+
+def test_an_end_date_that_is_moved_after_it_was_over_makes_up_for_many_dates_only_when_asked(world: World) -> None:
+    world.submit(hourly(catchup=True, end_date="2026-01-01T01:00:00+00:00"))
+    assert world.pass_time(timedelta(hours=2)) == 2
+    world.pass_time(timedelta(days=1))
+    later = hourly(catchup=True, max_active_runs=100, end_date="2026-02-01T00:00:00+00:00")
+    with pytest.raises(schedule.ManyRuns, match="would start 24 past runs"):
+        world.submit(later)
+    world.submit(later, "2")
+    assert world.pass_time(timedelta(0)) == 2
+    assert world.dates() == ["2026-01-01T00:00", "2026-01-01T01:00", "2026-01-02T00:00", "2026-01-02T01:00"]
+
+
 def test_the_same_schedule_in_a_new_version_goes_on(world: World) -> None:
     world.submit(hourly())
     world.pass_time(timedelta(hours=1))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rqflow.actions import submit
+from rqflow.actions.survey import Report
 from tests.unit.builders import a_task, a_version, an_empty_task
 
 
@@ -10,9 +13,11 @@ from tests.unit.builders import a_task, a_version, an_empty_task
     ("p", 1, ""), ("p", 3, ""), ("default_pool", 1, ""), ("p", 4, "takes 4 slots of pool p, which has 3"), ("q", 1, "there is no pool q"),
 ])
 def test_pools_are_checked(pool: str, slots: int, problem: str) -> None:
-    version = a_version(specs=[a_task("a", pool=pool, pool_slots=slots)])
-    assert problem in "".join(submit.pool_problems(version, {"p": 3}))
-    assert bool(problem) == bool(submit.pool_problems(version, {"p": 3}))
+    report = Report(file=Path("d.py"), versions=(a_version(specs=[a_task("a", pool=pool, pool_slots=slots)]),), places={"d": {"a": "d.py:7"}})
+    found = submit.pool_problems(report, {"p": 3})
+    assert problem in "".join(found)
+    assert bool(problem) == bool(found)
+    assert all(one.startswith("d.py:7: task a of DAG d") for one in found)
 
 
 @pytest.mark.parametrize(("schedule", "words"), [

@@ -1,55 +1,48 @@
-"""The live state through one door: runs, claims, ends, gates, and what readers ask. Each change is one Lua step."""
+"""The live state through one door: runs, claims, ends, gates; and what readers ask (reading.py). Each change is one Lua step."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 
-from rqflow.broker import creation, keys, protocol, rows, status, unserved
+from rqflow.broker import creation, keys, protocol, rows, status
 from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs
-from rqflow.broker.events import EventStream, is_before
-from rqflow.broker.faults import SetBack, patiently
+from rqflow.broker.faults import SetBack
 from rqflow.broker.messages import ADMIT, Announced, Beat, Claim, Due, End, Ending, Turn
 from rqflow.broker.mirror import Mirror, Mirrored
-from rqflow.broker.replies import items, text
+from rqflow.broker.reading import LiveState
+from rqflow.broker.replies import items
 from rqflow.broker.rows import job_id
-from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.steps import LINK_ERRORS, Request, Steps
-from rqflow.broker.unserved import Unserved
 from rqflow.clock import boottime, from_micros, to_micros
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version, amend
-from rqflow.exceptions import RunNotFound, TaskNotFound
+from rqflow.exceptions import RunNotFound
 from rqflow.settings import Settings
-from rqflow.states import TERMINAL_RUN_STATES, RunState, TaskState
+from rqflow.states import TaskState
 from rqflow.wire import decode, encode
 
-T = TypeVar("T")
 #: Tasks of a run that one step removes.
 FORGET_CHUNK = 500
-
-
 #: Alarms that one step sets.
 _TICKS = 500
 
 
-class Broker:
+class Broker(LiveState):
     """One process' access to the live state. Not for several threads at once: give each its own, on its own connection."""
 
     def __init__(self, connection: redis.Redis, settings: Settings, *, caller: str = "") -> None:
         """Take a connection from broker.connection, and the name of who calls: a worker's name, else one is made up."""
-        self.connection = connection
-        self.settings = settings
+        super().__init__(connection, settings)
         self.caller = caller or f"caller-{uuid.uuid4().hex[:12]}"
         self.steps = Steps(connection, self.caller)
         graces = {"": settings.worker.grace.default, **settings.worker.grace.queues}
@@ -61,9 +54,6 @@ class Broker:
         self.outside_generation: str | None = None
         self._turns = 0
         self._unanswered: tuple[Request, tuple[End, ...], float] | None = None
-        # What raises RunNotFound is not kept: it may be there the next time.
-        self._runs = lru_cache(maxsize=1024)(partial(self._read, status.run_info, connection))
-        self._versions = lru_cache(maxsize=64)(partial(self._read, status.version, connection))
 
     # ---------------------------------------------------------------- runs
 
@@ -98,57 +88,12 @@ class Broker:
             while self.advance(run_key):
                 pass
 
-    def run_exists(self, run_key: str) -> bool:
-        """Tell whether Redis has this run, committed, finished or not."""
-        return bool(self._read(self.connection.hexists, keys.RUN + run_key, "state"))
-
-    def live_runs(self) -> list[str]:
-        """Return the keys of the unfinished runs, oldest first."""
-        return [text(key) for key in self._read(self.connection.zrange, keys.LIVE, 0, -1)]
-
-    def all_runs(self) -> list[str]:
-        """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
-        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE)
-                for key in self._read(self.connection.zrange, name, 0, -1)]
-
-    def versions_in_use(self) -> set[str]:
-        """Return the shas of the versions that runs in Redis need."""
-        return self._read(self._versions_in_use)
-
-    def _versions_in_use(self) -> set[str]:
-        with self.connection.pipeline(transaction=False) as pipe:
-            for key in self.all_runs():
-                pipe.hget(keys.RUN + key, "version")
-                pipe.smembers(keys.followed_key(key))
-            found = pipe.execute()
-        return {text(sha) for sha in found[::2] if sha is not None} | {text(sha) for each in found[1::2] for sha in each}
-
-    def expired_runs(self) -> list[str]:
-        """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
-        return self._read(self._expired_runs)
-
-    def _expired_runs(self) -> list[str]:
-        seconds, _ = self.connection.time()
-        upto = EventStream(self.connection).recorded_upto()
-        old = self.connection.zrangebyscore(keys.DONE, "-inf", seconds - self.settings.broker.run_retention.total_seconds(), start=0, num=100)
-        last = [(text(key), self.connection.hget(keys.RUN + text(key), "last_event")) for key in old]
-        return [key for key, event in last if (event is None or is_before(text(event), upto)) and not self._is_awaited(key)]
-
-    def _is_awaited(self, run_key: str) -> bool:
-        """Tell whether an unfinished run may depend on tasks of this one."""
-        followers = self.connection.hget(keys.FOLLOWS, run_key)
-        return any(self.connection.zscore(keys.LIVE, key) is not None for key in text(followers or b"").split())
-
     def forget_run(self, run_key: str) -> None:
         """Remove a finished run, or one that was never committed, from Redis; its history stays in SQL."""
         at = 0
         while at >= 0:
             at = int(self.steps.plain("forget", [run_key, at, FORGET_CHUNK]))
         self.forget_cached()
-
-    def forget_cached(self) -> None:
-        """Read again from Redis what its runs stand for: one was removed, and another may get its key."""
-        self._runs.cache_clear()
 
     def cancel_run(self, run_key: str, by: str, how: Ending | None = None) -> str:
         """Cancel all of a run that has not ended; returns its state afterwards. Running tasks are stopped by their workers, as `how` says.
@@ -337,10 +282,6 @@ class Broker:
         """Make a pool or change its slots; None removes it."""
         self.steps.call("set_pool", {"name": name, "slots": slots})
 
-    def pools(self) -> dict[str, PoolStatus]:
-        """Return the pools by name."""
-        return self._read(status.pools, self.connection)
-
     def move_due(self, limit: int = 500) -> Due:
         """Queue the tasks whose delay is over, and take the alarms of DAGs that ring, at most `limit` of both."""
         reply = self.steps.call("move_due", {"limit": limit})
@@ -382,41 +323,7 @@ class Broker:
     def _rings(self, bells: Sequence[str], timeout: float) -> bool:
         return self.connection.blpop(list(bells), timeout=min(timeout, longest_wait(self.connection))) is not None
 
-    # ---------------------------------------------------------------- reading
-
-    def run_info(self, run_key: str) -> RunInfo | None:
-        """Return what the run stands for, or None when Redis has it not. Cached: it never changes."""
-        with suppress(RunNotFound):
-            return self._runs(run_key)
-        return None
-
-    def version(self, sha: str) -> Version | None:
-        """Return a version of which Redis has a run, else None. Cached."""
-        with suppress(RunNotFound):
-            return self._versions(sha)
-        return None
-
-    def _version_of(self, run_key: str) -> Version:
-        return self._versions(self._runs(run_key).version)
-
-    def _index(self, run_key: str, task_id: str) -> int:
-        version = self._version_of(run_key)
-        if task_id not in version.by_id:
-            raise TaskNotFound(f"{version.dag_id} has no task {task_id}")
-        return version.by_id[task_id].index
-
-    def run_status(self, run_key: str) -> RunStatus | None:
-        """Return how the run stands, or None when Redis has it not."""
-        return self._read(status.run_status, self.connection, run_key)
-
-    def is_finished(self, run_key: str) -> bool:
-        """Tell whether the run has ended, or is gone from Redis."""
-        state = self._read(self.connection.hget, keys.RUN + run_key, "state")
-        return state is None or RunState(text(state)) in TERMINAL_RUN_STATES
-
-    def task_statuses(self, run_key: str, indices: Iterable[int] | None = None) -> list[TaskStatus]:
-        """Return how the task instances of a run stand; raises RunNotFound."""
-        return self._read(status.task_statuses, self.connection, run_key, self._version_of(run_key), indices)
+    # ---------------------------------------------------------------- values
 
     def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
         """Return {task_id: {key: JSON text}} of the run's XComs; raises RunNotFound, and SetBack as `believe` does."""
@@ -434,32 +341,7 @@ class Broker:
         """Keep one XCom, `value` being JSON text."""
         self.steps.call("push_xcom", {"run": run_key, "index": self._index(run_key, task_id), "key": key, "value": value})
 
-    def workers(self) -> list[WorkerStatus]:
-        """Return the live workers."""
-        return self._read(status.workers, self.connection)
-
-    def is_suspended(self) -> bool:
-        """Tell whether `rq suspend` keeps workers from claiming."""
-        return bool(self._read(self.connection.exists, keys.RQ_SUSPENDED))
-
-    def ready_before(self, run_key: str, index: int, queue: str) -> int:
-        """Return how many tasks are ready on a queue before this one; 0 when it is not ready there."""
-        return self._read(status.ready_before, self.connection, run_key, index, queue)
-
-    def unserved(self) -> list[Unserved]:
-        """Return the queues with waiting tasks that no live worker serves, as the leader saw them last."""
-        return self._read(unserved.standing, self.connection)
-
-    def now(self) -> datetime:
-        """Return Redis' time, by which leases and order go."""
-        seconds, micros = self._read(self.connection.time)
-        return from_micros(seconds * 1_000_000 + micros)
-
     # ---------------------------------------------------------------- own
-
-    def _read(self, ask: Callable[..., T], *args: Any) -> T:
-        """Call `ask`, which changes nothing, again over a broken link; raises redis-py's error when Redis does not answer."""
-        return patiently(self.connection, ask, *args)
 
     @property
     def lease(self) -> int:

@@ -24,7 +24,7 @@ SILENT_PARTS = {"close", "connection_pool", "get_connection_kwargs", "pipeline",
 INHERITED = {"register_birth", "register_death", "_set_ip_address", "set_state"}
 #: Places that need no row, and why.
 EXEMPT = {
-    "broker/broker.py:Broker.forget_cached": "speaks to nobody",
+    "broker/reading.py:LiveState.forget_cached": "speaks to nobody",
     "broker/broker.py:Broker.hint_channel": "names a channel",
     "broker/broker.py:Broker.lease": "a setting",
     "broker/connection.py:block": "reads an option of the connection",
@@ -74,7 +74,7 @@ def _is_place(module: str, name: str, function: ast.FunctionDef) -> bool:
     if own.startswith("_") or holder.startswith("_"):
         return False
     takes = any(argument.arg == "connection" for argument in function.args.args)
-    return takes or _speaks(function) or holder in {"Broker", "EventStream", "LogStream", "RequestDesk", "Lock"}
+    return takes or _speaks(function) or holder in {"Broker", "LiveState", "EventStream", "LogStream", "RequestDesk", "Lock"}
 
 
 def _speaks(function: ast.FunctionDef) -> bool:

@@ -19,6 +19,7 @@ from tests.integration.broker.link_world import (
     LOOKS,
     ONCE,
     READ,
+    READING,
     STEP,
     Case,
     World,
@@ -59,32 +60,32 @@ def _(w: World) -> Case:
     return Case(call=lambda: w.far.advance_all([w.run.key]), check=true(lambda: w.states() == {"a": "queued", "b": "pending"}))
 
 
-@row(f"{BROKER}run_exists", READ)
+@row(f"{READING}run_exists", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: w.far.run_exists(w.run.key), check=same(True))
 
 
-@row(f"{BROKER}live_runs", READ)
+@row(f"{READING}live_runs", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=w.far.live_runs, check=same([w.run.key]))
 
 
-@row(f"{BROKER}expired_runs", READ)
+@row(f"{READING}expired_runs", READ)
 def _(w: World) -> Case:
     ended(w)
     w.far.settings = replace(w.settings, broker=replace(w.settings.broker, run_retention=timedelta()))
     return Case(call=w.far.expired_runs, check=same([w.run.key]))
 
 
-@row(f"{BROKER}all_runs", READ)
+@row(f"{READING}all_runs", READ)
 def _(w: World) -> Case:
     ended(w)
     return Case(call=w.far.all_runs, check=same([w.run.key]))
 
 
-@row(f"{BROKER}versions_in_use", READ)
+@row(f"{READING}versions_in_use", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=w.far.versions_in_use, check=same({w.version.sha}))
@@ -237,7 +238,7 @@ def _(w: World) -> Case:
     return Case(call=lambda: w.far.set_pool("p", 3), check=true(lambda: w.near.pools()["p"].slots == 3))
 
 
-@row(f"{BROKER}pools", READ)
+@row(f"{READING}pools", READ)
 def _(w: World) -> Case:
     w.near.set_pool("p", 3)
     return Case(call=lambda: w.far.pools()["p"].slots, check=same(3))
@@ -262,31 +263,31 @@ def _(w: World) -> Case:
 # -- Broker: reading --
 
 
-@row(f"{BROKER}run_info", READ)
+@row(f"{READING}run_info", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: w.far.run_info(w.run.key), check=same(w.run))
 
 
-@row(f"{BROKER}version", READ)
+@row(f"{READING}version", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: w.far.version(w.version.sha), check=same(w.version))
 
 
-@row(f"{BROKER}run_status", READ)
+@row(f"{READING}run_status", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: getattr(w.far.run_status(w.run.key), "state", None), check=same(RunState.RUNNING))
 
 
-@row(f"{BROKER}is_finished", READ)
+@row(f"{READING}is_finished", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: w.far.is_finished(w.run.key), check=same(False))
 
 
-@row(f"{BROKER}task_statuses", READ)
+@row(f"{READING}task_statuses", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: playing.states(w.far, w.run.key), check=same({"a": "queued", "b": "pending"}))
@@ -311,7 +312,7 @@ def _(w: World) -> Case:
     return Case(call=lambda: w.far.push_xcom(w.run.key, "a", "k", "1"), check=true(lambda: w.near.xcoms(w.run.key) == {"a": {"k": "1"}}))
 
 
-@row(f"{BROKER}workers", READ)
+@row(f"{READING}workers", READ)
 def _(w: World) -> Case:
     a_worker(w, w.db)._register()
     return Case(call=lambda: [worker.name for worker in w.far.workers()], check=same(["w1"]))
@@ -344,19 +345,19 @@ def _(w: World) -> Case:
         lambda: w.db.zscore(keys.RQ_SCHEDULED_JOBS, claim.job_id) == at.timestamp(), lambda: w.states()["a"] == "up_for_retry"))
 
 
-@row(f"{BROKER}is_suspended", READ)
+@row(f"{READING}is_suspended", READ)
 def _(w: World) -> Case:
     w.db.set(keys.RQ_SUSPENDED, "1")
     return Case(call=w.far.is_suspended, check=same(True))
 
 
-@row(f"{BROKER}ready_before", READ)
+@row(f"{READING}ready_before", READ)
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: w.far.ready_before(w.run.key, 0, "default"), check=same(0))
 
 
-@row(f"{BROKER}unserved", READ)
+@row(f"{READING}unserved", READ)
 def _(w: World) -> Case:
     w.start()
     (queue,) = unserved.look(w.db)
@@ -383,6 +384,6 @@ def _(w: World) -> Case:
     return Case(call=lambda: unserved.note_told(w.connection, "default"), check=true(lambda: [one.told for one in unserved.standing(w.db)] == [True]))
 
 
-@row(f"{BROKER}now", READ)
+@row(f"{READING}now", READ)
 def _(w: World) -> Case:
     return Case(call=w.far.now, check=lambda now: abs(now - w.near.now()) < timedelta(minutes=1))

@@ -103,8 +103,9 @@ def true(*conditions: Callable[[], Any]) -> Callable[[Any], None]:
     return check
 
 
-#: Beginning of the names of the places of Broker.
+#: Beginning of the names of the places of Broker, and of what it reads.
 BROKER = "broker/broker.py:Broker."
+READING = "broker/reading.py:LiveState."
 
 
 def ended(w: World) -> None:

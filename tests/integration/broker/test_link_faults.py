@@ -169,7 +169,7 @@ def suffers(world: World, place: str, fault: str, request: pytest.FixtureRequest
         if error is not None and fault in {"OOM", "READONLY"}:
             assert snapshot(world.db) == before
     # Redis tells the time while it loads.
-    reached = fault in {"OOM", "READONLY"} or how == QUIET or (fault, place) == ("LOADING", "broker/broker.py:Broker.now")
+    reached = fault in {"OOM", "READONLY"} or how == QUIET or (fault, place) == ("LOADING", "broker/reading.py:LiveState.now")
     assert error is not None or reached, "it answered without Redis"
     if isinstance(error, BrokerError):
         assert how in {STEP, LOOKS}

@@ -1,0 +1,151 @@
+"""What readers ask of the live state: runs, task instances, pools, workers. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import redis
+
+from rqflow.broker import keys, status, unserved
+from rqflow.broker.events import EventStream, is_before
+from rqflow.broker.faults import patiently
+from rqflow.broker.replies import text
+from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
+from rqflow.broker.unserved import Unserved
+from rqflow.clock import from_micros
+from rqflow.dag.run import RunInfo
+from rqflow.dag.version import Version
+from rqflow.exceptions import RunNotFound, TaskNotFound
+from rqflow.settings import Settings
+from rqflow.states import TERMINAL_RUN_STATES, RunState
+
+T = TypeVar("T")
+
+
+class LiveState:
+    """One process' view of the live state; raises redis-py's error when Redis does not answer."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        """Read over `connection`."""
+        self.connection = connection
+        self.settings = settings
+        # What raises RunNotFound is not kept: it may be there the next time.
+        self._runs = lru_cache(maxsize=1024)(partial(self._read, status.run_info, connection))
+        self._versions = lru_cache(maxsize=64)(partial(self._read, status.version, connection))
+
+    # ---------------------------------------------------------------- runs
+
+    def run_exists(self, run_key: str) -> bool:
+        """Tell whether Redis has this run, committed, finished or not."""
+        return bool(self._read(self.connection.hexists, keys.RUN + run_key, "state"))
+
+    def live_runs(self) -> list[str]:
+        """Return the keys of the unfinished runs, oldest first."""
+        return [text(key) for key in self._read(self.connection.zrange, keys.LIVE, 0, -1)]
+
+    def all_runs(self) -> list[str]:
+        """Return the keys of all runs that Redis has: being written, unfinished, and finished ones that are not forgotten yet."""
+        return [text(key) for name in (keys.PREPARING, keys.LIVE, keys.DONE)
+                for key in self._read(self.connection.zrange, name, 0, -1)]
+
+    def versions_in_use(self) -> set[str]:
+        """Return the shas of the versions that runs in Redis need."""
+        return self._read(self._versions_in_use)
+
+    def _versions_in_use(self) -> set[str]:
+        with self.connection.pipeline(transaction=False) as pipe:
+            for key in self.all_runs():
+                pipe.hget(keys.RUN + key, "version")
+                pipe.smembers(keys.followed_key(key))
+            found = pipe.execute()
+        return {text(sha) for sha in found[::2] if sha is not None} | {text(sha) for each in found[1::2] for sha in each}
+
+    def expired_runs(self) -> list[str]:
+        """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""
+        return self._read(self._expired_runs)
+
+    def _expired_runs(self) -> list[str]:
+        seconds, _ = self.connection.time()
+        upto = EventStream(self.connection).recorded_upto()
+        old = self.connection.zrangebyscore(keys.DONE, "-inf", seconds - self.settings.broker.run_retention.total_seconds(), start=0, num=100)
+        last = [(text(key), self.connection.hget(keys.RUN + text(key), "last_event")) for key in old]
+        return [key for key, event in last if (event is None or is_before(text(event), upto)) and not self._is_awaited(key)]
+
+    def _is_awaited(self, run_key: str) -> bool:
+        """Tell whether an unfinished run may depend on tasks of this one."""
+        followers = self.connection.hget(keys.FOLLOWS, run_key)
+        return any(self.connection.zscore(keys.LIVE, key) is not None for key in text(followers or b"").split())
+
+    def run_info(self, run_key: str) -> RunInfo | None:
+        """Return what the run stands for, or None when Redis has it not. Cached: it never changes."""
+        with suppress(RunNotFound):
+            return self._runs(run_key)
+        return None
+
+    def version(self, sha: str) -> Version | None:
+        """Return a version of which Redis has a run, else None. Cached."""
+        with suppress(RunNotFound):
+            return self._versions(sha)
+        return None
+
+    def _version_of(self, run_key: str) -> Version:
+        return self._versions(self._runs(run_key).version)
+
+    def _index(self, run_key: str, task_id: str) -> int:
+        version = self._version_of(run_key)
+        if task_id not in version.by_id:
+            raise TaskNotFound(f"{version.dag_id} has no task {task_id}")
+        return version.by_id[task_id].index
+
+    def run_status(self, run_key: str) -> RunStatus | None:
+        """Return how the run stands, or None when Redis has it not."""
+        return self._read(status.run_status, self.connection, run_key)
+
+    def is_finished(self, run_key: str) -> bool:
+        """Tell whether the run has ended, or is gone from Redis."""
+        state = self._read(self.connection.hget, keys.RUN + run_key, "state")
+        return state is None or RunState(text(state)) in TERMINAL_RUN_STATES
+
+    def task_statuses(self, run_key: str, indices: Iterable[int] | None = None) -> list[TaskStatus]:
+        """Return how the task instances of a run stand; raises RunNotFound."""
+        return self._read(status.task_statuses, self.connection, run_key, self._version_of(run_key), indices)
+
+
+
+
+    def workers(self) -> list[WorkerStatus]:
+        """Return the live workers."""
+        return self._read(status.workers, self.connection)
+
+    def is_suspended(self) -> bool:
+        """Tell whether `rq suspend` keeps workers from claiming."""
+        return bool(self._read(self.connection.exists, keys.RQ_SUSPENDED))
+
+    def ready_before(self, run_key: str, index: int, queue: str) -> int:
+        """Return how many tasks are ready on a queue before this one; 0 when it is not ready there."""
+        return self._read(status.ready_before, self.connection, run_key, index, queue)
+
+    def unserved(self) -> list[Unserved]:
+        """Return the queues with waiting tasks that no live worker serves, as the leader saw them last."""
+        return self._read(unserved.standing, self.connection)
+
+    def now(self) -> datetime:
+        """Return Redis' time, by which leases and order go."""
+        seconds, micros = self._read(self.connection.time)
+        return from_micros(seconds * 1_000_000 + micros)
+
+    def pools(self) -> dict[str, PoolStatus]:
+        """Return the pools by name."""
+        return self._read(status.pools, self.connection)
+
+    def forget_cached(self) -> None:
+        """Read again from Redis what its runs stand for: one was removed, and another may get its key."""
+        self._runs.cache_clear()
+
+    def _read(self, ask: Callable[..., T], *args: Any) -> T:
+        """Call `ask`, which changes nothing, again over a broken link; raises redis-py's error when Redis does not answer."""
+        return patiently(self.connection, ask, *args)

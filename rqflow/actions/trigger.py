@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rqflow import clock, logs
+from rqflow.actions import select
 from rqflow.broker import rows
 from rqflow.broker.broker import Broker
 from rqflow.dag import params as dag_params
 from rqflow.dag import series, timetable
-from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED, PreviousRun, RunInfo, RunOptions
+from rqflow.dag.run import AS_IT_IS, BACKFILL, MANUAL, SCHEDULED, PreviousRun, RunInfo, RunOptions
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
@@ -40,6 +42,8 @@ class Given:
     run_id: str | None = None
     note: str = ""
     priority: int = 0
+    #: Only the tasks that this TASK argument names, whatever the others are; None: all.
+    selector: str | None = None
 
 
 def read_params(pairs: Sequence[str], defaults: Mapping[str, Any], specs: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -110,7 +114,7 @@ def read_conf(text: str) -> dict[str, Any]:
 
 
 def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
-    """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit."""
+    """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit, TaskNotFound for tasks."""
     moment = (given.logical_date or now).astimezone(clock.UTC)
     start, end = timetable.of(version).manual_interval(moment)
     run_id = given.run_id if given.run_id is not None else f"{MANUAL}__{moment.isoformat()}"
@@ -119,7 +123,14 @@ def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
     values = dag_params.with_given(version.params, version.param_specs, {**known, **given.params}, by_hand=True)
     return RunInfo(
         dag_id=version.dag_id, run_id=run_id, run_type=MANUAL, version=version.sha, logical_date=moment, data_interval_start=start,
-        data_interval_end=end, conf=dict(given.conf), params=values, created_at=now, note=given.note, priority=given.priority)
+        data_interval_end=end, conf=dict(given.conf), params=values, created_at=now, note=given.note, priority=given.priority,
+        options=AS_IT_IS if given.selector is None else _only(version, given.selector))
+
+
+def _only(version: Version, selector: str) -> RunOptions:
+    """Return the options of a run that has these tasks alone."""
+    names = [re.escape(version.tasks[index].task_id) for index in select.tasks(version, selector)]
+    return RunOptions(task_regex=f"^(?:{'|'.join(names)})$", alone=True)
 
 
 def scheduled(version: Version, interval: Interval, now: datetime) -> RunInfo:

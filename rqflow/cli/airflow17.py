@@ -166,7 +166,7 @@ def clear(ctx: click.Context, dag_id: str, subdir: str | None, flags: tuple[str,
 @_date
 def dag_state(ctx: click.Context, dag_id: str, date: str, subdir: str | None, rest: tuple[str, ...]) -> None:  # noqa: ARG001 - in the database
     """Print the state of the run of a DAG for a date, or None."""
-    output.line(_state(ctx.obj, dag_id, date, None))
+    _call(ctx, _telling({"dag_id": dag_id, "date": date, "state": _state(ctx.obj, dag_id, date, None)}), rest)
 
 
 @_old("task_state", "task show --fields state")
@@ -176,7 +176,20 @@ def dag_state(ctx: click.Context, dag_id: str, date: str, subdir: str | None, re
 @_date
 def task_state(ctx: click.Context, dag_id: str, task_id: str, date: str, subdir: str | None, rest: tuple[str, ...]) -> None:  # noqa: ARG001 - the same
     """Print the state of a task in the run of its DAG for a date, or None."""
-    output.line(_state(ctx.obj, dag_id, date, task_id))
+    _call(ctx, _telling({"dag_id": dag_id, "task_id": task_id, "date": date, "state": _state(ctx.obj, dag_id, date, task_id)}), rest)
+
+
+def _telling(row: dict[str, str]) -> click.Command:
+    """Return a command that prints the state as Airflow does, or with -o all of this."""
+    @click.command("state")
+    @output.listing
+    def show(printer: output.Printer) -> None:
+        if printer.shows_parts:
+            output.line(row["state"])
+        else:
+            printer.record({name: None if value == "None" else value for name, value in row.items()}, name="state")
+
+    return show
 
 
 def _state(app: App, dag_id: str, date: str, task_id: str | None) -> str:

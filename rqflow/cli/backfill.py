@@ -57,6 +57,7 @@ def backfill() -> None:
 
 @backfill.command("start")
 @click.argument("dag_id", metavar="DAG")
+@click.option("-sd", "--subdir", "subdir", hidden=True, help="Airflow's; the DAG is one that was submitted.")
 @click.option("-s", "--from", "--start_date", "first", type=SCHEDULED_DATE, help="First date; without a zone it is meant by the DAG's clock.")
 @click.option("-e", "--to", "--end_date", "last", type=SCHEDULED_DATE, help="Last date, included.")
 @click.option("--rerun", type=click.Choice([rerun.value for rerun in Rerun]), default=Rerun.MISSING.value, show_default=True,
@@ -179,18 +180,28 @@ def details(printer: Printer, found: view.Backfill) -> None:
             printer.records([show.row(run) for run in runs], RUN_COLUMNS)
 
 
+STEERED_FIELDS = ("id", "dag_id", "state", "changed")
+STEERED_COLUMNS = [Column("id", "ID"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("changed", "CHANGED")]
+
+
 def _steering(name: str, act: Any, done: str, already: str, words: str) -> None:
     """Add a command that changes the state of backfills."""
 
     @click.argument("names", metavar="BACKFILL...", nargs=-1, required=True)
+    @output.listing
     @pass_app
-    def command(app: App, names: tuple[str, ...]) -> None:
+    def command(app: App, printer: Printer, names: tuple[str, ...]) -> None:
+        printer.check(STEERED_FIELDS)
+        rows = []
         with open_services(app.settings) as services:
             for record in [action.find(services.engine, one) for one in names]:
                 is_news = act(services.engine, record, by=who())
                 output.note(f"backfill {record.id} of {record.dag_id}: {done if is_news else already}")
+                state = action.find(services.engine, str(record.id)).state.value
+                rows.append({"id": record.id, "dag_id": record.dag_id, "state": state, "changed": is_news})
             if not has_leader(services.connection) and not services.is_embedded:
                 output.problem("warning: no scheduler is running here that carries it out: rqflow scheduler")
+        printer.report(rows, STEERED_COLUMNS)
 
     backfill.command(name, help=words)(command)
 

@@ -11,7 +11,7 @@ from rqflow.actions import connections
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.var import given_text, read_file, write_file
+from rqflow.cli.var import EXPORT_FIELDS, given_text, read_file, write_file
 from rqflow.deploy.services import open_database, open_services
 from rqflow.exceptions import UsageError
 from rqflow.security.keyring import Keyring
@@ -63,12 +63,14 @@ def get(app: App, printer: Printer, conn_id: str, show_secrets: bool) -> None:
 @click.option("--password", help="Password; - reads it from stdin, so that it stands in no list of processes.")
 @click.option("--extra", help="A JSON object with more, for the driver.")
 @click.option("--description", help="What it is for.")
+@output.listing
 @pass_app
-def set_(app: App, /, conn_id: str, uri: str | None, **fields: Any) -> None:
+def set_(app: App, /, printer: Printer, conn_id: str, uri: str | None, **fields: Any) -> None:
     """Make a Connection, or give it these fields in place of all that it had.
 
     By a URI such as mysql://login:password@host:3306/schema?charset=utf8mb4, by a JSON object of its fields, or by options.
     """
+    printer.check(("conn_id",))
     given = {name: value for name, value in fields.items() if value is not None}
     if uri is None and not given:
         raise UsageError("a URI is missing", hint="Write it like mysql://login:password@host/schema, give - to read it from stdin, or use options.")
@@ -78,6 +80,7 @@ def set_(app: App, /, conn_id: str, uri: str | None, **fields: Any) -> None:
         given["password"] = given_text("-", "--password")
     found = connections.read(conn_id, given_text(uri, "URI")) if uri is not None else {}
     put(app, {conn_id: connections.read(conn_id, {**found, **given})})
+    printer.report([{"conn_id": conn_id}], COLUMNS[:1])
 
 
 def put(app: App, wanted: dict[str, dict[str, Any]]) -> None:
@@ -91,12 +94,15 @@ def put(app: App, wanted: dict[str, dict[str, Any]]) -> None:
 
 @conn.command()
 @click.argument("conn_ids", metavar="ID...", nargs=-1, required=True)
+@output.listing
 @pass_app
-def delete(app: App, conn_ids: tuple[str, ...]) -> None:
+def delete(app: App, printer: Printer, conn_ids: tuple[str, ...]) -> None:
     """Delete Connections."""
+    printer.check(("conn_id",))
     with open_services(app.settings) as services:
         connections.remove(services.broker, services.engine, conn_ids, by=who())
     output.note(f"deleted: {', '.join(conn_ids)}")
+    printer.report([{"conn_id": conn_id} for conn_id in conn_ids], COLUMNS[:1])
 
 
 @conn.command()
@@ -114,20 +120,26 @@ def test(app: App, printer: Printer, conn_id: str) -> None:
 
 @conn.command("import")
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def import_(app: App, file: str) -> None:
+def import_(app: App, printer: Printer, file: str) -> None:
     """Store the Connections of a JSON file, {id: fields or URI}, as `conn export` and Airflow write it; all of them or none."""
-    put(app, connections.read_file(read_file(file), file))
+    printer.check(("conn_id",))
+    wanted = connections.read_file(read_file(file), file)
+    put(app, wanted)
+    printer.report([{"conn_id": conn_id} for conn_id in wanted], COLUMNS[:1])
 
 
 @conn.command()
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def export(app: App, file: str) -> None:
+def export(app: App, printer: Printer, file: str) -> None:
     """Write all Connections, secrets in clear, into a JSON file that only you can read; - is stdout."""
+    printer.check(EXPORT_FIELDS)
     keyring = Keyring.of(app.settings)
     with open_database(app.settings) as engine:
         found = connections.exported(engine, keyring)
-    write_file(file, found, "Connections")
+    write_file(printer, file, found, "Connections")
 
 

@@ -27,15 +27,16 @@ from rqflow.cli.types import MOMENT, PAST_RUNS
 from rqflow.dag.version import Version
 from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
-from rqflow.store import dag_files, dags
+from rqflow.states import RunState
+from rqflow.store import dag_files, dags, runs
 from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.deletions import DAG
 from rqflow.store.engine import reading, run_in_transaction
 
 LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
-    Column("next_run_at", "NEXT RUN"), Column("status", "STATUS"), Column("file", "FILE"), Column("description", "DESCRIPTION", wide=True),
-    Column("updated_at", "SUBMITTED", wide=True), Column("pause_reason", "WHY PAUSED", wide=True),
+    Column("next_run_at", "NEXT RUN"), Column("status", "STATUS"), Column("file", "FILE"), Column("last_state", "LAST RUN", wide=True),
+    Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True), Column("pause_reason", "WHY PAUSED", wide=True),
 ]
 
 
@@ -47,7 +48,7 @@ def dag() -> None:
 @dag.command()
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
-@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", help="How problems are written.")
+@click.option("-o", "--format", "style", type=click.Choice(["text", "json", "github"]), default="text", help="How problems are written.")
 @pass_app
 def validate(app: App, paths: tuple[Path, ...], strict: bool, style: str) -> None:
     """Load DAG files and report every problem as file:line: message. Needs no service; exit 6 when there are problems."""
@@ -119,19 +120,22 @@ def sync(app: App, printer: Printer, prune: bool, restore: bool) -> None:
 @click.option("--tag", "tags", multiple=True, help="Only DAGs with this tag; repeatable.")
 @click.option("--owner", help="Only DAGs of this owner.")
 @click.option("--search", "text", help="Only DAGs with this in their name or description.")
+@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only DAGs whose newest run is in this state.")
 @click.option("--paused/--active", "is_paused", default=None, help="Only those that are paused, or that are not.")
 @output.listing
 @pass_app
-def list_(app: App, printer: Printer, errors: bool, tags: tuple[str, ...], owner: str | None, text: str | None,
+def list_(app: App, printer: Printer, errors: bool, tags: tuple[str, ...], owner: str | None, text: str | None, state: str | None,
           is_paused: bool | None) -> None:
     """List the DAGs that were submitted or are in the folder of DAGs."""
     if errors:
         _list_errors(app, printer)
         return
-    printer.check((*output.fields_of(DagRecord), "status"))
+    printer.check((*output.fields_of(DagRecord), "status", "last_state"))
     with open_database(app.settings) as engine, reading(engine) as connection:
         found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text, is_paused=is_paused))
-    printer.records([asdict(one) | {"status": one.status} for one in found], LIST_COLUMNS)
+        states = runs.newest_states(connection)
+    rows = [asdict(one) | {"status": one.status, "last_state": states[one.dag_id].value if one.dag_id in states else None} for one in found]
+    printer.records([row for row in rows if state in {None, row["last_state"]}], LIST_COLUMNS)
 
 
 ERROR_COLUMNS = [
@@ -182,14 +186,21 @@ def show(app: App, printer: Printer, name: str, at: datetime | None, number: int
 @click.argument("name", metavar="DAG")
 @click.option("--version", "number", type=click.IntRange(min=1), metavar="N", help="An earlier version, by its number; the newest when not given.")
 @click.option("--diff", "pair", type=click.IntRange(min=1), nargs=2, metavar="A B", help="What is different in version B against version A.")
+@output.listing
 @pass_app
-def source(app: App, name: str, number: int | None, pair: tuple[int, int] | None) -> None:
+def source(app: App, printer: Printer, name: str, number: int | None, pair: tuple[int, int] | None) -> None:
     """Print the file of a DAG as it was submitted, or the difference of two versions; no file is read for it."""
     if number is not None and pair is not None:
         raise UsageError("--version and --diff do not go together")
+    printer.check(("dag_id", "version", "source") if pair is None else ("dag_id", "versions", "diff"))
     with open_database(app.settings) as engine:
         text = sources.text(engine, name, number) if pair is None else "".join(f"{line}\n" for line in sources.difference(engine, name, *pair))
-    output.raw(text.encode("utf-8", "surrogateescape"))
+        sha = (query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)).sha
+    if printer.shows_parts:
+        output.raw(text.encode("utf-8", "surrogateescape"))
+    else:
+        printer.record({"dag_id": name, "version": sha, "source": text} if pair is None else {"dag_id": name, "versions": list(pair), "diff": text},
+                       name="dag_id")
 
 
 def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) -> None:

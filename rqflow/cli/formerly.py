@@ -34,19 +34,19 @@ def variables_(ctx: click.Context, setting: tuple[str, str] | None, key: str | N
     """Do what Airflow's `variables` did."""
     if setting:
         renamed("variables -s", "var set")
-        ctx.invoke(var.set_, key=setting[0], value=setting[1], as_json=as_json)
+        ctx.invoke(var.set_, output="table", fields="", key=setting[0], value=setting[1], as_json=as_json)
     elif key is not None:
         renamed("variables -g", "var get")
         output.line(_value(ctx.obj, key, default, as_json))
     elif source is not None:
         renamed("variables -i", "var import")
-        ctx.invoke(var.import_, file=source)
+        ctx.invoke(var.import_, output="table", fields="", file=source)
     elif target is not None:
         renamed("variables -e", "var export")
-        ctx.invoke(var.export, file=target)
+        ctx.invoke(var.export, output="table", fields="", file=target)
     elif doomed is not None:
         renamed("variables -x", "var delete")
-        ctx.invoke(var.delete, keys=(doomed,))
+        ctx.invoke(var.delete, output="table", fields="", keys=(doomed,))
     else:
         renamed("variables", "var list")
         _list_names(ctx.obj)
@@ -98,7 +98,7 @@ def connections_(ctx: click.Context, /, listing: bool, add: bool, delete: bool, 
             raise UsageError("--conn_id is missing")
         if delete:
             renamed("connections -d", "conn delete")
-            ctx.invoke(conn.delete, conn_ids=(conn_id,))
+            ctx.invoke(conn.delete, output="table", fields="", conn_ids=(conn_id,))
             return
         renamed("connections -a", "conn set")
         fields = {_FIELDS[name]: value for name, value in options.items() if value is not None}

@@ -10,7 +10,7 @@ from rqflow.actions import pools
 from rqflow.cli import formerly, output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.var import read_file, write_file
+from rqflow.cli.var import EXPORT_FIELDS, read_file, write_file
 from rqflow.deploy.services import open_services
 
 COLUMNS = [Column("name", "POOL"), Column("slots", "SLOTS"), Column("used", "USED"), Column("parked", "PARKED"),
@@ -59,44 +59,55 @@ def get(app: App, printer: Printer, name: str) -> None:
 @click.argument("name")
 @click.argument("slots", type=int)
 @click.option("--description", help="What the pool stands for.")
+@output.listing
 @pass_app
-def set_(app: App, name: str, slots: int, description: str | None) -> None:
+def set_(app: App, printer: Printer, name: str, slots: int, description: str | None) -> None:
     """Make a pool, or change its slots; tasks that run go on."""
+    printer.check(output.fields_of(pools.Pool))
     with open_services(app.settings) as services:
         is_new = pools.put(services.broker, services.engine, name, slots, description=description)
+        printer.report([asdict(pools.get(services.broker, services.engine, name))], COLUMNS)
     output.note(f"pool {name} {'made' if is_new else 'changed'}: {slots} slots")
 
 
 @pool.command()
 @click.argument("name")
+@output.listing
 @pass_app
-def delete(app: App, name: str) -> None:
+def delete(app: App, printer: Printer, name: str) -> None:
     """Delete a pool; tasks that name it wait until it exists again."""
+    printer.check(("name",))
     with open_services(app.settings) as services:
         pools.remove(services.broker, services.engine, name)
     output.note(f"pool {name} deleted")
+    printer.report([{"name": name}], COLUMNS[:1])
 
 
 @pool.command("import")
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def import_(app: App, file: str) -> None:
+def import_(app: App, printer: Printer, file: str) -> None:
     """Make or change the pools of a JSON file, {name: {"slots": N, "description": text}}, as `pool export` and Airflow write it."""
+    printer.check(output.fields_of(pools.Pool))
     wanted = pools.read_file(read_file(file), file)
     with open_services(app.settings) as services:
         for name, (slots, description) in wanted.items():
             pools.put(services.broker, services.engine, name, slots, description=description)
+        printer.report([asdict(one) for one in pools.list_all(services.broker, services.engine) if one.name in wanted], COLUMNS)
     output.note(f"{len(wanted)} pools stored")
 
 
 @pool.command()
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def export(app: App, file: str) -> None:
+def export(app: App, printer: Printer, file: str) -> None:
     """Write all pools that have a number of slots into a JSON file; - is stdout."""
+    printer.check(EXPORT_FIELDS)
     with open_services(app.settings) as services:
         found = pools.list_all(services.broker, services.engine)
-    write_file(file, {one.name: {"slots": one.slots, "description": one.description} for one in found if one.slots is not None}, "pools")
+    write_file(printer, file, {one.name: {"slots": one.slots, "description": one.description} for one in found if one.slots is not None}, "pools")
 
 
 pool.add_command(formerly.pool_, "formerly")

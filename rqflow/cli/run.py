@@ -78,6 +78,7 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
 @click.option("-e", "--at", "--exec_date", "at", type=MOMENT, help="Logical date of this run; now when not given.")
 @click.option("-r", "--run-id", "--run_id", "run_id", metavar="ID", help="Name of this run; manual__LOGICAL_DATE when not given.")
 @click.option("--note", default="", help="A remark about this run.")
+@click.option("--task", "selector", metavar="TASK", help="Only these tasks, whatever the others are: an id, a pattern, x+, +x, group:G.")
 @click.option("--priority", type=int, default=0, help="Added to the weight of each of its tasks.")
 @click.option("--dry-run", is_flag=True, help="Only check what was given, and show the run that would be started.")
 @click.option("--watch", is_flag=True, help="Watch the run until its end; the exit code is its result.")

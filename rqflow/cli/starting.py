@@ -22,7 +22,7 @@ from rqflow.cli.following import Follower, detach, terminable
 from rqflow.cli.output import Printer
 from rqflow.cli.submit import Wish
 from rqflow.cli.types import PAST_RUNS
-from rqflow.dag import series
+from rqflow.dag import partial, series
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
@@ -30,7 +30,8 @@ from rqflow.deploy.background import Started
 from rqflow.deploy.services import Services, open_services
 
 #: Fields of a run that is not started, because that was only tried.
-PLANNED = ("dag_id", "run_id", "version", "logical_date", "data_interval_start", "data_interval_end", "params", "conf", "priority", "note")
+PLANNED = ("dag_id", "run_id", "version", "logical_date", "data_interval_start", "data_interval_end", "params", "conf", "priority", "note",
+           "tasks")
 
 
 def _of_file(name: str | None) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def start_known(app: App, printer: Printer, dag_id: str, wish: Wish, *, follow: 
         planned = [(run, version)] if (run := _planned(services, version, wish)) else []
         if wish.dry_run:
             for run, _ in planned:
-                printer.record({name: plain(getattr(run, name)) for name in PLANNED}, name="run_id")
+                tasks = [version.tasks[index].task_id for index in sorted(partial.chosen(version, run.options))]
+                printer.record({**{name: plain(getattr(run, name)) for name in PLANNED if name != "tasks"}, "tasks": tasks}, name="run_id")
             output.note("Nothing was started: this is what would be.")
             return 0
         started = background.ensure(services, app.file) if services.is_embedded else []
@@ -147,7 +149,7 @@ def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None
     if wish.start:
         params = {**_of_file(wish.params_file), **trigger.read_params(wish.params, version.params, version.param_specs)}
         given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
-                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority)
+                              conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority, selector=wish.selector)
         return trigger.by_hand(version, given, clock.utcnow())
     if series.is_once(version) and action.last_run(services.engine, version.dag_id) is None and not action.waits(services.engine, version):
         return trigger.once(version, clock.utcnow())

@@ -44,6 +44,8 @@ class Wish:
     #: File with values of params, - for stdin.
     params_file: str | None = None
     dry_run: bool = False
+    #: TASK argument: only these tasks.
+    selector: str | None = None
 
     @property
     def says_how(self) -> bool:

@@ -32,7 +32,19 @@ from rqflow.store.engine import Engine
 from rqflow.store.runs import RunRecord
 
 
-@click.group()
+class TaskGroup(click.Group):
+    """The group; `task run` is what Airflow says for one try of a task, here and now."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command, the hidden one too."""
+        if cmd_name != "run":
+            return super().get_command(ctx, cmd_name)
+        from rqflow.cli.airflow17 import run as old  # here: it imports this module
+
+        return old
+
+
+@click.group(cls=TaskGroup)
 def task() -> None:
     """List, show, clear, mark, render and test tasks; read their logs.
 
@@ -207,9 +219,11 @@ task.add_command(task_logs, "logs")
 @click.argument("date", type=MOMENT, required=False)
 @click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param, in place of the run's; repeatable.")
+@click.option("--env", is_flag=True, help="Show the environment variables that rqflow adds for its first try, too.")
 @output.listing
 @pass_app
-def render(app: App, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...]) -> None:
+def render(app: App, /, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...],
+           env: bool) -> None:
     """Show the template fields of a task as they are rendered for a logical date (now when none is given), or for a run."""
     version = _definition(app, name) if dag_id is None else version_named(app, name, dag_id)
     run = None
@@ -223,7 +237,8 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
     given = trigger.read_params(params, version.params, version.param_specs)
     run = replace(run, params=with_given(run.params, {name: spec for name, spec in version.param_specs.items() if name in given}, given))
     task = version.tasks[select.one_task(version, task_id)]
-    values = app.masker.hide(describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings))
+    values = describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings)
+    values = app.masker.hide({**values, **(local.surroundings(version, task, run, 1) if env else {})})
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])
 
 
@@ -234,13 +249,20 @@ def render(app: App, printer: Printer, name: str, task_id: str, date: datetime |
 @click.option("--dag", "dag_id", help="Which DAG, when the file has several.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Value of a DAG param; repeatable.")
 @click.option("--exit-code", "own_code", is_flag=True, help="End with the exit code of the task itself.")
+@output.listing
 @pass_app
-def test(app: App, /, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...], own_code: bool) -> None:
-    """Run one try of a task here and now, whatever it depends on; its log goes to stdout, nothing is recorded."""
+def test(app: App, /, printer: Printer, name: str, task_id: str, date: datetime | None, dag_id: str | None, params: tuple[str, ...],
+         own_code: bool) -> None:
+    """Run one try of a task here and now, whatever it depends on; its log goes to stdout, nothing is recorded.
+
+    With -o json and the like stdout has how it ended, and the log goes to stderr.
+    """
+    printer.check(trying.FIELDS)
     version = version_named(app, name, dag_id)
     spec = version.tasks[select.one_task(version, task_id)]
-    with trying.trial(app, version, date=date, pairs=params, keep=False, echo=output.raw) as run:
+    with trying.trial(app, version, date=date, pairs=params, keep=False, echo=output.raw if printer.shows_parts else output.raw_note) as run:
         result = run.one_try(spec)
     output.note(f"{task_id}: {result.state.value}{f', {result.reason}' if result.reason else ''}")
+    printer.report([trying.row(result)], trying.COLUMNS)
     good = result.state in {TaskState.SUCCESS, TaskState.SKIPPED}
     click.get_current_context().exit(result.exit_code if own_code and result.exit_code is not None else int(not good))

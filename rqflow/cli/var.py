@@ -66,16 +66,19 @@ def get(app: App, printer: Printer, key: str, show_secrets: bool) -> None:
 @click.option("--secret/--no-secret", default=None, help="Never show it in lists, and blot it out in logs.")
 @click.option("--json", "as_json", is_flag=True, help="Refuse a value that is no JSON.")
 @click.option("--description", help="What it is for.")
+@output.listing
 @pass_app
-def set_(app: App, key: str, value: str | None, secret: bool | None, as_json: bool, description: str | None) -> None:
+def set_(app: App, printer: Printer, key: str, value: str | None, secret: bool | None, as_json: bool, description: str | None) -> None:
     """Make a Variable, or change it. VALUE - reads it from stdin, so that it stands in no list of processes.
 
     What is called password, secret, token, api_key and the like is a secret in any case.
     """
+    printer.check(("key",))
     text = given_text(value, "VALUE")
     if as_json:
         variables_json(text, key)
     put(app, {key: variables.Given(value=text, is_secret=secret, description=description)})
+    printer.report([{"key": key}], COLUMNS[:1])
 
 
 def put(app: App, wanted: dict[str, variables.Given]) -> None:
@@ -97,31 +100,40 @@ def variables_json(text: str, key: str) -> None:
 
 @var.command()
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@output.listing
 @pass_app
-def delete(app: App, keys: tuple[str, ...]) -> None:
+def delete(app: App, printer: Printer, keys: tuple[str, ...]) -> None:
     """Delete Variables."""
+    printer.check(("key",))
     with open_services(app.settings) as services:
         variables.remove(services.broker, services.engine, keys, by=who())
     output.note(f"deleted: {', '.join(keys)}")
+    printer.report([{"key": key} for key in keys], COLUMNS[:1])
 
 
 @var.command("import")
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def import_(app: App, file: str) -> None:
+def import_(app: App, printer: Printer, file: str) -> None:
     """Store the Variables of a JSON file, {name: value}, as `var export` and Airflow write it; all of them or none."""
-    put(app, variables.read_file(read_file(file), file))
+    printer.check(("key",))
+    wanted = variables.read_file(read_file(file), file)
+    put(app, wanted)
+    printer.report([{"key": key} for key in wanted], COLUMNS[:1])
 
 
 @var.command()
 @click.argument("file", metavar="FILE|-")
+@output.listing
 @pass_app
-def export(app: App, file: str) -> None:
+def export(app: App, printer: Printer, file: str) -> None:
     """Write all Variables, secrets in clear, into a JSON file that only you can read; - is stdout."""
+    printer.check(EXPORT_FIELDS)
     keyring = Keyring.of(app.settings)
     with open_database(app.settings) as engine:
         found = variables.exported(engine, keyring)
-    write_file(file, found, "Variables")
+    write_file(printer, file, found, "Variables")
 
 
 def given_text(value: str | None, what: str) -> str:
@@ -143,7 +155,11 @@ def read_file(file: str) -> str:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
 
-def write_file(file: str, plain: dict[str, Any], what: str) -> None:
+#: What is told of an export that went to a file.
+EXPORT_FIELDS = ("file", "number")
+
+
+def write_file(printer: Printer, file: str, plain: dict[str, Any], what: str) -> None:
     """Write JSON to a file for its owner only, whatever the file was, or to stdout for -; raises UsageError."""
     text = json.dumps(plain, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     if file == "-":
@@ -157,3 +173,4 @@ def write_file(file: str, plain: dict[str, Any], what: str) -> None:
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
     output.note(f"{len(plain)} {what} written to {file}, for your eyes only")
+    printer.report([{"file": file, "number": len(plain)}], [Column("file", "FILE"), Column("number", "NUMBER")])

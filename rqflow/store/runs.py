@@ -152,6 +152,13 @@ def latest(connection: Connection, dag_id: str, *, states: Collection[RunState] 
     return next(iter(search(connection, RunFilter(dag_id=dag_id, states=states), limit=1)), None)
 
 
+def newest_states(connection: Connection) -> dict[str, RunState]:
+    """Return {dag_id: state of the run that was made last} of the DAGs that have runs."""
+    newest = select(dag_run.c.dag_id, func.max(dag_run.c.created_at).label("made")).where(_IS_THERE).group_by(dag_run.c.dag_id).subquery()
+    query = select(dag_run.c.dag_id, dag_run.c.state).join(newest, (dag_run.c.dag_id == newest.c.dag_id) & (dag_run.c.created_at == newest.c.made))
+    return {row.dag_id: RunState(row.state) for row in connection.execute(query.where(_IS_THERE))}
+
+
 def last_failed(connection: Connection, dag_id: str) -> RunRecord | None:
     """Return the failed run of the DAG that was made last, or None."""
     return latest(connection, dag_id, states={RunState.FAILED})

@@ -22,7 +22,7 @@ from rqflow.exceptions import NotFound
 from rqflow.states import RunState
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("command", metavar="[--] CMD...", nargs=-1, type=click.UNPROCESSED)
 @click.option("-Q", "--queue", metavar="NAME", help="Queue whose workers may run it.")
 @click.option("--name", metavar="NAME", help="What it is called; the name of the program when not given.")

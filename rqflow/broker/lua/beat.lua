@@ -9,11 +9,13 @@ local request = cjson.decode(ARGV[2])
 local before = repeated(request.caller .. ':beat', ARGV[1])
 if before then return before end
 
--- How a person wants this execution ended: the last wish about the task itself, else about its run; nil: as its worker's settings say.
+-- How a person wants this execution ended: the later of what was said of the task and of its run; nil: as its worker's settings say.
 local function how_to_end(run, task)
   local wishes = redis.call('HMGET', K.RUN .. run.key, 'how:' .. task.index, 'how')
-  local of, own = string.match(wishes[1] or '', '^(%S+) (.*)$')
-  return of == task.e and own or run.cancel and wishes[2] or nil
+  local own_at, of, own = string.match(wishes[1] or '', '^(%d+) (%S+) (.*)$')
+  local run_at, whole = string.match(run.cancel and wishes[2] or '', '^(%d+) (.*)$')
+  if of ~= task.e then return whole end
+  return whole and tonumber(run_at) > tonumber(own_at) and whole or own
 end
 
 -- A Redis that is not to be believed gives nothing up and nothing back.

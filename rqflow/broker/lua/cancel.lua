@@ -12,7 +12,7 @@ if not run then return finish_call(request.caller, ARGV[1], {state = 'gone', unf
 local state
 if request.index == nil then
   if not TERMINAL_RUN[run.state] and (request.how or not run.cancel) then
-    if request.how then redis.call('HSET', K.RUN .. run.key, 'how', request.how) end
+    if request.how then redis.call('HSET', K.RUN .. run.key, 'how', digits(call.now) .. ' ' .. request.how) end
     if not run.cancel then
       run.cancel = true
       if run.state == 'queued' then start_run(run) end
@@ -26,7 +26,7 @@ else
   local task = get_task(run, request.index)
   if not TERMINAL[task.s] then
     -- Of this execution alone: a later one may be cancelled in another way.
-    if request.how and task.s == 'running' then redis.call('HSET', K.RUN .. run.key, 'how:' .. task.index, task.e .. ' ' .. request.how) end
+    if request.how and task.s == 'running' then redis.call('HSET', K.RUN .. run.key, 'how:' .. task.index, digits(call.now) .. ' ' .. task.e .. ' ' .. request.how) end
     cancel_task(task, 'cancelled by ' .. request.by)
     do_work()
   end

@@ -136,6 +136,16 @@ def test_a_task_is_told_by_the_signal_that_a_person_names(site: Site) -> None:
     heard(site, "begun", "INT")
 
 
+def test_what_a_person_says_last_of_a_task_or_its_run_counts(site: Site) -> None:
+    run = begun(site)
+    site.broker.cancel_task(run.key, "t", "ann", Ending(grace=3600, number=signal.SIGINT))
+    heard(site, "begun", "INT")
+    site.broker.cancel_run(run.key, "ann", Ending(grace=3600))
+    heard(site, "begun", "INT", "TERM")
+    site.broker.cancel_run(run.key, "ann", Ending(grace=0))
+    site.until(run, "cancelled")
+
+
 def test_how_a_task_was_ended_is_forgotten_when_it_runs_again(site: Site) -> None:
     run = begun(site)
     site.broker.cancel_run(run.key, "ann", Ending(grace=0))

@@ -16,7 +16,7 @@ from rqflow.dag.frame import Frame, copied
 from rqflow.dag.outside_views import ConfView
 from rqflow.dag.run import BACKFILL, MANUAL
 from rqflow.dag.taint import join
-from rqflow.dag.version import TaskSpec
+from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.xcom_view import RETURN_VALUE
 
 
@@ -206,6 +206,11 @@ class TaskInstanceView:
     def xcom_push(self, key: str, value: Any, *_: Any, **_more: Any) -> None:
         """Leave `value` under `key` for later tasks; kept when the try ends."""
         self._frame.xcoms.push(self._frame.task.task_id, str(key), value)
+
+    @property
+    def version(self) -> Version:
+        """The version of the DAG that this try is of."""
+        return self._frame.version
 
     def get_dagrun(self, *_: Any) -> DagRunView:
         """Return the run."""

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from tests.e2e.lab import Lab, alive, states, tasks
+from tests.mailserver import mail_server
 from tests.profile import PATIENCE
 from tests.waiting import until
 
@@ -228,3 +229,30 @@ with DAG("late", start_date=datetime.now() - timedelta(minutes=61), schedule=tim
     assert told(lab) == [["late", f"slow on {date}", f"slow on {date}", ["slow"], ["slow"]]]
     (lab.folder / "go").touch()
     lab.finish(run_id)
+
+
+def test_notifiers_are_called_with_their_fields_rendered_and_send_mail(new_lab: Callable[..., Lab], lab_redis: str, tmp_path: Path) -> None:
+    with mail_server(tmp_path) as server:
+        lab = new_lab(redis_url=lab_redis, environ=server.environ())
+        lab.hub()
+        lab.worker()
+        run_id = lab.submit(a_dag(lab, """
+from airflow.notifications.basenotifier import BaseNotifier
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier, send_smtp_notification
+
+class Own(BaseNotifier):
+    template_fields = ("text",)
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+    def notify(self, context):
+        tell("own", self.text, context["ti"].task_id)
+
+with DAG("notifies", on_failure_callback=send_smtp_notification(to="bob@x.test", subject="{{ dag.dag_id }} broke")):
+    BashOperator(task_id="a", bash_command="exit 3", on_failure_callback=[Own("{{ ti.task_id }} {{ ti.state }}"), SmtpNotifier(to="ada@x.test")])
+"""))
+        calls = ended(lab, run_id, 2)
+        assert {call["state"] for call in calls} == {"success"}, calls
+        assert told(lab) == [["own", "a failed", "a"]]
+        assert sorted(server.subjects) == ["notifies broke", f"notifies.a, run {run_id}: failed"]
+        assert "exit code 3" in "".join(one.html for one in server.mails)

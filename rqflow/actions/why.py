@@ -138,6 +138,8 @@ def _parked(view: View) -> tuple[str, str]:
         return f"{reason}: {view.pool.used} of {view.pool.slots} slots are in use{held}", f"a free slot, or `rqflow pool set {view.task.pool} N`"
     if labels and "label" in reason:
         return f"{reason}: {_list(labels)}", f"a worker that has them: `rqflow worker --label {labels[0]}`"
+    if reason.startswith("retry_on_other_worker"):
+        return reason, "a free slot of another worker that serves its queue; when none lives any more, whichever asks next"
     if "on_lost=wait" in reason:
         return reason, "`rqflow task clear` or `rqflow task mark`"
     if reason.startswith(("depends_on_past", "wait_for_downstream")):

@@ -57,7 +57,7 @@ DONE = f"{FLOW}done"
 #: stopped.
 BURIED = f"{FLOW}buried:"
 DOOMED = f"{FLOW}doomed:"
-#: Sorted set per queue: ready task instances, best first, and those that ask for labels.
+#: Sorted set per queue: ready task instances, best first, and those that ask for labels, or for another worker than that of their former try.
 READY = f"{FLOW}ready:"
 LABELLED = f"{FLOW}labelled:"
 #: List per queue, at most one element long: somebody may find work there.

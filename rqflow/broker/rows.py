@@ -98,6 +98,8 @@ def task_row(task: TaskSpec) -> dict[str, Any]:
         row["e"] = 1
     if task.grace is not None:
         row["gr"] = int(task.grace * 1_000_000)
+    if task.retry_on_other_worker:
+        row["ow"] = 1
     if task.on_lost != "retry":
         row["ol"] = task.on_lost
     return row

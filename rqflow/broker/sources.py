@@ -23,7 +23,7 @@ from rqflow.broker.replies import text
 
 logger = logging.getLogger(__name__)
 
-SHARED = ("_core", "_events", "_rq", "_epoch", "_gates", "_write", "_past", "_runs", "_release", "_try")
+SHARED = ("_core", "_events", "_others", "_rq", "_epoch", "_gates", "_write", "_past", "_runs", "_release", "_try")
 #: Steps that are called for each task; the others are scripts.
 IN_LIBRARIES = ("turn",)
 _PREFIX = "rqflow_"

@@ -18,7 +18,7 @@
 --   dv derived (not run), xk XCom keys, vs version that it follows, unless that is the run's,
 --   gr grace in µs of the try that runs (absent: never), u unreachable since, f [try, when it began for the first time, how often it gave its
 --   slot back to look again later] of a try that has gone on in several executions: of no meaning for any other try, lf its downstream tasks are not
---   in this run.
+--   in this run, lw machine of the try before and lo it waits in the set of those that ask for labels (_others.lua).
 -- All times are microseconds since the epoch as decimal strings, all numbers that reach 2^53 are strings.
 
 -- Microseconds (of this century) as a text. '%d' of two parts takes half of what '%.0f' takes, and fits a machine of 32 bits.
@@ -42,7 +42,7 @@ local function begin_call()
   call = {
     now = moment[1] * 1000000 + moment[2], runs = {}, dirty = {}, limits = {}, events = {}, work = {}, evaluate = {},
     pools = {}, used = {}, best_parked = {}, freed = {}, heads = {}, fresh = {}, touched = {}, unfinished = {}, puts = {}, kinds = {},
-    jobs = {}, listed = {}, queued_event = {}, over = {}, closed = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
+    jobs = {}, listed = {}, farthest = {}, queued_event = {}, over = {}, closed = {}, quoted = {}, whole = {}, budget = 400, hand_overs = 500, wake = false,
   }
   -- The time of this call in µs and in whole seconds, as texts: each number that becomes a text costs as much as a command.
   call.at, call.seconds = moment[1] .. string.rep('0', 6 - #moment[2]) .. moment[2], moment[1]
@@ -124,7 +124,8 @@ local function own_row(run, index)
 end
 
 -- The row of a task: id, r rule, q queue, w weight, p pool unless it is the default, ps slots unless 1, ta limit over runs, l labels, nu upstream,
--- nd downstream, dp depends on its past (1; 2: and on the tasks below it there), e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry.
+-- nd downstream, dp depends on its past (1; 2: and on the tasks below it there), e empty, gr grace in µs (0: never) unless the worker's counts, ol on_lost unless retry,
+-- ow its next try runs on another worker (_others.lua).
 local function get_row(run, index)
   local own = run.rows and own_row(run, index)
   if own then return own end

@@ -121,7 +121,7 @@ end
 
 -- Take a task off the set where workers look for it. One that got there in this step need not be taken off Redis' set.
 local function unoffer(task, row)
-  local key = (row.l and K.LABELLED or K.READY) .. row.q
+  local key = ((row.l or task.lo) and K.LABELLED or K.READY) .. row.q
   local puts = call.puts[key]
   if call.fresh[task.q] and puts and puts[task.q] then
     puts[task.q] = nil
@@ -157,17 +157,20 @@ local function give_number(task)
   task.q = string.format('%013d:%s', redis.call('INCR', K.SEQUENCE), task.ref)
 end
 
--- Put a task where workers look for work: the ready set and the list of its queue, or the set of those that ask for labels.
+-- Put a task where workers look for work: the ready set and the list of its queue, or the set of those that ask for labels, or for another worker.
 local function offer(task, row)
   if not task.q then
     give_number(task)
     call.fresh[task.q] = true
   end
+  remember_machine(task, row)
   task.g, task.n = nil, nil
   task.a = call.at
-  if row.l then
+  task.lo = wants_another(task, row) and 1 or nil
+  if row.l or task.lo then
     put(ZSET, K.LABELLED .. row.q, task.q, score_of(task, row))
-    task.z = 'waits for a worker with labels ' .. table.concat(row.l, ', ')
+    task.z = task.lo and 'retry_on_other_worker: waits for another worker than that on ' .. task.lw
+      or 'waits for a worker with labels ' .. table.concat(row.l, ', ')
     if task.s ~= 'parked' then set_state(task, 'parked') else touch(task) end
     call.touched[row.q] = 'labelled'
   else

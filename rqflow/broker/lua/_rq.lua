@@ -193,8 +193,11 @@ local function set_state(task, new, silent)
     error('rqflow: ' .. task.ref .. ' cannot go from ' .. old .. ' to ' .. new)
   end
   unproject(task, row)
+  if new == 'queued' or new == 'parked' or new == 'pending' then
+    remember_machine(task, row)
+    task.w, task.e, task.b, task.d, task.y = nil, nil, nil, nil, nil
+  end
   task.s = new
-  if new == 'queued' or new == 'parked' or new == 'pending' then task.w, task.e, task.b, task.d, task.y = nil, nil, nil, nil, nil end
   project(task, row)
   count_change(task, row, old, new)
   if TERMINAL[new] or TERMINAL[old] then call.over[#call.over + 1] = task end

@@ -63,7 +63,7 @@ local function start(task, row, request, execution)
   local first = first_began(task)
   -- What a sensor left at its last look is there at the next one.
   if not first then drop_xcoms(task, row) end
-  task.k, task.dv, task.z, task.d, task.q = nil, nil, nil, nil, nil
+  task.k, task.dv, task.z, task.d, task.q, task.lo = nil, nil, nil, nil, nil, nil
   task.w, task.e, task.b, task.gr = request.caller, execution, call.at, grace_of(row, request.graces)
   put(ZSET, K.LEASES, task.ref .. ':' .. execution, lease_end(request.lease))
   put(HASH, K.HOLDS .. request.caller, execution, task.ref .. ':' .. request.number)
@@ -127,20 +127,13 @@ local function refused(task, row)
   return limit.words
 end
 
-local function has_labels(row, labels)
-  for _, label in ipairs(row.l or {}) do
-    if not labels[label] then return false end
-  end
-  return true
-end
-
 -- The best task of the labelled set that this worker can serve, among the first 64: task, score.
-local function best_labelled(queue, labels)
-  if next(labels) == nil then return nil end
+local function best_labelled(queue, labels, worker)
   local list = redis.call('ZRANGE', K.LABELLED .. queue, '0', '63', 'WITHSCORES')
   for at = 1, #list, 2 do
     local task = get_ref(string.sub(list[at], 15))
-    if task and task.s == 'parked' and has_labels(get_row(task.run, task.index), labels) then return task, tonumber(list[at + 1]) end
+    local row = task and task.s == 'parked' and get_row(task.run, task.index)
+    if row and has_labels(row, labels) and is_far_enough(task, row, worker) then return task, tonumber(list[at + 1]) end
   end
 end
 
@@ -224,9 +217,11 @@ local function claim(request)
   if redis.call('XLEN', K.EVENTS) > request.max_unrecorded then return claims end
   for _, queue in ipairs(open_queues(request.queues)) do
     list_many(queue)
+    local some_ask = redis.call('EXISTS', K.LABELLED .. queue) == 1
     while #claims < request.wanted and held_back < 64 do
       local task, score = best_ready(queue)
-      local other, other_score = best_labelled(queue, labels)
+      local other, other_score
+      if some_ask then other, other_score = best_labelled(queue, labels, request.caller) end
       if other and (not task or other_score < score or other_score == score and other.q < task.q) then task = other end
       if not task or not is_settled(task.run) then break end
       local row = get_row(task.run, task.index)

@@ -41,6 +41,8 @@ CASES = {
     "concurrency": (a_view(TaskState.PARKED, status={"reason": "max_active_tasks of d reached"}, holders=["x of r1"]),
                     "max_active_tasks of d reached, held by x of r1", "the end of one of those"),
     "label": (a_view(TaskState.PARKED, task={"worker_labels": ("gpu",)}, status={"reason": "no worker with its labels asked yet"}), ": gpu", "--label gpu"),
+    "other worker": (a_view(TaskState.PARKED, status={"reason": "retry_on_other_worker: waits for another worker than that on h.w"}),
+                     "waits for another worker than that on h.w", "a free slot of another worker"),
     "start_date": (a_view(TaskState.REMOVED, task={"start_date": "2027-01-01T00:00:00+00:00"}), "lies outside of its start_date 2027-01-01T00", ""),
     "past": (a_view(TaskState.PARKED, status={"reason": "depends_on_past: a of the run before, r0, is failed"}), "a of the run before, r0, is failed",
              "rqflow task clear"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from rqflow.actions import select
@@ -77,39 +78,59 @@ def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int |
     return [replace(_run(record, statuses.get(record.run_key)), sla_misses=missed.get(record.run_key, 0)) for record in found]
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What the history has of one run."""
+
+    record: RunRecord
+    version: Version | None
+    #: By task id.
+    tries: Mapping[str, Sequence[TryRecord]]
+    missed: Mapping[str, datetime]
+    #: By task id; those of the run under an empty one.
+    calls: Mapping[str, Sequence[Call]]
+
+
 def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     """Return a run with its task instances and all their tries; raises RunNotFound."""
     status = broker.run_status(run_key)
     with reading(engine) as connection:
-        record = runs.by_key(connection, run_key)
-        if record is None:
-            raise RunNotFound(f"there is no run {run_key}")
-        version = _version(broker, connection, record.version)
-        tries: dict[str, list[TryRecord]] = {}
-        for one in store_tasks.tries(connection, run_key, with_facts=False):
-            tries.setdefault(one.task_id, []).append(one)
-        missed = sla.missed(connection, run_key)
-        called = callbacks.of_run(connection, run_key)
+        known = _recorded(broker, connection, run_key)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     records: dict[str, TaskRecord] = {}
     if not live:
         # Redis forgets a run when the history has all of it.
         with reading(engine) as connection:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
-    specs = version.tasks if version else ()
-    unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
-    info = record.info
-    gone = rows.removed_tasks(version, info) if version and info else frozenset()
-    tasks = tuple(_task(partial.as_in(info, spec), live.get(spec.task_id), records.get(spec.task_id), tries.get(spec.task_id, ()), unserved,
-                        version=record.version, is_removed=spec.index in gone) for spec in specs)
-    if missed:
-        tasks = tuple(replace(one, sla_missed=missed.get(one.task_id)) for one in tasks)
+    run = replace(_run(known.record, status), sla_misses=len(known.missed), callbacks=tuple(known.calls.get("", ())))
+    return replace(run, tasks=tuple(_tasks(broker, known, live, records)))
+
+
+def _recorded(broker: Broker, connection: Connection, run_key: str) -> _Recorded:
+    record = runs.by_key(connection, run_key)
+    if record is None:
+        raise RunNotFound(f"there is no run {run_key}")
+    tries: dict[str, list[TryRecord]] = {}
+    for one in store_tasks.tries(connection, run_key, with_facts=False):
+        tries.setdefault(one.task_id, []).append(one)
     calls: dict[str, list[Call]] = {}
-    for call in called:
+    for call in callbacks.of_run(connection, run_key):
         calls.setdefault(call.task_id, []).append(Call(**{name: getattr(call, name) for name in Call.__slots__}))
-    if any(calls):
-        tasks = tuple(replace(one, callbacks=tuple(calls[one.task_id])) if one.task_id in calls else one for one in tasks)
-    return replace(_run(record, status), tasks=tasks, sla_misses=len(missed), callbacks=tuple(calls.get("", ())))
+    return _Recorded(record, _version(broker, connection, record.version), tries, sla.missed(connection, run_key), calls)
+
+
+def _tasks(broker: Broker, known: _Recorded, live: Mapping[str, TaskStatus], records: Mapping[str, TaskRecord]) -> Iterator[TaskInstance]:
+    """Give the task instances of a run, in the order of its version."""
+    version, info = known.version, known.record.info
+    unserved = {one.queue: str(one) for one in broker.unserved()} if any(one.state is TaskState.QUEUED for one in live.values()) else {}
+    gone = rows.removed_tasks(version, info) if version and info else frozenset()
+    for spec in version.tasks if version else ():
+        name = spec.task_id
+        one = _task(partial.as_in(info, spec), live.get(name), records.get(name), known.tries.get(name, ()), unserved,
+                    version=known.record.version, is_removed=spec.index in gone)
+        if name in known.missed or name in known.calls:
+            one = replace(one, sla_missed=known.missed.get(name), callbacks=tuple(known.calls.get(name, ())))
+        yield one
 
 
 def named(broker: Broker, engine: Engine, text: str) -> Run:

@@ -14,10 +14,12 @@ from rqflow.broker.events import EventStream
 from rqflow.broker.lock import has_leader
 from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
 from rqflow.dag import partial
-from rqflow.dag.version import TaskSpec, Version
+from rqflow.dag.version import TaskSpec, Version, amend
 from rqflow.exceptions import Conflict
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
 
+#: The state of a worker, as RQ calls it, that takes nothing because a person said so.
+_PAUSED = "suspended"
 #: Names that a reason lists at most.
 _NAMES = 5
 
@@ -160,8 +162,12 @@ def _queued(view: View) -> tuple[str, str]:
         return f"no live worker serves the queue {queue}", f"`rqflow worker -Q {queue}`"
     if view.is_suspended:
         return "workers are suspended by `rq suspend`", "`rq resume`"
-    busy = [f"{worker.name} ({worker.running}/{worker.slots})" for worker in serving]
-    if all(worker.running >= worker.slots for worker in serving):
+    working = [worker for worker in serving if worker.state != _PAUSED]
+    if not working:
+        return (f"the workers that serve the queue {queue} are paused: {_list([worker.name for worker in serving])}",
+                f"`rqflow worker resume {serving[0].name}`")
+    busy = [f"{worker.name} ({worker.running}/{worker.slots})" for worker in working]
+    if all(worker.running >= worker.slots for worker in working):
         before = f", and {view.before_it} task{'s are' if view.before_it > 1 else ' is'} before it" if view.before_it else ""
         return f"all slots of {_list(busy)} are taken{before}", "the end of a task there, or another worker"
     return f"it is ready, and {_list(busy)} may take it now", "a moment"
@@ -169,11 +175,15 @@ def _queued(view: View) -> tuple[str, str]:
 
 def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "") -> Why:
     """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have."""
-    spec, connection = partial.as_in(broker.run_info(run_key), version.tasks[index]), broker.connection
-    statuses = {one.index: one for one in broker.task_statuses(run_key, [index, *spec.upstream])} if broker.run_exists(run_key) else {}
+    connection, wanted = broker.connection, [index, *version.tasks[index].upstream]
+    statuses = {one.index: one for one in broker.task_statuses(run_key, wanted)} if broker.run_exists(run_key) else {}
     if index not in statuses:
         raise Conflict("Redis does not have this run any more: it has ended, and `rqflow run show` tells how")
     status = statuses[index]
+    # What holds a task that a person let run again is what the version says that it follows now.
+    later = broker.version(status.version) if status.version else None
+    version = amend(version, later) if later else version
+    spec = partial.as_in(broker.run_info(run_key), version.tasks[index])
     before_it = broker.ready_before(run_key, index, spec.queue) if status.state is TaskState.QUEUED else 0
     pool = broker.pools().get(spec.pool) if status.state is TaskState.PARKED else None
     return explain(View(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 ANNOUNCED = ("dag_id", "run_id", "logical_date")
 RUN_COLUMNS = [
     Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("run_type", "TYPE", wide=True),
-    Column("logical_date", "LOGICAL DATE", wide=True), Column("started_at", "STARTED"), Column("duration", "DURATION", show=duration),
+    Column("logical_date", "LOGICAL DATE", wide=True), Column("data_interval_start", "COVERS FROM", wide=True),
+    Column("data_interval_end", "UP TO", wide=True), Column("started_at", "STARTED"), Column("duration", "DURATION", show=duration),
     Column("sla_misses", "SLA MISSES", wide=True), Column("note", "NOTE", wide=True),
 ]
 TASK_COLUMNS = [

@@ -94,6 +94,23 @@ def test_r63_what_failed_is_cleared_in_runs_that_redis_has_forgotten_and_nothing
     assert sorted(made) == [("a", 1, "success"), ("b", 1, "failed"), ("b", 2, "success"), ("c", 1, "success"), ("side", 1, "success")], "old tries stay"
 
 
+def test_r30_a_join_is_right_after_the_rerun_of_one_branch_when_redis_has_forgotten_the_others(hub: Hub) -> None:
+    version = a_version({"a": [], "good": ["a"], "bad": ["a"], "join": ["good", "bad"], "after": ["join"]}, dag_id="join")
+    run = hub.start(version)
+    assert sorted(playing.play(hub.broker, {"bad": TaskState.FAILED})) == ["a", "bad", "good"]
+    hub.forget(run)
+    assert not hub.broker.run_exists(run.run_key)
+    for outcome, then in ((TaskState.FAILED, ["bad"]), (TaskState.SUCCESS, ["bad", "join", "after"])):
+        reruns.clear(hub.broker, hub.engine, scope.of_run(hub.broker, hub.engine, hub.of(run), Scope(only_failed=True)), by="ann")
+        assert hub.states(run)["join"] == "pending"
+        assert playing.play(hub.broker, {"bad": outcome}) == then
+        hub.forget(run)
+    assert hub.of(run).state is RunState.SUCCESS
+    with reading(hub.engine) as connection:
+        assert sorted((one.task_id, one.try_number) for one in tasks.tries(connection, run.run_key)) == [
+            ("a", 1), ("after", 1), ("bad", 1), ("bad", 2), ("bad", 3), ("good", 1), ("join", 1)]
+
+
 def test_r63_a_success_by_hand_frees_the_children_at_once_in_all_runs(hub: Hub, days: list[RunRecord]) -> None:
     chosen = scope.of_run(hub.broker, hub.engine, days[0], Scope(selector="b", future=True, only_failed=True))
     reruns.mark(hub.broker, hub.engine, chosen, TaskState.SUCCESS, by="ann")

@@ -209,10 +209,12 @@ def test_a_retry_that_waits_is_started_at_once(cli: Cli) -> None:
 
 
 def test_r64_a_run_is_repeated_from_a_task_on(cli: Cli) -> None:
-    run_id = cli.json("submit", cli.write(dag("a: true", "b: true", "c: true", dag_id="from")), "--run", "--follow")["run_id"]
+    run_id = cli.json("submit", cli.write(dag("a: true", "b: echo try $RQFLOW_TRY", "c: true", dag_id="from")), "--run", "--follow")["run_id"]
     cli.run("run", "retry", run_id, "--from", "b", "--yes")
     assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
     assert [len(task["tries"]) for task in cli.json("run", "show", run_id)["tasks"]] == [1, 2, 2]
+    # Old tries and their logs stay.
+    assert [cli.run("task", "logs", run_id, "b", "--try", number)[0].splitlines()[0] for number in ("1", "2")] == ["try 1", "try 2"]
     assert cli.run("run", "retry", run_id, "--from", "b", "--all", code=2)[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from rqflow.actions import schedule, trigger
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.rows import job_id
-from rqflow.dag.series import Interval
+from rqflow.dag.series import MOST_COUNTED, Interval
 from rqflow.dag.version import Version
 from rqflow.exceptions import BrokerError
 from rqflow.scheduler.ticks import Ticker
@@ -122,6 +123,42 @@ def test_r40_without_catchup_an_outage_leaves_one_run(world: World, caplog: pyte
     assert world.pass_time(3 * DAY) == 1
     assert world.dates() == ["2026-01-03T23:00"]
     assert "71 dates before 2026-01-03T23:00:00+00:00 were missed" in caplog.text
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_r33_r35_two_leaders_by_mistake_run_each_minute_of_two_hours_once_and_do_not_drift(world: World) -> None:
+    start, minute, chance = world.now, timedelta(minutes=1), random.Random(35)
+    world.submit(hourly(schedule="timedelta:60", start_date=start.isoformat(), max_active_runs=1000))
+    leaders = [world.leader, world.a_leader()]
+    for number in range(1, 121):
+        # However late a leader is awake each time, the next date is reckoned from the start.
+        world.now = start + number * minute + timedelta(seconds=chance.uniform(0, 1.9))
+        chance.shuffle(leaders)
+        assert sum(leader.step() for leader in leaders) == 1
+    with reading(world.engine) as connection:
+        found = sorted(runs.search(connection), key=lambda run: run.logical_date)
+    assert [(run.logical_date, run.data_interval_end) for run in found] == [(start + n * minute, start + (n + 1) * minute) for n in range(120)]
+    assert all(timedelta(0) <= run.created_at - run.data_interval_end < timedelta(seconds=2) for run in found)
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_r39_a_new_dag_starts_no_past_runs_neither_at_submit_nor_when_it_is_unpaused(world: World) -> None:
+    version = hourly(start_date="2018-01-01T00:00:00+00:00")
+    assert world.submit(version).left_out == MOST_COUNTED + 1
+    run_in_transaction(world.engine, lambda connection: schedule.pause(connection, "d", by="me"))
+    run_in_transaction(world.engine, lambda connection: schedule.unpause(connection, version, by="me", catchup_by_default=False))
+    assert world.pass_time(timedelta(0)) == 0
+    assert world.pass_time(timedelta(minutes=30)) == 1
+    assert world.dates() == ["2026-01-01T00:00"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize(("back", "started"), [(30, 0), (59, 0), (60, 1), (119, 1), (120, 0)])
+def test_r39_exactly_one_interval_that_is_complete_is_run(back: int, started: int, world: World) -> None:
+    start = world.now - timedelta(minutes=back)
+    news = world.submit(hourly(schedule="timedelta:3600", start_date=start.isoformat()))
+    assert (news.started, news.left_out) == (started, back // 60 if back // 60 > 1 else 0)
+    assert world.pass_time(timedelta(0)) == started
 
 
 def test_time_paused_counts_as_left_out(world: World) -> None:

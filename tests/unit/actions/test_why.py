@@ -24,8 +24,8 @@ def a_status(state: TaskState, **more: Any) -> TaskStatus:
     return TaskStatus(**{**known, **more})
 
 
-def a_worker(name: str = "w1", *, running: int = 0, queues: tuple[str, ...] = ("default",)) -> WorkerStatus:
-    return WorkerStatus(name=name, host="h", pid=1, state="idle", queues=queues, labels=(), slots=4, running=running, last_heartbeat=NOON)
+def a_worker(name: str = "w1", *, running: int = 0, queues: tuple[str, ...] = ("default",), state: str = "idle") -> WorkerStatus:
+    return WorkerStatus(name=name, host="h", pid=1, state=state, queues=queues, labels=(), slots=4, running=running, last_heartbeat=NOON)
 
 
 def a_view(state: TaskState, *, task: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **more: Any) -> View:
@@ -52,6 +52,9 @@ CASES = {
     "lost": (a_view(TaskState.PARKED, status={"reason": "lost; on_lost=wait: a person must clear or mark it"}), "on_lost=wait", "rqflow task clear"),
     "no worker": (a_view(TaskState.QUEUED, workers=(a_worker(queues=("other",)),)), "no live worker serves the queue default", "rqflow worker -Q default"),
     "busy": (a_view(TaskState.QUEUED, workers=(a_worker(running=4),), before_it=7), "all slots of w1 (4/4) are taken, and 7 tasks are before it", "end"),
+    "paused workers": (a_view(TaskState.QUEUED, workers=(a_worker("w9", state="suspended"), a_worker("w2", queues=("other",)))),
+                       "the workers that serve the queue default are paused: w9", "`rqflow worker resume w9`"),
+    "one paused worker": (a_view(TaskState.QUEUED, workers=(a_worker("w9", state="suspended"), a_worker("w2"))), "w2 (0/4) may take it now", "a moment"),
     "suspended": (a_view(TaskState.QUEUED, is_suspended=True), "suspended by `rq suspend`", "rq resume"),
     "closed queue": (a_view(TaskState.QUEUED, epoch=replace(OPEN, **WAITS)), "what m1.w may still run", "rqflow worker forget"),
     "rebuilding": (a_view(TaskState.QUEUED, epoch=replace(OPEN, is_open=False)), "the scheduler is putting it right", "a moment"),

@@ -5,9 +5,14 @@ Callbacks that raise or hang are in tests/e2e/test_callbacks.py; other kinds of 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,6 +99,9 @@ ASKED: dict[tuple[str, ...], tuple[int, str]] = {
     ("var", "set", "text", "{a", "--json"): (2, "the value of text is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
 }
 
+#: The end of a question.
+ASKS = re.compile(rb"\[(none|y/N)\]: ?$")
+
 
 class Site:
     """One home for all of these tests, and the only process that works in it."""
@@ -115,7 +123,7 @@ class Site:
     def stored(self) -> list[str]:
         """All that stands in the database."""
         file, = self.home.glob("state/*/rqflow.db")
-        with closing(sqlite3.connect(file)) as connection:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
             return list(connection.iterdump())
 
 
@@ -209,3 +217,30 @@ def test_a_mail_server_that_refuses_is_quoted(site: Site, mails: MailServer, mon
     assert "the mail was not sent: the mail server localhost:" in said.err
     assert "refuses gone@x.test: 550 no such person" in said.err
     assert mails.mails == []
+
+
+def on_a_terminal(site: Site, answer: str, *words: object) -> tuple[int, str]:
+    """Run a command on a terminal, and answer its question; return its exit code and what it printed."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "rqflow.cli.main", "--home", str(site.home), *map(str, words)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "dumb"}, start_new_session=True)
+    os.close(theirs)
+    said = b""
+    with open(ours, "r+b", buffering=0) as terminal:
+        while ASKS.search(said) is None:
+            said += terminal.read(4096)
+        terminal.write(answer.encode() + b"\n")
+        with contextlib.suppress(OSError):  # what a terminal says when its last process has closed it
+            while more := terminal.read(4096):
+                said += more
+    return process.wait(), said.decode()
+
+
+def test_who_sits_at_a_terminal_is_asked(site: Site) -> None:
+    path = site.file('h = DAG("many", schedule="@hourly", start_date=datetime.now() - timedelta(days=2), catchup=True)\n')
+    code, said = on_a_terminal(site, "2", "submit", "--no-follow", path)
+    assert (code, "many would start 4" in said, "2 past dates are run now" in said) == (0, True, True), said
+    before = site.stored()
+    code, said = on_a_terminal(site, "n", "backfill", "start", "minutes", "--from", "2010-01-01", "--to", "2020-01-01")
+    assert (code, "5,258,880 dates" in said) == (130, True), said
+    assert site.stored() == before

@@ -82,12 +82,6 @@ def wait(connection: Connection, callback_id: str, reason: str) -> None:
     connection.execute(update(callback).where(*which).values(state=CallbackState.WAITING.value, reason=clean(reason, LINE)))
 
 
-def fail(connection: Connection, callback_id: str, reason: str, at: datetime) -> None:
-    """Say that a call can never be made."""
-    which = (callback.c.callback_id == callback_id, IS_OPEN)
-    connection.execute(update(callback).where(*which).values(state=CallbackState.FAILED.value, reason=clean(reason, LINE), ended_at=at))
-
-
 def end(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write how calls ended, as workers tell it: callback_id, state, worker, reason, output, started_at, ended_at. The first word counts."""
     for row in sorted(rows, key=lambda row: str(row["callback_id"])):

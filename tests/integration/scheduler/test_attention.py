@@ -37,7 +37,8 @@ def test_a_call_draws_attention_until_it_has_ended(engine: Engine) -> None:
     assert look(engine).callbacks
     run_in_transaction(engine, lambda connection: callbacks.send(connection, "c" * 16, "host.dir"))
     assert look(engine).callbacks
-    run_in_transaction(engine, lambda connection: callbacks.fail(connection, "c" * 16, "why", clock.utcnow()))
+    ended = {"callback_id": "c" * 16, "state": "success", "ended_at": clock.utcnow()}
+    run_in_transaction(engine, lambda connection: callbacks.end(connection, [ended]))
     assert look(engine) == NOTHING
 
 

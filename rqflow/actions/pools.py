@@ -12,6 +12,9 @@ from rqflow.exceptions import PoolNotFound, UsageError
 from rqflow.store import pools
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 
+#: Slots that a pool may have.
+MOST = 2**31 - 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
@@ -50,8 +53,8 @@ def get(broker: Broker, engine: Engine, name: str) -> Pool:
 
 def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: str | None = None) -> bool:
     """Make a pool or change it, in SQL first; True when it is new. Raises UsageError for a number of slots below 0."""
-    if slots < 0 or not name.strip():
-        raise UsageError(f"a pool has a name and 0 or more slots, not {name!r} and {slots}")
+    if not 0 <= slots <= MOST or not name.strip():
+        raise UsageError(f"a pool has a name and 0 or more slots, {MOST} at most, not {name!r} and {slots}")
 
     def write(connection: Connection) -> bool:
         return pools.put(connection, name, slots, description=description)
@@ -66,8 +69,8 @@ def read_file(text: str, name: str) -> dict[str, tuple[int, str | None]]:
     found = {}
     for pool, given in json_object(text, name, "pools").items():
         slots = given.get("slots") if isinstance(given, dict) else given
-        if not isinstance(slots, int) or isinstance(slots, bool) or slots < 0:
-            raise UsageError(f"{name}: pool {pool} needs slots, a number of 0 or more")
+        if not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= MOST:
+            raise UsageError(f"{name}: pool {pool} needs slots, a number of 0 or more, {MOST} at most")
         found[pool] = (slots, given.get("description") if isinstance(given, dict) else None)
     return found
 

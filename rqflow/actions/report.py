@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rqflow.actions import gantt
-from rqflow.actions.model import Run, TaskInstance, duration_words
+from rqflow.actions.model import Run, TaskInstance, duration_words, seconds_between
 from rqflow.dag.version import Version
 from rqflow.states import FAILURE_STATES
 
@@ -61,13 +61,15 @@ class Summary:
     critical_path: tuple[str, ...]
 
 
-def summary(run: Run, version: Version) -> Summary:
-    """Return a run in numbers."""
+def summary(run: Run, version: Version, now: datetime) -> Summary:
+    """Return a run in numbers; what runs has taken as long as until `now`."""
     tries = [(task, one) for task in run.tasks for one in task.tries]
-    lengths = sorted(((one.duration or 0.0, task.task_id, one.try_number) for task, one in tries), reverse=True)
+    took = ((seconds_between(one.started_at, one.ended_at or now) or 0.0, task.task_id, one.try_number) for task, one in tries)
+    lengths = sorted(took, reverse=True)
     return Summary(
         dag_id=run.dag_id, run_id=run.run_id, state=run.state.value, logical_date=run.logical_date, started_at=run.started_at, ended_at=run.ended_at,
-        duration=run.duration, tasks=len(run.tasks), states=dict(Counter(task.state.value for task in run.tasks).most_common()), tries=len(tries),
+        duration=seconds_between(run.started_at, run.ended_at or now), tasks=len(run.tasks),
+        states=dict(Counter(task.state.value for task in run.tasks).most_common()), tries=len(tries),
         failed_tries=sum(one.state in FAILURE_STATES or one.exit_code not in (None, 0) for _, one in tries),
         task_seconds=round(sum(length for length, _, _ in lengths), 3), cpu_seconds=round(sum(one.cpu_seconds or 0.0 for _, one in tries), 3),
         max_rss_bytes=max((one.max_rss_bytes or 0 for _, one in tries), default=0) or None,
@@ -110,7 +112,7 @@ def page(run: Run, version: Version, now: datetime, tail: TailOf) -> str:
     failed = [task for task in run.tasks if task.state in FAILURE_STATES and task.tries]
     tails = [(task, tail(task, TAIL_BYTES).decode("utf-8", "replace")) for task in failed[:TAILS]]
     return _rendered(
-        "run.html", run=run, now=now, summary=summary(run, version), gantt=gantt.gantt(run, now), legend=gantt.legend(run), tails=tails,
+        "run.html", run=run, now=now, summary=summary(run, version, now), gantt=gantt.gantt(run, now), legend=gantt.legend(run), tails=tails,
         more_failed=len(failed) - len(tails), alone=False)
 
 

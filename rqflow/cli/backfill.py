@@ -14,7 +14,7 @@ from rqflow.broker.lock import has_leader
 from rqflow.cli import output, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import DURATION, SCHEDULED_DATE
+from rqflow.cli.types import COUNT, DURATION, SCHEDULED_DATE
 from rqflow.dag.backfill import Rerun
 from rqflow.dag.run import RunOptions
 from rqflow.deploy.services import open_services
@@ -62,7 +62,7 @@ def backfill() -> None:
 @click.option("-e", "--to", "--end_date", "last", type=SCHEDULED_DATE, help="Last date, included.")
 @click.option("--rerun", type=click.Choice([rerun.value for rerun in Rerun]), default=Rerun.MISSING.value, show_default=True,
               help="Dates that have a run: leave them, run again what failed, or all of them.")
-@click.option("--max-active", type=click.IntRange(min=1), help="Runs of it at the same time; the DAG's max_active_runs when not given.")
+@click.option("--max-active", type=COUNT, help="Runs of it at the same time; the DAG's max_active_runs when not given.")
 @click.option("-B", "--reverse", "--run_backwards", "newest_first", is_flag=True, help="Begin with the last date.")
 @click.option("-t", "--task-regex", "--task_regex", "task_regex", default="", metavar="REGEX",
               help="Only tasks in whose id this is found, and what they depend on.")
@@ -127,7 +127,7 @@ def _check(given: dict[str, Any]) -> None:
 @click.option("--dag", "dag_id", help="Only backfills of this DAG.")
 @click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in BackfillState]),
               help="Only backfills in this state; repeatable.")
-@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
+@click.option("-L", "--limit", type=COUNT, default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app

@@ -23,7 +23,7 @@ from rqflow.cli.asking import confirm
 from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.graph import graph
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import MOMENT, PAST_RUNS
+from rqflow.cli.types import COUNT, MOMENT, PAST_RUNS
 from rqflow.dag.version import Version
 from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
@@ -155,7 +155,7 @@ def _list_errors(app: App, printer: Printer) -> None:
 @dag.command()
 @click.argument("name", metavar="DAG|FILE")
 @click.option("--at", type=MOMENT, help="Render the template fields for this logical date too.")
-@click.option("--version", "number", type=click.IntRange(min=1), metavar="N", help="An earlier version of a submitted DAG, by its number.")
+@click.option("--version", "number", type=COUNT, metavar="N", help="An earlier version of a submitted DAG, by its number.")
 @click.option("--tree", is_flag=True, help="Indent each task below one that it follows.")
 @output.listing
 @pass_app
@@ -184,8 +184,8 @@ def show(app: App, printer: Printer, name: str, at: datetime | None, number: int
 
 @dag.command()
 @click.argument("name", metavar="DAG")
-@click.option("--version", "number", type=click.IntRange(min=1), metavar="N", help="An earlier version, by its number; the newest when not given.")
-@click.option("--diff", "pair", type=click.IntRange(min=1), nargs=2, metavar="A B", help="What is different in version B against version A.")
+@click.option("--version", "number", type=COUNT, metavar="N", help="An earlier version, by its number; the newest when not given.")
+@click.option("--diff", "pair", type=COUNT, nargs=2, metavar="A B", help="What is different in version B against version A.")
 @output.listing
 @pass_app
 def source(app: App, printer: Printer, name: str, number: int | None, pair: tuple[int, int] | None) -> None:

@@ -12,7 +12,7 @@ from rqflow.actions import clean as cleaning
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import DURATION
+from rqflow.cli.types import COUNT, DURATION
 from rqflow.deploy import guard, resetting, services
 from rqflow.exceptions import UsageError
 from rqflow.store import schema
@@ -67,7 +67,7 @@ def reset(app: App, yes: bool) -> None:
 
 @db.command()
 @click.option("--older-than", type=DURATION, metavar="D", help="Runs that ended longer ago; database.retention, else 90d, when not given.")
-@click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Keep the newest N runs of each DAG; database.keep_last when not given.")
+@click.option("--keep-last", type=COUNT, metavar="N", help="Keep the newest N runs of each DAG; database.keep_last when not given.")
 @click.option("--tables", metavar="NAME,...", default=",".join(TABLES), show_default=True, help="What to clean; what belongs to a run goes with it.")
 @click.option("--logs", "with_logs", is_flag=True, help="Remove the logs of these runs from the archive too.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")

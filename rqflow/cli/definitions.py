@@ -19,8 +19,8 @@ TASK_COLUMNS = [
 
 
 def is_file(name: str) -> bool:
-    """Tell whether a DAG|FILE argument means a file: it exists, or looks like a path."""
-    return Path(name).exists() or name.endswith(".py") or "/" in name
+    """Tell whether a DAG|FILE argument means a file: it exists as one, or looks like a path. A folder may be called like a DAG."""
+    return name.endswith(".py") or "/" in name or name in {".", ".."} or Path(name).is_file()
 
 
 def version_named(app: App, name: str, dag_id: str | None = None) -> Version:

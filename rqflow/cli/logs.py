@@ -14,7 +14,7 @@ from rqflow.actions.model import Run, TaskInstance
 from rqflow.actions.runlogs import TaskLine
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
-from rqflow.cli.types import MOMENT
+from rqflow.cli.types import COUNT, COUNT_OR_NONE, MOMENT
 from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import NotFound, UsageError
 
@@ -128,13 +128,13 @@ def _json(one: TaskLine) -> bytes:
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the try has ended.")
-@click.option("--try", "number", type=click.IntRange(min=1), help="Which try; the last one when not given.")
-@click.option("--head", type=click.IntRange(min=0), metavar="N", help="Only the first N lines.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option("--try", "number", type=COUNT, help="Which try; the last one when not given.")
+@click.option("--head", type=COUNT_OR_NONE, metavar="N", help="Only the first N lines.")
+@click.option("--tail", type=COUNT_OR_NONE, metavar="N", help="Only the last N lines.")
 @click.option("--since", type=MOMENT, help="Only lines that came at this time or later.")
 @click.option("--timestamps", is_flag=True, help="Before each line when it came, in --tz.")
 @click.option("--grep", metavar="REGEX", help="Only lines in which this is found; exit 1 when there is none.")
-@click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="And N lines before and after these.")
+@click.option("-C", "--context", type=COUNT_OR_NONE, default=0, metavar="N", help="And N lines before and after these.")
 @click.option("--no-ansi/--raw", default=False, help="Without colours and what else is for terminals, or with all of it (the default).")
 @_output
 @pass_app

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -120,6 +122,7 @@ def cli(ctx: click.Context, home: Path | None, file: Path | None, verbose: int, 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (table in docs/reference/exit-codes.md)."""
     words = list(sys.argv[1:] if args is None else args)
+    _open_closed_streams()
     runtime.collect_rarely()
     try:
         result = cli.main(args=words, prog_name="rqflow", standalone_mode=False)
@@ -140,6 +143,15 @@ def main(args: Sequence[str] | None = None) -> int:
 
         return report(error, words)
     return result if isinstance(result, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Let what is printed go nowhere where stdout or stderr was closed, and not into the file that is opened next and gets its number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - must stay open until the process ends
+            with suppress(OSError):
+                os.dup2(getattr(sys, name).fileno(), number)
 
 
 def _pipe_closed() -> int:

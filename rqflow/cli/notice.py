@@ -13,7 +13,7 @@ from rqflow.actions.notices import Shown
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import MOMENT
+from rqflow.cli.types import COUNT, MOMENT
 from rqflow.deploy.services import open_database, open_services
 from rqflow.exceptions import ConfigError, ServiceUnreachable, UsageError
 from rqflow.store.notices import STATES
@@ -34,7 +34,7 @@ def notice() -> None:
 @click.option("--dag", "dag_id", help="Only messages about this DAG.")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only messages in this state; repeatable.")
 @click.option("--since", type=MOMENT, help="Only messages made at or after this time.")
-@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
+@click.option("-L", "--limit", type=COUNT, default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app

@@ -48,7 +48,7 @@ def report_(app: App, printer: Printer, name: str, html: Path | None, trace: Pat
         for kind, path in targets.items():
             _write(path, made[kind]())
     if not targets:
-        _show(printer, report.summary(found, version))
+        _show(printer, report.summary(found, version, now))
     elif all(str(path) != "-" for path in targets.values()):
         printer.report([{"kind": kind, "file": str(path)} for kind, path in targets.items()], [Column("file", "FILE"), Column("kind", "KIND")])
 

@@ -20,7 +20,7 @@ from rqflow.cli.execute import exec_
 from rqflow.cli.logs import run_logs
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.report import report_
-from rqflow.cli.types import DURATION, MOMENT, is_moment
+from rqflow.cli.types import COUNT, DURATION, MOMENT, MOST, is_moment
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, NotFinished, UsageError
@@ -56,7 +56,7 @@ def run() -> None:
 @click.option("--trigger", "run_type", type=click.Choice([MANUAL, SCHEDULED, BACKFILL]), help="Only runs that were started so.")
 @click.option("--since", type=MOMENT, help="Only runs made at or after this time.")
 @click.option("--until", type=MOMENT, help="Only runs made before this time.")
-@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
+@click.option("-L", "--limit", type=COUNT, default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app
@@ -79,7 +79,7 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
 @click.option("-r", "--run-id", "--run_id", "run_id", metavar="ID", help="Name of this run; manual__LOGICAL_DATE when not given.")
 @click.option("--note", default="", help="A remark about this run.")
 @click.option("--task", "selector", metavar="TASK", help="Only these tasks, whatever the others are: an id, a pattern, x+, +x, group:G.")
-@click.option("--priority", type=int, default=0, help="Added to the weight of each of its tasks.")
+@click.option("--priority", type=click.IntRange(-MOST, MOST), default=0, help="Added to the weight of each of its tasks.")
 @click.option("--dry-run", is_flag=True, help="Only check what was given, and show the run that would be started.")
 @click.option("--watch", is_flag=True, help="Watch the run until its end; the exit code is its result.")
 @click.option("--wait", is_flag=True, help="The same, and say only what goes wrong, as -q does.")

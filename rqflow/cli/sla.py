@@ -10,7 +10,7 @@ import click
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import MOMENT
+from rqflow.cli.types import COUNT, MOMENT
 from rqflow.deploy.services import open_database
 from rqflow.store import sla as misses
 from rqflow.store.engine import reading
@@ -31,7 +31,7 @@ def sla() -> None:
 @sla.command("list")
 @click.option("--dag", "dag_id", help="Only tasks of this DAG.")
 @click.option("--since", type=MOMENT, help="Only what was missed at or after this time.")
-@click.option("-L", "--limit", type=click.IntRange(min=1), default=25, show_default=True, help="At most so many.")
+@click.option("-L", "--limit", type=COUNT, default=25, show_default=True, help="At most so many.")
 @click.option("--all", "unlimited", is_flag=True, help="All of them.")
 @output.listing
 @pass_app

@@ -20,7 +20,7 @@ from rqflow.cli.cancel import TASK_FIELDS, kill, task_row
 from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.logs import task_logs
 from rqflow.cli.output import Column, Printer
-from rqflow.cli.types import MOMENT
+from rqflow.cli.types import COUNT, MOMENT
 from rqflow.cli.why import why_
 from rqflow.dag.params import with_given
 from rqflow.dag.version import Version
@@ -98,7 +98,7 @@ def _run_named(engine: Engine, name: str) -> RunRecord:
 @click.argument("run_name", metavar="RUN")
 @click.argument("task_id", metavar="TASK")
 @click.option("--env", is_flag=True, help="Show the environment variables that rqflow adds for its tries.")
-@click.option("--try", "number", type=click.IntRange(min=1), metavar="N", help="Show this try alone.")
+@click.option("--try", "number", type=COUNT, metavar="N", help="Show this try alone.")
 @output.listing
 @pass_app
 def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, number: int | None) -> None:

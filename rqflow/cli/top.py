@@ -21,7 +21,7 @@ from rqflow.actions.top import Top
 from rqflow.cli import output, queue, worker
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import STYLES, Column, Printer, duration
-from rqflow.cli.types import DURATION
+from rqflow.cli.types import COUNT, DURATION
 from rqflow.deploy import background
 from rqflow.deploy.live import Live, open_live
 from rqflow.exceptions import UsageError
@@ -41,7 +41,7 @@ LEAST = timedelta(milliseconds=100)
 @click.command()
 @click.option("--once", is_flag=True, help="Print it once; so it is where nobody watches, and with any other output than table.")
 @click.option("--interval", type=DURATION, default="1s", show_default=True, help="Time between two looks.")
-@click.option("-L", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="At most so many running tasks.")
+@click.option("-L", "--limit", type=COUNT, default=200, show_default=True, help="At most so many running tasks.")
 @output.listing
 @pass_app
 def top(app: App, printer: Printer, once: bool, interval: timedelta, limit: int) -> None:

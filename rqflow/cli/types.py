@@ -16,6 +16,32 @@ from rqflow.settings import parse_duration
 SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ABRT", "KILL")
 
 
+#: What fits every column of a database.
+MOST = 2**31 - 1
+#: Years that every database keeps, and around which intervals fit.
+YEARS = range(1000, 9001)
+
+
+class Count(click.ParamType[int]):
+    """A number of things, from `least` on."""
+
+    name = "integer"
+
+    def __init__(self, least: int) -> None:
+        """Take the least number that there may be."""
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fails as a usage error."""
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a valid integer", param, ctx)
+        if not self.least <= number <= MOST:
+            self.fail(f"{number} is not in the range from {self.least} to {MOST}", param, ctx)
+        return number
+
+
 class Duration(click.ParamType[timedelta]):
     """A length of time: 90s, 15m, 2h, 7d, 1h30m."""
 
@@ -27,7 +53,7 @@ class Duration(click.ParamType[timedelta]):
             return value
         try:
             return parse_duration(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # the latter: of more days than Python counts
             self.fail(str(error), param, ctx)
 
 
@@ -41,9 +67,10 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return moment(value, utcnow())
+            return within_years(moment(value, utcnow()))
         except (ValueError, OverflowError):  # the latter: before the year 1
-            self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d", param, ctx)
+            self.fail(f"{value!r} is no time: write it like 2026-11-23, 2026-11-23T08:00+01:00, now, yesterday, -2h or 7d; "
+                      f"the year is from {YEARS[0]} to {YEARS[-1]}", param, ctx)
 
 
 class ScheduledDate(click.ParamType[datetime]):
@@ -56,7 +83,7 @@ class ScheduledDate(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         with suppress(ValueError):
-            return datetime.fromisoformat(value)
+            return within_years(datetime.fromisoformat(value))
         return MOMENT.convert(value, param, ctx)
 
 
@@ -100,6 +127,13 @@ def moment(text: str, now: datetime) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def within_years(found: datetime) -> datetime:
+    """Return a time that lies within YEARS; raises ValueError for another one."""
+    if found.year not in YEARS:
+        raise ValueError(f"{found.isoformat()} lies outside the years {YEARS[0]} to {YEARS[-1]}")
+    return found
+
+
 def is_moment(text: str) -> bool:
     """Tell whether `text` names a time."""
     try:
@@ -110,3 +144,5 @@ def is_moment(text: str) -> bool:
 
 
 DURATION, MOMENT, SCHEDULED_DATE, PAST_RUNS, SIGNAL = Duration(), Moment(), ScheduledDate(), PastRuns(), Signal()
+#: A number of things that there are, and one that may be none.
+COUNT, COUNT_OR_NONE = Count(1), Count(0)

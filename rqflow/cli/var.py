@@ -90,10 +90,15 @@ def put(app: App, wanted: dict[str, variables.Given]) -> None:
     output.note(f"Variable{'s' if len(wanted) != 1 else ''} {names} stored{f', {new} new' if len(wanted) != 1 else ', new' if new else ''}")
 
 
+def _no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python takes for JSON."""
+    raise ValueError(f"{name} is no value of JSON")
+
+
 def variables_json(text: str, key: str) -> None:
     """Raise UsageError for a value that is no JSON; it is not shown."""
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
         raise UsageError(f"the value of {key} is no JSON: {error}", hint="Write texts in double quotes, or leave out --json.") from None
 

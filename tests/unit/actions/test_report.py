@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -47,7 +48,7 @@ RUN = a_run(
 
 
 def test_a_run_in_numbers() -> None:
-    found = report.summary(RUN, VERSION)
+    found = report.summary(RUN, VERSION, at(99))
     assert found.states == {"success": 3, "failed": 1, "pending": 1}
     assert (found.tasks, found.tries, found.failed_tries, found.task_seconds, found.cpu_seconds) == (5, 5, 2, 21.0, 1.5)
     assert (found.max_rss_bytes, found.hosts) == (15_000_000, ("h1", "h2"))
@@ -56,8 +57,14 @@ def test_a_run_in_numbers() -> None:
 
 
 def test_a_run_without_any_try_in_numbers() -> None:
-    found = report.summary(a_run(a_task("a", state=TaskState.PENDING)), VERSION)
+    found = report.summary(a_run(a_task("a", state=TaskState.PENDING)), VERSION, at(99))
     assert (found.tries, found.critical_path, found.longest, found.max_rss_bytes) == (0, (), (), None)
+
+
+def test_what_runs_has_taken_as_long_as_until_now() -> None:
+    run = a_run(a_task("a", a_try(1, TaskState.RUNNING, 1, None), state=TaskState.RUNNING), state=RunState.RUNNING)
+    assert report.summary(replace(run, ended_at=None), VERSION, at(8)).duration == 8
+    assert report.summary(run, VERSION, at(8)).longest[0]["duration"] == 7
 
 
 def test_the_trace_has_a_line_for_each_try() -> None:

@@ -42,7 +42,7 @@ def report_(app: App, printer: Printer, name: str, html: Path | None, trace: Pat
         version = query.version_of(services.broker, services.engine, found)
         now = clock.utcnow()
         made = {
-            "html": lambda: report.page(found, version, now, lambda task, size: logs.tail(app.settings, found, task, size)),
+            "html": lambda: report.page(found, version, now, lambda task, size: logs.tail(services.settings, found, task, size)),
             "trace": lambda: report.trace(found), "gantt": lambda: report.picture(found, now),
         }
         for kind, path in targets.items():

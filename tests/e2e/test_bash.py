@@ -94,3 +94,13 @@ def test_the_log_keeps_every_byte_and_names_the_end(lab: Lab) -> None:
     assert "CPU" in last
     assert run["tasks"][0]["tries"][0]["max_rss_bytes"] > 100_000
     assert run["tasks"][0]["tries"][0]["cpu_seconds"] >= 0
+
+
+def test_the_report_of_a_run_shows_the_end_of_the_log_of_what_failed(lab: Lab) -> None:
+    run = lab.outcome(lab.dag("""
+from rqflow import DAG, BashOperator
+with DAG("reported"):
+    BashOperator(task_id="a", bash_command="echo '<b>the disk is full</b>'; exit 3")
+"""))
+    page = lab.run("run", "report", run["run_id"], "--html", "-").stdout
+    assert "&lt;b&gt;the disk is full&lt;/b&gt;" in page

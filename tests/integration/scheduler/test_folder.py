@@ -424,6 +424,7 @@ def test_a_start_date_from_the_clock_makes_one_version_and_one_run_over_three_mi
         started += world.ticker().step()
     with reading(world.engine) as connection:
         version = dags.latest_version(connection, "d")
+        assert dags.numbered_version(connection, "d", 2) is None
     assert version is not None
     assert version.start_date == "2026-01-01T00:00:00+00:00"
     assert started == 1

@@ -294,9 +294,9 @@ class Broker(LiveState):
             self.steps.call("set_ticks", {"ticks": ticks[from_:from_ + _TICKS]})
 
     def run_now(self, run_key: str, index: int, *, version: Version | None = None) -> TaskState | None:
-        """Queue a task at once that waits for a retry or its next look; returns its state before, None when Redis does not have it.
+        """Queue a task at once that waits for a retry or its next look, or is parked; returns its state before, None when Redis does not have it.
 
-        With a `version` a retry follows that from now on, if it has the task.
+        One that asks for labels stays parked until a worker with them asks. With a `version` it follows that from now on, if that has the task.
         """
         payload: dict[str, Any] = {"run": run_key, "index": index}
         if version and self.run_exists(run_key):
@@ -304,7 +304,9 @@ class Broker(LiveState):
             amended = self._amended(run_key, own, version)
             if amended and own.tasks[index].task_id in version.by_id:
                 payload |= {"version": amended.sha, "row": rows.row_text(amended.tasks[index])}
-        state = self.steps.call("run_now", payload)["state"]
+        reply = self.steps.call("run_now", payload)
+        self.advance_all(items(reply["unfinished"]))
+        state = reply["state"]
         return TaskState(str(state)) if state else None
 
     def align(self, run_key: str, dues: Mapping[int, tuple[int, datetime]]) -> dict[int, tuple[datetime, datetime]]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, logs, query, scope, select, trigger
+from rqflow.actions import describe, logs, query, rewrite, scope, select, trigger
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions.scope import Scope
@@ -131,15 +131,22 @@ def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, nu
 @output.listing
 @pass_app
 def run_now_(app: App, printer: Printer, run_name: str, task_id: str, same_version: bool) -> None:
-    """Start a task at once that waits for the delay of a retry; it runs as the latest version of its DAG says."""
+    """Start a task at once that waits for the delay of a retry or the next look of a sensor, or is parked.
+
+    Parked it is for a slot of a pool, a limit, or the run before: that counts no more. It runs as the latest version of its DAG says.
+    """
     printer.check(TASK_FIELDS)
     with open_services(app.settings) as services:
         record = query.find_run(services.engine, run_name)
         version = query.version_of(services.broker, services.engine, record)
         index = select.one_task(version, task_id)
+        news = [] if same_version else rewrite.news(services.broker, services.engine, query.show(services.broker, services.engine, record.run_key),
+                                                    [version.tasks[index]])
         now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who(),
                     same_version=same_version)
         go_on(app, services)
+    for line in news:
+        output.note(line)
     output.note(f"{task_id} of run {record.run_id} is queued")
     printer.report([task_row(record, task_id, TaskState.QUEUED.value)], cancel.TASK_COLUMNS)
 

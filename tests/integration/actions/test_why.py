@@ -8,11 +8,15 @@ from datetime import timedelta
 import pytest
 
 from rqflow.actions import pools, reruns, scope, why
+from rqflow.actions.run_now import run_now
 from rqflow.actions.scope import Scope
 from rqflow.broker import control, keys
 from rqflow.dag.version import Version
+from rqflow.exceptions import Conflict
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.states import TaskState
+from rqflow.store import events
+from rqflow.store.engine import reading
 from rqflow.store.runs import RunRecord
 from tests.integration.actions.hub import Hub
 from tests.integration.broker import playing
@@ -175,3 +179,30 @@ def test_r46_each_waiting_task_has_one_true_reason(case: Callable[[Hub], Made], 
     assert (reason in found.reason, lifted_by in found.lifted_by, bool(found.lifted_by)) == (True, True, bool(lifted_by)), found
     if found.state is not TaskState.REMOVED:
         assert found in why.run(hub.broker, version, run.run_key)
+
+
+@pytest.mark.parametrize("case", [pool, concurrency, own_limit, past, followed], ids=lambda case: case.__name__)
+def test_what_is_parked_starts_at_once_when_a_person_says_so(case: Callable[[Hub], Made], hub: Hub) -> None:
+    EpochKeeper(hub.broker, hub.engine).believe()
+    version, run, task_id = case(hub)
+    index = version.by_id[task_id].index
+    before = {name: limit.used for name, limit in hub.broker.pools().items()}
+    run_now(hub.broker, hub.engine, run, index, task_id, by="ann")
+    one, = [claim for claim in playing.claim(hub.broker) if (claim.run_key, claim.task_id) == (run.run_key, task_id)]
+    playing.tell(hub.broker, playing.end(one))
+    assert hub.states(run)[task_id] == "success"
+    assert {name: limit.used for name, limit in hub.broker.pools().items()} == before
+    hub.record()
+    with reading(hub.engine) as connection:
+        assert [one.who for one in events.search(connection) if one.event == "task_run_now"] == ["ann"]
+
+
+def test_a_label_that_nobody_has_is_not_overridden(hub: Hub) -> None:
+    EpochKeeper(hub.broker, hub.engine).believe()
+    _, run, _ = label(hub)
+    with pytest.raises(Conflict, match=r"a of run manual__.* waits for a worker with labels gpu"):
+        run_now(hub.broker, hub.engine, run, 0, "a", by="ann")
+    assert playing.claim(hub.broker) == []
+    assert [one.task_id for one in playing.claim(hub.broker, labels=["gpu"])] == ["a"]
+    with pytest.raises(Conflict, match="neither waits for its time nor is it parked"):
+        run_now(hub.broker, hub.engine, run, 0, "a", by="ann")

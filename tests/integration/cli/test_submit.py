@@ -205,7 +205,7 @@ def test_a_retry_that_waits_is_started_at_once(cli: Cli) -> None:
     (cli.folder / "repaired").touch()
     cli.run("task", "run-now", run_id, "a")
     assert cli.run("run", "wait", run_id)[0] == f"{run_id} success\n"
-    assert "does not wait for its time" in cli.run("task", "run-now", run_id, "a", code=5)[1]
+    assert "neither waits for its time nor is it parked" in cli.run("task", "run-now", run_id, "a", code=5)[1]
 
 
 def test_r64_a_run_is_repeated_from_a_task_on(cli: Cli) -> None:

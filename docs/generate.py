@@ -20,6 +20,7 @@ from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
 from rqflow.worker.environment import DAG_FOLDER
+from tests.unit.cli import reference as records
 from tests.unit.loading import reference as names
 from tests.unit.store import reference as tables
 
@@ -55,6 +56,12 @@ def commands_page() -> str:
         lines += _command(command, click.Context(command, parent=context, info_name=name))
     lines += ["\n## Names of Airflow 1.7\n", "Accepted, hidden from `--help`; each says its new name on stderr.\n", "| old | new |", "|---|---|"]
     lines += [f"| `rqflow {old}` | `rqflow {' '.join(new)}` |" for old, new in cli.aliases.items()]
+    lines += ["\nThese take the options that they had there:\n", "| old | options |", "|---|---|"]
+    for old in cli.formerly:
+        command = cli.get_command(context, old)
+        assert command
+        options = [", ".join(parameter.opts) for parameter in command.params if isinstance(parameter, click.Option)]
+        lines.append(f"| `rqflow {old}` | {_escaped(' '.join(f'`{option}`' for option in options))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -160,6 +167,7 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "settings.md": settings_page(),
         docs / "reference" / "commands.md": commands_page(),
         docs / "reference" / "exit-codes.md": exit_codes_page(),
+        docs / "reference" / "json.md": records.page(),
         docs / "reference" / "operators.md": operators_page(),
         docs / "reference" / "airflow-names.md": names.page(),
         docs / "reference" / "database.md": tables.page(),

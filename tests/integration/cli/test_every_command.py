@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -277,6 +278,10 @@ OLD: list[tuple[tuple[str, ...], int, str, str]] = [
 ]
 
 
+#: Fields that the reference has.
+DOCUMENTED = set(re.findall(r"`(\w+)`", (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text(encoding="utf-8")))
+
+
 class World:
     """The home and what stands for the words in capitals in the tables."""
 
@@ -371,6 +376,7 @@ def test_what_is_shown_is_json_with_its_fields(words: tuple[str, ...], rqflow: R
     assert found
     for one in found:
         assert SHOWS[words] - one.keys() == set()
+        assert one.keys() - DOCUMENTED == set(), "docs/reference/json.md has all"
     if "--fields" not in result.err and words[1:2] not in [("graph",), ("validate",)]:
         name = next(iter(found[0]))
         assert [list(one) for one in records(rqflow(*words, "-o", "json", "--fields", name).out)] == [[name]] * len(found)

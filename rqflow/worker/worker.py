@@ -182,6 +182,13 @@ class Worker(rq_worker.Worker):
         connection.expire(self.key, timeout)
         connection.expire(self.executions_key, timeout)
 
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        """Note the address of our connection as RQ does; redis-py does not understand one with a blank, as that of a private Redis may have."""
+        try:
+            super()._set_ip_address(connection)
+        except ValueError:
+            self.ip_address = "unix socket"
+
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
         """Leave timeouts short, where RQ would lift them to seven minutes, and let nobody but us repeat a call."""
         options = connection.connection_pool.connection_kwargs

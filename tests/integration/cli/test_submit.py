@@ -21,7 +21,7 @@ import redis
 from rqflow.actions import trigger
 from rqflow.cli.main import main
 from rqflow.deploy import background, flock
-from tests.profile import ENVIRON
+from tests.profile import ENVIRON, PATIENCE
 from tests.services import redis_6
 from tests.waiting import until
 
@@ -451,3 +451,12 @@ def test_runs_that_begin_while_the_background_ends_are_carried_out(fresh: Cli, m
     for pause in (0.3, 0.4, 0.5, 0.7):
         fresh.run("submit", path, "--run", "--follow")
         time.sleep(pause)
+
+
+def test_a_home_may_have_any_name(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = cli.folder / "a home; 100% = \u00e9 #1"
+    monkeypatch.setenv("RQFLOW_HOME", str(home))
+    _, err = cli.run("submit", cli.write(dag("a: echo hello")), "--run", "--follow")
+    assert "success" in err
+    assert "hello" in cli.run("task", "logs", "d@latest", "a")[0]
+    until(lambda: not list(home.glob("state/*/redis.sock")), patience=2 * PATIENCE, what="the private Redis to end")

@@ -61,9 +61,12 @@ class Drawing:
     nodes: tuple[Node, ...]
     edges: Mapping[tuple[int, int], str]
 
-    def upstream(self, number: int) -> list[int]:
-        """Return the numbers of the nodes from which edges lead to this one."""
-        return sorted(above for above, below in self.edges if below == number)
+    def upstream(self) -> list[list[int]]:
+        """Return for each node the numbers of those from which edges lead to it."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for above, below in sorted(self.edges):
+            found[below].append(above)
+        return found
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""

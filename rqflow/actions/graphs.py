@@ -54,8 +54,7 @@ def _ascii(drawing: Drawing) -> str:
     width = max((len(node.label) for node in drawing.nodes), default=0)
     lines = []
     depths: list[int] = []
-    for number, node in enumerate(drawing.nodes):
-        above = drawing.upstream(number)
+    for number, (node, above) in enumerate(zip(drawing.nodes, drawing.upstream(), strict=True)):
         # Groups may follow one another both ways.
         depths.append(max((depths[up] + 1 for up in above if up < number), default=0))
         upstream = ", ".join(drawing.nodes[up].name for up in above)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rqflow.actions.variables import json_object
+from rqflow.actions import variables
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import PoolStatus
 from rqflow.dag.version import DEFAULT_POOL
@@ -52,9 +52,10 @@ def get(broker: Broker, engine: Engine, name: str) -> Pool:
 
 
 def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: str | None = None) -> bool:
-    """Make a pool or change it, in SQL first; True when it is new. Raises UsageError for a number of slots below 0."""
-    if not 0 <= slots <= MOST or not name.strip():
-        raise UsageError(f"a pool has a name and 0 or more slots, {MOST} at most, not {name!r} and {slots}")
+    """Make a pool or change it, in SQL first; True when it is new. Raises UsageError for a name or a number of slots that no pool can have."""
+    variables.check(name)
+    if not 0 <= slots <= MOST:
+        raise UsageError(f"a pool has 0 or more slots, {MOST} at most, not {slots}")
 
     def write(connection: Connection) -> bool:
         return pools.put(connection, name, slots, description=description)
@@ -67,7 +68,8 @@ def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: s
 def read_file(text: str, name: str) -> dict[str, tuple[int, str | None]]:
     """Return {pool: (slots, description)} of an exported file's text, rqflow's or Airflow's; raises UsageError naming it."""
     found = {}
-    for pool, given in json_object(text, name, "pools").items():
+    for pool, given in variables.json_object(text, name, "pools").items():
+        variables.check(pool)
         slots = given.get("slots") if isinstance(given, dict) else given
         if not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= MOST:
             raise UsageError(f"{name}: pool {pool} needs slots, a number of 0 or more, {MOST} at most")

@@ -88,8 +88,10 @@ def put(app: App, wanted: dict[str, dict[str, Any]]) -> None:
     keyring = Keyring.of(app.settings)
     with open_services(app.settings) as services:
         new = connections.put(services.broker, services.engine, keyring, wanted, by=who())
-    names = ", ".join(wanted) if len(wanted) < 2 else str(len(wanted))
-    output.note(f"Connection{'s' if len(wanted) != 1 else ''} {names} stored{f', {new} new' if len(wanted) != 1 else ', new' if new else ''}")
+    if len(wanted) == 1:
+        output.note(f"Connection {next(iter(wanted))} stored{', new' if new else ''}")
+    else:
+        output.note(f"{len(wanted)} Connections stored, {new} new")
 
 
 @conn.command()

@@ -95,7 +95,7 @@ def import_(app: App, printer: Printer, file: str) -> None:
         for name, (slots, description) in wanted.items():
             pools.put(services.broker, services.engine, name, slots, description=description)
         printer.report([asdict(one) for one in pools.list_all(services.broker, services.engine) if one.name in wanted], COLUMNS)
-    output.note(f"{len(wanted)} pools stored")
+    output.note(f"{len(wanted)} pool{'s' if len(wanted) != 1 else ''} stored")
 
 
 @pool.command()

@@ -86,8 +86,10 @@ def put(app: App, wanted: dict[str, variables.Given]) -> None:
     keyring = Keyring.of(app.settings)
     with open_services(app.settings) as services:
         new = variables.put(services.broker, services.engine, keyring, wanted, by=who())
-    names = ", ".join(wanted) if len(wanted) < 2 else str(len(wanted))
-    output.note(f"Variable{'s' if len(wanted) != 1 else ''} {names} stored{f', {new} new' if len(wanted) != 1 else ', new' if new else ''}")
+    if len(wanted) == 1:
+        output.note(f"Variable {next(iter(wanted))} stored{', new' if new else ''}")
+    else:
+        output.note(f"{len(wanted)} Variables stored, {new} new")
 
 
 def _no_constant(name: str) -> None:

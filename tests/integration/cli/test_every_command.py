@@ -208,6 +208,8 @@ WRONG: dict[tuple[str, ...], tuple[int, str]] = {
     ("backfill", "resume", "99"): (3, "99"),
     ("backfill", "cancel", "99"): (3, "99"),
     ("pool", "set", "p", "many"): (2, "is not a valid integer"),
+    ("pool", "import", "TMP/half.json"): (2, "a name has 1 to 250 characters"),
+    ("pool", "get", "half"): (3, "there is no pool half"),
     ("pool", "export", "/proc/no/x"): (2, "/proc/no/x cannot be written"),
     ("queue", "list", "--fields", "nope"): (2, "there is no field nope"),
     ("var", "export", "/proc/no/x"): (2, "/proc/no/x cannot be written"),
@@ -300,6 +302,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("every"))
     (made.home / "dags").mkdir(parents=True)
     (made.folder / "w.py").write_text(SOURCE)
+    (made.folder / "half.json").write_text('{"half": 1, " ": 2}')
     (made.folder / "broken.py").write_text("with DAG(:\n")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"SCHEDULER__IDLE_EXIT": "60s", "WORKER__SHEPHERD_LINGER": "300ms", "REDIS__EMBEDDED_LINGER": "500ms"}.items():

@@ -146,7 +146,7 @@ def _check_pool(broker: Broker, engine: Engine, wish: Wish, version: Version, ta
 def _series(wish: Wish, version: Version, followed: Followed | None) -> Series:
     """Return the dates of the DAG's schedule; raises UsageError when it has none."""
     if series.name_of(version) is None:
-        which = f"the schedule {version.schedule}" if version.schedule else "no schedule"
+        which = f"the schedule {timetable.plain(version.schedule)}" if version.schedule else "no schedule"
         raise UsageError(f"{version.dag_id} has {which}, which gives no dates to run",
                          hint=f"`rqflow run start {version.dag_id} --at DATE` starts one run for a date of your own.")
     zone = timetable.zone(version.timezone)
@@ -165,7 +165,7 @@ def _limits(wish: Wish, version: Version, dates: Series, now: datetime) -> tuple
                          hint="Exchange them; --reverse begins with the last date.")
     begin, end = next(dates.between(first, last), None), next(dates.between(first, last, newest_first=True), None)
     if begin is None or end is None:
-        which = f"of its schedule ({version.schedule}) from {_date(first, version)} to {_date(last, version)}"
+        which = f"of its schedule ({timetable.plain(version.schedule)}) from {_date(first, version)} to {_date(last, version)}"
         raise UsageError(f"{version.dag_id} has no date {which}", hint=_nearest(dates, first, last, version))
     due = dates.latest(now)
     if due is None or due < begin:

@@ -197,6 +197,7 @@ def describe(registered: Registered) -> str:
 
 def schedule_words(schedule: str | None) -> str:
     """Return a schedule as people read it: a length of time as `every 1d` or `every 2 months`, any other as it was written."""
+    schedule = timetable.plain(schedule)
     kind, _, rest = (schedule or "").partition(":")
     if kind == "timedelta":
         return f"every {format_duration(timedelta(seconds=float(rest)))}"

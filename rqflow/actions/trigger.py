@@ -117,7 +117,7 @@ def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
     """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit, TaskNotFound for tasks."""
     moment = (given.logical_date or now).astimezone(clock.UTC)
     start, end = timetable.of(version).manual_interval(moment)
-    run_id = given.run_id if given.run_id is not None else f"{MANUAL}__{moment.isoformat()}"
+    run_id = given.run_id if given.run_id is not None else _run_id(moment)
     _check_run_id(run_id)
     known = {name: value for name, value in given.conf.items() if name in version.params or name in version.param_specs}
     values = dag_params.with_given(version.params, version.param_specs, {**known, **given.params}, by_hand=True)
@@ -195,11 +195,13 @@ def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Versi
 def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by: str) -> bool:
     """Save the version, write the run's row and who started it, then the live run; False when the run had been started before.
 
-    Broken off anywhere, it can be called again. Raises Conflict when a run of this id has ended or was started from another version.
+    Broken off anywhere, it can be called again. Raises Conflict when a run of this id has ended or was started from another version, and for one
+    without a name of its own when there is a run of its logical date.
     """
 
     def write(connection: Connection) -> bool:
         dags.save_version(connection, version, revives=False)
+        _check_date(connection, run)
         is_new = runs.create(connection, run)
         if is_new:
             events.add(connection, "run_started", who=by, dag_id=run.dag_id, run_key=run.key, conf=dict(run.conf), params=dict(run.params))
@@ -210,6 +212,20 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
     begun = broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
     logger.info("run %s of %s started", run.run_id, run.dag_id, extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return begun
+
+
+def _check_date(connection: Connection, run: RunInfo) -> None:
+    """Raise Conflict for a run that nobody gave a name when another one stands for its date: more than one of them must be meant."""
+    if run.run_id != _run_id(run.logical_date) or runs.get(connection, run.dag_id, run.run_id):
+        return
+    if other := runs.at(connection, run.dag_id, run.logical_date):
+        raise Conflict(f"{run.dag_id} has a run of the logical date {run.logical_date.isoformat()} already: {other.run_id}",
+                       hint=f"`rqflow run retry {other.run_id} --all` runs it again; --run-id ID starts another one of this date.")
+
+
+def _run_id(moment: datetime) -> str:
+    """Return the name of a run that is started by hand and given none."""
+    return f"{MANUAL}__{moment.isoformat()}"
 
 
 def _last_success(engine: Engine, run: RunInfo) -> PreviousRun | None:

@@ -131,7 +131,8 @@ def _delayed(status: TaskStatus) -> tuple[str, str]:
     if status.state is TaskState.UP_FOR_RESCHEDULE:
         return f"what it waits for is not there; its next look is due at {_at(status.due_at)}", "what it waits for, or its timeout"
     what = f"try {status.try_number + 1} of {status.max_tries}"
-    return f"{what} is due at {_at(status.due_at)}{f'; {status.reason}' if status.reason else ''}", f"the time: {_at(status.due_at)}"
+    return (f"{what} is due at {_at(status.due_at)}{f'; {status.reason}' if status.reason else ''}",
+            f"the time: {_at(status.due_at)}; `rqflow task run-now` starts it before")
 
 
 def _parked(view: View) -> tuple[str, str]:

@@ -66,7 +66,7 @@ def _of_run(printer: Printer, services: Services, name: str) -> None:
     record = query.find_run(services.engine, name)
     version = query.version_of(services.broker, services.engine, record)
     found = why.run(services.broker, version, record.run_key, refusal=refusal(services))
-    printer.records([asdict(one) for one in found], _COLUMNS)
+    printer.records([{**asdict(one), "state": one.state.value} for one in found], _COLUMNS)
 
 
 def _lifted(by: str) -> None:

@@ -110,7 +110,7 @@ def _versions(
         if len(collected.notes.problems) == told:
             result.versions.append(version)
             result.places[version.dag_id] = _places(dag, version, paths)
-            if series.name_of(version) and zones.is_assumed(dag.argument("start_date")):
+            if series.name_of(version) and zones.is_assumed(dag.argument("start_date")) and not getattr(dag.schedule, "timezone", None):
                 result.assumed.append(version.dag_id)
 
 

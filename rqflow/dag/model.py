@@ -16,7 +16,7 @@ from rqflow.dag.problems import Notes, author_place, check_id, nearest, noting, 
 from rqflow.dag.readers import shown
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.taskgroup import TaskGroup
-from rqflow.dag.timetable import zone_name
+from rqflow.dag.timetable import Rhythm, zone_name
 from rqflow.exceptions import TaskNotFound
 
 
@@ -147,7 +147,9 @@ class DAG:
 
     @property
     def timezone(self) -> str:
-        """The name of the time zone in which the schedule is meant: that of start_date, else core.default_timezone."""
+        """The name of the time zone in which the schedule is meant: its own, else that of start_date, else core.default_timezone."""
+        if isinstance(self.schedule, Rhythm) and self.schedule.timezone:
+            return self.schedule.timezone
         start = self.argument("start_date")
         return zone_name(start.tzinfo if start else zones.assumed())
 

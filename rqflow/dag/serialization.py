@@ -52,13 +52,13 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
         return None
     if not dag.tasks:
         warn(f"DAG {dag.dag_id} has no tasks", dag.origin)
-    start, end = dag.argument("start_date"), dag.argument("end_date")
+    start, end = _start(dag), dag.argument("end_date")
     if start and end and end < start:
         report(f"DAG {dag.dag_id}: end_date {end} lies before start_date {start}", dag.origin)
     try:
         zone(dag.timezone)
     except (ValueError, ZoneInfoNotFoundError):
-        report(f"DAG {dag.dag_id}: the time zone {dag.timezone!r} of its start_date is not known here", dag.origin)
+        report(f"DAG {dag.dag_id}: the time zone {dag.timezone!r} is not known here", dag.origin)
     frame = _Frame(dag, topological_order(upstream), generation, default_queue)
     timeout = dag.argument("dagrun_timeout")
     return Version(
@@ -76,6 +76,12 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
     )  # fmt: skip
 
 
+def _start(dag: DAG) -> datetime | None:
+    """Return when the dates of a DAG begin: at its start date, else, as in Airflow, at the earliest one of its tasks."""
+    own: datetime | None = dag.argument("start_date")
+    return own or min(filter(None, (task.argument("start_date") for task in dag.tasks)), default=None)
+
+
 class _Frame:
     """What all tasks of a DAG share while their specs are made."""
 
@@ -90,7 +96,7 @@ class _Frame:
             own={task_id: tasks[task_id].argument("priority_weight") for task_id in order},
             rules={task_id: tasks[task_id].argument("weight_rule") for task_id in order},
         )
-        self.start, self.end = dag.argument("start_date"), dag.argument("end_date")
+        self.start, self.end = _start(dag), dag.argument("end_date")
         #: Templates of this DAG need what only its source has.
         self.wants_source = bool(dag.user_defined_macros or dag.user_defined_filters or dag.jinja_environment_kwargs)
 

@@ -1,7 +1,7 @@
 """Schedules as text, and the logical dates and data intervals that follow from them. Pure: times are passed in.
 
 A schedule is None, "@once", "@continuous", "timedelta:SECONDS", "relativedelta:months=1,…", a cron expression of five fields, or six with the seconds
-last, one of PRESETS, or "unsupported: …" for what rqflow cannot read.
+last, one of PRESETS, or "unsupported: …" for what rqflow cannot read. "intervals:" or "triggers:" may stand before a cron or a length of time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ONCE = "@once"
 #: A run begins as soon as the one before it has ended.
 CONTINUOUS = "@continuous"
 UNSUPPORTED = "unsupported: "
+#: What stands before a schedule whose runs cover the time up to the next date, or none, whatever the generation of its file says.
+INTERVALS, TRIGGERS = "intervals:", "triggers:"
 PRESETS = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *",
     "@quarterly": "0 0 1 */3 *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
@@ -39,6 +41,14 @@ _WALKERS = 1000
 _ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 (wall time, as croniter takes it)
 
 
+class Rhythm:
+    """A schedule that says itself whether its runs cover the time up to the next date, and in which zone its dates are meant."""
+
+    def __init__(self, schedule: Any, *, has_intervals: bool, timezone: str | None = None) -> None:
+        """Take a cron expression or a length of time; `timezone` None is that of the DAG."""
+        self.schedule, self.has_intervals, self.timezone = schedule, has_intervals, timezone
+
+
 def schedule_text(schedule: Any, generation: str) -> str | None:
     """Return the text for a schedule as an author gave it; ABSENT means daily until Airflow 2 and none later.
 
@@ -48,6 +58,12 @@ def schedule_text(schedule: Any, generation: str) -> str | None:
         return "timedelta:86400" if generation in {"1", "2"} else None
     if schedule is None:
         return None
+    if isinstance(schedule, Rhythm):
+        text = schedule_text(schedule.schedule, generation) or ""
+        differs = schedule.has_intervals == (generation == "3")
+        return f"{INTERVALS if schedule.has_intervals else TRIGGERS}{text}" if differs and not text.startswith(UNSUPPORTED) else text
+    if isinstance(schedule, str) and schedule.startswith(UNSUPPORTED):
+        return schedule
     if isinstance(schedule, str):
         return _cron_text(schedule.strip())
     if isinstance(schedule, timedelta) or (isinstance(schedule, relativedelta) and all(getattr(schedule, name) is None for name in _ABSOLUTE)):
@@ -112,7 +128,15 @@ def zone(name: str) -> tzinfo:
 
 def of(version: Version) -> Timetable:
     """Return the timetable of a DAG."""
-    return Timetable(schedule=version.schedule, timezone=version.timezone, generation=version.generation)
+    generation = version.generation
+    for prefix, like in ((INTERVALS, "2"), (TRIGGERS, "3")):
+        generation = like if (version.schedule or "").startswith(prefix) else generation
+    return Timetable(schedule=plain(version.schedule), timezone=version.timezone, generation=generation)
+
+
+def plain(schedule: str | None) -> str | None:
+    """Return a schedule without what it says of intervals."""
+    return schedule and schedule.removeprefix(INTERVALS).removeprefix(TRIGGERS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

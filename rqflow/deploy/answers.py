@@ -78,11 +78,13 @@ def start_run(broker: Broker, engine: Engine, asked: Mapping[str, Any]) -> dict[
     try:
         trigger.start(broker, engine, run, version, by=by)
     except Conflict:
-        found = run_in_transaction(engine, lambda connection: runs.by_key(connection, run.key))
+        found = run_in_transaction(
+            engine, lambda connection: runs.by_key(connection, run.key) or runs.at(connection, run.dag_id, run.logical_date))
         if found is None or asked.get("if_exists") not in {"reset", "tell"}:
             if found is None or found.created_at != run.created_at:
                 raise
         elif found.created_at != run.created_at:
+            answer |= {"run_id": found.run_id, "run_key": found.run_key}
             if asked["if_exists"] == "tell":
                 return answer | {"existed": True}
             _reset(broker, engine, found, by, request=str(asked.get("since") or asked[ASKED_AT]))

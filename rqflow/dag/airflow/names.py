@@ -143,6 +143,13 @@ _ROWS: tuple[tuple[str, str], ...] = (
         "airflow.operators airflow.operators.email airflow.operators.email_operator airflow.providers.smtp.operators.smtp",
     ),
     *((f"{_SHIM}.email:{name}", "airflow.utils.email") for name in ("send_email", "send_email_smtp", "get_email_address_list")),
+    *(
+        (f"{_SHIM}.timetables:{name}", f"airflow.timetables.{module} {_SDK}")
+        for name, module in (
+            ("CronDataIntervalTimetable", "interval"), ("DeltaDataIntervalTimetable", "interval"),
+            ("CronTriggerTimetable", "trigger"), ("DeltaTriggerTimetable", "trigger"),
+        )
+    ),
     (f"{_SHIM}.notifiers:BaseNotifier", f"airflow.notifications.basenotifier airflow.sdk.bases.notifier {_SDK}"),
     (f"{_SHIM}.notifiers:SmtpNotifier", "airflow.providers.smtp.notifications.smtp"),
     (f"{_SHIM}.notifiers:send_smtp_notification", "airflow.providers.smtp.notifications.smtp"),

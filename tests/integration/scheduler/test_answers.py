@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import redis
 
 from rqflow import clock
-from rqflow.actions import schedule, submit
+from rqflow.actions import schedule, submit, trigger
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream
 from rqflow.broker.requests import ASKED_AT, RequestDesk
 from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, START_RUN
+from rqflow.dag.series import Interval
 from rqflow.deploy.answers import handlers
 from rqflow.exceptions import Conflict
 from rqflow.recorder.recorder import Recorder
@@ -44,6 +46,19 @@ def test_a_request_that_is_answered_again_starts_no_second_run(db: redis.Redis, 
     db.xadd(keys.REQUESTS, {**entry, "id": "other", "payload": json.dumps({"dag_id": "d", "run_id": first["answer"]["run_id"]})})
     desk.step()
     assert b"has a run" in db.lindex(keys.ANSWER + "other", 0)
+
+
+def test_a_run_of_a_date_that_has_one_must_have_a_name_of_its_own(db: redis.Redis, engine: Engine, home: Path) -> None:
+    broker, date = Broker(db, Settings(home=home)), "2026-01-01T00:00:00+00:00"
+    submit.register(broker, engine, [version := a_version()])
+    interval = Interval(logical_date=datetime.fromisoformat(date), start=datetime.fromisoformat(date), end=datetime.fromisoformat(date))
+    assert trigger.start_scheduled(broker, engine, trigger.scheduled(version, interval, clock.utcnow()), version)
+    with pytest.raises(Conflict, match=r"d has a run of the logical date 2026-01-01T00:00:00\+00:00 already: scheduled__2026-01-01"):
+        asked(broker, engine, START_RUN, dag_id="d", logical_date=date)
+    assert asked(broker, engine, START_RUN, dag_id="d", logical_date=date, if_exists="tell")["run_id"] == f"scheduled__{date}"
+    assert asked(broker, engine, START_RUN, dag_id="d", logical_date=date, run_id="mine")["run_id"] == "mine"
+    with reading(engine) as connection:
+        assert sorted(run.run_id for run in runs.search(connection)) == ["mine", f"scheduled__{date}"]
 
 
 def asked(broker: Broker, engine: Engine, kind: str, **payload: object) -> dict[str, object]:

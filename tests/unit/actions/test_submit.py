@@ -22,7 +22,8 @@ def test_pools_are_checked(pool: str, slots: int, problem: str) -> None:
 
 @pytest.mark.parametrize(("schedule", "words"), [
     ("timedelta:86400", "every 1d"), ("timedelta:5400", "every 90m"), ("relativedelta:months=1", "every 1 month"),
-    ("relativedelta:months=2,days=1", "every 2 months, 1 day"), ("0 3 * * *", "0 3 * * *"), ("@daily", "@daily"), (None, ""),
+    ("relativedelta:months=2,days=1", "every 2 months, 1 day"), ("0 3 * * *", "0 3 * * *"), ("triggers:0 3 * * *", "0 3 * * *"), ("intervals:timedelta:3600", "every 1h"),
+    ("@daily", "@daily"), (None, ""),
 ])
 def test_schedules_are_shown_in_words(schedule: str | None, words: str) -> None:
     assert submit.schedule_words(schedule) == words

@@ -113,6 +113,16 @@ def test_task_starts_at_the_later_of_its_own_and_its_dags_start(task: str | None
     assert one(dag=DAG("d", start_date=dag), start_date=task).start_date == expected
 
 
+def test_a_dag_without_a_start_starts_with_the_first_of_its_tasks() -> None:
+    dag = DAG("d", schedule="@daily")
+    for task_id, start in (("a", "2024-02-01"), ("b", "2024-01-01"), ("c", None)):
+        BashOperator(task_id=task_id, bash_command="true", dag=dag, start_date=start)
+    version = version_of(dag, file="d.py", generation="1", sources={})
+    assert version.start_date == "2024-01-01T00:00:00+00:00"
+    assert {task.task_id: task.start_date for task in version.tasks} == {
+        "a": "2024-02-01T00:00:00+00:00", "b": "2024-01-01T00:00:00+00:00", "c": "2024-01-01T00:00:00+00:00"}
+
+
 @pytest.mark.parametrize(
     ("generation", "given", "pushed"), [("1", None, False), ("1", True, True), ("2", None, True), ("native", None, True), ("2", False, False)]
 )

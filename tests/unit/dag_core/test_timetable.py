@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pendulum
@@ -9,8 +10,12 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rqflow import DAG
+from rqflow.dag import series
+from rqflow.dag.airflow.timetables import CronDataIntervalTimetable, CronTriggerTimetable, DeltaDataIntervalTimetable, DeltaTriggerTimetable
 from rqflow.dag.arguments import ABSENT
-from rqflow.dag.timetable import Timetable, of, schedule_text, zone, zone_name
+from rqflow.dag.serialization import version_of
+from rqflow.dag.timetable import Rhythm, Timetable, of, schedule_text, zone, zone_name
 from tests.unit.builders import a_version
 
 
@@ -186,6 +191,33 @@ def test_dates_come_one_after_the_other(schedule: str, name: str, moment: dateti
     assert before < moment < after
     start, end = table.manual_interval(moment)
     assert start < end <= moment
+
+
+@pytest.mark.parametrize(("made", "generation", "text", "interval"), [
+    (CronDataIntervalTimetable("0 6 * * *", timezone="Europe/Berlin"), "2", "0 6 * * *", timedelta(days=1)),
+    (CronDataIntervalTimetable("0 6 * * *", timezone="Europe/Berlin"), "3", "intervals:0 6 * * *", timedelta(days=1)),
+    (CronTriggerTimetable("0 6 * * *", timezone=ZoneInfo("Europe/Berlin")), "2", "triggers:0 6 * * *", timedelta(0)),
+    (CronTriggerTimetable("0 6 * * *", timezone="Europe/Berlin"), "3", "0 6 * * *", timedelta(0)),
+    (DeltaDataIntervalTimetable(timedelta(hours=2)), "3", "intervals:timedelta:7200", timedelta(hours=2)),
+    (DeltaTriggerTimetable(timedelta(hours=2)), "2", "triggers:timedelta:7200", timedelta(0)),
+    (CronTriggerTimetable("0 6 * * *", timezone="UTC", interval=timedelta(days=1)), "2", "unsupported: a trigger timetable with an interval", timedelta(0)),
+])
+def test_timetables_say_themselves_what_their_runs_cover(made: Rhythm, generation: str, text: str, interval: timedelta) -> None:
+    assert schedule_text(made, generation) == text
+    table = of(a_version(schedule=text, generation=generation, timezone=made.timezone or "UTC"))
+    day = at("2024-07-01T04:00")
+    start, end = table.scheduled_interval(day)
+    assert (start, end - start) == (day, interval)
+    if table.is_cron:
+        assert table.after(at("2024-07-01T03:00")) == day, "six in Berlin"
+
+
+def test_a_timetable_of_a_file_gives_its_dag_the_zone() -> None:
+    dag = DAG("d", timetable=CronTriggerTimetable("0 6 * * *", timezone="Asia/Tokyo"), start_date="2024-01-01")
+    version = version_of(dag, file="d.py", generation="2", sources={})
+    assert (version.schedule, version.timezone) == ("triggers:0 6 * * *", "Asia/Tokyo")
+    assert [one.end.isoformat() for one in islice(series.of(version, at("2024-01-01")).complete(at("2024-01-03")), 9)] == [
+        "2024-01-01T21:00:00+00:00", "2024-01-02T21:00:00+00:00"]
 
 
 def test_timetable_of_a_version() -> None:

@@ -120,7 +120,7 @@ EXPECTED = {
         "choose:unsupported etl.extract:unsupported etl.transform:unsupported etl.load:unsupported other:unsupported",
         "choose>etl.extract etl.extract>etl.transform etl.transform>etl.load etl.load>other",
     ),
-    ("v2_timetable.py", "v2_timetable", "2", "unsupported: CronDataIntervalTimetable"): (
+    ("v2_timetable.py", "v2_timetable", "2", "0 0 * * *"): (
         "a:empty b:empty",
         "a>b",
     ),

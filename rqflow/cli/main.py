@@ -18,6 +18,10 @@ from rqflow.exceptions import RqflowError
 #: Command -> module:attribute that is imported when the command is used; the first ones are what people come for.
 COMMANDS: dict[str, str] = {
     "submit": "rqflow.cli.submit:submit",
+    "up": "rqflow.cli.up:up",
+    "down": "rqflow.cli.up:down",
+    "restart": "rqflow.cli.up:restart",
+    "status": "rqflow.cli.up:status",
     "dag": "rqflow.cli.dag:dag",
     "run": "rqflow.cli.run:run",
     "task": "rqflow.cli.task:task",
@@ -42,6 +46,10 @@ COMMANDS: dict[str, str] = {
 #: One line for each in --help, so that --help imports none of them.
 SUMMARIES: dict[str, str] = {
     "submit": "Check and register the DAGs of a file; run them with --run.",
+    "up": "Start the services of this machine, and keep them running.",
+    "down": "End the services of this machine; tasks go on.",
+    "restart": "End and start the services of this machine; tasks go on.",
+    "status": "Show the services of this machine.",
     "dag": "Validate, list, show, pause and test DAGs; when their next runs start.",
     "run": "Start, list, show, wait for, retry and cancel runs; read their logs.",
     "task": "List, show, clear, mark, render and test tasks; read their logs.",
@@ -71,6 +79,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 #: The same, where options of then choose what is done.
 FORMERLY: dict[str, str] = {
+    "redis": "rqflow.cli.redis:redis",
     "variables": "rqflow.cli.formerly:variables_",
     "connections": "rqflow.cli.formerly:connections_",
     "list_dags": "rqflow.cli.airflow17:list_dags",

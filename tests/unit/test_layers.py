@@ -41,7 +41,8 @@ ONLY_IN: dict[str, str] = {
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
-    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py",
+    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/supervision\.py",
+    "supervisor": r"deploy/supervision\.py",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }

@@ -1,0 +1,71 @@
+"""rqflow up, down, restart, status: all services of this machine, under supervisord."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.output import Column, Printer
+from rqflow.deploy.supervision import RUNNING, STOPPED, NotUp, ProgramStatus, Supervision
+
+COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("reason", "REASON"),
+           Column("log", "LOG", wide=True)]
+
+
+@click.command()
+@click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
+@output.listing
+@pass_app
+def up(app: App, printer: Printer, programs: tuple[str, ...]) -> int:
+    """Start the services of this machine, all or the named ones, and keep them running: scheduler, worker, and the private Redis where none is
+    configured.
+
+    They are started again whatever ends them, until `rqflow down`. What runs already is left alone.
+    """
+    return _print(printer, _supervision(app).up(programs))
+
+
+@click.command()
+@click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
+@output.listing
+@pass_app
+def down(app: App, printer: Printer, programs: tuple[str, ...]) -> None:
+    """End the services, all or the named ones. Tasks that run go on, and are taken over by the next worker."""
+    try:
+        _print(printer, _supervision(app).down(programs))
+    except NotUp as error:
+        output.note(error.message)
+        printer.records([], COLUMNS)
+
+
+@click.command()
+@click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
+@output.listing
+@pass_app
+def restart(app: App, printer: Printer, programs: tuple[str, ...]) -> int:
+    """End and start the services, all or the named ones. Tasks that run go on meanwhile."""
+    return _print(printer, _supervision(app).restart(programs))
+
+
+@click.command()
+@output.listing
+@pass_app
+def status(app: App, printer: Printer) -> int:
+    """Show the services. Exits 0 when those run that were started, 1 when one does not, or none was."""
+    found = _supervision(app).status()
+    printer.records([asdict(one) for one in found], COLUMNS)
+    wanted = [one for one in found if one.state != STOPPED]
+    return 0 if wanted and all(one.state == RUNNING for one in wanted) else 1
+
+
+def _supervision(app: App) -> Supervision:
+    return Supervision(app.settings, app.file)
+
+
+def _print(printer: Printer, found: Sequence[ProgramStatus]) -> int:
+    printer.records([asdict(one) for one in found], COLUMNS)
+    return 0 if all(one.state == RUNNING for one in found) else 1

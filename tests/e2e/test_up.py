@@ -1,0 +1,136 @@
+"""All services of a machine under supervisord: rqflow up, down, restart, status, and the control script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.lab import COMMAND, Lab, alive, states
+from tests.profile import PATIENCE
+from tests.waiting import until
+
+CONTROL = Path(__file__).parents[2] / "scripts" / "rqflowctl"
+HELD = """
+from rqflow import DAG, BashOperator
+with DAG("held"):
+    BashOperator(task_id="a", bash_command="echo $$ >> {folder}/began; while [ ! -e {folder}/go ]; do sleep 0.05; done")
+"""
+
+
+@pytest.fixture
+def up(new_lab: Callable[..., Lab]) -> Iterator[Lab]:
+    """A lab on the embedded default whose services were started."""
+    lab = new_lab()
+    lab.run("up")
+    yield lab
+    lab.run("down")
+
+
+def standing(lab: Lab, code: int = 0) -> dict[str, dict[str, Any]]:
+    return {one["program"]: one for one in json.loads(lab.run("status", "-o", "json", code=code).stdout)}
+
+
+def control(lab: Lab, *words: str, code: int = 0) -> str:
+    """Run the control script."""
+    command = lab.root / "rqflow"
+    command.write_text(f"#!/bin/sh\nexec {' '.join(COMMAND)} \"$@\"\n")
+    command.chmod(0o755)
+    done = subprocess.run([CONTROL, *words], env={**lab.environ, "RQFLOW": str(command)}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_one_command_starts_all_and_a_program_that_is_killed_comes_back(up: Lab) -> None:
+    before = standing(up)
+    assert {name: one["state"] for name, one in before.items()} == {"redis": "RUNNING", "scheduler": "RUNNING", "worker": "RUNNING"}
+    up.run("submit", up.dag("""
+from rqflow import DAG, BashOperator
+with DAG("quick"):
+    BashOperator(task_id="a", bash_command="true")
+"""), "--run", "--follow")
+    os.kill(before["scheduler"]["pid"], signal.SIGKILL)
+    again = until(lambda: (now := standing(up, code=None)["scheduler"])["state"] == "RUNNING" and now["pid"] != before["scheduler"]["pid"] and now,  # type: ignore[arg-type]
+                  what="the scheduler to be started again")
+    up.run("up")
+    assert standing(up)["scheduler"]["pid"] == again["pid"], "what runs is left alone"
+    assert standing(up)["worker"]["pid"] == before["worker"]["pid"]
+
+
+def test_a_restart_of_all_ends_no_task(up: Lab) -> None:
+    run_id = up.submit(up.dag(HELD.replace("{folder}", str(up.folder))))
+    began = up.folder / "began"
+    until(lambda: began.exists() and began.read_text(), what="the task to run")
+    before = standing(up)
+    up.run("restart")
+    after = standing(up)
+    assert not {one["pid"] for one in before.values()} & {one["pid"] for one in after.values()}
+    (up.folder / "go").touch()
+    assert states(up.finish(run_id)) == {"a": "success"}
+    assert len(began.read_text().split()) == 1
+
+
+def test_a_stop_of_all_ends_no_task_and_leaves_nothing_else(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab()
+    lab.run("up")
+    run_id = lab.submit(lab.dag(HELD.replace("{folder}", str(lab.folder))))
+    began = lab.folder / "began"
+    until(lambda: began.exists() and began.read_text(), what="the task to run")
+    lab.run("down")
+    assert alive([int(began.read_text())])
+    assert "not up" in lab.run("status", code=1).stderr
+    assert "not up" in lab.run("down").stderr, "it may be said again"
+    (lab.folder / "go").touch()
+    lab.run("up")
+    assert states(lab.finish(run_id)) == {"a": "success"}
+    lab.run("down")
+    until(lambda: not [one for one in lab.belongings() if one.status() != psutil.STATUS_ZOMBIE], patience=2 * PATIENCE, what="all to be gone")
+
+
+def test_nothing_is_given_up_while_redis_is_away(new_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    lab = new_lab(redis_url=f"unix://{tmp_path}/none.sock")
+    try:
+        lab.run("up", code=None)
+        found = standing(lab, code=None)  # type: ignore[arg-type]
+        assert set(found) == {"scheduler", "worker"}, "there is no private Redis"
+        assert {one["state"] for one in found.values()} == {"RUNNING"}, "they wait for it"
+    finally:
+        lab.run("down")
+
+
+def test_single_programs_are_steered_and_unknown_ones_named(up: Lab) -> None:
+    assert lab_state(up, "down", "worker") == {"worker": "STOPPED"}
+    assert {name: one["state"] for name, one in standing(up).items()} == {"redis": "RUNNING", "scheduler": "RUNNING", "worker": "STOPPED"}
+    assert lab_state(up, "up", "worker") == {"worker": "RUNNING"}
+    assert "There are redis, scheduler, worker" in up.run("restart", "webserver", code=3).stderr
+
+
+def lab_state(lab: Lab, *words: str) -> dict[str, str]:
+    return {one["program"]: one["state"] for one in lab.json(*words)}
+
+
+def test_the_control_script_takes_the_words_of_those_used_to_it(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab()
+    try:
+        control(lab, "-S")
+        first = standing(lab)
+        control(lab, "-S", "TRUE")
+        assert standing(lab) == first
+        assert "RUNNING" in control(lab, "status")
+        control(lab, "-a", "TRUE")
+        assert standing(lab)["worker"]["pid"] != first["worker"]["pid"]
+        assert "there is no program webserver" in control(lab, "-s", code=3)
+        control(lab, "stop", "worker")
+        assert standing(lab)["worker"]["state"] == "STOPPED"
+        assert "rqflowctl -S" in control(lab, "-S", "FALSE", code=2)
+        assert "rqflowctl -S" in control(lab, code=2)
+    finally:
+        control(lab, "stop")
+    assert "not up" in control(lab, "status", code=1)

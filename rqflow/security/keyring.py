@@ -56,12 +56,16 @@ class Keyring:
         if unknown := sorted(set(names) - self.keys.keys()):
             raise WrongKey(f"what is stored was sealed with the key {unknown[0]}, and this process has {_said(self.keys)}", hint=_HINT)
 
+    def ensure(self) -> None:
+        """Make the home's key when there is none at all. Raises ConfigError."""
+        if not self.keys and self._file is not None:
+            make_key(self._file)
+
     def seal(self, text: str) -> tuple[str, str]:
         """Return the name of the key and the sealed text; makes the home's key when there is none at all. Raises ConfigError."""
         from cryptography.fernet import Fernet  # here: takes 20 ms and 5 MB, which most processes never need
 
-        if not self.keys and self._file is not None:
-            make_key(self._file)
+        self.ensure()
         if not self.keys:
             raise WrongKey("there is no key to seal this with", hint=_HINT)
         name, key = next(iter(self.keys.items()))

@@ -100,7 +100,14 @@ class Outside:
         return told
 
     def opener(self) -> str:
-        """Return what a Python child's environment holds: what opens the copy, and how the hub is reached."""
+        """Return what a Python child's environment holds: what opens the copy, and how the hub is reached.
+
+        On the embedded default, whose home is the hub's, the first Variable that is ever stored may be a task's: so its key is made here.
+        """
+        if "redis.url" not in self._settings.origins and not self.keyring.keys:
+            self._renew(None)
+            if not any(entry.get("key") for entries in self._now.entries.values() for entry in entries.values()):
+                self.keyring.ensure()
         return json.dumps({"keys": list(self.keyring.keys.values()), "hub": asking.told(self._settings)})
 
     def _view(self, kind: str, file: str, note: Callable[[str, str, str], None]) -> Stored:

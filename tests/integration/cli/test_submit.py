@@ -225,6 +225,19 @@ def test_a_task_that_is_marked_frees_what_waits_for_it(cli: Cli) -> None:
     assert "has no task x" in cli.run("task", "mark", run_id, "x", "success", "-y", code=3)[1]
 
 
+def test_the_first_variable_of_a_home_may_be_a_tasks(fresh: Cli) -> None:
+    path = fresh.write("""
+from rqflow import DAG, BashOperator, PythonOperator, Variable
+def write():
+    Variable.set("made", "here")
+with DAG("first"):
+    PythonOperator(task_id="w", python_callable=write) >> BashOperator(task_id="r", bash_command="echo {{ var.value.made }}")
+""")
+    run_id = fresh.json("submit", path, "--run", "--follow")["run_id"]
+    assert fresh.run("task", "logs", run_id, "r")[0].startswith("here\n")
+    assert fresh.run("var", "get", "made")[0] == "here\n"
+
+
 def test_once_runs_once(cli: Cli) -> None:
     path = cli.write(dag("a: true", schedule="@once", dag_id="once"))
     assert "success in" in cli.run("submit", path, "--follow")[1]

@@ -28,7 +28,7 @@ class Moved:
         """Say it, times in this zone."""
         was, due = self.was.astimezone(zone), self.due.astimezone(zone)
         spelled = f"{was:%H:%M:%S}" if was.date() == due.date() else f"{was:%Y-%m-%d %H:%M:%S}"
-        return f"align of run {self.run_id}: retry of {self.task_id} due {due:%Y-%m-%d %H:%M:%S} (was {spelled})"
+        return f"run {self.run_id}: the retry of {self.task_id} is due {due:%Y-%m-%d %H:%M:%S} (was {spelled})"
 
 
 def align(broker: Broker, engine: Engine, before: Version, after: Version) -> list[Moved]:

@@ -175,6 +175,7 @@ def test_queues_and_workers_are_steered(rqflow: Rqflow) -> None:
     assert rqflow("queue", "requeue-failed", "default").code == 2
     assert rqflow("queue", "requeue-failed", "default", "--yes").code == 0
     assert "the queue default is paused since" in rqflow("why", "b1", "a").out
+    assert rqflow("why", "b1").out.splitlines()[1].startswith("a     queued  the queue default is paused since")
     asked = rqflow("queue", "empty", "default")
     assert (asked.code, "cancelled: nobody can be asked" in asked.err) == (2, True)
     assert ("b1", "a") in [(row["run_id"], row["task_id"]) for row in json.loads(rqflow("queue", "empty", "default", "--yes", "-o", "json").out)]

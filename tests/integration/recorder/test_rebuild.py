@@ -135,7 +135,7 @@ def test_a_retry_that_waits_follows_the_delay_that_was_submitted_last_and_so_aft
     registered, = submit.register(hub.broker, hub.engine, [slow(1000.0)])
     assert [one.task_id for one in registered.moved] == ["a", "b"]
     words = registered.moved[0].words(clock.UTC)
-    assert words.startswith(f"align of run {run.run_id}: retry of a due ")
+    assert words.startswith(f"run {run.run_id}: the retry of a is due ")
     assert waits() == [10, 10]
     hub.lose_everything()
     assert waits() == [10, 10]

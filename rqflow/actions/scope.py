@@ -35,6 +35,14 @@ class Scope:
     #: The same tasks of all runs of the DAG with an earlier, or a later, logical date too.
     past: bool = False
     future: bool = False
+    #: Of these runs those whose logical date lies between, both included; without `past` and `future` of all runs of the DAG.
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def reaches_others(self) -> bool:
+        """Whether tasks of other runs of the DAG are meant too."""
+        return bool(self.past or self.future or self.since or self.until)
 
     def __post_init__(self) -> None:
         """Raise UsageError for what contradicts itself."""
@@ -42,11 +50,17 @@ class Scope:
             raise UsageError("--only-failed and --only-running exclude each other")
         if self.regex is not None and self.selector != "*":
             raise UsageError("--task and --regex exclude each other")
+        _check_range(self.since, self.until)
         if self.regex is not None:
             try:
                 re.compile(self.regex)
             except re.error as error:
                 raise UsageError(f"{self.regex!r} is no regular expression: {error}") from error
+
+
+def _check_range(since: datetime | None, until: datetime | None) -> None:
+    if since and until and until < since:
+        raise UsageError(f"no date is from {since.isoformat()} to {until.isoformat()}", hint="The end lies before the start.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +89,10 @@ def of_run(broker: Broker, engine: Engine, run: RunRecord, scope: Scope) -> list
     reader = _Reader(broker, engine, scope)
     own = reader.choose(run, must=True)
     found = [own] if own.tasks else []
-    if (scope.past or scope.future) and run.logical_date is not None:
+    if scope.reaches_others and run.logical_date is not None:
         with reading(engine) as connection:
             others = runs.search(connection, RunFilter(dag_id=run.dag_id))
-        for other in others:
-            date = other.logical_date
-            if date is not None and ((scope.past and date < run.logical_date) or (scope.future and date > run.logical_date)):
-                found.append(reader.choose(other))
+        found += [reader.choose(other) for other in others if _is_beside(other, run, scope)]
     return _in_order([*found, *reader.marked(found)])
 
 
@@ -91,8 +102,7 @@ def of_dag(broker: Broker, engine: Engine, dag_id: str, scope: Scope, *, since: 
 
     Raises DagNotFound, and TaskNotFound when no run has a task that it names.
     """
-    if since and until and until < since:
-        raise UsageError(f"no date is from {since.isoformat()} to {until.isoformat()}", hint="The end lies before the start.")
+    _check_range(since, until)
     with reading(engine) as connection:
         dags.find(connection, dag_id)
         # By what the history says of them; what Redis says of those that are unfinished there counts more.
@@ -111,6 +121,14 @@ def of_runs(broker: Broker, engine: Engine, found: Sequence[RunRecord], scope: S
     """Return what a scope means in these runs, the earliest date first; runs of which it means nothing are left out."""
     reader = _Reader(broker, engine, scope)
     return _in_order([reader.choose(run) for run in found])
+
+
+def _is_beside(other: RunRecord, own: RunRecord, scope: Scope) -> bool:
+    """Tell whether another run is meant beside a person's own."""
+    date, its = own.logical_date, other.logical_date
+    if date is None or its is None or other.run_key == own.run_key or not _is_between(other, scope.since, scope.until):
+        return False
+    return (scope.past and its < date) or (scope.future and its > date) or not (scope.past or scope.future)
 
 
 def _is_between(run: RunRecord, since: datetime | None, until: datetime | None) -> bool:

@@ -14,6 +14,7 @@ from rqflow.cli import output
 from rqflow.cli.app import App, who
 from rqflow.cli.asking import confirm, go_on
 from rqflow.cli.output import Column, Printer
+from rqflow.cli.types import MOMENT
 from rqflow.deploy.services import Services
 from rqflow.exceptions import Conflict
 from rqflow.states import TaskState
@@ -31,6 +32,11 @@ RUNS = 5
 def scoped(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say which tasks beside the named ones are meant, and in which other runs."""
     for option in (
+        click.option("--only-running", is_flag=True, help="Of these only those that run: they are stopped."),
+        click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that."),
+        click.option("--regex", metavar="REGEX", help="Only tasks in whose id this is found; TASK is * then."),
+        click.option("--until", type=MOMENT, help="Of the other runs only those with this logical date or an earlier one."),
+        click.option("--since", type=MOMENT, help="And the same tasks in the runs of the DAG with this logical date or a later one."),
         click.option("--future", is_flag=True, help="And the same tasks in all runs of the DAG with a later logical date."),
         click.option("--past", is_flag=True, help="And the same tasks in all runs of the DAG with an earlier logical date."),
         click.option("-d", "--downstream", is_flag=True, help="And all that depends on them."),

@@ -180,8 +180,6 @@ task.add_command(why_)
 @click.argument("run_name", metavar="RUN")
 @click.argument("selector", metavar="TASK")
 @rewriting.scoped
-@click.option("--only-failed", is_flag=True, help="Of these only those that failed, or did not run because of that.")
-@click.option("--only-running", is_flag=True, help="Of these only those that run: they are stopped, and run again.")
 @click.option("--same-version/--latest", help="As their last tries were, or as the DAG says now (the default).")
 @rewriting.changing
 @output.listing
@@ -211,8 +209,9 @@ def clear(app: App, /, printer: Printer, run_name: str, selector: str, same_vers
 @pass_app
 def mark(app: App, /, printer: Printer, run_name: str, selector: str, state: str, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
+    wanted = Scope(selector=selector, **asked)
     with open_services(app.settings) as services:
-        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), Scope(selector=selector, **asked))
+        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), wanted)
         code = rewriting.mark(app, printer, services, chosen, TaskState(state), dry_run=dry_run, yes=yes)
     click.get_current_context().exit(code)
 

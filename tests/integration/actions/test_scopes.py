@@ -63,6 +63,12 @@ def test_earlier_and_later_runs_are_meant_in_the_order_of_their_dates(hub: Hub, 
     assert list(meant(hub, days[2], selector="b", future=True)) == DAYS[2:]
     assert list(meant(hub, days[2], selector="b", past=True, future=True)) == DAYS
     assert meant(hub, days[2], past=True, only_failed=True) == {DAYS[1]: ["b", "c"]}
+    day = timedelta(days=1)
+    assert list(meant(hub, days[2], selector="b", since=A_DATE + day)) == DAYS[1:]
+    assert list(meant(hub, days[3], selector="b", since=A_DATE + day, until=A_DATE + day)) == [DAYS[1], DAYS[3]]
+    assert list(meant(hub, days[2], selector="b", past=True, since=A_DATE + day)) == DAYS[1:3]
+    with pytest.raises(UsageError, match="The end lies before the start"):
+        meant(hub, days[2], since=A_DATE + day, until=A_DATE)
 
 
 def test_runs_of_a_dag_are_meant_by_date_and_state(hub: Hub, days: list[RunRecord]) -> None:

@@ -106,6 +106,15 @@ DAG_KEPT = (
     "orientation", "owner_links", "parent_dag", "rerun_with_latest_version", "sla_miss_callback",
 )
 DAG_ARGUMENTS |= {name: Argument(None, r.anything) for name in DAG_KEPT}
+#: Those of both that would change what happens -> what happens in place of that.
+LEFT_OUT = {
+    "run_as_user": "tasks run as the user of their worker",
+    "max_active_tis_per_dagrun": "as many of it run together as the other limits let",
+    "wait_for_past_depends_before_skipping": "it is skipped without waiting for the run before",
+    "fail_fast": "the other tasks of a run go on when one has failed",
+    "fail_stop": "the other tasks of a run go on when one has failed",
+    "deadline": "nobody is told when it has passed; `sla` of its tasks tells of misses",
+}
 #: {another spelling: the argument}. The schedule is no entry of the table, because timetable.py reads it.
 DAG_ALIASES = {"concurrency": "max_active_tasks"}
 

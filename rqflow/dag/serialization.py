@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
-from rqflow.dag.arguments import ABSENT
+from rqflow.dag.arguments import ABSENT, LEFT_OUT
 from rqflow.dag.callbacks import Kind, dag_kinds, task_kinds
 from rqflow.dag.graph import find_cycle, topological_order
 from rqflow.dag.model import DAG
@@ -59,6 +59,7 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
         zone(dag.timezone)
     except (ValueError, ZoneInfoNotFoundError):
         report(f"DAG {dag.dag_id}: the time zone {dag.timezone!r} is not known here", dag.origin)
+    _warn_of_what_is_left_out(dag)
     frame = _Frame(dag, topological_order(upstream), generation, default_queue)
     timeout = dag.argument("dagrun_timeout")
     return Version(
@@ -74,6 +75,15 @@ def _version(dag: DAG, file: str, generation: str, sources: Mapping[str, Any], d
         default_args=plain(dag.default_args)[0], max_consecutive_failed_dag_runs=dag.argument("max_consecutive_failed_dag_runs"),
         callbacks=dag_kinds(dag),
     )  # fmt: skip
+
+
+def _warn_of_what_is_left_out(dag: DAG) -> None:
+    """Say once which arguments of Airflow's, that would change what happens, are not carried out yet."""
+    for name, instead in LEFT_OUT.items():
+        given = [task.task_id for task in dag.tasks if task.__dict__.get(name)]
+        if dag.__dict__.get(name) or given:
+            which = f"DAG {dag.dag_id}: {name}{f' of task {given[0]}' if given else ''}{f' and {len(given) - 1} more' if given[1:] else ''}"
+            warn(f"{which} is not carried out yet: {instead}", dag.origin)
 
 
 def _start(dag: DAG) -> datetime | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rqflow import DAG, BaseOperator, BashOperator, EmptyOperator, Label, Param, PythonOperator, TaskGroup
 from rqflow.dag.model import Collected
+from rqflow.dag.problems import noting
 from rqflow.dag.serialization import version_of
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagLoadError
@@ -111,6 +112,17 @@ def test_a_whole_task_becomes_plain_data() -> None:
 )
 def test_task_starts_at_the_later_of_its_own_and_its_dags_start(task: str | None, dag: datetime | None, expected: str | None) -> None:
     assert one(dag=DAG("d", start_date=dag), start_date=task).start_date == expected
+
+
+def test_what_is_not_carried_out_yet_is_said_once_for_a_dag() -> None:
+    with noting() as notes:
+        dag = DAG("d", fail_fast=True, default_args={"run_as_user": "bob", "max_active_tis_per_dagrun": None})
+        for task_id in "abc":
+            BashOperator(task_id=task_id, bash_command="true", dag=dag, run_as_user="bob")
+        version_of(dag, file="d.py", generation="2", sources={})
+    assert [warning.message for warning in notes.warnings] == [
+        "DAG d: run_as_user of task a and 2 more is not carried out yet: tasks run as the user of their worker",
+        "DAG d: fail_fast is not carried out yet: the other tasks of a run go on when one has failed"]
 
 
 def test_a_dag_without_a_start_starts_with_the_first_of_its_tasks() -> None:

@@ -14,7 +14,7 @@ from rqflow.cli.main import SUMMARIES, cli
 from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
-from rqflow.deploy import home
+from rqflow.deploy import home, units
 from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys, show
@@ -169,6 +169,8 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "exit-codes.md": exit_codes_page(),
         docs / "reference" / "json.md": records.page(),
         docs / "reference" / "operators.md": operators_page(),
+        **{ROOT / "systemd" / name: units.rendered(name, units.SYSTEM) for name in units.UNITS},
+        ROOT / "conf" / units.SUPERVISOR: units.rendered(units.SUPERVISOR, units.SYSTEM),
         docs / "reference" / "airflow-names.md": names.page(),
         docs / "reference" / "database.md": tables.page(),
         docs / "explanation" / "states.md": states_page(),

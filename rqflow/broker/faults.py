@@ -21,6 +21,7 @@ from tenacity import (
 
 from rqflow import clock, logs
 from rqflow.exceptions import BrokerError
+from rqflow.sdnotify import NOTIFIER
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -156,7 +157,7 @@ def lastingly(outage: Outage, ask: Callable[..., T], *args: Any, **given: Any) -
     def tell(state: RetryCallState) -> None:
         outage.note(state.outcome.exception() if state.outcome else None)
 
-    again = Retrying(retry=retry_if_exception(is_away), wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT), sleep=clock.sleep,
+    again = Retrying(retry=retry_if_exception(is_away), wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT), sleep=NOTIFIER.sleep,
                      before_sleep=tell)
     answer: T = again(translated, ask, *args, **given)
     outage.over()

@@ -40,6 +40,10 @@ class App:
         self._tell_what_is_stored(found)
         return found
 
+    def fresh_settings(self) -> Settings:
+        """Return the settings as they would be now. Raises ConfigError."""
+        return settings.load(home=self.home, file=self.file)
+
     @cached_property
     def masker(self) -> Masker:
         """Blots out the secrets of Variables and Connections that this call has read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import click
 from rqflow.cli import bug  # noqa: F401 - in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app
 from rqflow.deploy import background, hub
+from rqflow.deploy.reloading import Reload
 from rqflow.deploy.services import open_services
 from rqflow.exceptions import UsageError
+from rqflow.sdnotify import NOTIFIER
+from rqflow.settings import Settings
 
 
 @click.command()
@@ -31,13 +36,25 @@ def scheduler(app: App, once: bool, folder: Path | None, no_parse: bool, idle_ex
     settings = app.service_settings()
     if folder is not None:
         settings = replace(settings, core=replace(settings.core, dags_folder=str(folder.absolute())))
-    with open_services(settings, client_name="rqflow-scheduler", must_answer=False, waits=not once) as services:
-        if once:
+    if once:
+        with open_services(settings, client_name="rqflow-scheduler", must_answer=False) as services:
             hub.once(services)
-            return
+        return
+    reload = Reload(app.fresh_settings)
+    reload.install(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    NOTIFIER.ready("waits for Redis")
+    try:
+        _lead(settings, idle_exit=idle_exit, parses=not (no_parse or idle_exit))
+    finally:
+        # Whatever ended it, the SystemExit of a signal most of all.
+        reload.carry_out()
+
+
+def _lead(settings: Settings, *, idle_exit: bool, parses: bool) -> None:
+    with open_services(settings, client_name="rqflow-scheduler", must_answer=False, waits=True) as services:
         while True:
             with background.alive(services.state, background.HUB):
                 # One that `submit` has started is there for what was submitted, and ends soon.
-                hub.build(services, idle_exit=idle_exit, parses=not (no_parse or idle_exit)).run()
+                hub.build(services, idle_exit=idle_exit, parses=parses).run()
             if not services.broker.live_runs():  # else one was started while this hub was ending
                 return

@@ -19,7 +19,9 @@ from rqflow.cli.types import DURATION
 from rqflow.deploy import background
 from rqflow.deploy.live import Live, open_live
 from rqflow.deploy.recording import recording
+from rqflow.deploy.reloading import Reload
 from rqflow.exceptions import UsageError
+from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.worker.loop import DRAIN, KEEP, KILL
 from rqflow.worker.worker import Asked, Worker
@@ -53,10 +55,13 @@ def worker(ctx: click.Context, /, idle_exit: bool, queues: tuple[str, ...], work
     settings = app.service_settings()
     names = [name.strip() for text in queues for name in text.split(",") if name.strip()]
     more: Asked = {"queues": names, "work_dir": workdir, "idle_exit": settings.scheduler.idle_exit if idle_exit else None}
-    work(settings, more | asked)  # type: ignore[arg-type]  # click hands over what the options above name
+    reload = Reload(app.fresh_settings)
+    NOTIFIER.ready("waits for Redis")
+    work(settings, more | asked, reload)  # type: ignore[arg-type]  # click hands over what the options above name
+    reload.carry_out()
 
 
-def work(settings: Settings, asked: Asked) -> None:
+def work(settings: Settings, asked: Asked, reload: Reload) -> None:
     """Open the live state, and the history where it is on a server, and work.
 
     A worker that ends by itself when idle goes on while a run is unfinished: its next try may be due later. It looks once more after
@@ -66,6 +71,7 @@ def work(settings: Settings, asked: Asked) -> None:
         asked = asked | Asked(holds=[live.users] if live.users else [])
         while True:
             made = Worker.from_settings(live.connection, live.settings, **asked)
+            reload.install(made.request_leave)
             with background.alive(live.state, background.WORKER):
                 made.work()
             if made.was_told_to_stop or not asked.get("idle_exit") or not live.broker.live_runs():

@@ -19,6 +19,7 @@ from rqflow.recorder.loop import keep_running
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.recovery import Recovery
 from rqflow.scheduler.scheduler import Scheduler
+from rqflow.sdnotify import NOTIFIER
 from rqflow.store.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class Hub:
         """Work until idle for long enough, or until SIGTERM or SIGINT (SystemExit), over any loss of Redis or database."""
         runtime.settle()
         self._scheduler._install_signal_handlers()  # noqa: SLF001 - rq-scheduler's own name; Scheduler.run would never give a turn to us
+        NOTIFIER.ready("begins")
         try:
             while not self._idle_for_long():
                 self._scheduler.live_turn(before_wait=self._staff)
         finally:
+            NOTIFIER.stopping()
             self._dismiss(self._chores)
             self._scheduler.remove_lock()
             self._scheduler.register_death()

@@ -24,6 +24,7 @@ from rqflow.broker import keys, lock, protocol
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
 from rqflow.exceptions import BrokerError
+from rqflow.sdnotify import NOTIFIER
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
 
     def _sleep(self, seconds: float) -> None:
         with self._waiting():
-            clock.sleep(seconds)
+            NOTIFIER.sleep(seconds)
 
     def turn(self, before_wait: Callable[[], None] = lambda: None) -> None:
         """As the leader move what is due and wait for the next; else wait for the lock. Raises when Redis fails."""
@@ -108,10 +109,12 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         leads = self.acquire_lock()
         due_in = self.enqueue_jobs() if leads else None
         before_wait()
-        wait = self._turn if due_in is None else min(due_in, self._turn)
+        NOTIFIER.alive()
+        longest = min(self._turn, NOTIFIER.pause)
+        wait = longest if due_in is None else min(due_in, longest)
         with self._waiting():
             if not leads:
-                clock.sleep(self._turn)
+                clock.sleep(longest)
             elif wait > BLOCKING_GRAIN:
                 self.broker.wait_wakeup(wait - BLOCKING_GRAIN)
             elif wait > 0:
@@ -132,6 +135,7 @@ class Scheduler(RQScheduler):  # type: ignore[misc]  # rq-scheduler has no types
         """Become or stay the leader; return whether we are."""
         before, self.is_leader = self.is_leader, self.lock.hold()
         if self.is_leader != before:
+            NOTIFIER.tell(STATUS="leading" if self.is_leader else "standing by")
             logger.info("leading" if self.is_leader else "standing by", extra=logs.context("scheduler_leader", leader=self.is_leader))
         return self.is_leader
 

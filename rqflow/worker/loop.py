@@ -23,6 +23,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.faults import Outage
 from rqflow.broker.messages import ANNOUNCE, End, Ending
 from rqflow.exceptions import BrokerError
+from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.worker.entrance import Entrance
 from rqflow.worker.link import Backoff
@@ -139,9 +140,15 @@ class Loop:
         self._stop_level += 1
         self.wake()
 
+    def request_leave(self) -> None:
+        """Stop, and leave what runs to the shepherd, whatever --on-stop says."""
+        self._stop_how = KEEP
+        self.request_stop()
+
     def run(self) -> int:
         """Work until told to stop, or until --burst, --max-tasks or idle_exit ends it; return how many tasks were begun."""
         while True:
+            NOTIFIER.alive()
             self._wait()
             if self._stop_level > self._obeyed:
                 self._obeyed = self._stop_level
@@ -162,7 +169,8 @@ class Loop:
         """Sleep for so long before `run`, or until told to stop."""
         until = clock.monotonic() + seconds
         while not self._stop_level and (left := until - clock.monotonic()) > 0:
-            select.select([self.wake], [], [], left)
+            NOTIFIER.alive()
+            select.select([self.wake], [], [], min(left, NOTIFIER.pause))
             self.wake.clear()
 
     def _wait(self) -> None:
@@ -177,7 +185,8 @@ class Loop:
         now = clock.monotonic()
         if self._has_to_speak():
             return self._wait_left()
-        due = [max(self._beat_due_at - now, self._wait_left()), self._tasks.flush_at - now, self._tasks.sure_at - clock.boottime(), _LONGEST_SLEEP]
+        due = [max(self._beat_due_at - now, self._wait_left()), self._tasks.flush_at - now, self._tasks.sure_at - clock.boottime(), _LONGEST_SLEEP,
+               NOTIFIER.pause]
         if self._options.idle_exit is not None:
             due.append(self._busy_at + self._options.idle_exit - now)
         if self._stop_level:

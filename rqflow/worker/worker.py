@@ -36,6 +36,7 @@ from rqflow.broker.keys import CALLBACKS, HALTED_WORKERS
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
 from rqflow.exceptions import ConfigError
+from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment
@@ -143,6 +144,14 @@ class Worker(rq_worker.Worker):
             self._stops_before_the_loop += 1
 
     request_force_stop = request_stop
+
+    def request_leave(self) -> None:
+        """Stop, and leave what runs to the shepherd, whatever --on-stop says."""
+        if self._loop:
+            self.was_told_to_stop = True
+            self._loop.request_leave()
+        else:
+            self.request_stop()
 
     def handle_payload(self, message: Mapping[str, Any]) -> None:
         """Carry out a command of RQ's tools: stop-job and stop-execution for any slot, kill-horse for all, shutdown."""
@@ -263,11 +272,13 @@ class Worker(rq_worker.Worker):
         loop.listen_for(bell)
         logger.info("worker %s serves %s with %d slots", self.name, ", ".join(options.queues), options.slots, extra=logs.context("worker_started"))
         runtime.settle()
+        NOTIFIER.ready(f"serves {', '.join(options.queues)} with {options.slots} slots")
         for _ in range(self._stops_before_the_loop):
             loop.request_stop()
         try:
             return loop.run() > 0
         finally:
+            NOTIFIER.stopping()
             bell.stop()
             callbacks.close(lambda: loop.is_in_a_hurry)
             self.unsubscribe()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "rqflow"
-BASE = {"states", "settings", "exceptions", "clock", "logs", "mail", "process", "runtime", "wire"}
+BASE = {"states", "settings", "exceptions", "clock", "logs", "mail", "process", "runtime", "sdnotify", "wire"}
 
 #: Room -> rooms that it may import; its own is always allowed.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -41,7 +41,7 @@ ONLY_IN: dict[str, str] = {
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
-    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/supervision\.py",
+    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/(supervision|units)\.py",
     "supervisor": r"deploy/supervision\.py",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",

@@ -1,0 +1,44 @@
+"""The files by which systemd, or a supervisord that is there already, runs the services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Rqflow
+
+
+def test_units_are_printed_for_this_rqflow_and_this_home(rqflow: Rqflow, home: Path) -> None:
+    text = rqflow("service", "print", "--account", "lab").out
+    assert [line for line in text.splitlines() if line.startswith("# rqflow")] == [
+        "# rqflow-scheduler.service", "# rqflow-worker@.service", "# rqflow.target"]
+    assert f'Environment="RQFLOW_HOME={home}"' in text
+    assert "User=lab" in text
+    only = rqflow("service", "print", "worker", "--user").out
+    assert only.startswith("[Unit]")
+    assert "User=" not in only
+    assert "EnvironmentFile=-%h/.config/rqflow/env" in only
+
+
+def test_units_are_written_into_a_folder(rqflow: Rqflow, tmp_path: Path) -> None:
+    rqflow("service", "print", "--directory", str(tmp_path))
+    assert sorted(path.name for path in tmp_path.glob("rqflow*")) == ["rqflow-scheduler.service", "rqflow-worker@.service", "rqflow.target"]
+    refused = rqflow("service", "print", "--directory", str(tmp_path / "none"))
+    assert refused.code == 2
+    assert "cannot be written" in refused.err
+
+
+def test_programs_for_a_supervisord_that_is_there_end_no_tasks(rqflow: Rqflow) -> None:
+    text = rqflow("service", "print", "--supervisor", "--account", "lab").out
+    assert text.count("killasgroup = false") == text.count("stopasgroup = false") == 2
+    assert "user = lab" in text
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (("web",), 3, "There are scheduler, worker, target"), (("--user", "--account", "lab"), 2, "--account"), (("--supervisor", "worker"), 2, "one file"),
+])
+def test_what_cannot_be_is_refused(rqflow: Rqflow, words: tuple[str, ...], code: int, said: str) -> None:
+    refused = rqflow("service", "print", *words)
+    assert refused.code == code
+    assert said in refused.err

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pytest
 import redis
 
 from rqflow.actions import query
 from rqflow.broker import keys
 from rqflow.store.runs import RunFilter
 from tests.e2e.lab import Lab, alive
+from tests.services import OwnRedis
 from tests.waiting import until
 
 SOURCE = """
@@ -21,8 +24,17 @@ SOURCE = """
 """
 
 
-def test_r67_a_deleted_dag_stays_away_over_a_restart_of_all_parts(new_lab: Callable[..., Lab], lab_redis: str) -> None:
-    lab = new_lab(redis_url=lab_redis)
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    (tmp_path / "redis").mkdir()
+    server = OwnRedis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_r67_a_deleted_dag_stays_away_over_a_restart_of_all_parts(new_lab: Callable[..., Lab], own_redis: OwnRedis) -> None:
+    lab = new_lab(redis_url=own_redis.url)
     hub, worker = lab.hub(), lab.worker("-Q", "default", "-n", "4")
     pids = lab.folder / "pids"
     file = lab.dag(SOURCE.replace("PIDS", str(pids)))
@@ -37,6 +49,9 @@ def test_r67_a_deleted_dag_stays_away_over_a_restart_of_all_parts(new_lab: Calla
     for process in (hub, worker):
         process.kill()
         process.wait()
+    own_redis.kill()
+    own_redis.start()
+    lab.reopen()
     lab.hub()
     lab.worker("-Q", "default", "-n", "4")
     before = len(runs("other"))
@@ -44,7 +59,7 @@ def test_r67_a_deleted_dag_stays_away_over_a_restart_of_all_parts(new_lab: Calla
     assert file.exists()
     assert [dag["dag_id"] for dag in lab.json("dag", "list")] == ["other"]
     assert "there is no DAG doomed" in lab.run("run", "start", "doomed", code=3).stderr
-    with redis.Redis.from_url(lab_redis) as db:
+    with redis.Redis.from_url(own_redis.url) as db:
         kept = [key for key in db.scan_iter() if not key.startswith((keys.REPLY.encode(), keys.EVENTS.encode(), keys.LOGS.encode()))]
         texts = b"".join(key + (db.dump(key) or b"") for key in kept)
     assert b"doomed" not in texts

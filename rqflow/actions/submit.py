@@ -180,11 +180,8 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
 def words(interval: Interval, version: Version, viewer: tzinfo) -> str:
     """Return when a scheduled run starts and what it covers, by the clock of its DAG, and by the viewer's where that is another."""
     own = timetable.zone(version.timezone)
-    times = [f"{interval.end.astimezone(own):%Y-%m-%d %H:%M:%S} {version.timezone}"]
-    if interval.end.astimezone(viewer).utcoffset() != interval.end.astimezone(own).utcoffset():
-        times.append(f"{interval.end.astimezone(viewer):%Y-%m-%d %H:%M:%S %Z}")
     covers = f", covers [{interval.start.astimezone(own):%Y-%m-%d %H:%M:%S}, {interval.end.astimezone(own):%Y-%m-%d %H:%M:%S})"
-    return f"at {' = '.join(times)}{covers if interval.start != interval.end else ''}"
+    return f"at {timetable.by_clocks(interval.end, version.timezone, viewer)}{covers if interval.start != interval.end else ''}"
 
 
 def describe(registered: Registered) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from rqflow.broker import control
 from rqflow.broker.broker import Broker
@@ -14,6 +14,7 @@ from rqflow.broker.events import EventStream
 from rqflow.broker.lock import has_leader
 from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
 from rqflow.dag import partial
+from rqflow.dag.timetable import by_clocks
 from rqflow.dag.version import TaskSpec, Version, amend
 from rqflow.exceptions import Conflict
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
@@ -59,6 +60,13 @@ class View:
     before_it: int = 0
     #: The runs that must end before its own, which waits for room, may start; empty: it has started.
     active_runs: Sequence[str] = ()
+    #: The zone of its DAG, by name, and that of who asks.
+    zone: str = "UTC"
+    viewer: tzinfo = UTC
+
+    def at(self, moment: datetime | None) -> str:
+        """Say a time by the clock of the DAG, and by the viewer's."""
+        return by_clocks(moment, self.zone, self.viewer) if moment else "?"
 
 
 def explain(view: View) -> Why:
@@ -77,7 +85,7 @@ def _of_state(view: View) -> tuple[str, str]:
     if state in TERMINAL_STATES:
         return f"it has ended: {state.value}{f', {view.status.reason}' if view.status.reason else ''}", ""
     if state is TaskState.RUNNING:
-        return _running(view.status)
+        return _running(view)
     if view.active_runs:
         return (f"its run waits: max_active_runs of its DAG is reached by {_list(view.active_runs)}",
                 "the end of one of those; a larger `max_active_runs` in the DAG counts for runs made after it is submitted")
@@ -87,7 +95,7 @@ def _of_state(view: View) -> tuple[str, str]:
     if stopped:
         return stopped
     if state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
-        return _delayed(view.status)
+        return _delayed(view)
     return _parked(view) if state is TaskState.PARKED else _queued(view)
 
 
@@ -97,11 +105,12 @@ def _removed(task: TaskSpec) -> tuple[str, str]:
     return f"its run has no instance of it: the logical date lies outside of its {outside or 'dates'}", ""
 
 
-def _running(status: TaskStatus) -> tuple[str, str]:
+def _running(view: View) -> tuple[str, str]:
+    status = view.status
     if status.unreachable_since is None:
-        return f"it runs on {status.worker} since {_at(status.started_at)}", "its own end; `rqflow run cancel` ends it before"
-    until = f"until {_at(status.assumed_until)}" if status.assumed_until else "for as long as it takes"
-    return (f"its worker {status.worker} is unreachable since {_at(status.unreachable_since)}; it is assumed to run still, {until}",
+        return f"it runs on {status.worker} since {view.at(status.started_at)}", "its own end; `rqflow run cancel` ends it before"
+    until = f"until {view.at(status.assumed_until)}" if status.assumed_until else "for as long as it takes"
+    return (f"its worker {status.worker} is unreachable since {view.at(status.unreachable_since)}; it is assumed to run still, {until}",
             "its worker being heard of; when you know that it is gone: `rqflow task mark-lost RUN TASK`")
 
 
@@ -123,16 +132,17 @@ def _stopped(view: View) -> tuple[str, str] | None:
     if view.unrecorded > view.max_unrecorded:
         return f"{view.unrecorded:,} events are not in the database yet, more than {view.max_unrecorded:,}", "a recorder: `rqflow scheduler`"
     if not view.has_leader and view.status.state in {TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE}:
-        return f"it is due at {_at(view.status.due_at)}, and no scheduler runs that would bring it back", "`rqflow scheduler`"
+        return f"it is due at {view.at(view.status.due_at)}, and no scheduler runs that would bring it back", "`rqflow scheduler`"
     return None
 
 
-def _delayed(status: TaskStatus) -> tuple[str, str]:
+def _delayed(view: View) -> tuple[str, str]:
+    status = view.status
     if status.state is TaskState.UP_FOR_RESCHEDULE:
-        return f"what it waits for is not there; its next look is due at {_at(status.due_at)}", "what it waits for, or its timeout"
+        return f"what it waits for is not there; its next look is due at {view.at(status.due_at)}", "what it waits for, or its timeout"
     what = f"try {status.try_number + 1} of {status.max_tries}"
-    return (f"{what} is due at {_at(status.due_at)}{f'; {status.reason}' if status.reason else ''}",
-            f"the time: {_at(status.due_at)}; `rqflow task run-now` starts it before")
+    return (f"{what} is due at {view.at(status.due_at)}{f'; {status.reason}' if status.reason else ''}",
+            f"the time: {view.at(status.due_at)}; `rqflow task run-now` starts it before")
 
 
 def _parked(view: View) -> tuple[str, str]:
@@ -157,7 +167,7 @@ def _queued(view: View) -> tuple[str, str]:
         return (f"Redis began anew, and what {_list(waiting) or 'a worker'} may still run on the queue {queue} is not known",
                 "that worker; when it is gone for good: `rqflow worker forget NAME`")
     if view.halt:
-        return (f"the queue {queue} is paused since {view.halt.since:%Y-%m-%d %H:%M:%S} UTC by {view.halt.by}", f"`rqflow queue resume {queue}`")
+        return (f"the queue {queue} is paused since {view.at(view.halt.since)} by {view.halt.by}", f"`rqflow queue resume {queue}`")
     serving = [worker for worker in view.workers if queue in worker.queues]
     if not serving:
         return f"no live worker serves the queue {queue}", f"`rqflow worker -Q {queue}`"
@@ -174,7 +184,7 @@ def _queued(view: View) -> tuple[str, str]:
     return f"it is ready, and {_list(busy)} may take it now", "a moment"
 
 
-def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "") -> Why:
+def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "", viewer: tzinfo = UTC) -> Why:
     """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have."""
     connection, wanted = broker.connection, [index, *version.tasks[index].upstream]
     statuses = {one.index: one for one in broker.task_statuses(run_key, wanted)} if broker.run_exists(run_key) else {}
@@ -192,15 +202,16 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
         workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
         halt=control.paused_queues(broker).get(spec.queue),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
-        holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key)))
+        holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key),
+        zone=version.timezone, viewer=viewer))
 
 
-def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "") -> list[Why]:
+def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "", viewer: tzinfo = UTC) -> list[Why]:
     """Return why each task of a run that has not ended is where it is; none for a run that Redis does not have: it has ended."""
     if not broker.run_exists(run_key):
         return []
     waiting = [one.index for one in broker.task_statuses(run_key) if one.state not in TERMINAL_STATES]
-    return [task(broker, version, run_key, index, refusal=refusal) for index in waiting]
+    return [task(broker, version, run_key, index, refusal=refusal, viewer=viewer) for index in waiting]
 
 
 def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:
@@ -236,7 +247,3 @@ def _shares(theirs: Version, other: TaskSpec, version: Version, spec: TaskSpec, 
 def _list(names: Sequence[str]) -> str:
     shown = list(names[:_NAMES])
     return ", ".join(shown) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
-
-
-def _at(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "?"

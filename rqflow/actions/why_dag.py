@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from rqflow import clock
 from rqflow.broker.broker import Broker
@@ -47,6 +47,12 @@ class View:
     has_run: bool = False
     has_leader: bool = True
     now: datetime
+    #: The zone of who asks.
+    viewer: tzinfo = UTC
+
+    def at(self, moment: datetime) -> str:
+        """Say a time by the clock of the DAG, and by the viewer's."""
+        return timetable.by_clocks(moment, self.version.timezone if self.version else "UTC", self.viewer)
 
 
 def explain(view: View) -> WhyDag:
@@ -56,14 +62,14 @@ def explain(view: View) -> WhyDag:
     return WhyDag(dag_id=view.record.dag_id, reason=reason, lifted_by=lifted_by, next_run_at=due)
 
 
-def dag(broker: Broker, engine: Engine, dag_id: str) -> WhyDag:
-    """Return why no run of a DAG starts; raises DagNotFound."""
+def dag(broker: Broker, engine: Engine, dag_id: str, viewer: tzinfo = UTC) -> WhyDag:
+    """Return why no run of a DAG starts, for somebody in the zone `viewer`; raises DagNotFound."""
     with reading(engine) as connection:
         record = dags.find(connection, dag_id)
         version = dags.version(connection, record.version) if record.version else None
         active = [run.run_id for run in runs.search(connection, RunFilter(dag_id=dag_id, states=_UNFINISHED))]
         return explain(View(
-            record=record, version=version, followed=schedules.get(connection, dag_id), active=active, now=clock.utcnow(),
+            record=record, version=version, followed=schedules.get(connection, dag_id), active=active, now=clock.utcnow(), viewer=viewer,
             has_run=runs.latest(connection, dag_id) is not None, has_leader=has_leader(broker.connection)))
 
 
@@ -95,22 +101,18 @@ def _of_schedule(view: View) -> tuple[str, str]:
         return _not_yet(view, version, due)
     if series.room(version, len(view.active)) == 0:
         shown = ", ".join(view.active[:_NAMES]) + (f" and {len(view.active) - _NAMES} more" if len(view.active) > _NAMES else "")
-        return f"a run is due since {_at(due)}, and as many as may be active are: {shown}", "the end of one of those"
+        return f"a run is due since {view.at(due)}, and as many as may be active are: {shown}", "the end of one of those"
     if not view.has_leader:
-        return f"a run is due since {_at(due)}, and no scheduler runs that would start it", "`rqflow scheduler`"
-    return f"a run is due since {_at(due)}", "a moment: the scheduler starts it"
+        return f"a run is due since {view.at(due)}, and no scheduler runs that would start it", "`rqflow scheduler`"
+    return f"a run is due since {view.at(due)}", "a moment: the scheduler starts it"
 
 
 def _not_yet(view: View, version: Version, due: datetime) -> tuple[str, str]:
     start = series.moment(version.start_date) if version.start_date else None
     if start is not None and start > view.now:
-        return f"its start_date {version.start_date} lies in the future; its first run is due at {_at(due)}", f"the time: {_at(due)}"
-    return f"its next run is not yet due: {_at(due)}", f"the time: {_at(due)}; or {_by_hand(view.record)} at once"
+        return f"its start_date {version.start_date} lies in the future; its first run is due at {view.at(due)}", f"the time: {view.at(due)}"
+    return f"its next run is not yet due: {view.at(due)}", f"the time: {view.at(due)}; or {_by_hand(view.record)} at once"
 
 
 def _by_hand(record: DagRecord) -> str:
     return f"`rqflow run start {record.dag_id}`"
-
-
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

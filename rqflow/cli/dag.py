@@ -24,6 +24,7 @@ from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.graph import graph
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT, PAST_RUNS
+from rqflow.dag import timetable
 from rqflow.dag.version import Version
 from rqflow.deploy.services import Services, open_database, open_services
 from rqflow.exceptions import UsageError
@@ -301,7 +302,8 @@ def _chosen(services: Services, names: Sequence[str], *, every: bool) -> list[Ve
 
 
 NEXT_COLUMNS = [
-    Column("dag_id", "DAG"), Column("due_at", "STARTS AT"), Column("data_interval_start", "COVERS FROM"), Column("data_interval_end", "TO"),
+    Column("dag_id", "DAG"), Column("due_at", "STARTS AT"), Column("due_local", "BY ITS OWN CLOCK"), Column("data_interval_start", "COVERS FROM"),
+    Column("data_interval_end", "TO"),
     Column("logical_date", "LOGICAL DATE", wide=True), Column("is_paused", "PAUSED", wide=True),
 ]
 
@@ -312,7 +314,7 @@ NEXT_COLUMNS = [
 @output.listing
 @pass_app
 def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> None:
-    """Show when the next scheduled runs start, and what they cover. Times are in --tz; with -o json in UTC."""
+    """Show when the next scheduled runs start, also by the clock of their DAG, and what they cover. Times are in --tz; with -o json in UTC."""
     printer.check(tuple(column.key for column in NEXT_COLUMNS))
     rows = []
     with open_database(app.settings) as engine:
@@ -326,7 +328,9 @@ def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> No
                 output.problem(f"{name}: no scheduled run starts, for its file {record.file} was removed from the folder of DAGs")
             if record.is_paused:
                 output.problem(f"{name} is paused ({record.paused_because}): `rqflow dag unpause {name}` lets these start")
-            rows += [{"dag_id": name, "due_at": one.end, "data_interval_start": one.start, "data_interval_end": one.end,
+            own = timetable.zone(version.timezone)
+            rows += [{"dag_id": name, "due_at": one.end, "due_local": timetable.by_clocks(one.end, version.timezone, own),
+                      "data_interval_start": one.start, "data_interval_end": one.end,
                       "logical_date": one.logical_date, "is_paused": record.is_paused} for one in following]
     printer.records(rows, NEXT_COLUMNS)
 

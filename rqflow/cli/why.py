@@ -29,16 +29,16 @@ def why_(app: App, printer: Printer, name: str, task_id: str | None) -> None:
     """
     with open_services(app.settings) as services:
         if task_id is not None:
-            _of_task(printer, services, name, task_id)
-        elif not _of_dag(printer, services, name):
-            _of_run(printer, services, name)
+            _of_task(app, printer, services, name, task_id)
+        elif not _of_dag(app, printer, services, name):
+            _of_run(app, printer, services, name)
 
 
-def _of_task(printer: Printer, services: Services, name: str, task_id: str) -> None:
+def _of_task(app: App, printer: Printer, services: Services, name: str, task_id: str) -> None:
     printer.check(output.fields_of(why.Why))
     record = query.find_run(services.engine, name)
     version = query.version_of(services.broker, services.engine, record)
-    found = why.task(services.broker, version, record.run_key, select.one_task(version, task_id), refusal=refusal(services))
+    found = why.task(services.broker, version, record.run_key, select.one_task(version, task_id), refusal=refusal(services), viewer=app.zone)
     if printer.is_for_people and not printer.fields:
         output.line(f"{found.task_id} is {found.state.value}: {found.reason}")
         _lifted(found.lifted_by)
@@ -46,10 +46,10 @@ def _of_task(printer: Printer, services: Services, name: str, task_id: str) -> N
         printer.record(asdict(found), name="task_id")
 
 
-def _of_dag(printer: Printer, services: Services, name: str) -> bool:
+def _of_dag(app: App, printer: Printer, services: Services, name: str) -> bool:
     """Tell of a DAG; False when there is none of this name."""
     try:
-        found = why_dag.dag(services.broker, services.engine, name)
+        found = why_dag.dag(services.broker, services.engine, name, app.zone)
     except DagNotFound:
         return False
     printer.check(output.fields_of(why_dag.WhyDag))
@@ -61,11 +61,11 @@ def _of_dag(printer: Printer, services: Services, name: str) -> bool:
     return True
 
 
-def _of_run(printer: Printer, services: Services, name: str) -> None:
+def _of_run(app: App, printer: Printer, services: Services, name: str) -> None:
     printer.check(output.fields_of(why.Why))
     record = query.find_run(services.engine, name)
     version = query.version_of(services.broker, services.engine, record)
-    found = why.run(services.broker, version, record.run_key, refusal=refusal(services))
+    found = why.run(services.broker, version, record.run_key, refusal=refusal(services), viewer=app.zone)
     printer.records([{**asdict(one), "state": one.state.value} for one in found], _COLUMNS)
 
 

@@ -126,6 +126,13 @@ def zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
+def by_clocks(moment: datetime, own: str, viewer: tzinfo) -> str:
+    """Return a time by the clock of a DAG's zone, which is called `own`, and by the viewer's where that shows another time."""
+    local, seen = moment.astimezone(zone(own)), moment.astimezone(viewer)
+    text = f"{local:%Y-%m-%d %H:%M:%S} {own}"
+    return text if seen.utcoffset() == local.utcoffset() else f"{text} = {seen:%Y-%m-%d %H:%M:%S %Z}"
+
+
 def of(version: Version) -> Timetable:
     """Return the timetable of a DAG."""
     generation = version.generation

@@ -44,6 +44,7 @@ def test_the_next_runs_are_shown_with_what_they_cover(rqflow: Rqflow, write) -> 
     assert [one["dag_id"] for one in found] == ["h"] * 3
     assert all(one["due_at"] == one["data_interval_end"] and one["due_at"][11:19] == "00:00:00" for one in found)
     assert found[0]["data_interval_end"] == found[1]["data_interval_start"]
+    assert all(one["due_local"].endswith(" 09:00:00 Asia/Tokyo") for one in found)
     assert rqflow("dag", "next", "absent").code == 3
 
 
@@ -124,6 +125,9 @@ def test_why_tells_of_a_dag_why_no_run_of_it_starts_and_of_a_run_why_its_tasks_w
     rqflow("submit", write())
     found = json.loads(rqflow("why", "h", "-o", "json").out)
     assert found["reason"].startswith("its next run is not yet due: ")
+    due = rqflow("--tz", "Europe/Berlin", "why", "h").out
+    assert "09:00:00 Asia/Tokyo = 20" in due
+    assert " 01:00:00 CET" in due or " 02:00:00 CEST" in due
     rqflow("dag", "pause", "h")
     assert "h: it is paused: " in rqflow("why", "h").out
     assert "`rqflow dag unpause h`" in rqflow("why", "h").out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -77,6 +78,11 @@ def test_r46_each_case_has_one_reason_and_says_what_lifts_it(case: str) -> None:
     assert reason in found.reason
     assert lifted_by in found.lifted_by
     assert bool(found.lifted_by) == bool(lifted_by)
+
+
+def test_times_are_said_by_the_clock_of_the_dag_and_by_the_viewers() -> None:
+    view = a_view(TaskState.UP_FOR_RETRY, status={"due_at": NOON}, zone="Asia/Tokyo", viewer=ZoneInfo("Europe/Berlin"))
+    assert "is due at 2026-11-29 21:00:00 Asia/Tokyo = 2026-11-29 13:00:00 CET" in explain(view).reason
 
 
 def test_what_stops_everything_is_said_before_what_stops_one_task() -> None:

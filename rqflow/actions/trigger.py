@@ -183,10 +183,10 @@ def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Versi
 
     Raises StoreError, BrokerError or redis-py's errors.
     """
-    is_new = run_in_transaction(engine, lambda connection: runs.create(connection, run))
+    is_new, previous = run_in_transaction(engine, lambda connection: (runs.create(connection, run), _last_success(connection, run)))
     if not is_new and not _is_half_started(broker, engine, run):
         return False
-    broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
+    broker.create_run(replace(run, previous=previous), version, before=past.run_before(engine, run, version))
     logger.info("run %s of %s started by its %s", run.run_id, run.dag_id, "schedule" if run.backfill_id is None else "backfill",
                 extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return True
@@ -199,17 +199,18 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
     without a name of its own when there is a run of its logical date.
     """
 
-    def write(connection: Connection) -> bool:
+    def write(connection: Connection) -> tuple[bool, PreviousRun | None]:
         dags.save_version(connection, version, revives=False)
         _check_date(connection, run)
         is_new = runs.create(connection, run)
         if is_new:
             events.add(connection, "run_started", who=by, dag_id=run.dag_id, run_key=run.key, conf=dict(run.conf), params=dict(run.params))
-        return is_new
+        return is_new, _last_success(connection, run)
 
-    if not run_in_transaction(engine, write) and not _is_half_started(broker, engine, run):
+    is_new, previous = run_in_transaction(engine, write)
+    if not is_new and not _is_half_started(broker, engine, run):
         raise Conflict(f"{run.dag_id} has a run {run.run_id} already", hint="Give another --run-id, or another logical date with --at.")
-    begun = broker.create_run(replace(run, previous=_last_success(engine, run)), version, before=past.run_before(engine, run, version))
+    begun = broker.create_run(replace(run, previous=previous), version, before=past.run_before(engine, run, version))
     logger.info("run %s of %s started", run.run_id, run.dag_id, extra=logs.context("run_started", dag_id=run.dag_id, run_id=run.run_id))
     return begun
 
@@ -228,13 +229,9 @@ def _run_id(moment: datetime) -> str:
     return f"{MANUAL}__{moment.isoformat()}"
 
 
-def _last_success(engine: Engine, run: RunInfo) -> PreviousRun | None:
+def _last_success(connection: Connection, run: RunInfo) -> PreviousRun | None:
     """Return the DAG's last successful run before `run`, for its templates."""
-
-    def read(connection: Connection) -> runs.RunRecord | None:
-        return runs.previous(connection, run.dag_id, run.logical_date, states={RunState.SUCCESS})
-
-    found = run_in_transaction(engine, read)
+    found = runs.previous(connection, run.dag_id, run.logical_date, states={RunState.SUCCESS})
     info = found.info if found else None
     if found is None or info is None:
         return None

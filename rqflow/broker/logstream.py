@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 #: first is longer than a worker keeps a log that it cannot send. The second outlasts pieces that were sent twice and are still under way, but for
 #: those behind a long line: these are archived once more, which changes nothing, and remembered as long as the first. It is short because short
 #: tasks end by the thousand, and each takes 180 bytes as long.
-REMEMBER, REMEMBER_KNOWN = 8 * 86_400, 5
+REMEMBER, REMEMBER_KNOWN = 8 * 86_400, 2
 #: Seconds after which the archive is believed to take logs again, when it has not said otherwise.
 HOLD = 60
 #: Entries that one read asks for; bytes and pieces that one entry has at most (but always one piece).

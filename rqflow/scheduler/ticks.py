@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 
 from rqflow import clock, logs
 from rqflow.broker.broker import Broker
@@ -27,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which is looked even if nothing rang: what waits for room among the active runs, and what a loss of Redis forgot.
 LOOK_EVERY = 1.0
-#: Versions that are kept in memory.
-_VERSIONS = 512
+#: DAGs whose versions are read, and whose alarms are set, at once; versions that are kept in memory.
+_AT_ONCE, _VERSIONS = 50, 512
 
 #: How often it is looked in one step for dates to start beyond those that have a run already.
 _LOOKS = 20
@@ -46,7 +47,7 @@ class Ticker:
         self._broker, self._engine, self._start, self._catchup = broker, engine, start, catchup_by_default
         self._rung = threading.Event()
         self._is_new = True
-        self._version = lru_cache(maxsize=_VERSIONS)(self._read_version)
+        self._versions: OrderedDict[str, Version] = OrderedDict()
 
     def ring(self) -> None:
         """Say that something may be due."""
@@ -75,13 +76,18 @@ class Ticker:
         with reading(self._engine) as connection:
             found = schedules.due(connection, now)
             active = schedules.unfinished(connection, [one.dag_id for one in found]) if found else {}
-        return sum(self._tick(one, active.get(one.dag_id, 0), now) for one in found)
+        return sum(self._tick_all(found[at:at + _AT_ONCE], active, now) for at in range(0, len(found), _AT_ONCE))
 
-    def _tick(self, one: DueDag, active: int, now: datetime) -> int:
-        """Start what is due of one DAG, as far as there is room; return how many runs that was."""
-        version = self._version(one.version)
-        if version is None:
-            return 0
+    def _tick_all(self, found: Sequence[DueDag], active: Mapping[str, int], now: datetime) -> int:
+        """Start what is due of some DAGs, then set their alarms; should that not come to pass, others look at what is due without any."""
+        upcoming: dict[str, datetime | None] = {}
+        versions = self._known({one.version for one in found})
+        started = sum(self._tick(one, versions[one.version], active.get(one.dag_id, 0), now, upcoming) for one in found if one.version in versions)
+        self._broker.set_ticks(upcoming)
+        return started
+
+    def _tick(self, one: DueDag, version: Version, active: int, now: datetime, upcoming: dict[str, datetime | None]) -> int:
+        """Start what is due of one DAG, as far as there is room; return how many runs that was. Adds to `upcoming` when the next one is."""
         dates = series.of(version, one.followed.start)
         makes_up = series.makes_up(version, self._catchup)
         room = series.room(version, active)
@@ -97,7 +103,7 @@ class Ticker:
             logger.warning("%s: %s dates before %s were missed and are left out, for it has no catch-up", one.dag_id,
                            plan.skipped if plan.skipped <= series.MOST_COUNTED else f"more than {series.MOST_COUNTED}",
                            plan.runs[-1].logical_date.isoformat(), extra=logs.context("ticks_skipped", dag_id=one.dag_id))
-        self._advance(one, upto, dates)
+        self._advance(one, upto, dates, upcoming)
         return started
 
     def _start_one(self, version: Version, interval: Interval) -> bool:
@@ -109,15 +115,23 @@ class Ticker:
                          extra=logs.context("tick_failed", dag_id=version.dag_id))
             return True
 
-    def _advance(self, one: DueDag, upto: datetime | None, dates: Series) -> None:
-        """Note that all is settled up to a date, and set the alarm for what comes next."""
+    def _advance(self, one: DueDag, upto: datetime | None, dates: Series, upcoming: dict[str, datetime | None]) -> None:
+        """Note that all is settled up to a date, and what comes next."""
         following = dates.next(upto)
         at = following.end if following else None
         if (upto, at) == (one.followed.upto, one.followed.next_run_at):
             return
         if run_in_transaction(self._engine, partial(schedules.advance, dag_id=one.dag_id, before=one.followed, upto=upto, next_run_at=at)):
-            self._broker.set_ticks({one.dag_id: at})
+            upcoming[one.dag_id] = at
 
-    def _read_version(self, sha: str) -> Version | None:
-        with reading(self._engine) as connection:
-            return dags.version(connection, sha)
+    def _known(self, shas: Collection[str]) -> Mapping[str, Version]:
+        """Return {sha: version} of those that there are, most of them from memory."""
+        if missing := [sha for sha in shas if sha not in self._versions]:
+            with reading(self._engine) as connection:
+                self._versions.update(dags.versions(connection, missing))
+        found = {sha: self._versions[sha] for sha in shas if sha in self._versions}
+        for sha in found:
+            self._versions.move_to_end(sha)
+        while len(self._versions) > _VERSIONS:
+            self._versions.popitem(last=False)
+        return found

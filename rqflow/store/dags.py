@@ -169,6 +169,12 @@ def version(connection: Connection, sha: str) -> Version | None:
     return None if text is None else Version.from_json(_unpacked(text))
 
 
+def versions(connection: Connection, shas: Collection[str]) -> dict[str, Version]:
+    """Return {sha: version} of those of these versions that there are."""
+    query = select(dag_version.c.version, dag_version.c.json).where(dag_version.c.version.in_(list(shas)))
+    return {sha: Version.from_json(_unpacked(text)) for sha, text in connection.execute(query)}
+
+
 def latest_version(connection: Connection, dag_id: str) -> Version | None:
     """Return the version that new runs of the DAG take, or None."""
     query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, _IS_THERE)

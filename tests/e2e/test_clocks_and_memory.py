@@ -146,19 +146,25 @@ def small_memory() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.mark.timeout(120)
 def test_r83_a_task_killed_for_memory_says_so_with_its_peak(new_lab: Callable[..., Lab], lab_redis: str, small_memory: Path) -> None:
     """Reliability 83: the kernel kills it in a cgroup of 200 MB; not `terminated unexpectedly`."""
     lab = new_lab(redis_url=lab_redis)
     lab.hub()
     script = f"echo $$ > {small_memory}/cgroup.procs; exec {sys.executable} -m rqflow.cli.main worker"
-    lab.processes.append(subprocess.Popen(["bash", "-c", script], env=lab.environ, cwd=lab.folder, stdin=subprocess.DEVNULL,
-                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    with (lab.root / "worker-in-group.log").open("wb") as log:
+        lab.processes.append(subprocess.Popen(["bash", "-c", script], env=lab.environ, cwd=lab.folder, stdin=subprocess.DEVNULL,
+                                              stdout=log, stderr=subprocess.STDOUT))
     (lab.folder / "hungry.py").write_text("print(len(b'1' * (400 << 20)))")
-    run = lab.outcome(lab.dag(f"""
+    run_id = lab.submit(lab.dag(f"""
         from rqflow import DAG, BashOperator
         with DAG("hungry"):
             BashOperator(task_id="a", bash_command="exec {sys.executable} {lab.folder}/hungry.py")
     """))
+    try:
+        run = lab.finish(run_id)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{tasks(lab.show(run_id))}\n{lab.logs()}") from error
     a = tasks(run)["a"]
     assert (a["state"], a["tries"][0]["signal"]) == ("failed", signal.SIGKILL)
     assert "out of memory: peak memory" in a["reason"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import mimetypes
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -133,7 +133,21 @@ def send(mail: Mail, given: Smtp, *, attempts: int = 1) -> dict[str, str]:
     raise AssertionError("attempts must be at least 1")
 
 
+def probe(given: Smtp) -> None:
+    """Reach the mail server, encrypted and logged in as the settings say, and send nothing. Raises MailError with what is wrong."""
+    with _reached(given):
+        pass
+
+
 def _deliver(message: EmailMessage, recipients: Sequence[str], given: Smtp) -> dict[str, str]:
+    with _reached(given) as server:
+        refused = server.send_message(message, to_addrs=recipients)
+    return {address: _said(reply) for address, reply in refused.items()}
+
+
+@contextmanager
+def _reached(given: Smtp) -> Iterator[smtplib.SMTP]:
+    """Give a connection; raises MailError for what goes wrong, in the block too."""
     import smtplib  # here: as above
     import ssl  # here: as above
 
@@ -141,13 +155,12 @@ def _deliver(message: EmailMessage, recipients: Sequence[str], given: Smtp) -> d
     try:
         server = _connected(given)
         try:
-            refused = server.send_message(message, to_addrs=recipients)
+            yield server
         finally:
             # Its answer is not waited for: the mail is sent or not, and trouble now must not have it sent again.
             with suppress(smtplib.SMTPException, OSError):
                 server.putcmd("QUIT")
             server.close()
-        return {address: _said(reply) for address, reply in refused.items()}
     except ssl.SSLCertVerificationError as error:
         raise MailError(f"the certificate of the mail server {where} is not accepted: {error.verify_message}",
                         hint="smtp_host must be the name in it, and smtp_ca_file name its CA unless the system knows it.",

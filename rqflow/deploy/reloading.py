@@ -14,6 +14,9 @@ from rqflow.sdnotify import NOTIFIER
 
 logger = logging.getLogger(__name__)
 
+#: The descriptor that is a terminal where somebody watches.
+_STDERR = 2
+
 
 class Reload:
     """Whether a service was told to begin once more."""
@@ -36,7 +39,7 @@ class Reload:
             NOTIFIER.reloading()
             stop()
 
-        if not os.isatty(sys.stderr.fileno()):
+        if not os.isatty(_STDERR):
             signal.signal(signal.SIGHUP, heed)
 
     def carry_out(self) -> None:

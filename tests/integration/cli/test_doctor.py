@@ -131,3 +131,13 @@ def test_health_tells_of_each_part_and_exits_1_when_one_asked_for_is_not_well(rq
     assert "none was heard of lately" in rqflow("health", "--component", "worker").out
     assert rqflow("health", "--component", "worker", "--max-age", "10m").code == 0
     assert rqflow("health", "--component", "web").code == 2
+
+
+def test_a_redis_that_goes_away_while_it_is_looked_at_is_a_finding(found: Any, db: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__REDIS__URL", redis_url)
+
+    def gone(*_: object) -> Any:
+        raise redis.exceptions.ConnectionError("gone")
+
+    monkeypatch.setattr(doctor, "_stranger", gone)
+    assert found(code=1)["redis"]["detail"] == "gone"

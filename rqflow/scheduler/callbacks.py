@@ -59,6 +59,8 @@ class CallbackSender:
         self._versions: OrderedDict[str, Version | None] = OrderedDict()
         #: {id: newest event} of orders that are not there, when that was seen first: their end is on its way, or Redis lost them.
         self._missing: dict[str, str] = {}
+        #: The last call that was dealt with: many that wait for a worker must not hold up those behind them.
+        self._last: Callback | None = None
 
     def run(self, stop: threading.Event, idle: Callable[[], None]) -> None:
         """Work until `stop` is set, over all failures; `idle` waits until there may be a call."""
@@ -71,12 +73,16 @@ class CallbackSender:
         keep_running(step, stop, name="callbacks")
 
     def step(self) -> int:
-        """Give out what waits, and look after what was given; return how many calls are still open. Raises StoreError or BrokerError."""
+        """Give out what waits, look after what was given, some at a time in turn; return how many these were. Raises StoreError or BrokerError."""
         recorded = self._events.recorded_upto() if self._missing else ""
         with reading(self._engine) as connection:
-            found = callbacks.open_calls(connection, AT_ONCE)
+            found = callbacks.open_calls(connection, AT_ONCE, after=self._last)
+            if not found and self._last is not None:
+                found = callbacks.open_calls(connection, AT_ONCE)
+        self._last = found[-1] if len(found) == AT_ONCE else None
         live = self._live() if found else {}
-        self._missing = {name: seen for name, seen in self._missing.items() if name in {call.callback_id for call in found}}
+        if not found:
+            self._missing.clear()
         for call in found:
             if call.state is CallbackState.SENT:
                 self._look_after(call, live, recorded)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
 from rqflow.states import CallbackState
 from rqflow.store.engine import Connection
@@ -52,9 +52,12 @@ def note(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     upsert(connection, _NEWEST, [{**row, **_BLANK} for row in rows])
 
 
-def open_calls(connection: Connection, limit: int) -> list[Callback]:
-    """Return calls that are still to be made or told of, oldest first."""
+def open_calls(connection: Connection, limit: int, *, after: Callback | None = None) -> list[Callback]:
+    """Return calls that are still to be made or told of, oldest first; those that follow `after` when one is given."""
     query = select(callback).where(IS_OPEN).order_by(callback.c.seq, callback.c.callback_id).limit(limit)
+    if after is not None:
+        same = and_(callback.c.seq == after.seq, callback.c.callback_id > after.callback_id)
+        query = query.where(or_(callback.c.seq > after.seq, same))
     return [_record(row) for row in connection.execute(query).mappings()]
 
 

@@ -92,3 +92,12 @@ def test_calls_of_old_events_keep_nobody_up(engine: Engine) -> None:
     with reading(engine) as connection:
         assert callbacks.count_open(connection, moment(0)) == 1
         assert callbacks.count_open(connection, moment(0) + timedelta(seconds=1)) == 0
+
+
+def test_calls_are_given_some_at_a_time_each_after_the_one_before(engine: Engine) -> None:
+    write(engine, a_row(), a_row(OTHER), a_row("c" * 16, seq=4))
+    with reading(engine) as connection:
+        first = callbacks.open_calls(connection, 2)
+        rest = callbacks.open_calls(connection, 2, after=first[-1])
+        assert callbacks.open_calls(connection, 2, after=rest[-1]) == []
+    assert [one.callback_id for one in (*first, *rest)] == ["c" * 16, ONE, OTHER]

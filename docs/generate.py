@@ -17,8 +17,9 @@ from rqflow.dag.trigger_rule import ALIASES, TriggerRule
 from rqflow.deploy import home, units
 from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
-from rqflow.settings import SECTIONS, keys, show
+from rqflow.settings import SECTIONS, keys
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
+from rqflow.values import show
 from rqflow.worker.environment import DAG_FOLDER
 from tests.unit.cli import reference as records
 from tests.unit.loading import reference as names

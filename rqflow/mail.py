@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rqflow import clock
 from rqflow.exceptions import RqflowError
-from rqflow.settings import Smtp, parse, show
+from rqflow.settings import Smtp
+from rqflow.values import parse, show
 
 if TYPE_CHECKING:
     import smtplib

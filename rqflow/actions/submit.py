@@ -17,10 +17,10 @@ from rqflow.dag.series import Interval
 from rqflow.dag.template import is_plain
 from rqflow.dag.version import DEFAULT_POOL, TaskSpec, Version
 from rqflow.exceptions import DagLoadError
-from rqflow.settings import format_duration
 from rqflow.store import connections, dags, deletions, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
+from rqflow.values import format_duration
 
 #: Why a DAG is paused that nobody has paused.
 AT_CREATION = "as every new DAG of the folder"

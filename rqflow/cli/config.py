@@ -8,7 +8,8 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.exceptions import NotFound
-from rqflow.settings import Settings, keys, show
+from rqflow.settings import Settings, keys
+from rqflow.values import show
 
 
 @click.group()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rqflow.clock import UTC, utcnow
-from rqflow.settings import parse_duration
+from rqflow.values import parse_duration
 
 #: Signals that people send to tasks.
 SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ABRT", "KILL")

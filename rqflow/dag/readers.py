@@ -14,7 +14,7 @@ from rqflow.dag import zones
 from rqflow.dag.problems import nearest
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
 from rqflow.dag.xcomarg import XComArg
-from rqflow.settings import format_duration, parse_duration
+from rqflow.values import format_duration, parse_duration
 
 Reader = Callable[[Any], Any]
 #: Characters of an address of mail.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rqflow import clock
 from rqflow.exceptions import ConfigError, Conflict
-from rqflow.settings import SECTIONS, Settings, keys, show
+from rqflow.settings import SECTIONS, Settings, keys
+from rqflow.values import show
 
 _HEAD = """\
 # Configuration of rqflow, read from HOME/rqflow.cfg (or -c FILE, RQFLOW_CONFIG).

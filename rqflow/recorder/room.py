@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rqflow.settings import Size, format_size
+from rqflow.values import Size, format_size
 
 
 class Room:

@@ -17,13 +17,13 @@ from rqflow.broker.connection import longest_wait
 from rqflow.broker.epochs import Epochs, EpochSeen, MachineSeen
 from rqflow.recorder import mirroring
 from rqflow.recorder.rebuild import half_recorded, rebuild_run
-from rqflow.settings import Graces
 from rqflow.states import RunState
 from rqflow.store import epochs as store_epochs
 from rqflow.store import pools, runs, workers
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunFilter
 from rqflow.store.workers import WorkerRecord
+from rqflow.values import Graces
 
 logger = logging.getLogger(__name__)
 

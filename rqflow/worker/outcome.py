@@ -17,8 +17,8 @@ from rqflow.dag.retry import retry_delay
 from rqflow.dag.version import TaskSpec
 from rqflow.operators.base import Ended as Seen
 from rqflow.operators.base import Outcome, say_end
-from rqflow.settings import format_duration
 from rqflow.states import TaskState
+from rqflow.values import format_duration
 from rqflow.worker.execution import was_sigkill
 from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rqflow import mail, settings
+from rqflow import mail, settings, values
 from rqflow.mail import Mail, MailError
 from rqflow.settings import Smtp
 from tests.mailserver import MailServer, mail_server
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_or_silent_is_tried_again(server: MailServer, monk
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         port = silent.getsockname()[1]
-        error = refusal(server, smtp_port=port, smtp_timeout=settings.parse_duration("200ms"))
+        error = refusal(server, smtp_port=port, smtp_timeout=values.parse_duration("200ms"))
         assert (error.is_final, error.message) == (False, f"the mail server localhost:{port} does not answer")
     waits: list[float] = []
     monkeypatch.setattr("rqflow.clock.sleep", waits.append)

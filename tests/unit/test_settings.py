@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rqflow import settings
+from rqflow import settings, values
 from rqflow.deploy.home import sample
 from rqflow.exceptions import ConfigError
-from rqflow.settings import Size
 from rqflow.settings import keys as table
+from rqflow.values import Size
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,38 +18,38 @@ ROOT = Path(__file__).parents[2]
     ("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("1h30m", 5400), ("0.5s", 0.5), ("250ms", 0.25), ("12", 12), ("2w", 1209600),
 ])
 def test_durations_are_read(text: str, seconds: float) -> None:
-    assert settings.parse_duration(text) == timedelta(seconds=seconds)
+    assert values.parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "x", "5y", "-3s", "1h 30m", "1hm", "9999999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
-        settings.parse_duration(text)
+        values.parse_duration(text)
 
 
 def test_time_zones_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rqflow.clock.local_zone", lambda: "Asia/Tokyo")
-    assert [settings.parse_zone(text) for text in ("UTC", "utc", "Europe/Berlin", "system")] == ["UTC", "UTC", "Europe/Berlin", "Asia/Tokyo"]
+    assert [values.parse_zone(text) for text in ("UTC", "utc", "Europe/Berlin", "system")] == ["UTC", "UTC", "Europe/Berlin", "Asia/Tokyo"]
     for text in ("Berlin", "", "../etc", "Europe/Berlin "):
         with pytest.raises(ValueError, match="is no time zone; write UTC, system, or Area/City"):
-            settings.parse_zone(text)
+            values.parse_zone(text)
 
 
 @pytest.mark.parametrize(("text", "size"), [
     ("512", 512), ("48K", 48 << 10), ("16M", 16 << 20), ("1G", 1 << 30), ("2GiB", 2 << 30), ("3 MB", 3 << 20),
 ])
 def test_sizes_are_read(text: str, size: int) -> None:
-    assert settings.parse_size(text) == size
+    assert values.parse_size(text) == size
 
 
 @pytest.mark.parametrize("length", [timedelta(0), timedelta(seconds=90), timedelta(hours=2), timedelta(days=7), timedelta(milliseconds=500)])
 def test_durations_are_written_as_they_are_read(length: timedelta) -> None:
-    assert settings.parse_duration(settings.format_duration(length)) == length
+    assert values.parse_duration(values.format_duration(length)) == length
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 1024, 5 << 20, 1 << 40])
 def test_sizes_are_written_as_they_are_read(size: int) -> None:
-    assert settings.parse_size(settings.format_size(size)) == size
+    assert values.parse_size(values.format_size(size)) == size
 
 
 @pytest.mark.parametrize(("url", "shown"), [
@@ -103,7 +103,7 @@ def test_home_comes_from_the_environment(tmp_path: Path) -> None:
 def test_each_default_is_read_back_from_its_text(name: str) -> None:
     section, _, option = name.partition(".")
     (field, kind), = [(f, k) for s, f, k in table() if (s, f.name) == (section, option)]
-    assert settings.parse(settings.show(field.default), kind) == field.default
+    assert values.parse(values.show(field.default), kind) == field.default
     assert not isinstance(field.default, Size) or kind is Size
 
 

@@ -20,7 +20,7 @@ from rqflow.dag.problems import report
 from rqflow.dag.task import BaseOperator
 from rqflow.exceptions import SkipTask
 from rqflow.operators.base import Ended, Launch, Outcome, TryJob, from_result, python_child
-from rqflow.settings import format_duration
+from rqflow.values import format_duration
 
 POKE, RESCHEDULE = "poke", "reschedule"
 INTERVAL, TIMEOUT = timedelta(seconds=60), timedelta(days=7)

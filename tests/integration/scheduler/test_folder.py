@@ -27,9 +27,10 @@ from rqflow.scheduler.ticks import Ticker
 from rqflow.security.entries import VAR
 from rqflow.security.keyring import Keyring
 from rqflow.security.masking import Masker
-from rqflow.settings import Core, Graces, Settings
+from rqflow.settings import Core, Settings
 from rqflow.store import dag_files, dags, deletions, runs
 from rqflow.store.engine import Engine, open_engine, reading, run_in_transaction
+from rqflow.values import Graces
 from tests.waiting import until
 
 HEAD = "from datetime import datetime, timedelta\nfrom rqflow import DAG, BashOperator\nopen({log!r}, 'a').write('x')\n"

@@ -21,7 +21,8 @@ from rqflow import settings as configuration
 from rqflow.broker import keys
 from rqflow.broker.logstream import REMEMBER_KNOWN, Archived, LogStream
 from rqflow.recorder.archive import WHOLE, LogArchive
-from rqflow.settings import Settings, Size
+from rqflow.settings import Settings
+from rqflow.values import Size
 from rqflow.worker.logship import LogShipper, Parcel
 from tests.waiting import until
 

@@ -14,8 +14,9 @@ from rqflow.dag.explain import Paths
 from rqflow.dag.loader import Loaded
 from rqflow.dag.loading import Result
 from rqflow.exceptions import DagLoadError
-from rqflow.settings import Core, Size, parse_size
+from rqflow.settings import Core
 from rqflow.settings import Settings as AllSettings
+from rqflow.values import Size, parse_size
 
 HEAD = "from rqflow import DAG, BashOperator\n"
 GOOD = HEAD + 'with DAG("good"):\n    BashOperator(task_id="a", bash_command="true")\n'

@@ -13,8 +13,9 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, DURATION
-from rqflow.deploy import guard, resetting, services
+from rqflow.deploy import backup, guard, resetting, restoring, services
 from rqflow.exceptions import UsageError
+from rqflow.settings import without_password
 from rqflow.store import schema
 from rqflow.store.clean import TABLES
 
@@ -25,7 +26,7 @@ CLEANED = [Column("table", "TABLE"), Column("rows", "ROWS")]
 
 @click.group()
 def db() -> None:
-    """Upgrade, check, clean and reset the database that database.url names (SQLite in the state folder by default)."""
+    """Upgrade, check, clean, back up, restore and reset the database that database.url names (SQLite in the state folder by default)."""
 
 
 @db.command()
@@ -86,6 +87,48 @@ def clean(app: App, /, printer: Printer, yes: bool, dry_run: bool, with_logs: bo
         went = (cleaning.preview if dry_run else cleaning.run)(opened.broker, opened.engine, wanted)
     printer.records([{"table": name, "rows": count} for name, count in sorted(went.items()) if count], CLEANED)
     output.note("Nothing was removed: this is what would be." if dry_run else "Removed.")
+
+
+@db.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--logs", "with_logs", is_flag=True, help="Put the logs of tasks in too, not only the list of them.")
+@click.option("--dags/--no-dags", "with_dags", default=True, help="Put the folder of DAG files in (the default).")
+@click.option("--force", is_flag=True, help="Replace a FILE that is there.")
+@pass_app
+def backup_(app: App, file: Path, with_logs: bool, with_dags: bool, force: bool) -> None:
+    """Write history, settings, keys, files of trust and DAG files into FILE, a tar archive (gzip) for its owner alone.
+
+    Everything goes on meanwhile. FILE appears when all of it is written, or not at all. It holds secrets and the key to them.
+    """
+    made = backup.backup(app.settings, file, with_logs=with_logs, with_dags=with_dags, replaces=force)
+    output.note(f"{file}: revision {made.revision}, {sum(made.tables.values())} rows of {len(made.tables)} tables, {len(made.files)} files of "
+                f"settings and keys, {made.dags} DAG files, {'' if with_logs else 'the names of '}{made.logs} logs ({_mib(made.log_bytes)})")
+    if made.environment:
+        output.note(f"Not in it, because it is set in the environment: {', '.join(made.environment)}")
+
+
+@db.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace what this home, its database and its Redis have.")
+@click.option("-y", "--yes", is_flag=True, help="With --force: do not ask.")
+@pass_app
+def restore_(app: App, file: Path, force: bool, yes: bool) -> None:
+    """Begin again from FILE, which `db backup` wrote: in an empty home, on the same kind of database or another.
+
+    FILE is read to its end and compared with its checksums first. An rqflow.cfg that is here stays and is in force, else that of FILE is.
+    """
+    if force:
+        _confirm(app, yes, "restore --force deletes what is here", f"Replace all DAGs, runs and secrets of {app.settings.home}?")
+    done = restoring.restore(app.settings, file, by=who(), replaces=force)
+    found = done.summary
+    output.note(f"restored as of {found.made_at:%Y-%m-%d %H:%M:%S} UTC into {without_password(done.database)}: {sum(found.tables.values())} rows of "
+                f"{len(found.tables)} tables, {len(found.files)} files of keys and trust, {found.dags} DAG files, {found.logs} logs")
+    for remark in done.remarks:
+        output.problem(f"Note: {remark}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
 
 
 def _wanted(opened: services.Services, with_logs: bool, older_than: timedelta | None, keep_last: int | None, tables: str) -> cleaning.Wanted:

@@ -68,7 +68,7 @@ SUMMARIES: dict[str, str] = {
     "conn": "List, show, change and test Connections.",
     "sla": "List the tasks that did not end in time.",
     "notice": "List, show and retry the messages to people; test the mail server.",
-    "db": "Upgrade, check, clean and reset the database.",
+    "db": "Upgrade, check, clean, back up, restore and reset the database.",
     "config": "Show the settings.",
     "init": "Make a home with a configuration file and a first DAG.",
     "doctor": "Check this installation, one line a check with what to do.",

@@ -29,11 +29,11 @@ def reset(settings: Settings, *, by: str) -> None:
     Raises Conflict, naming what runs, when a worker, a scheduler or a task does; BrokerError or StoreError when one does not answer.
     """
     with open_live(settings, client_name="rqflow-reset") as live, services.any_database(settings) as engine:
-        if found := _living(live):
+        if found := living(live):
             more = f" and {len(found) - _NAMES} more" if len(found) > _NAMES else ""
             raise Conflict(f"nothing is reset while something runs: {'; '.join(found[:_NAMES])}{more}",
                            hint="Stop workers and schedulers first (those that `submit` started end by themselves when idle), and cancel what runs.")
-        wiping.wipe(live.broker, _dag_ids(engine), by)
+        wiping.wipe(live.broker, dag_ids(engine), by)
         schema.reset(engine)
         retention.remove_all(Path(live.settings.logs.folder))
         for name in _SPOOLS:
@@ -41,7 +41,7 @@ def reset(settings: Settings, *, by: str) -> None:
                 (Path(live.settings.worker.work_dir) / name).unlink()
 
 
-def _living(live: Live) -> list[str]:
+def living(live: Live) -> list[str]:
     """Return the workers, schedulers and tasks that run, for people; of this machine those whose process is there."""
     host = this_machine().host
     ours = [one for one in protocol.processes(live.connection) if one.host != host or psutil.pid_exists(one.pid)]
@@ -50,7 +50,7 @@ def _living(live: Live) -> list[str]:
     return [*map(str, ours), *stock, *(f"task {one}" for one in wiping.running(live.broker))]
 
 
-def _dag_ids(engine: Engine) -> list[str]:
+def dag_ids(engine: Engine) -> list[str]:
     """Return the DAGs that may have an alarm; none where the tables are of another release, or are not there."""
     try:
         schema.check(engine)

@@ -121,7 +121,8 @@ def _from_file(file: Path) -> dict[str, str]:
     except OSError as error:
         raise ConfigError(f"the key file {file} cannot be read: {error.strerror}", hint=f"Mend its permissions, or set {SETTING}.") from error
     try:
-        return {name_of(key): _checked(key)}
+        # Several only where a backup of a hub with several was restored.
+        return {name_of(one): _checked(one) for one in key.split() or [key]}
     except ConfigError as error:
         raise ConfigError(f"the key file {file} holds no Fernet key", hint="Put it back from a copy.") from error
 

@@ -75,6 +75,27 @@ def reset(engine: Engine) -> None:
     upgrade(engine)
 
 
+def refuse_newer(engine: Engine) -> None:
+    """Raise Conflict when the database is one of a newer release; StoreError when it does not answer."""
+    if (found := current(engine)) is not None:
+        _refuse_newer(found, engine.url.render_as_string(hide_password=True))
+
+
+def empty(engine: Engine, revision: str) -> None:
+    """Drop all tables of rqflow with everything in them, and make them as they were at `revision`, without a row.
+
+    Raises Conflict for a database of a newer release.
+    """
+    refuse_newer(engine)
+
+    def make(connection: Connection) -> None:
+        _drop(connection)
+        with _lock(connection):
+            migrate(connection, revision)
+
+    run_in_transaction(engine, make)
+
+
 def _is_shared(engine: Engine) -> bool:
     """Tell whether a second engine would see the same database; one in memory it would not."""
     return engine.url.database not in {None, "", ":memory:"}
@@ -121,8 +142,8 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} VALUES (?)", (head(),))  # noqa: S608 - a constant
 
 
-def migrate(connection: Connection) -> None:
-    """Apply the steps that the database lacks, oldest first; the caller keeps others out."""
+def migrate(connection: Connection, upto: str = "head") -> None:
+    """Apply the steps that the database lacks, oldest first, the last is `upto`; the caller keeps others out."""
     # Here: takes a fifth of a second to import, which only an upgrade should pay.
     from alembic import command
     from alembic.config import Config
@@ -132,7 +153,7 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("version_locations", str(MIGRATIONS / "versions").replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, upto)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from benchmarks import processes, system
 from benchmarks.baseline import SLOTS
 from benchmarks.options import Options
 from benchmarks.report import Budget, Figure, Report
-from rqflow.worker.execution import spawn
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Start
+from rqflow.worker.spawning import spawn
 from tests.waiting import until
 
 #: Microseconds of CPU a task (architecture section 6).

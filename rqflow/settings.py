@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from rqflow.exceptions import ConfigError
-from rqflow.values import Graces, Size, Zone, parse
+from rqflow.values import Graces, Numbers, Processors, Size, Sizes, Zone, parse
 
 
 def key(default: Any, text: str, *, secret: bool = False) -> Any:
@@ -90,6 +90,12 @@ class WorkerSettings:
     shepherd_linger: timedelta = key(timedelta(seconds=10), "The shepherd, which holds the tasks, ends this long after its last task and worker.")
     callback_timeout: timedelta = key(timedelta(seconds=60), "Functions of a DAG file that are called when something has happened are ended then.")
     pipefail: bool = key(False, "Run bash tasks with `set -o pipefail` unless they say otherwise.")
+    memory: Sizes = key(Sizes(), "Memory that a task may take that does not say so itself: `none`, `4G`, or `4G, gpu=64G` for single queues. What "
+                                 "takes more is killed.")
+    cpus: Processors = key(Processors(), "Processors that such a task may use, also parts of one: `none`, `2`, `1, gpu=0.5`.")
+    nice: Numbers = key(Numbers(), "Niceness of such a task: `none` (that of the worker), or 0 (first) to 19 (last), also for single queues.")
+    nofile: Numbers = key(Numbers(), "Files that each process of such a task may have open: `none` (as many as the worker), or a number, also for "
+                                     "single queues.")
     log_retention: timedelta = key(timedelta(days=7), "A log that the hub's archive does not take is kept this long after its last line.")
     max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")
 

@@ -1,4 +1,4 @@
-"""The kinds of values that settings and options have: durations, sizes, time zones, graces; how each is read and written."""
+"""The kinds of values that settings and options have: durations, sizes, time zones, graces, limits; how each is read and written."""
 
 from __future__ import annotations
 
@@ -31,6 +31,36 @@ class Graces:
 
     default: timedelta | None = None
     queues: Mapping[str, timedelta | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A limit: of all queues, and of single ones; None is no limit. Its kinds differ in how it is written."""
+
+    default: float | None = None
+    queues: Mapping[str, float | None] = field(default_factory=dict)
+
+    def of(self, queue: str) -> float | None:
+        """Return the limit of a queue."""
+        return self.queues.get(queue, self.default)
+
+
+class Sizes(Limits):
+    """Limits in bytes, written as sizes."""
+
+    __slots__ = ()
+
+
+class Processors(Limits):
+    """Limits in processors, which may be parts of one."""
+
+    __slots__ = ()
+
+
+class Numbers(Limits):
+    """Limits that are whole numbers."""
+
+    __slots__ = ()
 
 
 def parse_duration(text: str) -> timedelta:
@@ -73,6 +103,43 @@ def format_graces(graces: Graces) -> str:
     return ", ".join([said(graces.default), *(f"{queue}={said(grace)}" for queue, grace in graces.queues.items())])
 
 
+def parse_limits(text: str, kind: type[Limits]) -> Limits:
+    """Return the limits of `none`, `4G`, or `4G, gpu=64G, free=none`; raises ValueError for anything else."""
+    read = _LIMITS[kind]
+    default: float | None = None
+    queues: dict[str, float | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        queue, is_queue, written = part.rpartition("=")
+        limit = None if written.strip() == "none" else read(written.strip())
+        if is_queue:
+            queues[queue.strip()] = limit
+        else:
+            default = limit
+    return kind(default, queues)
+
+
+def format_limits(limits: Limits) -> str:
+    """Return `limits` as parse_limits reads them."""
+    def said(limit: float | None) -> str:
+        return "none" if limit is None else format_size(int(limit)) if isinstance(limits, Sizes) else f"{limit:g}"
+
+    return ", ".join([said(limits.default), *(f"{queue}={said(limit)}" for queue, limit in limits.queues.items())])
+
+
+def parse_processors(text: str) -> float:
+    """Return the number of processors of `2` or `0.5`; raises ValueError for anything else."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text.strip()) or not float(text):
+        raise ValueError(f"{text!r} is no number of processors: write it like 2 or 0.5")
+    return float(text)
+
+
+def parse_number(text: str) -> int:
+    """Return a whole number; raises ValueError for anything else."""
+    if not re.fullmatch(r"-?\d+", text.strip()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def format_duration(length: timedelta) -> str:
     """Return `length` as parse_duration reads it, in the largest unit that divides it."""
     seconds = length.total_seconds()
@@ -108,12 +175,17 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+_LIMITS: dict[type[Limits], Callable[[str], float]] = {Sizes: parse_size, Processors: parse_processors, Numbers: parse_number}
+
+
 def parse(text: str, kind: Any) -> Any:
     """Return `text` as a value of the type `kind` of a setting; raises ValueError when it is none."""
     if kind is bool:
         if text.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() in {"1", "true", "yes", "on"}
+    if kind in _LIMITS:
+        return parse_limits(text, kind)
     readers: dict[Any, Callable[[str], Any]] = {
         timedelta: parse_duration, Size: parse_size, Zone: parse_zone, Graces: parse_graces, int: int, str: str,
     }
@@ -128,4 +200,6 @@ def show(value: Any) -> str:
         return format_duration(value)
     if isinstance(value, Graces):
         return format_graces(value)
+    if isinstance(value, Limits):
+        return format_limits(value)
     return format_size(value) if isinstance(value, Size) else str(value)

@@ -14,7 +14,7 @@ from rqflow.dag import zones
 from rqflow.dag.problems import nearest
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
 from rqflow.dag.xcomarg import XComArg
-from rqflow.values import format_duration, parse_duration
+from rqflow.values import format_duration, parse_duration, parse_size
 
 Reader = Callable[[Any], Any]
 #: Characters of an address of mail.
@@ -97,6 +97,37 @@ def positive_duration(value: Any) -> timedelta:
     if not length:
         raise ValueError("must be longer than 0 s")
     return length
+
+
+def size(value: Any) -> int:
+    """Read bytes, as a number or as text like `512M`, more than 0."""
+    if isinstance(value, str):
+        try:
+            value = int(parse_size(value))
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{value!r} ")) from None
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ValueError("must be a number of bytes, or text like 512M, 4G")
+    return int(value)
+
+
+def processors(value: Any) -> float:
+    """Read a number of processors, more than 0; parts of one too."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number < float("inf"):
+        raise ValueError("must be a number of processors, like 2 or 0.5")
+    return number
+
+
+def niceness(value: Any) -> int:
+    """Read a niceness."""
+    number: int = whole(-20)(value)
+    if number > 19:
+        raise ValueError("must be at most 19")
+    return number
 
 
 def grace(value: Any) -> timedelta | None:

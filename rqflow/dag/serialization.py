@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
+from rqflow.dag import resources
 from rqflow.dag.arguments import ABSENT, LEFT_OUT
 from rqflow.dag.callbacks import Kind, dag_kinds, task_kinds
 from rqflow.dag.graph import find_cycle, topological_order
@@ -135,7 +136,7 @@ class _Frame:
             start_date=_iso(start), end_date=_iso(end),
             do_xcom_push=self._pushes(task, kind), unsupported=task.unsupported, callbacks=callbacks,
             needs_source=task.needs_source(wanted) if kind == task.kind else True,
-            **{name: task.argument(name) for name in _SAME},
+            **{name: task.argument(name) for name in _SAME}, **resources.of(task),
             **{name: _seconds(task.argument(name)) for name in _LENGTHS},
         )  # fmt: skip
 

@@ -68,6 +68,11 @@ class TaskSpec:
     env_file: str | None = None
     setup: str | None = None
     umask: str | None = None
+    #: What a try may use: bytes of memory, processors, niceness, open files; None: as the worker says.
+    memory: int | None = None
+    cpus: float | None = None
+    nice: int | None = None
+    nofile: int | None = None
     python: str | None = None
     outputs: tuple[str, ...] = ()
     skip_if_outputs_exist: bool = False

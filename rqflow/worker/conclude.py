@@ -17,7 +17,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import Outcome, say_end
 from rqflow.operators.registry import by_kind
 from rqflow.states import TaskState
-from rqflow.worker import logfile, outputs
+from rqflow.worker import limits, logfile, outputs
 from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator, stopped
 from rqflow.worker.prepare import OutputsExist, Unsupported
 from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
@@ -25,6 +25,7 @@ from rqflow.worker.tries import Try
 
 logger = logging.getLogger(__name__)
 
+_OUT_OF_MEMORY = "out of memory"
 #: A result file that a Python child leaves is not read beyond this.
 _RESULT_SIZE = 16 << 20
 
@@ -46,13 +47,14 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
     took_part = not (stop or ended.error or ended.lost or ended.killed in {TIMEOUT, FENCE})
     outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
     missing = outputs.missing(held.outputs) if held.outputs and outcome.state == TaskState.SUCCESS else []
-    outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing))
+    limit = _limit(held, ended) if outcome.state == TaskState.FAILED and took_part else ""
+    outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing, limit=limit))
     if outcome.state not in {TaskState.SUCCESS, TaskState.SKIPPED}:
         with contextlib.suppress(OSError):
             ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
     held.inhabited = bool(ended.left or ended.survivors)
     moved = [f"what was there before it was moved to {name}" for name in held.moved]
-    outcome = _close_log(held, outcome, [*moved, *outcome.notes, *lines, *closing_lines(outcome, ended)])
+    outcome = _close_log(held, outcome, [*moved, *outcome.notes, *held.notes, *lines, *closing_lines(outcome, ended)])
     facts = _facts(held, machine, _ended_ago(ended, machine.boot))
     return end(held.claim, held.task, outcome, ended, facts)
 
@@ -83,6 +85,15 @@ def _ended_ago(ended: Ended, boot: str) -> float:
 def _facts(held: Try, machine: Machine, ended_ago: float = 0.0) -> Facts:
     dag_id, run_id = (held.job.run.dag_id, held.job.run.run_id) if held.job else ("", "")
     return Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=ended_ago, dag_id=dag_id, run_id=run_id)
+
+
+def _limit(held: Try, ended: Ended) -> str:
+    """Return which of its limits a task that has failed had reached, as far as the kernel or the task tells; empty for none."""
+    if held.limits is limits.NONE:
+        return ""
+    if ended.oom and held.limits.memory is not None:
+        return held.limits.told(_OUT_OF_MEMORY)
+    return held.limits.told(logfile.tail(held.log))
 
 
 def _outcome(held: Try, ended: Ended, *, closed: bool) -> Outcome:

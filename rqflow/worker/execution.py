@@ -1,4 +1,4 @@
-"""One task process in the shepherd's care: its start, its kill in stages, its end.
+"""One task process in the shepherd's care: its kill in stages, its end.
 
 A process that ends by itself with success may leave others running, as under Airflow; they are named. When it fails, what is left of its
 process group is ended first, so that the next try never runs beside it; processes that made a session of their own are left alone. When
@@ -13,22 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rqflow import clock
 from rqflow.process import Process
-from rqflow.worker import outputs, processes
+from rqflow.worker import confinement, outputs, processes
 from rqflow.worker.journal import Started
-from rqflow.worker.shepherd_protocol import FENCE, LEFTOVER, TIMEOUT, Ended, Start
+from rqflow.worker.shepherd_protocol import FENCE, LEFTOVER, TIMEOUT, Ended
+from rqflow.worker.spawning import Unborn
 
 #: Seconds between two looks at what a kill has left, when something was left and when nothing was, and after KILL until a survivor is
 #: given up and named.
 _LOOK_AGAIN, _LOOK_SOON, _GIVE_UP = 0.1, 0.03, 5.0
-#: Signals that a task must have at their defaults, because this process, or its Python, ignores them.
-_DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1]
-#: Where programs were found, by (name, PATH).
-_found: dict[tuple[str, str], str] = {}
 
 
 @dataclass(slots=True)
@@ -49,10 +45,11 @@ class Kill:
 class Execution:
     """A task process, from its start until its end may be told."""
 
-    __slots__ = ("_fence_fell", "_kill", "_known", "_leader", "entry", "oom_before", "timeout_at")
+    __slots__ = ("_fence_fell", "_kill", "_known", "_leader", "_unborn", "entry", "oom_before", "timeout_at")
 
-    def __init__(self, entry: Started, *, oom_before: int | None = None) -> None:
+    def __init__(self, entry: Started, *, oom_before: int | None = None, unborn: Unborn | None = None) -> None:
         self.entry = entry
+        self._unborn = unborn
         self.timeout_at = None if entry.timeout is None else clock.monotonic() + entry.timeout - (clock.boottime() - entry.started)
         self._kill: Kill | None = None
         self._fence_fell = False
@@ -67,13 +64,17 @@ class Execution:
 
         `status` None says that nobody knows; `reused` that its pid, and so its group's number, may be another's by now.
         """
+        error = self._unborn.error() if self._unborn else ""
         by_itself = self._kill is None
         oom = by_itself and was_sigkill(status) and None not in {oom_now, self.oom_before} and oom_now != self.oom_before
+        oom = oom or confinement.were_killed(self.entry.confined)
         self._leader = Ended(
             id=self.entry.id, pid=self.entry.pid, status=status, cpu=cpu, rss=rss, oom=oom, lost=status is None,
             started=self.entry.started, ended=clock.boottime(), at=clock.timestamp(), boot=self.entry.boot,
-            memo=self.entry.memo, killed=self._kill.why if self._kill else "",
+            memo=self.entry.memo, killed=self._kill.why if self._kill else "", notes=tuple((self.entry.confined or {}).get("notes", ())),
         )
+        if error:
+            self._leader = replace(self._leader, pid=0, status=None, cpu=0.0, rss=0, error=error)
         if by_itself and status != 0 and not reused and processes.group_is_alive(self.entry.pid):
             self.kill(LEFTOVER, self.entry.grace)
         elif self._kill:
@@ -161,49 +162,11 @@ class Execution:
         return replace(leader, left=_names(left), survivors=_names(survivors or []), partial=tuple(partial))
 
 
-def spawn(request: Start, base: Mapping[str, str], umask: int, null: int) -> int:
-    """Start a process in a session of its own, input from `null`, output and errors to the log; return its pid.
-
-    Raises OSError with the reason when the log cannot be written, the folder or the program is not there, or it is too large.
-    """
-    wanted = int(request.umask, 8) if request.umask else umask
-    log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    old = os.umask(wanted)
-    try:
-        os.chdir(request.cwd)
-        environment = environment_of(request, base)
-        dup = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (log, 1), (log, 2))]
-        program = _find(request.argv[0], environment.get("PATH", os.defpath))
-        return os.posix_spawn(program, request.argv, environment, file_actions=dup, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS)
-    finally:
-        os.chdir("/")
-        os.umask(old)
-        os.close(log)
-
-
-def environment_of(request: Start, base: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of a process: what it inherits of `base`, its own, and the mark by which all that it starts is known."""
-    return {**(base if request.inherit else {}), **request.env, processes.MARKER: request.id}
-
-
 def was_sigkill(status: int | None) -> bool:
     """Tell whether the wait status names SIGKILL, or the exit code by which a shell tells that its command died of it."""
     if status is None:
         return False
     return os.WTERMSIG(status) == signal.SIGKILL if os.WIFSIGNALED(status) else os.WEXITSTATUS(status) == 128 + signal.SIGKILL
-
-
-def _find(program: str, path: str) -> str:
-    """Return where `program` is on the task's own PATH; posix_spawnp would look on the shepherd's."""
-    if "/" in program:
-        return program
-    found = _found.get((program, path), "")
-    if not found or not os.access(found, os.X_OK):
-        names = (f"{folder or '.'}/{program}" for folder in path.split(":"))
-        found = next((name for name in names if os.access(name, os.X_OK)), "")
-        if found.startswith("/"):
-            _found[program, path] = found
-    return found or program
 
 
 def _names(members: list[Process]) -> tuple[str, ...]:

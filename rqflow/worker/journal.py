@@ -43,6 +43,8 @@ class Started:
     outputs: tuple[str, ...] = ()
     try_number: int = 1
     memo: str = ""
+    #: What keeps its limits (Confinement.plain); None: it has none.
+    confined: Mapping[str, Any] | None = None
 
 
 class Journal:

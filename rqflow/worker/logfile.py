@@ -32,6 +32,16 @@ def last_line(path: Path | str, *, closed: bool = False) -> str:
     return line.decode(errors="replace").rstrip()
 
 
+def tail(path: Path | str, count: int = 4096) -> str:
+    """Return the last `count` bytes of a log; empty when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(stream.seek(0, os.SEEK_END) - count, 0))
+            return stream.read(count).decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def add_lines(path: Path | str, lines: Sequence[str]) -> int:
     """Append `rqflow: ` and each of `lines` to the log, on lines of their own; return its size. Raises OSError when the disk is full."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

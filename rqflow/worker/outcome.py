@@ -19,6 +19,7 @@ from rqflow.operators.base import Ended as Seen
 from rqflow.operators.base import Outcome, say_end
 from rqflow.states import TaskState
 from rqflow.values import format_duration
+from rqflow.worker.confinement import said_size
 from rqflow.worker.execution import was_sigkill
 from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
 
@@ -66,8 +67,9 @@ def stopped(ended: Ended, wanted: Stop | None) -> Stop | None:
     return wanted or next((stop for stop in Stop if stop.value == ended.killed), None)
 
 
-def overrule(outcome: Outcome, ended: Ended, *, stop: Stop | None, timeout: float | None, missing: Sequence[str]) -> Outcome:
-    """Return what the end means when what rqflow did to the process, and its outputs, are taken into account."""
+def overrule(outcome: Outcome, ended: Ended, *, stop: Stop | None, timeout: float | None, missing: Sequence[str],
+             limit: str = "") -> Outcome:
+    """Return what the end means when what rqflow did to the process, its outputs, and the limit that it had reached, are taken into account."""
     if stop:
         states = {Stop.CANCELLED: TaskState.CANCELLED, Stop.STOPPED: TaskState.FAILED, Stop.REQUEUED: TaskState.UP_FOR_RESCHEDULE,
                   Stop.GIVEN_UP: TaskState.LOST}
@@ -82,6 +84,8 @@ def overrule(outcome: Outcome, ended: Ended, *, stop: Stop | None, timeout: floa
         return Outcome(state=TaskState.FAILED, reason=f"timeout after {_seconds(timeout or 0.0)}")
     if outcome.state == TaskState.SUCCESS and missing:
         return Outcome(state=TaskState.FAILED, reason=f"it ended well, but its output {', '.join(missing)} is missing")
+    if outcome.state == TaskState.FAILED and limit:
+        return replace(outcome, reason=f"{outcome.reason}, {limit}")
     if outcome.state == TaskState.FAILED and was_sigkill(ended.status) and not ended.killed:
         return replace(outcome, reason=f"{outcome.reason}, {_memory(ended)}")
     return outcome
@@ -115,6 +119,9 @@ def closing_lines(outcome: Outcome, ended: Ended) -> list[str]:
     lines = [f"left running: {', '.join(ended.left)}"] if ended.left else []
     if ended.survivors:
         lines.append(f"could not be killed: {', '.join(ended.survivors)}")
+    lines += ended.notes
+    if ended.oom and ended.status == 0:
+        lines.append("the kernel killed something of it for want of memory, though it ended well")
     lines += [f"what it left was renamed to {name}" for name in ended.partial]
     said = say_end(seen_by_operator(ended)) or "exit code 0"
     if ended.error:
@@ -123,20 +130,12 @@ def closing_lines(outcome: Outcome, ended: Ended) -> list[str]:
         said = f"{outcome.reason} ({said})"
     elif outcome.reason:
         said = outcome.reason
-    return [*lines, f"{said}, {ended.ended - ended.started:.1f} s, CPU {ended.cpu:.1f} s, {_size(ended.rss)}"]
+    return [*lines, f"{said}, {ended.ended - ended.started:.1f} s, CPU {ended.cpu:.1f} s, {said_size(ended.rss)}"]
 
 
 def _memory(ended: Ended) -> str:
     sure = "out of memory" if ended.oom else "perhaps out of memory"
-    return f"{sure}: peak memory {_size(ended.rss)}"
-
-
-def _size(count: int) -> str:
-    """Return bytes as people read them."""
-    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
-        if count >= factor:
-            return f"{count / factor:.{0 if unit == 'MB' else 1}f} {unit}"
-    return f"{count >> 10} KB"
+    return f"{sure}: peak memory {said_size(ended.rss)}"
 
 
 def _seconds(seconds: float) -> str:

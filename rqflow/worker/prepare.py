@@ -22,7 +22,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import asking, confided, environment, outputs, program
+from rqflow.worker import asking, confided, environment, limits, outputs, program
 from rqflow.worker.confided import Confided
 from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
@@ -107,10 +107,11 @@ class Preparer:
         self._write_files(held, job, launch, env)
         # Last: a try that cannot start leaves them where they are.
         held.moved += tuple(outputs.move_aside(held.outputs, held.claim.try_number))
+        held.limits = limits.of(task, self._settings.worker)
         return Start(
             id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=env, inherit=launch.inherit_env,
             umask=task.umask, timeout=task.execution_timeout, fence=self.fence(held), grace=self._grace, outputs=held.outputs,
-            try_number=held.claim.try_number, memo=held.memo(),
+            try_number=held.claim.try_number, memo=held.memo(), **held.limits.plain,
         )
 
     def fence(self, held: Try) -> float | None:

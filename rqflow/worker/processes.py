@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rqflow.process import Process, read
 
@@ -98,6 +98,20 @@ def adopt_orphans() -> None:
 def die_with_parent() -> None:
     """Let the kernel kill this process when its parent dies."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def signals_as_bytes(terminate: Callable[..., None]) -> int:
+    """Turn SIGCHLD and SIGTERM, at which `terminate` is called, into readable bytes on the descriptor that is returned.
+
+    What a terminal sends is ignored.
+    """
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return reader
 
 
 def set_name(name: str) -> None:

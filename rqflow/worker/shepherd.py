@@ -11,8 +11,8 @@ shepherd that runs on.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
+import hashlib
 import logging
 import os
 import selectors
@@ -24,8 +24,9 @@ from typing import Any
 
 from rqflow import clock, process, runtime
 from rqflow.wire import encode
-from rqflow.worker import processes
-from rqflow.worker.execution import Execution, spawn
+from rqflow.worker import processes, spawning
+from rqflow.worker.confinement import Confinement, Confiner, is_limited
+from rqflow.worker.execution import Execution
 from rqflow.worker.journal import Journal, Started
 from rqflow.worker.memory import OomCounter
 from rqflow.worker.shepherd_clients import Client, Clients
@@ -59,6 +60,8 @@ class Shepherd:
         self._touched: list[Execution] = []
         self._journal = Journal(folder / JOURNAL)
         self._memory = OomCounter()
+        self._confiner = Confiner(f"rqflow-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}")
+        self._confined: dict[str, Confinement] = {}
         self._boot = process.boot_id()
         self._base: dict[str, str] = {}
         self._umask = os.umask(0o077)
@@ -97,6 +100,7 @@ class Shepherd:
             except Exception:
                 logger.exception("a bug in the shepherd; it goes on for the sake of its tasks")
                 clock.sleep(0.2)
+        self._confiner.close()
 
     # -- waiting --
 
@@ -123,13 +127,7 @@ class Shepherd:
         return min(max(min(due, default=now + _LONGEST_SLEEP) - now, 0.0), _LONGEST_SLEEP)
 
     def _catch_signals(self) -> None:
-        """Turn SIGCHLD and SIGTERM into readable bytes; what a terminal sends is none of our business."""
-        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._terminate)
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        reader = processes.signals_as_bytes(self._terminate)
 
         def drain(_: int) -> None:
             with contextlib.suppress(BlockingIOError):
@@ -180,6 +178,9 @@ class Shepherd:
         # Whoever hears of this end knows the memo from the start, as the journal does.
         plain.pop("memo", None)
         body = encode(plain)
+        kept = self._journal.running.get(ended.id)
+        if kept and kept.confined:
+            self._confiner.over(kept.confined)
         self._journal.end(ended, body)
         self._clients.tell_workers(joined(_ENDED, body))
         if not self._untold:
@@ -207,6 +208,7 @@ class Shepherd:
 
     def _adopt(self) -> None:
         """Take over what a shepherd before us started: watch what lives; what has gone is lost, for nobody saw how it ended."""
+        self._confiner.adopt({name: entry.confined for name, entry in self._journal.running.items()})
         self._find_intended()
         for entry in list(self._journal.running.values()):
             execution = Execution(entry)
@@ -315,21 +317,29 @@ class Shepherd:
         if request.id in self._journal.running or request.id in self._journal.ended:
             return False
         started = clock.boottime()
+        if is_limited(request):
+            self._confined[request.id] = self._confiner.decide(request)
+        confined = self._confined.get(request.id)
         self._journal.intend(Started(
             id=request.id, boot=self._boot, started=started, earliest=int(started * processes.TICKS), timeout=request.timeout,
             fence=request.fence, grace=request.grace, outputs=request.outputs, try_number=request.try_number, memo=request.memo,
+            confined=confined.plain if confined else None,
         ))
         return True
 
     def _spawn(self, request: Start) -> None:
-        entry = self._journal.running[request.id]
+        entry, confinement = self._journal.running[request.id], self._confined.pop(request.id, None)
         try:
-            pid = spawn(request, self._base, self._umask, self._null)
+            unborn = spawning.fork(request, confinement, self._base, self._umask, self._null) if confinement else None
+            pid = unborn.pid if unborn else spawning.spawn(request, self._base, self._umask, self._null)
         except (OSError, ValueError) as error:
-            self._tell(Ended(id=request.id, error=_reason(error, request), memo=request.memo, **self._moments(entry.started)))
+            self._tell(Ended(id=request.id, error=spawning.reason(error, request), memo=request.memo, **self._moments(entry.started)))
             return
         self._journal.start(request.id, pid, int(clock.boottime() * processes.TICKS) + 1)
-        self._executions[request.id] = self._by_pid[pid] = Execution(entry)
+        self._executions[request.id] = self._by_pid[pid] = Execution(entry, unborn=unborn)
+        if unborn:
+            self._write_journal()
+            unborn.let_go()
 
     def _moments(self, started: float) -> dict[str, Any]:
         """Return the times of an end that nobody saw, or that was no start."""
@@ -360,17 +370,6 @@ class Shepherd:
 
     def _forget(self, _: Client, message: dict[str, Any]) -> None:
         self._journal.forget(message["ids"])
-
-
-def _reason(error: OSError | ValueError, request: Start) -> str:
-    """Say why a process could not be started."""
-    if isinstance(error, OSError) and error.errno == errno.E2BIG:
-        return "its command and its environment are too large for the kernel; put the command into a file"
-    if isinstance(error, OSError) and error.errno == errno.ENOENT and not Path(request.cwd).is_dir():
-        return f"its folder {request.cwd} does not exist"
-    if isinstance(error, OSError):
-        return f"{error.strerror}: {error.filename or request.argv[0]}"
-    return str(error)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ To the shepherd:
     hello         protocol, role ("worker" is told of ends; anything else only asks)
     environment   env, umask: what every task inherits from now on
     hold          path: keep a shared lock on that file as long as the shepherd lives
-    start         the fields of Start; since 2 with `slots`: it waits for one
+    start         the fields of Start; since 2 with `slots`: it waits for one; since 3 with limits
     kill          id, reason, grace, signal: that one (TERM when absent), after `grace` seconds KILL (at once when it is 0); one that waits is late
     fence         until {id: CLOCK_BOOTTIME}: by then they must be dead, unless told of a later time before
     accepted      ids: the broker has taken these ends
@@ -33,9 +33,9 @@ from typing import Any, TypeVar
 
 from rqflow.wire import decode, encode
 
-PROTOCOL = 2
-#: Since this one a start may wait for a slot.
-HAS_SLOTS = 2
+PROTOCOL = 3
+#: Since these a start may wait for a slot, and have limits.
+HAS_SLOTS, HAS_LIMITS = 2, 3
 SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal", "shepherd.log"
 #: Reasons for a kill that the shepherd itself has.
 TIMEOUT, LEFTOVER, FENCE = "timeout", "leftover", "fence"
@@ -67,6 +67,11 @@ class Start:
     slots: int = 0
     #: Seconds for which it waits at most; then it is told as late.
     patience: float = 0.0
+    #: What it may use (confinement.py): bytes of memory, processors, niceness, open files; None: no limit.
+    memory: int | None = None
+    cpus: float | None = None
+    nice: int | None = None
+    nofile: int | None = None
     #: Text that the worker wants back with the end.
     memo: str = ""
 
@@ -98,8 +103,10 @@ class Ended:
     boot: str = ""
     #: Why the shepherd killed it: "timeout", "leftover", "fence", or the reason that the worker gave; "" when it ended by itself.
     killed: str = ""
-    #: The kernel killed something for want of memory while it ran, and it died of SIGKILL that the shepherd did not send.
+    #: The kernel killed something of it for want of memory: while it ran, and it died of SIGKILL that the shepherd did not send, or at its own limit.
     oom: bool = False
+    #: What of its limits is not as it was asked for.
+    notes: tuple[str, ...] = ()
     #: Processes that it left running on purpose, and processes that KILL did not end: "pid 12 (sleep)".
     left: tuple[str, ...] = ()
     survivors: tuple[str, ...] = ()

@@ -41,7 +41,8 @@ from rqflow.process import boot_id
 from rqflow.settings import Settings
 from rqflow.worker import processes
 from rqflow.worker.conclude import Machine, conclude, refuse
-from rqflow.worker.execution import Execution, environment_of
+from rqflow.worker.confinement import Confinement, Confiner, is_limited
+from rqflow.worker.execution import Execution
 from rqflow.worker.journal import Started
 from rqflow.worker.link import Backoff
 from rqflow.worker.logship import LogShipper
@@ -49,6 +50,7 @@ from rqflow.worker.memory import OomCounter
 from rqflow.worker.outcome import Stop
 from rqflow.worker.prepare import Preparer
 from rqflow.worker.shepherd_protocol import Ended, Start
+from rqflow.worker.spawning import environment_of
 from rqflow.worker.tries import Try
 from rqflow.worker.workdir import WorkDir
 
@@ -112,11 +114,12 @@ class Horse:
         self._work_dir.make()
         held = Try(claim=claim, folder=self._work_dir.take(), log=self._work_dir.take_log())
         process: subprocess.Popen[bytes] | None = None
-        started = 0.0
+        started, confiner, confinement = 0.0, Confiner(self._folder.name), None
         try:
             request = lastingly(self._outage, self._prepared, held)
             started = clock.boottime()
-            process = _spawn(request, self._preparer.inherited)
+            confinement = confiner.decide(request) if is_limited(request) else None
+            process = _spawn(request, self._preparer.inherited, confinement)
         except (RqflowError, OSError, ValueError) as error:
             end = refuse(held, error, self._machine)
         except Exception as error:
@@ -126,7 +129,8 @@ class Horse:
         if held.archive:
             self._shipper.watch(held.id, held.log, held.archive)
         if process is not None:
-            end = conclude(held, self._watch(held, request, process.pid, started), self._machine)
+            end = conclude(held, self._watch(held, request, process.pid, started, confinement), self._machine)
+        confiner.close(confinement)
         end = replace(end, reason=self._preparer.confided.text(held.log, end.reason))
         self._tell(end)
         if held.archive:
@@ -147,13 +151,13 @@ class Horse:
                 raise TaskFailed("Redis was set back before it began, and another try of it has begun since") from None
             raise
 
-    def _watch(self, held: Try, request: Start, pid: int, started: float) -> Ended:
+    def _watch(self, held: Try, request: Start, pid: int, started: float, confinement: Confinement | None) -> Ended:
         """Wait for the end of the process and of all that belongs to it; beat, and obey cancels and the timeout."""
         counter = OomCounter()
         earliest, latest = int(started * processes.TICKS), int(clock.boottime() * processes.TICKS) + 1
         entry = Started(
             id=held.id, pid=pid, earliest=earliest, latest=latest, boot=self._machine.boot, started=started, timeout=request.timeout,
-            grace=request.grace, outputs=request.outputs, try_number=request.try_number,
+            grace=request.grace, outputs=request.outputs, try_number=request.try_number, confined=confinement.plain if confinement else None,
         )
         execution = Execution(entry, oom_before=counter.read())
         poll, watched = select.poll(), os.pidfd_open(pid)
@@ -252,15 +256,20 @@ class Horse:
         return announced
 
 
-def _spawn(request: Start, inherited: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(request: Start, inherited: Mapping[str, str], confinement: Confinement | None) -> subprocess.Popen[bytes]:
     """Start the task as a child that dies with this horse."""
+    def confined() -> None:
+        processes.die_with_parent()
+        if confinement:
+            confinement.enter()
+
     processes.adopt_orphans()
     descriptor = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with open(descriptor, "ab") as log:
         return subprocess.Popen(
             request.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=request.cwd, env=environment_of(request, inherited),
             umask=int(request.umask, 8) if request.umask else -1, start_new_session=True, restore_signals=True,
-            preexec_fn=processes.die_with_parent,  # no thread has been started yet
+            preexec_fn=confined,  # no thread has been started yet
         )
 
 

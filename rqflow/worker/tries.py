@@ -14,6 +14,8 @@ from rqflow.dag.version import TaskSpec
 from rqflow.operators.base import TryJob
 from rqflow.recorder.logpath import log_name
 from rqflow.wire import decode, encode
+from rqflow.worker import limits
+from rqflow.worker.limits import TaskLimits
 from rqflow.worker.outcome import Stop
 from rqflow.worker.workdir import CWD
 
@@ -38,6 +40,9 @@ class Try:
     #: Where those were moved to that were there before it.
     moved: tuple[str, ...] = ()
     timeout: float | None = None
+    #: What its task may use; what of it this worker's shepherd is too old for.
+    limits: TaskLimits = limits.NONE
+    notes: tuple[str, ...] = ()
     #: CLOCK_BOOTTIME before which the hub cannot have renewed its lease for the last time.
     heard_at: float = 0.0
     #: Nothing was put into the folder beside the task's own one inside.
@@ -81,7 +86,7 @@ class Try:
         """Return what the next worker needs, as JSON."""
         claim = {name: value for name, value in zip(Claim.__slots__, _claimed(self.claim), strict=True) if name not in _FOR_THE_START}
         plain = {"claim": claim, "folder": str(self.folder), "log": self.log, "archive": self.archive, "is_bare": self.is_bare}
-        more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout}
+        more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout, "limits": self.limits.plain}
         return encode(plain | {name: value for name, value in more.items() if value}).decode()
 
     @classmethod
@@ -92,6 +97,7 @@ class Try:
             return cls(
                 claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), log=plain["log"], archive=plain["archive"],
                 is_bare=plain["is_bare"], outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),
+                limits=limits.from_plain(plain.get("limits", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no memo of a try: {memo[:100]!r}") from error

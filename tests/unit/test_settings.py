@@ -27,6 +27,22 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         values.parse_duration(text)
 
 
+@pytest.mark.parametrize(("kind", "text", "default", "of_gpu"), [
+    (values.Sizes, "none", None, None), (values.Sizes, "4G", 4 << 30, 4 << 30), (values.Sizes, "4G, gpu=512M", 4 << 30, 512 << 20),
+    (values.Sizes, "4G, gpu=none", 4 << 30, None), (values.Processors, "none, gpu=0.5", None, 0.5), (values.Numbers, "-5", -5, -5),
+])
+def test_limits_are_read_and_written(kind: type[values.Limits], text: str, default: float | None, of_gpu: float | None) -> None:
+    found = values.parse(text, kind)
+    assert (found.of("any"), found.of("gpu")) == (default, of_gpu)
+    assert values.show(found) == (text if "," in text else values.show(kind(default)))
+
+
+@pytest.mark.parametrize(("kind", "text"), [(values.Sizes, "much"), (values.Processors, "0"), (values.Processors, "x"), (values.Numbers, "1.5")])
+def test_what_is_no_limit_is_refused(kind: type[values.Limits], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        values.parse(f"none, gpu={text}", kind)
+
+
 def test_time_zones_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rqflow.clock.local_zone", lambda: "Asia/Tokyo")
     assert [values.parse_zone(text) for text in ("UTC", "utc", "Europe/Berlin", "system")] == ["UTC", "UTC", "Europe/Berlin", "Asia/Tokyo"]

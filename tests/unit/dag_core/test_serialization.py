@@ -101,6 +101,28 @@ def test_a_whole_task_becomes_plain_data() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "memory", "cpus"),
+    [
+        ({"memory": "1G", "cpus": 2}, 1 << 30, 2.0),
+        ({"resources": {"ram": 512, "cpus": 2}}, 512 << 20, 2.0),
+        ({"resources": {"ram": 512}, "memory": "1G"}, 1 << 30, None),
+        ({"resources": {"disk": 10}}, None, None),
+        ({"executor_config": {"KubernetesExecutor": {"limit_memory": "128Mi", "limit_cpu": "500m", "request_memory": "1Gi"}}}, 128 << 20, 0.5),
+        ({"executor_config": {"CeleryExecutor": {"x": 1}}}, None, None),
+    ],
+)
+def test_what_a_task_may_use_is_read_under_names_of_airflow_too(given: dict[str, Any], memory: int | None, cpus: float | None) -> None:
+    spec = one(**given)
+    assert (spec.memory, spec.cpus) == (memory, cpus)
+
+
+def test_a_limit_of_airflow_that_is_no_number_is_warned_of() -> None:
+    with noting() as notes:
+        assert one(resources={"ram": "lots"}).memory is None
+    assert [warning.message for warning in notes.warnings] == ["task a: ram of resources is no number, so there is no such limit: 'lots'"]
+
+
+@pytest.mark.parametrize(
     ("task", "dag", "expected"),
     [
         (None, None, None),

@@ -80,6 +80,11 @@ def problems(found: Collected) -> list[str]:
         ("worker_labels", "gpu, disk=ssd", ("gpu", "disk=ssd")),
         ("umask", 0o022, "022"),
         ("umask", "0o027", "027"),
+        ("memory", "512M", 512 << 20),
+        ("memory", 1000, 1000),
+        ("cpus", "0.5", 0.5),
+        ("nice", 10, 10),
+        ("nofile", "1024", 1024),
         ("grace", "never", timedelta(0)),
         ("grace", "2h", timedelta(hours=2)),
         ("depends_on_past", "True", True),
@@ -134,6 +139,11 @@ def test_arguments_are_read_in_every_spelling(loading: Collected, name: str, giv
         ("grace", "x", "grace='x' is no duration: write it like 90s"),
         ("umask", 0o1777, "umask=0o1777 must be octal"),
         ("priority_weight", "high", "must be a whole number"),
+        ("memory", "much", "memory='much' is no size: write it like 512"),
+        ("memory", 0, "must be a number of bytes, or text like 512M"),
+        ("cpus", 0, "must be a number of processors, like 2 or 0.5"),
+        ("nice", 20, "must be at most 19"),
+        ("nofile", 1, "must be at least 3"),
     ],
 )
 def test_bad_argument_is_reported_with_its_line(loading: Collected, name: str, given: Any, said: str) -> None:

@@ -51,6 +51,8 @@ def test_wait_status_in_the_operators_terms(status: int | None, code: int | None
         (BAD, Ended(id="e", status=KILLED, rss=3 << 30), {}, S.FAILED, "exit code 3, perhaps out of memory: peak memory 3.0 GB"),
         (BAD, Ended(id="e", status=KILLED, rss=3 << 20, oom=True), {}, S.FAILED, "exit code 3, out of memory: peak memory 3 MB"),
         (BAD, exited(137, rss=3 << 20, oom=True), {}, S.FAILED, "exit code 3, out of memory: peak memory 3 MB"),
+        (BAD, exited(3), {"limit": "too many open files: it may have 64"}, S.FAILED, "exit code 3, too many open files: it may have 64"),
+        (GOOD, exited(0), {"limit": "none"}, S.SUCCESS, ""),
         (BAD, Ended(id="e", status=KILLED, killed="killed"), {}, S.FAILED, "exit code 3"),
     ],
 )
@@ -120,6 +122,9 @@ def test_duration_is_never_negative() -> None:
         (Outcome(state=S.FAILED, reason="could not be started: x"), Ended(id="e", error="x"), ["could not be started: x"]),
         (GOOD, exited(0, left=("pid 1 (a)",)), ["left running: pid 1 (a)", "exit code 0, 0.0 s, CPU 0.0 s, 0 KB"]),
         (BAD, exited(3, survivors=("pid 1 (a)",)), ["could not be killed: pid 1 (a)", "exit code 3, 0.0 s, CPU 0.0 s, 0 KB"]),
+        (GOOD, exited(0, notes=("no cgroup",)), ["no cgroup", "exit code 0, 0.0 s, CPU 0.0 s, 0 KB"]),
+        (GOOD, exited(0, oom=True),
+         ["the kernel killed something of it for want of memory, though it ended well", "exit code 0, 0.0 s, CPU 0.0 s, 0 KB"]),
         (BAD, exited(3, partial=("f.partial-1",)), ["what it left was renamed to f.partial-1", "exit code 3, 0.0 s, CPU 0.0 s, 0 KB"]),
     ],
 )

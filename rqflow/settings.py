@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from rqflow.exceptions import ConfigError
+from rqflow.tunnel import Tunnel, parse_tunnel
 from rqflow.values import Graces, Numbers, Processors, Size, Sizes, Zone, parse
 
 
@@ -172,6 +173,33 @@ class Notices:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tunnels:
+    """SSH tunnels to and from other machines. Each further line of this section is one: `NAME = -L|-R [USER@]HOST[:PORT] redis[=ADDRESS]
+    [database[=ADDRESS]] [port=N|listen=ADDRESS] [identity=FILE] [jump=HOST,...] [control[=PATH]] [family=inet] [option=KEY=VALUE]`, for example
+    `hub = -L rqflow@hub redis database`; docs/how-to/tunnels.md tells what each word means. `redis.url = tunnel://hub` goes through it.
+    """
+
+    known_hosts: str = key("keys/known_hosts", "Keys of the hosts that are dialled, a file relative to HOME; a host that is not in it is refused.")
+    ssh: str = key("ssh", "The program ssh (OpenSSH).")
+    ssh_config: str = key("", "Configuration file of ssh. Empty: those that ssh reads by itself, such as ~/.ssh/config.")
+    family: str = key("any", "Which addresses of a host are dialled: any, inet (IPv4 only), inet6.")
+    connect_timeout: timedelta = key(timedelta(seconds=10), "A host that does not answer for this long counts as not reached.")
+    server_alive: timedelta = key(timedelta(seconds=15), "After so much silence ssh asks the other side for a sign of life; whole seconds.")
+    server_alive_count: int = key(3, "After so many questions without an answer the connection is given up.")
+    probe_interval: timedelta = key(timedelta(seconds=10), "How often Redis and the database are asked through the tunnel.")
+    probe_timeout: timedelta = key(timedelta(seconds=10), "A question that is not answered for this long has failed.")
+    probe_count: int = key(2, "After so many questions in a row without an answer the connection is replaced.")
+    retry_first: timedelta = key(timedelta(seconds=1), "The first wait after a connection was lost or not made; each further one is twice as long.")
+    retry_longest: timedelta = key(timedelta(seconds=5), "The longest such wait while the host is not reached.")
+    retry_refused: timedelta = key(timedelta(seconds=30), "The longest such wait when it is reached, and refuses something.")
+    retry_denied: timedelta = key(timedelta(minutes=15), "The wait after it has refused our key three times, so that it bans nobody's address.")
+    #: The tunnels by name: all lines of the section that are no key above.
+    named: Mapping[str, Tunnel] = field(default_factory=dict)
+    #: The same as they are written.
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of this process, read once and passed on. `home` is RQFLOW_HOME; `file` the configuration file, if one was read."""
 
@@ -187,21 +215,25 @@ class Settings:
     security: Security = field(default_factory=Security)
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
+    tunnels: Tunnels = field(default_factory=Tunnels)
     #: Where each value that is no default comes from: {"worker.slots": "RQFLOW__WORKER__SLOTS"}.
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, type] = {
     "core": Core, "redis": RedisSettings, "database": Database, "broker": Broker,
-    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security, "smtp": Smtp, "notices": Notices,
+    "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security, "smtp": Smtp, "notices": Notices, "tunnels": Tunnels,
 }
+#: The section whose lines have names of their own.
+_NAMED = "tunnels"
 #: Sections that are read from variables of Airflow too.
 _SHARED = ("smtp",)
 
 
 def keys() -> list[tuple[str, Field[Any], Any]]:
     """Return (section, dataclass field, type) of every setting, in the order of the sample file."""
-    return [(name, f, get_type_hints(cls)[f.name]) for name, cls in SECTIONS.items() for f in fields(cls)]
+    return [(name, f, get_type_hints(cls)[f.name]) for name, cls in SECTIONS.items() for f in fields(cls)
+            if "help" in f.metadata]
 
 
 def without_password(url: str) -> str:
@@ -227,14 +259,19 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
     kinds = {f"{section}.{f.name}": kind for section, f, kind in keys()}
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for name, (text, origin) in raw.items():
-        if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1)
-            raise ConfigError(f"{origin}: there is no setting {name}", hint=f"Did you mean {near[0]}?" if near else "")
         section, _, option = name.partition(".")
+        near = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"Did you mean {near[0]}?" if near and name not in kinds else ""
+        if name not in kinds and section != _NAMED:
+            raise ConfigError(f"{origin}: there is no setting {name}", hint=hint)
         try:
-            values[section][option] = parse(text, kinds[name])
+            if name in kinds:
+                values[section][option] = parse(text, kinds[name])
+            else:
+                values[section].setdefault("named", {})[option] = parse_tunnel(option, text)
+                values[section].setdefault("lines", {})[option] = text
         except ValueError as error:
-            raise ConfigError(f"{origin}: {name}: {error}") from error
+            raise ConfigError(f"{origin}: {name}: {error}", hint=hint) from error
     built = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
     origins = {name: origin for name, (_, origin) in raw.items()}
     return Settings(home=home, file=source if source.is_file() else None, origins=origins, **built)

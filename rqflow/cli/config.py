@@ -47,4 +47,6 @@ def _rows(settings: Settings) -> list[dict[str, str]]:
         name = f"{section}.{field.name}"
         hidden = "***" if field.metadata["secret"] and value else value
         rows.append({"name": name, "value": hidden, "origin": settings.origins.get(name, "default"), "help": field.metadata["help"]})
+    for name, line in settings.tunnels.lines.items():
+        rows.append({"name": f"tunnels.{name}", "value": line, "origin": settings.origins[f"tunnels.{name}"], "help": "A tunnel."})
     return rows

@@ -19,6 +19,7 @@ from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.deploy import embedded, statedir
+from rqflow.deploy.tunnels import places
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
 
@@ -39,7 +40,8 @@ class Live:
 
 
 def resolved(settings: Settings, state: Path, machine: statedir.Machine) -> Settings:
-    """Return `settings` with the defaults that depend on the state folder filled in."""
+    """Return `settings` with the defaults that depend on the state folder filled in, and URLs that go through tunnels told by their sockets."""
+    settings = places.resolve(settings, state, machine)
     redis_url = settings.redis.url or embedded.place(state, machine).url
     return replace(
         settings,

@@ -98,8 +98,8 @@ def prepare(settings: Settings, machine: Machine) -> Path:
     """
     home.ensure(settings)
     state = locate(settings, machine)
-    _make_private(state, machine)
-    _make_private(socket_folder(state, machine), machine)
+    make_private(state, machine)
+    make_private(socket_folder(state, machine), machine)
     return state
 
 
@@ -154,8 +154,8 @@ def _private(folder: Path, machine: Machine) -> Path:
     return machine.var_tmp / f"rqflow-{machine.uid}" / _digest(folder)
 
 
-def _make_private(folder: Path, machine: Machine) -> None:
-    """Make `folder` with mode 0700; what lies below a folder that everybody may write must be ours."""
+def make_private(folder: Path, machine: Machine) -> None:
+    """Make `folder` with mode 0700; what lies below a folder that everybody may write must be ours. Raises ConfigError when that cannot be."""
     shared_root = machine.var_tmp / f"rqflow-{machine.uid}"
     try:
         if folder.is_relative_to(shared_root):

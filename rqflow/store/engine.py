@@ -64,15 +64,46 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database)) if is_file else None
 
 
-def open_engine(url: str, *, upgrading: bool = False) -> Engine:
-    """Return an engine for database.url `url`, which connects when it is first used.
+def server_address(url: str) -> str:
+    """Return where the server of a database listens, as HOST:PORT or the path of its socket; empty for SQLite. Raises ConfigError."""
+    parsed = parse_url(url)
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return ""
+    port = parsed.port or (3306 if kind == "mysql" else 5432)
+    socket, host = parsed.query.get("unix_socket", ""), str(parsed.query.get("host") or parsed.host or "localhost")
+    return str(socket) or (f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{host}:{port}")
+
+
+def through_socket(url: str, path: str) -> str:
+    """Return database.url `url` with the unix socket `path` in place of the server's address; PostgreSQL wants its usual name for it."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "mysql":
+        changed = parsed.set(host="localhost", port=None).update_query_dict({"unix_socket": path})
+    else:
+        changed = parsed.set(host=None, port=None).update_query_dict({"host": str(Path(path).parent)})
+    return changed.render_as_string(hide_password=False)
+
+
+def ask(url: str, seconds: int) -> None:
+    """Let a database carry out SELECT 1, on a connection of its own; raises StoreError when it has not after about so many `seconds`."""
+    engine = open_engine(url, seconds=seconds)
+    try:
+        with reading(engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    finally:
+        engine.dispose()
+
+
+def open_engine(url: str, *, upgrading: bool = False, seconds: int | None = None) -> Engine:
+    """Return an engine for database.url `url`, which connects when it is first used; each wait takes so many `seconds` at most, if that is given.
 
     `upgrading` is for changes of the schema: statements may take any time, and SQLite checks no foreign keys, because a table
     that alembic rebuilds would take along whatever refers to it. Raises ConfigError for a URL that rqflow cannot use.
     """
     parsed = parse_url(url)
     kind = parsed.get_backend_name()
-    options: dict[str, Any] = {"connect_args": _connect_arguments(kind, patient=upgrading)}
+    options: dict[str, Any] = {"connect_args": _connect_arguments(kind, patient=upgrading) | (_hasty(kind, seconds) if seconds else {})}
     if kind == "sqlite" and parsed.database in {None, "", ":memory:"}:
         options["poolclass"] = StaticPool
     elif upgrading:
@@ -156,6 +187,12 @@ def _connect_arguments(kind: str, *, patient: bool) -> dict[str, Any]:
         alive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
         return {"connect_timeout": CONNECT_SECONDS, **alive, **({} if patient else {"tcp_user_timeout": STATEMENT_SECONDS * 1000})}
     return {"timeout": LOCK_SECONDS * 6 if patient else LOCK_SECONDS, "check_same_thread": False}
+
+
+def _hasty(kind: str, seconds: int) -> dict[str, Any]:
+    """Return the limits of an engine that only asks whether its database is there."""
+    limits = {"mysql": ("connect_timeout", "read_timeout", "write_timeout"), "postgresql": ("connect_timeout",)}
+    return dict.fromkeys(limits.get(kind, ()), seconds)
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:  # noqa: ARG001 - the signature is SQLAlchemy's

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "rqflow"
-BASE = {"states", "settings", "exceptions", "clock", "logs", "mail", "process", "runtime", "sdnotify", "values", "wire"}
+BASE = {"states", "settings", "exceptions", "clock", "logs", "mail", "process", "runtime", "sdnotify", "tunnel", "values", "wire"}
 
 #: Room -> rooms that it may import; its own is always allowed.
 MAY_IMPORT: dict[str, set[str]] = {

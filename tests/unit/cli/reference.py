@@ -13,6 +13,7 @@ from rqflow.actions.report import TRACE, Summary
 from rqflow.broker.control import QueueStatus
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import backfill, cancel, dag, deleting, rewriting, starting, trying, var
+from rqflow.deploy.tunnels.status import TunnelStatus
 from rqflow.store.dags import DagRecord
 from tests.unit.builders import a_version
 
@@ -34,6 +35,7 @@ RECORDS: dict[type, str] = {
     pools.Pool: "`pool list`, `get`, `set`, `import`",
     variables.Variable: "`var list`, `get`",
     connections.Shown: "`conn list`, `get`",
+    TunnelStatus: "`tunnel status`",
     top.Top: "`top`",
     top.RunningTask: "in `tasks` of `top`",
 }

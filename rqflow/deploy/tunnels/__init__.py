@@ -1,0 +1,1 @@
+"""SSH tunnels: the command of ssh, what its failures mean, and what keeps it up and asks through it."""

@@ -18,7 +18,10 @@ COLUMNS = [Column("check", "CHECK"), Column("verdict", "VERDICT"), Column("detai
 @output.listing
 @pass_app
 def doctor_(app: App, printer: Printer) -> int:
-    """Check configuration, disks, database, Redis, clocks, scheduler, workers, DAG files and mail; exits 1 for a problem. Changes nothing."""
+    """Check configuration, disks, tunnels, database, Redis, clocks, scheduler, workers, DAG files and mail; exits 1 for a problem.
+
+    Nothing is changed.
+    """
     found = doctor.examine(app.settings)
     printer.records([asdict(one) | {"verdict": one.verdict.value} for one in found], COLUMNS)
     return 0 if doctor.is_well(found) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,9 +14,10 @@ from rqflow.cli.app import App, pass_app
 from rqflow.deploy import statedir, units
 from rqflow.deploy.units import SUPERVISOR, UNITS, Installation
 from rqflow.exceptions import NotFound, UsageError
+from rqflow.settings import Settings
 
 #: What people call a unit.
-_NAMES = {"scheduler": UNITS[0], "worker": UNITS[1], "target": UNITS[2]}
+_NAMES = dict(zip(("scheduler", "worker", "tunnel", "target"), UNITS, strict=True))
 
 
 @click.group()
@@ -24,7 +26,7 @@ def service() -> None:
 
 
 @service.command("print")
-@click.argument("names", nargs=-1, metavar="[scheduler|worker|target]...")
+@click.argument("names", nargs=-1, metavar="[scheduler|worker|tunnel|target]...")
 @click.option("--systemd", "kind", flag_value="systemd", default="systemd", help="Units of systemd (the default).")
 @click.option("--supervisor", "kind", flag_value="supervisor", help="Programs for a supervisord that is there already.")
 @click.option("--user", "is_user", is_flag=True, help="Units of the user's own systemd, not of the system's.")
@@ -42,12 +44,23 @@ def print_(app: App, names: tuple[str, ...], kind: str, is_user: bool, account: 
         raise UsageError("--supervisor knows neither names nor --user: it is one file")
     if unknown := [name for name in names if name not in _NAMES]:
         raise NotFound(f"there is no unit {', '.join(unknown)}", hint=f"There are {', '.join(_NAMES)}.")
-    own, workers = None if is_user else account or getpass.getuser(), statedir.locate(app.settings, statedir.this_machine()) / "workers"
-    made = Installation(command=_command(), home=str(app.settings.home), account=own, environment_file=_environment_file(is_user),
-                        workers=str(workers))
+    made = installation(app.settings, account, is_user=is_user)
     wanted = [SUPERVISOR] if kind == "supervisor" else [_NAMES[name] for name in names or _NAMES]
+    put(wanted, made, directory)
+
+
+def installation(settings: Settings, account: str | None, *, is_user: bool) -> Installation:
+    """Return what files for this rqflow and this home are made for; `account` None: the one of this process, unless the unit is the user's own."""
+    workers, tunnels = statedir.locate(settings, statedir.this_machine()) / "workers", tuple(settings.tunnels.named)
+    return Installation(command=_command(), home=str(settings.home), account=None if is_user else account or getpass.getuser(),
+                        environment_file=_environment_file(is_user), workers=str(workers), tunnels=tunnels,
+                        programs=(*units.PROGRAMS, *units.tunnel_programs(tunnels)))
+
+
+def put(names: Sequence[str], made: Installation, directory: Path | None) -> None:
+    """Print these files, or write each into a folder. Raises UsageError for what cannot stand in them, or be written."""
     try:
-        texts = {name: units.rendered(name, made) for name in wanted}
+        texts = {name: units.rendered(name, made) for name in names}
     except ValueError as error:
         raise UsageError(str(error)) from error
     for name, text in texts.items():

@@ -6,14 +6,14 @@ import shlex
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
-from rqflow.cli import output
+from rqflow.cli import output, service
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy import statedir
+from rqflow.deploy import statedir, units
 from rqflow.deploy.reloading import Reload
 from rqflow.deploy.tunnels import printed, status
 from rqflow.deploy.tunnels.connection import Stop
@@ -91,12 +91,20 @@ def status_(app: App, printer: Printer, names: tuple[str, ...]) -> int:
 
 @tunnel.command("print")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--systemd", "kind", flag_value="systemd", help="Print the unit of systemd, of which each tunnel is an instance.")
+@click.option("--supervisor", "kind", flag_value="supervisor", help="Print programs for a supervisord that is there already.")
 @pass_app
-def print_(app: App, names: tuple[str, ...]) -> None:
-    """Print the commands by which tunnels are held, to be tried by hand."""
+def print_(app: App, names: tuple[str, ...], kind: str | None) -> None:
+    """Print the commands by which tunnels are held, to be tried by hand; or what keeps them up without `rqflow up`."""
+    wanted = _wanted(app.settings, names)
+    if kind is not None:
+        programs = units.tunnel_programs(one.name for one in wanted)
+        made = replace(service.installation(app.settings, None, is_user=False), group="rqflow-tunnels", programs=programs)
+        service.put([units.TUNNEL if kind == "systemd" else units.SUPERVISOR], made, None)
+        return
     machine = statedir.this_machine()
     state = statedir.locate(app.settings, machine)
-    for one in _wanted(app.settings, names):
+    for one in wanted:
         for command in printed.commands(one, app.settings, state, machine):
             output.line(shlex.join(command))
 

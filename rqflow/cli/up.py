@@ -12,8 +12,8 @@ from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy.supervision import RUNNING, STOPPED, NotUp, ProgramStatus, Supervision
 
-COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("reason", "REASON"),
-           Column("log", "LOG", wide=True)]
+COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("link", "LINK"),
+           Column("reason", "REASON"), Column("log", "LOG", wide=True)]
 
 
 @click.command()
@@ -21,8 +21,8 @@ COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid",
 @output.listing
 @pass_app
 def up(app: App, printer: Printer, programs: tuple[str, ...]) -> int:
-    """Start the services of this machine, all or the named ones, and keep them running: scheduler, worker, and the private Redis where none is
-    configured.
+    """Start the services of this machine, all or the named ones, and keep them running: scheduler, worker, SSH tunnels, and the private Redis where
+    none is configured. Whoever is named gets the tunnels that redis.url and database.url go through, too.
 
     They are started again whatever ends them, until `rqflow down`. What runs already is left alone.
     """
@@ -55,11 +55,11 @@ def restart(app: App, printer: Printer, programs: tuple[str, ...]) -> int:
 @output.listing
 @pass_app
 def status(app: App, printer: Printer) -> int:
-    """Show the services. Exits 0 when those run that were started, 1 when one does not, or none was."""
+    """Show the services. Exits 0 when those run that were started, 1 when one does not, none was, or the link of a tunnel is down."""
     found = _supervision(app).status()
     printer.records([asdict(one) for one in found], COLUMNS)
     wanted = [one for one in found if one.state != STOPPED]
-    return 0 if wanted and all(one.state == RUNNING for one in wanted) else 1
+    return 0 if wanted and all(one.is_well for one in wanted) else 1
 
 
 def _supervision(app: App) -> Supervision:

@@ -19,6 +19,7 @@ from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
 from rqflow.deploy import health, live, statedir
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
+from rqflow.deploy.tunnels import checks as tunnels
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.room import Room
 from rqflow.settings import Settings
@@ -54,7 +55,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Do all checks that can be done, those of the live state only when Redis answers."""
-    found = [_config(settings), _state(settings), _disks(settings), *_database(settings)]
+    found = [_config(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings)]
     try:
         with live.peek(settings) as connection:
             found += _redis(connection, settings) if connection is not None else [_no_redis(settings)]
@@ -103,6 +104,11 @@ def _disks(settings: Settings) -> Finding:
     if shortage := Room(folders, settings.logs.min_free).shortage():
         return Finding(check="disk", verdict=Verdict.PROBLEM, detail=shortage, remedy="rqflow db clean --logs --older-than 30d, or a larger disk.")
     return _ok("disk", "home, state and logs have room")
+
+
+def _tunnels(settings: Settings) -> Iterator[Finding]:
+    for seen in tunnels.look(settings):
+        yield Finding(check=seen.check, verdict=Verdict.OK if seen.is_well else Verdict.PROBLEM, detail=seen.detail, remedy=seen.remedy)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

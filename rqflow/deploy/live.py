@@ -19,7 +19,7 @@ from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.deploy import embedded, statedir
-from rqflow.deploy.tunnels import places
+from rqflow.deploy.tunnels import places, status
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
 
@@ -70,7 +70,7 @@ def open_live(settings: Settings, *, client_name: str = "", waits: bool = False)
         found = resolved(settings, state, machine)
         waits = waits and not is_embedded
         with _ended_by_signals() if waits else nullcontext():
-            connection = broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
+            connection = _connected(settings, found, client_name=client_name, waits=waits)
         stack.enter_context(connection)
         try:
             if waits:  # it may go again just after it has answered
@@ -83,6 +83,15 @@ def open_live(settings: Settings, *, client_name: str = "", waits: bool = False)
             raise unreachable(error, clock.utcnow(), noticed=True) from error
         except redis.exceptions.RedisError as error:
             raise BrokerError(f"Redis refuses what it is asked: {error}", hint="What may the user in redis.url do there?") from error
+
+
+def _connected(settings: Settings, found: Settings, *, client_name: str, waits: bool) -> redis.Redis:
+    """Return a checked connection; the error for a Redis that does not answer says what is wrong with the tunnel to it."""
+    try:
+        return broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
+    except BrokerError as error:
+        machine = statedir.this_machine()
+        raise BrokerError(error.message, hint=status.hint(settings, statedir.locate(settings, machine), machine) or error.hint) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 import xmlrpc.client
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from rqflow import clock
 from rqflow.deploy import flock, statedir
+from rqflow.deploy.tunnels import places
+from rqflow.deploy.tunnels.failures import WORKING, State
+from rqflow.deploy.tunnels.status import told
 from rqflow.exceptions import Conflict, NotFound, RqflowError
 from rqflow.settings import Settings, environment
 
@@ -26,6 +29,8 @@ START_PATIENCE, LOOK = 20.0, 0.1
 #: Seconds that a program gets to end after SIGTERM before it is killed: a worker tells its ends first.
 STOP_PATIENCE = 60
 REDIS, SCHEDULER, WORKER = "redis", "scheduler", "worker"
+#: What stands before the name of a tunnel in that of its program.
+TUNNEL = "tunnel-"
 RUNNING, STOPPED = "RUNNING", "STOPPED"
 _TEMPLATE = Path(__file__).with_name("templates") / "supervisord.conf"
 
@@ -54,6 +59,13 @@ class ProgramStatus:
     #: What supervisord says of it, when it does not run.
     reason: str = ""
     log: str = ""
+    #: Of a tunnel that runs: how its link is, `up` or what is wrong with it. Empty for other programs.
+    link: str = ""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs, and, for a tunnel, its link is up."""
+        return self.state == RUNNING and (not self.link or State(self.link) in WORKING)
 
 
 class NotUp(RqflowError):
@@ -65,7 +77,14 @@ class NotUp(RqflowError):
 def programs(settings: Settings) -> list[Program]:
     """Return the services of a home, in the order in which they start."""
     hub = [] if settings.redis.url else [Program(REDIS, "redis", 10)]
-    return [*hub, Program(SCHEDULER, "scheduler", 20), Program(WORKER, "worker", 30)]
+    tunnels = [Program(f"{TUNNEL}{name}", f"tunnel up {name}", 15) for name in settings.tunnels.named]
+    return [*hub, *tunnels, Program(SCHEDULER, "scheduler", 20), Program(WORKER, "worker", 30)]
+
+
+def needed(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Return programs with the tunnels that they cannot do without: those that redis.url and database.url go through."""
+    through = {f"{TUNNEL}{name}" for name in map(places.goes_through, (settings.redis.url, settings.database.url)) if name}
+    return [*names, *sorted(through.difference(names))] if {SCHEDULER, WORKER}.intersection(names) else list(names)
 
 
 def configuration(settings: Settings, *, is_root: bool) -> str:
@@ -102,7 +121,7 @@ class Supervision:
 
         Raises NotFound for an unknown program, ConfigError when the folder cannot be used, Conflict when supervisord does not start.
         """
-        wanted = self._names(names)
+        wanted = self._names(needed(self.settings, names))
         self.state = statedir.prepare(self.settings, statedir.this_machine())
         (self.state / "supervisor").mkdir(mode=0o700, exist_ok=True)
         with flock.held(self.state / "supervisor.start"):
@@ -145,7 +164,18 @@ class Supervision:
     def status(self) -> list[ProgramStatus]:
         """Return how each program stands, in the order in which they start; raises NotUp when no supervisord runs."""
         found = {one["name"]: one for one in self._ask("getAllProcessInfo")}
-        return [_status(found[name]) for name in self._names() if name in found]
+        return [self._with_link(_status(found[name])) for name in self._names() if name in found]
+
+    def _with_link(self, one: ProgramStatus) -> ProgramStatus:
+        """Return how a program stands; that of a tunnel runs while it tries, so that this alone says little."""
+        tunnel = self.settings.tunnels.named.get(one.program.removeprefix(TUNNEL)) if one.program.startswith(TUNNEL) else None
+        if tunnel is None or one.state != RUNNING:
+            return one
+        seen = told(tunnel, places.place(self.state, statedir.this_machine(), tunnel.name))
+        if seen.state is State.STOPPED:  # it has just been started
+            return replace(one, link=State.CONNECTING.value)
+        said = "; ".join(part for part in (seen.error, seen.remedy) if part)
+        return replace(one, link=seen.state.value, reason=said and f"since {seen.since:%Y-%m-%d %H:%M:%S} UTC: {said}")
 
     def is_up(self) -> bool:
         """Tell whether supervisord answers."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
 _TEMPLATES = Path(__file__).with_name("templates")
-UNITS = ("rqflow-scheduler.service", "rqflow-worker@.service", "rqflow.target")
-SUPERVISOR = "rqflow.conf"
+UNITS = ("rqflow-scheduler.service", "rqflow-worker@.service", "rqflow-tunnel@.service", "rqflow.target")
+SUPERVISOR, TUNNEL = "rqflow.conf", UNITS[2]
+#: What runs where nothing else is said.
+PROGRAMS = (("scheduler", "scheduler"), ("worker", "worker"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,11 +28,21 @@ class Installation:
     environment_file: str
     #: Folder of the folders of workers, each named by its queue.
     workers: str
+    #: The names of the tunnels.
+    tunnels: tuple[str, ...] = ()
+    #: What supervisord calls them together, and its programs: name and arguments of the command rqflow.
+    group: str = "rqflow"
+    programs: tuple[tuple[str, str], ...] = PROGRAMS
 
 
 #: What the samples in systemd/ and conf/ are for.
 SYSTEM = Installation(command="/opt/rqflow/bin/rqflow", home="/var/lib/rqflow", account="rqflow", environment_file="/etc/rqflow/env",
                       workers="/var/lib/rqflow/workers")
+
+
+def tunnel_programs(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the programs of supervisord that keep these tunnels up."""
+    return tuple((f"tunnel-{name}", f"tunnel up {name}") for name in names)
 
 
 def rendered(name: str, installation: Installation) -> str:

@@ -135,6 +135,20 @@ def test_a_service_that_waits_for_redis_lives(new_lab: Callable[..., Lab], tmp_p
         one.close()
 
 
+def test_a_tunnel_to_a_host_that_is_off_is_ready_lives_and_tells_how_it_is(new_lab: Callable[..., Lab]) -> None:
+    one = Unit(new_lab(environ={"RQFLOW__TUNNELS__HUB": "-L nobody@127.0.0.1:1 redis"}), "rqflow-tunnel@.service", instance="hub")  # type: ignore[arg-type]
+    try:
+        one.says("READY=1")
+        one.says("STATUS=hub: connection refused")
+        one.is_alive_for(2 * WATCHDOG)
+        one.reload()
+        one.says("STATUS=hub: connection refused", 2)
+        assert one.stop() == 0
+        one.says("STOPPING=1")
+    finally:
+        one.close()
+
+
 def test_a_restart_and_a_reload_of_a_worker_end_no_task(unit: Callable[..., Unit]) -> None:
     scheduler, worker = unit("rqflow-scheduler.service", instance="hub"), unit("rqflow-worker@.service")
     lab = worker.lab
@@ -178,10 +192,9 @@ def installed(folder: Path, account: str | None) -> Iterator[list[Path]]:
 @pytest.mark.parametrize("account", ["root", None])
 def test_systemd_understands_the_units(tmp_path: Path, account: str | None) -> None:
     with installed(tmp_path, account) as files:
-        for name in ("rqflow-scheduler.service", "rqflow.target", "rqflow-worker@default.service"):
-            template = tmp_path / "rqflow-worker@.service"
+        for name in ("rqflow-scheduler.service", "rqflow.target", "rqflow-worker@default.service", "rqflow-tunnel@hub.service"):
             if name not in UNITS:
-                (tmp_path / name).write_text(template.read_text())
+                (tmp_path / name).write_text((tmp_path / f"{name.partition('@')[0]}@.service").read_text())
             done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", tmp_path / name], capture_output=True, text=True,
                                   check=False, env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"})
             assert done.returncode == 0, done.stderr
@@ -189,9 +202,11 @@ def test_systemd_understands_the_units(tmp_path: Path, account: str | None) -> N
         assert all(file.exists() for file in files)
 
 
-def test_the_scheduler_is_exposed_to_little(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["rqflow-scheduler.service", "rqflow-tunnel@hub.service"])
+def test_scheduler_and_tunnels_are_exposed_to_little(tmp_path: Path, name: str) -> None:
     with installed(tmp_path, "daemon"):
-        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / "rqflow-scheduler.service"],
+        (tmp_path / "rqflow-tunnel@.service").rename(tmp_path / "rqflow-tunnel@hub.service")
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / name],
                               capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

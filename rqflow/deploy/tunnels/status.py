@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rqflow import process
 from rqflow.deploy import flock
+from rqflow.deploy.statedir import Machine
 from rqflow.deploy.tunnels.failures import WORKING, State
-from rqflow.deploy.tunnels.places import Place
+from rqflow.deploy.tunnels.places import Place, goes_through, place
+from rqflow.settings import Settings
 from rqflow.tunnel import Tunnel
 
 _UP = "`rqflow up`, or `rqflow tunnel up {name}`, keeps it up."
@@ -50,31 +53,40 @@ class TunnelStatus:
         return self.state in WORKING
 
 
-def told(tunnel: Tunnel, place: Place) -> TunnelStatus:
+def told(tunnel: Tunnel, own: Place) -> TunnelStatus:
     """Return how a tunnel is by its keeper's file; stopped when no keeper lives."""
     blank = TunnelStatus(name=tunnel.name, direction=tunnel.direction.value, host=str(tunnel.target), state=State.STOPPED,
                          remedy=_UP.format(name=tunnel.name), services={one.service: "" for one in tunnel.forwards})
-    if not place.lock.exists() or not flock.is_held(place.lock):
+    if not own.lock.exists() or not flock.is_held(own.lock):
         return blank
-    found = _read(place)
+    found = _read(own)
     moments = {key: datetime.fromisoformat(found[key]) for key in ("since", "probed_at", "next_try") if found.get(key)}
     known = {key: value for key, value in found.items() if key in {"error", "remedy", "latency", "services"}}
     fields = asdict(blank) | {"remedy": ""} | known | moments | {"state": State(found.get("state", State.CONNECTING))}
     return TunnelStatus(**fields)
 
 
-def tell(place: Place, status: TunnelStatus, ssh: int | None) -> None:
+def hint(settings: Settings, state: Path, machine: Machine) -> str:
+    """Return what is wrong with the tunnel that redis.url goes through, and what to do; empty where it goes through none, or that one works."""
+    tunnel = settings.tunnels.named.get(goes_through(settings.redis.url))
+    seen = told(tunnel, place(state, machine, tunnel.name)) if tunnel is not None else None
+    if seen is None or seen.is_working:
+        return ""
+    return f"Tunnel {seen.name}: {seen.state}{f': {seen.error}' if seen.error else ''}. {seen.remedy}".strip()
+
+
+def tell(own: Place, status: TunnelStatus, ssh: int | None) -> None:
     """Write the file: how it is, and the process `ssh` that holds it, by which the next keeper finds one that outlived its own."""
-    fresh = place.status.with_suffix(".new")
+    fresh = own.status.with_suffix(".new")
     found = process.read(ssh) if ssh is not None else None
     held = {"ssh": ssh, "ssh_started": found.started} if found else {}
     fresh.write_text(json.dumps(asdict(status) | held, default=_plain), encoding="utf-8")
-    fresh.replace(place.status)
+    fresh.replace(own.status)
 
 
-def left_behind(place: Place) -> int | None:
+def left_behind(own: Place) -> int | None:
     """Return the pid of the ssh of a keeper that was killed, if it still runs."""
-    held = _read(place)
+    held = _read(own)
     found = process.read(held["ssh"]) if isinstance(held.get("ssh"), int) else None
     return found.pid if found is not None and found.started == held.get("ssh_started") else None
 
@@ -84,9 +96,9 @@ def all_working(found: Iterable[TunnelStatus]) -> bool:
     return all(one.is_working for one in found)
 
 
-def _read(place: Place) -> dict[str, Any]:
+def _read(own: Place) -> dict[str, Any]:
     try:
-        return dict(json.loads(place.status.read_text(encoding="utf-8")))
+        return dict(json.loads(own.status.read_text(encoding="utf-8")))
     except (OSError, ValueError):  # not written yet, or by a release that is gone
         return {}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rqflow.settings import Scheduler
 from tests.e2e.lab import Lab
+from tests.profile import PATIENCE
 from tests.waiting import until
 
 FILE = """
@@ -39,8 +40,8 @@ def test_a_line_in_a_file_beside_a_dag_file_is_a_dag_within_thirty_seconds(new_l
         samples.write("two\n")
     began = time.monotonic()
     until(lambda: known() == {"align_one", "align_two"}, what="the second DAG")
-    # A command takes a second; the rest is what a scheduler looks for.
-    assert time.monotonic() - began < WITHIN / SHORTER + 4
+    # A scheduler looks every third of a second here; the rest is for the commands of this test on a machine that does other things too.
+    assert time.monotonic() - began < WITHIN / SHORTER + PATIENCE / 2
     assert Scheduler().folder_interval <= timedelta(seconds=WITHIN / 2)
     run_id = lab.json("run", "start", "align_two")["run_id"]
     assert lab.finish(run_id)["state"] == "success"

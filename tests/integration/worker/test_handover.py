@@ -247,7 +247,11 @@ def test_second_signal_ends_a_worker_that_cannot_ask_redis_what_its_task_was(sit
         second = site.start(on_stop="drain")
         until(lambda: site.said().count("Redis keeps nothing on disk") == 2, what="the second worker to find Redis")
     go(site)
-    until(lambda: not is_alive(pid) and "Redis does not answer" in site.said(), what="the task to end without Redis")
+    until(lambda: not is_alive(pid), what="the task to end without Redis")
+    try:
+        until(lambda: "Redis does not answer" in site.said(), what="the worker to miss Redis")
+    except AssertionError:
+        raise AssertionError(f"the worker (exit code {second.poll()}) does not miss Redis; it said: {site.said()}") from None
     for how in ("drain", "kill"):
         second.send_signal(signal.SIGTERM)
         until(lambda: f"stopping: {how}" in site.said(), what="the worker to hear it")  # noqa: B023 (called before the next turn)

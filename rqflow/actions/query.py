@@ -1,4 +1,7 @@
-"""How runs stand: from Redis while it has them, from SQL afterwards; tries always from SQL, with the live one laid over them."""
+"""How runs stand: from Redis while it has them, from SQL afterwards.
+
+Tries are from SQL; over them are laid those of which the event stream knows more, for no recorder has written that yet, and the live one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from rqflow.broker.status import RunStatus, TaskStatus
 from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import DagNotFound, NotFound, RunNotFound
+from rqflow.recorder.reading import Event, read
 from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store import callbacks, dags, runs, sla
 from rqflow.store import tasks as store_tasks
@@ -94,8 +98,10 @@ class _Recorded:
 def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     """Return a run with its task instances and all their tries; raises RunNotFound."""
     status = broker.run_status(run_key)
+    # Before SQL is asked: what a recorder writes between the two is then in both.
+    events = broker.unrecorded(status) if status else []
     with reading(engine) as connection:
-        known = _recorded(broker, connection, run_key)
+        known = _recorded(broker, connection, run_key, events)
     live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
     records: dict[str, TaskRecord] = {}
     if not live:
@@ -106,17 +112,28 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     return replace(run, tasks=tuple(_tasks(broker, known, live, records)))
 
 
-def _recorded(broker: Broker, connection: Connection, run_key: str) -> _Recorded:
+def _recorded(broker: Broker, connection: Connection, run_key: str, events: Sequence[Event]) -> _Recorded:
     record = runs.by_key(connection, run_key)
     if record is None:
         raise RunNotFound(f"there is no run {run_key}")
     tries: dict[str, list[TryRecord]] = {}
-    for one in store_tasks.tries(connection, run_key, with_facts=False):
+    for one in with_unrecorded(store_tasks.tries(connection, run_key, with_facts=False), events):
         tries.setdefault(one.task_id, []).append(one)
     calls: dict[str, list[Call]] = {}
     for call in callbacks.of_run(connection, run_key):
         calls.setdefault(call.task_id, []).append(Call(**{name: getattr(call, name) for name in Call.__slots__}))
     return _Recorded(record, _version(broker, connection, record.version), tries, sla.missed(connection, run_key), calls)
+
+
+def with_unrecorded(recorded: Sequence[TryRecord], events: Sequence[Event]) -> list[TryRecord]:
+    """Return the tries of a run as the history will have them when `events` are in it too."""
+    tries = {(one.task_id, one.try_number): one for one in recorded}
+    for row in read(events).tries:
+        before = tries.get((row["task_id"], row["try_number"]))
+        if before is None or before.seq < row["seq"]:
+            tries[row["task_id"], row["try_number"]] = TryRecord(
+                **{**row, "state": TaskState(row["state"]), "facts": row["facts"] or {}, "late": before.late if before else None})
+    return list(tries.values())
 
 
 def _tasks(broker: Broker, known: _Recorded, live: Mapping[str, TaskStatus], records: Mapping[str, TaskRecord]) -> Iterator[TaskInstance]:

@@ -68,6 +68,13 @@ class EventStream:
         group = next((group for group in self._groups() if text(group["name"]) == GROUP), None)
         return "0-0" if group is None else self._upto(group)
 
+    def unrecorded(self, upto: str, most: int) -> list[Entry]:
+        """Return the entries up to the id `upto` that may not be in SQL yet, at most `most` of them; none of them is taken from its recorder."""
+        since = self.recorded_upto()
+        if is_before(upto, since):
+            return []
+        return _decode(self.connection.xrange(keys.EVENTS, min=since, max=upto, count=most))
+
     def _groups(self) -> list[dict[str, Any]]:
         """Return the consumer groups; ours is made when the stream has none."""
         return self._grouped(lambda: self.connection.xinfo_groups(keys.EVENTS)) or [{"name": GROUP, "pending": 0, "last-delivered-id": b"0-0"}]

@@ -24,6 +24,8 @@ from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState
 
 T = TypeVar("T")
+#: Entries of the event stream that a reader of one run looks through.
+MOST_UNRECORDED = 20_000
 
 
 class LiveState:
@@ -63,6 +65,13 @@ class LiveState:
                 pipe.smembers(keys.followed_key(key))
             found = pipe.execute()
         return {text(sha) for sha in found[::2] if sha is not None} | {text(sha) for each in found[1::2] for sha in each}
+
+    def unrecorded(self, run: RunStatus) -> list[dict[str, Any]]:
+        """Return what happened to a run and may not be in SQL yet, oldest first: its events among the MOST_UNRECORDED oldest ones."""
+        if not run.last_event:
+            return []
+        entries = self._read(EventStream(self.connection).unrecorded, run.last_event, MOST_UNRECORDED)
+        return [event for _, events in entries for event in events if isinstance(event, dict) and event.get("run") == run.run_key]
 
     def expired_runs(self) -> list[str]:
         """Return finished runs that Redis has kept for broker.run_retention and of which every event is in SQL."""

@@ -31,7 +31,7 @@ from rq.worker.base import WorkerStatus
 from rqflow import logs, process, runtime
 from rqflow import settings as configuration
 from rqflow.broker.broker import Broker
-from rqflow.broker.faults import Outage
+from rqflow.broker.faults import LINK_ERRORS, Outage
 from rqflow.broker.keys import CALLBACKS, HALTED_WORKERS
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
@@ -298,9 +298,17 @@ class Worker(rq_worker.Worker):
                 listener.join(_HANG_UP)
 
     def _broker(self, *, alone: bool = False) -> Broker:
-        """Return a broker for one thread. Connections come from the pool at each call; `alone` keeps one, which halves redis-py's share."""
+        """Return a broker for one thread. Connections come from the pool at each call; `alone` keeps one, which halves redis-py's share.
+
+        That one is opened here; where Redis is away just now, there is none to keep, and the pool serves as well.
+        """
         assert self._settings is not None
-        connection = redis.Redis(connection_pool=self.connection.connection_pool, single_connection_client=alone)
+        pool = self.connection.connection_pool
+        try:
+            connection = redis.Redis(connection_pool=pool, single_connection_client=alone)
+        except LINK_ERRORS as error:
+            logger.debug("no connection to keep: %s", error, extra=logs.context("link_not_kept"))
+            connection = redis.Redis(connection_pool=pool)
         return Broker(connection, self._settings, caller=self.name)
 
     @property

@@ -79,6 +79,14 @@ def _(w: World) -> Case:
     return Case(call=w.far.expired_runs, check=same([w.run.key]))
 
 
+@row(f"{READING}unrecorded", READ)
+def _(w: World) -> Case:
+    w.near.create_run(w.run, w.version)
+    status = w.near.run_status(w.run.key)
+    assert status
+    return Case(call=lambda: {event["run"] for event in w.far.unrecorded(status)}, check=same({w.run.key}))
+
+
 @row(f"{READING}all_runs", READ)
 def _(w: World) -> Case:
     ended(w)

@@ -266,6 +266,13 @@ def _(w: World) -> Case:
     return Case(call=far.recorded_upto, check=same(first))
 
 
+@row("broker/events.py:EventStream.unrecorded", ONCE)
+def _(w: World) -> Case:
+    far, near = a_stream(w)
+    (first, events), *_ = near.read("me", block_ms=0)
+    return Case(call=lambda: far.unrecorded(near.newest(), 1), check=same([(first, events)]))
+
+
 @row("broker/events.py:EventStream.trim", ONCE)
 def _(w: World) -> Case:
     far, near = a_stream(w)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 
 from rqflow.store.engine import parse_url
 from tests.e2e.lab import Lab
+from tests.network import Network, needs_network
+from tests.network.network import a_network
 from tests.proxy import Proxy
 from tests.services import redis_server
 
@@ -69,6 +72,16 @@ def lab(shared_lab: Lab) -> Lab:
     """The shared lab with an empty folder for the files of this test, in which commands run; its DAG ids are shared, too."""
     shared_lab.enter_folder()
     return shared_lab
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """An empty network, for machines that only ssh reaches; what they say is shown when the test fails."""
+    needs_network()
+    with a_network() as made:
+        yield made
+        if request.session.testsfailed:
+            sys.stdout.write(made.logs())
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from rqflow.deploy.services import Services, open_services
 from rqflow.settings import load
 from rqflow.store.runs import RunFilter
 from tests import profile
+from tests.network import Host
 from tests.waiting import until
 
 COMMAND = [sys.executable, "-m", "rqflow.cli.main"]
@@ -35,13 +36,17 @@ def base_environ() -> dict[str, str]:
 class Lab:
     """One RQFLOW_HOME, its servers, and the processes that belong to it."""
 
-    def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None,
+                 host: Host | None = None) -> None:
+        """Make the home; with `host` all commands run on that machine of a network, with its account's keys. `redis_url` is for this process, too."""
+        self.command = host.command(*COMMAND) if host else COMMAND
         self.root = self.folder = folder
         self._folders = 0
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         self.redis_url = redis_url
-        self.environ = {**base_environ(), **profile.ENVIRON, "RQFLOW_HOME": str(self.home), "COLUMNS": "200", **(environ or {})}
+        self.environ = {**base_environ(), **profile.ENVIRON, "RQFLOW_HOME": str(self.home), "COLUMNS": "200",
+                        **(host.environ() if host else {}), **(environ or {})}
         if redis_url:
             self.environ["RQFLOW__REDIS__URL"] = redis_url
         if database_url:
@@ -74,7 +79,7 @@ class Lab:
     def run(self, *arguments: str | Path, code: int | None = 0, timeout: float = 60, stdin: str | None = None,
             environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code; `code` None takes any."""
-        done = subprocess.run([*COMMAND, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder, text=True,
+        done = subprocess.run([*self.command, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder, text=True,
                               capture_output=True, timeout=timeout, input=stdin if stdin is not None else "")
         assert code is None or done.returncode == code, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
@@ -88,7 +93,7 @@ class Lab:
         """Start a command that stays; its output goes to a file in the lab's folder."""
         log = self.root / f"{name or arguments[0]}-{len(self.processes)}.log"
         with log.open("wb") as stream:
-            process = subprocess.Popen([*COMMAND, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder,
+            process = subprocess.Popen([*self.command, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder,
                                        stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         self.processes.append(process)
         return process

@@ -129,8 +129,9 @@ class Logs:
 class Security:
     """Secrets."""
 
-    fernet_key: str = key("", "Key by which Variables and Connections are encrypted: the same on the hub and on each worker of another machine. Of "
-                              "several, separated by commas, the first encrypts, and all decrypt. Empty: fernet.key in HOME, made when needed.",
+    fernet_key: str = key("", "Key by which Variables and Connections are encrypted: the same on the hub and on each worker of another machine, "
+                              "unless that has joined. Of several, separated by commas, the first encrypts, and all decrypt. Empty: fernet.key in "
+                              "HOME, made when needed.",
                           secret=True)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rqflow.broker import standing
 from rqflow.broker.broker import Broker
 from rqflow.broker.epochs import Epochs
+from rqflow.broker.names import machine_of
 from rqflow.exceptions import Conflict, NotFound
 from rqflow.store import events, workers
 from rqflow.store.engine import Connection, Engine, run_in_transaction
@@ -17,8 +19,8 @@ def forget(broker: Broker, engine: Engine, name: str, *, by: str) -> str:
     live = {worker.name for worker in broker.workers()}
     epochs = Epochs(broker.connection)
     # RQ's name, or that without what changes at each start.
-    names = [name, name.rpartition(".")[0]]
-    if any(name in {worker, worker.rpartition(".")[0]} for worker in live):
+    names = [name, machine_of(name)]
+    if any(name in {worker, machine_of(worker)} for worker in live):
         raise Conflict(f"the worker {name} lives", hint="Stop it first; one that ends with nothing to do is forgotten by itself.")
 
     def remove(connection: Connection) -> str:
@@ -31,4 +33,5 @@ def forget(broker: Broker, engine: Engine, name: str, *, by: str) -> str:
     if not known:
         raise NotFound(f"there is no worker {name}", hint="`rqflow worker list` shows those that live; the scheduler's log names whom it waits for.")
     epochs.forget(known)
+    standing.forget(broker, known)
     return known

@@ -26,12 +26,12 @@ class Held:
     task_id: str
 
 
-def workers(broker: Broker, names: Sequence[str]) -> list[WorkerStatus]:
-    """Return the live workers that these names mean: whole names, unique beginnings of one, or hosts with one worker.
+def workers(broker: Broker, names: Sequence[str], known: Sequence[WorkerStatus] | None = None) -> list[WorkerStatus]:
+    """Return the live workers, or those of `known`, that these names mean: whole names, unique beginnings of one, or hosts with one worker.
 
     Raises NotFound, and UsageError for a name that means several.
     """
-    live = broker.workers()
+    live = broker.workers() if known is None else known
     return list({one.name: one for one in (_one(live, name) for name in names)}.values())
 
 

@@ -19,8 +19,8 @@ from rqflow.dag.version import TaskSpec, Version, amend
 from rqflow.exceptions import Conflict
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
 
-#: The state of a worker, as RQ calls it, that takes nothing because a person said so.
-_PAUSED = "suspended"
+#: The state of a worker that takes nothing because a person said so.
+_PAUSED = "paused"
 #: Names that a reason lists at most.
 _NAMES = 5
 

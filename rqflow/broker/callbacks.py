@@ -10,6 +10,7 @@ from typing import Any
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
+from rqflow.broker.names import machine_of
 from rqflow.broker.replies import text
 from rqflow.clock import to_micros
 from rqflow.dag.run import RunInfo
@@ -27,11 +28,6 @@ def send(broker: Broker, worker: str, order_id: str, order: Mapping[str, Any], v
         broker.steps.command("SET", key, version.json, "EX", KEEP_VERSION)
     given = ["HSET", keys.CALLBACKS + machine_of(worker), order_id, encode(dict(order)).decode()]
     broker.steps.together(given, ["PUBLISH", broker.hint_channel(worker), "look"])
-
-
-def machine_of(worker: str) -> str:
-    """Return what a worker is called over its restarts."""
-    return worker.rpartition(".")[0]
 
 
 def withdraw(broker: Broker, machine: str, order_id: str) -> bool:

@@ -9,8 +9,11 @@ from datetime import datetime
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
+from rqflow.broker.names import machine_of
 from rqflow.broker.replies import text
 from rqflow.clock import from_micros, to_micros
+from rqflow.states import TaskState
+from rqflow.wire import decode
 
 #: Characters of a ready set's member before the run key: its number and a colon.
 _NUMBER = 14
@@ -52,13 +55,13 @@ def resume_queue(broker: Broker, queue: str) -> bool:
 
 def pause_worker(broker: Broker, worker: str, by: str) -> None:
     """Let a worker take no work until `resume_worker`, over its restarts too; what runs there goes on."""
-    broker.steps.command("HSET", keys.HALTED_WORKERS, _machine(worker), _said(broker, by))
+    broker.steps.command("HSET", keys.HALTED_WORKERS, machine_of(worker), _said(broker, by))
     _hint(broker, worker)
 
 
 def resume_worker(broker: Broker, worker: str) -> bool:
     """Let a worker take work again; False when it did."""
-    was_paused = bool(broker.steps.command("HDEL", keys.HALTED_WORKERS, _machine(worker)))
+    was_paused = bool(broker.steps.command("HDEL", keys.HALTED_WORKERS, machine_of(worker)))
     _hint(broker, worker)
     return was_paused
 
@@ -70,7 +73,7 @@ def paused_queues(broker: Broker) -> dict[str, Halt]:
 
 def is_paused(broker: Broker, worker: str) -> Halt | None:
     """Return who paused a worker; None: nobody has."""
-    return _halts(broker, keys.HALTED_WORKERS).get(_machine(worker))
+    return _halts(broker, keys.HALTED_WORKERS).get(machine_of(worker))
 
 
 def tell(broker: Broker, worker: str, **payload: str) -> bool:
@@ -121,6 +124,13 @@ def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:
     return patiently(broker.connection, ask)
 
 
+def is_held(broker: Broker, machine: str, run_key: str, index: int, execution_id: str) -> bool:
+    """Tell whether a worker, by what it is called over its restarts, runs this try now."""
+    found = patiently(broker.connection, broker.connection.hget, keys.task_key(run_key), str(index))
+    task = decode(found) if found else {}
+    return task.get("s") == TaskState.RUNNING and task.get("e") == execution_id and machine_of(task.get("w", "")) == machine
+
+
 def running(broker: Broker) -> dict[str, list[int]]:
     """Return {run key: indices} of the tasks that run, those too of workers that are not heard of."""
 
@@ -144,11 +154,6 @@ def _halts(broker: Broker, key: str) -> dict[str, Halt]:
     found = patiently(broker.connection, broker.connection.hgetall, key)
     plain = {text(name): json.loads(text(value)) for name, value in found.items()}
     return {name: Halt(by=value["by"], since=from_micros(value["since"])) for name, value in plain.items()}
-
-
-def _machine(worker: str) -> str:
-    """Return what a worker is called over its restarts."""
-    return worker.rpartition(".")[0]
 
 
 def _hint(broker: Broker, worker: str) -> None:

@@ -94,6 +94,8 @@ CALL = f"{FLOW}call"
 #: Hashes of the queues that give no work, and of the workers (host.work_dir) that take none, because a person said so (-> JSON: by, since).
 HALTED = f"{FLOW}halted"
 HALTED_WORKERS = f"{FLOW}halted:workers"
+#: Hash of the workers (host.id) that did not sign off -> JSON: when Redis heard of it last (microseconds, its clock), and what it was then.
+HEARD = f"{FLOW}heard"
 #: Set per machine: executions of it whose ends the history has.
 RECORDED = f"{FLOW}recorded:"
 #: Hash job id -> run key:index of the entries in rq-scheduler's set, and the list that wakes the scheduler.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import redis
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_any, stop_when_event_set, wait_exponential_jitter
 
 from rqflow import clock
 from rqflow.broker import keys
@@ -33,18 +34,20 @@ ASKED_AT = "asked_at"
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> dict[str, Any]:
-    """Ask the hub and wait up to `timeout` seconds, over broken links too.
+def ask(connection: redis.Redis, kind: str, payload: Mapping[str, Any], *, timeout: float = 30.0,
+        stop: threading.Event | None = None) -> dict[str, Any]:
+    """Ask the hub and wait up to `timeout` seconds, over broken links too, unless told to `stop`.
 
     Raises BrokerError when no leader answers or Redis is away, RqflowError with the hub's own words.
     """
     name, since, deadline = uuid.uuid4().hex, clock.utcnow(), clock.monotonic() + timeout
     fields: dict[Any, Any] = {"id": name, "kind": kind, "payload": json.dumps(payload)}
-    again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_after_delay(timeout), reraise=True,
+    stop = stop or threading.Event()
+    again = Retrying(retry=retry_if_exception_type(LINK_ERRORS), stop=stop_any(stop_after_delay(timeout), stop_when_event_set(stop)), reraise=True,
                      wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1))
     try:
         again(connection.xadd, keys.REQUESTS, fields)
-        answer = again(_fetch, connection, keys.ANSWER + name, deadline)
+        answer = again(_fetch, connection, keys.ANSWER + name, deadline, stop)
     except LINK_ERRORS as error:
         raise unreachable(error, since) from error
     if answer is None:
@@ -66,13 +69,13 @@ def _take_back(connection: redis.Redis, name: str) -> None:
             connection.xdel(keys.REQUESTS, *entries)
 
 
-def _fetch(connection: redis.Redis, box: str, deadline: float) -> Any:
+def _fetch(connection: redis.Redis, box: str, deadline: float, stop: threading.Event) -> Any:
     """Return what is in the box of an answer, None when nothing is at the deadline.
 
     It is turned over, not taken: an answer that gets lost on the way is still there.
     """
     answer: Any = None
-    while answer is None and (left := deadline - clock.monotonic()) > 0:
+    while answer is None and not stop.is_set() and (left := deadline - clock.monotonic()) > 0:
         answer = connection.blmove(box, box, min(left, longest_wait(connection)))  # type: ignore[arg-type]  # Redis takes fractions
     if answer is not None:
         with suppress(*LINK_ERRORS):  # it ends by itself

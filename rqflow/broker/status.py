@@ -81,12 +81,23 @@ class WorkerStatus:
     name: str
     host: str
     pid: int
+    #: idle, busy, paused (takes none, because a person said so), draining (ends when its tasks have), stopping, unreachable.
     state: str
     queues: tuple[str, ...]
     labels: tuple[str, ...]
     slots: int
     running: int
     last_heartbeat: datetime | None
+    #: Its release of rqflow; empty: a stock RQ worker.
+    version: str = ""
+    #: Since when its link to Redis has held, by its own clock.
+    linked_since: datetime | None = None
+    #: By how many seconds its clock is ahead of Redis' (behind: negative).
+    clock_offset: float | None = None
+    #: Bytes that are free on the disk of its work_dir.
+    disk_free: int | None = None
+    #: Since when nothing was heard of it, by Redis' clock, which is longer than its lease; null: it is heard of.
+    unreachable_since: datetime | None = None
 
 
 def _moment(micros: str | bytes | None) -> datetime | None:
@@ -182,8 +193,17 @@ def workers(connection: redis.Redis) -> list[WorkerStatus]:
             continue
         name = key.removeprefix(keys.RQ_WORKER)
         found.append(WorkerStatus(
-            name=name, host=raw.get("hostname", ""), pid=int(raw.get("pid") or 0), state=raw.get("state", "?"),
+            name=name, host=raw.get("hostname", ""), pid=int(raw.get("pid") or 0), state=_state(raw),
             queues=tuple(filter(None, raw.get("queues", "").split(","))), labels=tuple(filter(None, raw.get("labels", "").split(","))),
             slots=int(raw.get("slots") or 1), running=connection.scard(f"{keys.RQ_WORKER}{name}:executions"),
-            last_heartbeat=datetime.fromisoformat(raw["last_heartbeat"]) if raw.get("last_heartbeat") else None))
+            last_heartbeat=datetime.fromisoformat(raw["last_heartbeat"]) if raw.get("last_heartbeat") else None,
+            version=raw.get("rqflow", ""), linked_since=_moment(raw.get("linked_since")),
+            clock_offset=float(raw["clock_offset"]) if raw.get("clock_offset") else None,
+            disk_free=int(raw["disk_free"]) if raw.get("disk_free") else None))
     return found
+
+
+def _state(raw: dict[str, str]) -> str:
+    """Return the state of a worker: of RQ's words only the one that says less than it could is replaced."""
+    state = raw.get("leaving") or raw.get("state", "?")
+    return "paused" if state == "suspended" else state

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from rqflow.actions import steering
-from rqflow.broker import control
+from rqflow.broker import control, standing
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import bug, output  # noqa: F401 - the first in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app, who
@@ -24,10 +24,13 @@ from rqflow.exceptions import UsageError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.worker.loop import DRAIN, KEEP, KILL
-from rqflow.worker.worker import Asked, Worker
+from rqflow.worker.options import Asked
+from rqflow.worker.worker import Worker
 
 COLUMNS = [Column("name", "WORKER"), Column("host", "HOST"), Column("state", "STATE"), Column("queues", "QUEUES", show=", ".join),
-           Column("running", "RUNNING"), Column("slots", "SLOTS"), Column("labels", "LABELS", show=", ".join), Column("pid", "PID", wide=True),
+           Column("running", "RUNNING"), Column("slots", "SLOTS"), Column("labels", "LABELS", show=", ".join), Column("version", "RQFLOW"),
+           Column("unreachable_since", "UNREACHABLE SINCE"), Column("linked_since", "LINKED SINCE", wide=True),
+           Column("clock_offset", "CLOCK OFF", wide=True), Column("disk_free", "DISK FREE", wide=True), Column("pid", "PID", wide=True),
            Column("last_heartbeat", "LAST HEARTBEAT", wide=True)]
 
 TASK_COLUMNS = [Column("run_id", "RUN"), Column("task_id", "TASK"), Column("dag_id", "DAG")]
@@ -102,10 +105,10 @@ def forget(app: App, printer: Printer, name: str) -> None:
 @output.listing
 @pass_app
 def list_(app: App, printer: Printer) -> None:
-    """List the workers that live, stock RQ workers too."""
+    """List the workers: those that live, stock RQ workers too, and those that are not heard of and did not sign off."""
     printer.check(output.fields_of(WorkerStatus))
     with open_live(app.settings) as live:
-        printer.records(map(asdict, background.live_workers(live)), COLUMNS)
+        printer.records(map(asdict, standing.all_workers(live.broker, background.live_workers(live))), COLUMNS)
 
 
 @worker.command()
@@ -115,7 +118,8 @@ def list_(app: App, printer: Printer) -> None:
 def show(app: App, printer: Printer, name: str) -> None:
     """Show a worker with the tasks that it holds. WORKER is a name, the beginning of one, or a host with one worker."""
     with open_live(app.settings) as live:
-        found = steering.about(live.broker, steering.workers(live.broker, [name])[0])
+        known = standing.all_workers(live.broker, live.broker.workers())
+        found = steering.about(live.broker, steering.workers(live.broker, [name], known)[0])
     printer.record(found, name="name")
     if printer.shows_parts and found["tasks"]:
         printer.blank()

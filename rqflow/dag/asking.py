@@ -11,6 +11,8 @@ from rqflow.exceptions import BrokerError, TaskFailed
 
 #: Kinds of questions; deploy/answers.py has the answers.
 START_RUN, RUN_STATE, EXTERNAL_STATE, STORE_VARIABLE = "start_run", "run_state", "external_state", "store_variable"
+#: Variables and Connections for a worker that has not the hub's key, sealed for it.
+SECRETS = "secrets"
 #: Seconds between two attempts to ask a hub that does not answer.
 _AGAIN = 5.0
 
@@ -32,12 +34,12 @@ def ask(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     return _given[0](kind, payload)
 
 
-def ask_lastingly(kind: str, payload: Mapping[str, Any], log: logging.Logger) -> dict[str, Any]:
-    """Do the same, again and again while the hub is away, which `log` tells once."""
+def ask_lastingly(kind: str, payload: Mapping[str, Any], log: logging.Logger, *, by: Ask | None = None) -> dict[str, Any]:
+    """Do the same, `by` that way where one is given, again and again while the hub is away, which `log` tells once."""
     was_told = False
     while True:
         try:
-            return ask(kind, payload)
+            return (by or ask)(kind, payload)
         except BrokerError as error:
             if not was_told:
                 log.warning("the hub does not answer, and is asked again until it does: %s", error.message)

@@ -12,8 +12,9 @@ from rqflow.actions import query, rewrite, trigger, variables
 from rqflow.broker.broker import Broker
 from rqflow.broker.requests import ASKED_AT, Handler
 from rqflow.dag import graph
-from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, START_RUN, STORE_VARIABLE
+from rqflow.dag.asking import EXTERNAL_STATE, RUN_STATE, SECRETS, START_RUN, STORE_VARIABLE
 from rqflow.dag.version import Version
+from rqflow.deploy import confiding
 from rqflow.exceptions import Conflict, DagNotFound, NotFound, RunNotFound, UsageError
 from rqflow.security.keyring import Keyring
 from rqflow.states import TERMINAL_RUN_STATES
@@ -33,17 +34,19 @@ def handlers(broker: Broker, engine: Engine, keyring: Keyring | None = None) -> 
         START_RUN: lambda asked: start_run(broker, engine, asked), RUN_STATE: lambda asked: run_state(broker, engine, asked),
         EXTERNAL_STATE: lambda asked: external_state(engine, asked),
         STORE_VARIABLE: lambda asked: store_variable(broker, engine, keys, asked),
+        SECRETS: lambda asked: confiding.secrets(broker, engine, keys, asked),
     }  # fmt: skip
 
 
 def store_variable(broker: Broker, engine: Engine, keyring: Keyring, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Store the Variable `key` with `value`, which comes sealed with the key `secret_key`; without a value delete it, if it is there.
+    """Store the Variable `key` with `value`, which comes sealed with the key `secret_key`, that of the hub's own pair too; without a value delete
+    it, if it is there.
 
     Raises WrongKey, UsageError. Asked twice it does the same twice.
     """
     key, by = str(asked["key"]), str(asked.get("by", "a task"))
     if "value" in asked:
-        value = keyring.open(str(asked["secret_key"]), str(asked["value"]), f"the Variable {key}")
+        value = confiding.opened_for_hub(keyring).open(str(asked["secret_key"]), str(asked["value"]), f"the Variable {key}")
         description = asked.get("description")
         variables.put(broker, engine, keyring, {key: variables.Given(value=value, description=description)}, by=by)
     else:

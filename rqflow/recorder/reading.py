@@ -15,7 +15,7 @@ from rqflow.recorder import calling
 from rqflow.recorder.notices import noting
 from rqflow.states import TERMINAL_STATES, CallbackState, RunState, TaskState
 from rqflow.store import events as event_log
-from rqflow.store.tables import KEY, LINE, SHA
+from rqflow.store.conventions import KEY, LINE, SHA
 from rqflow.store.types import ID_LENGTH, clean
 
 Event = Mapping[str, Any]

@@ -17,6 +17,7 @@ from typing import Any
 from rqflow.broker import callbacks as orders
 from rqflow.broker.broker import Broker
 from rqflow.broker.events import EventStream, is_before
+from rqflow.broker.names import machine_of
 from rqflow.broker.status import WorkerStatus
 from rqflow.dag.callbacks import Kind
 from rqflow.dag.version import DEFAULT_QUEUE, TaskSpec, Version
@@ -94,7 +95,7 @@ class CallbackSender:
         """Return {machine: worker} of those that were heard of within a lease."""
         since = self._broker.now() - self._lease
         heard = (worker for worker in self._broker.workers() if worker.last_heartbeat and worker.last_heartbeat >= since)
-        return {orders.machine_of(worker.name): worker for worker in heard}
+        return {machine_of(worker.name): worker for worker in heard}
 
     def _look_after(self, call: Callback, live: Mapping[str, WorkerStatus], recorded: str) -> None:
         """See whether a call that a worker has is lost: the worker is gone, or the order is, and no end of it was told."""
@@ -126,7 +127,7 @@ class CallbackSender:
         if worker is None:
             self._wait(call, _unserved(subject.task))
             return
-        machine = orders.machine_of(worker.name)
+        machine = machine_of(worker.name)
         if run_in_transaction(self._engine, lambda connection: callbacks.send(connection, call.callback_id, machine)):
             orders.send(self._broker, worker.name, call.callback_id, order, subject.version)
 
@@ -147,7 +148,7 @@ class CallbackSender:
 
     def _choose(self, subject: _Subject, live: Mapping[str, WorkerStatus]) -> WorkerStatus | None:
         """Return the worker that ran the try, else the least busy one that could have."""
-        own = live.get(orders.machine_of(subject.attempt.worker)) if subject.attempt else None
+        own = live.get(machine_of(subject.attempt.worker)) if subject.attempt else None
         if own is not None:
             return own
         queue, labels = (subject.task.queue, set(subject.task.worker_labels)) if subject.task else (DEFAULT_QUEUE, set())

@@ -13,6 +13,7 @@ from typing import Any
 from rqflow.dag.outside import Connection
 from rqflow.security.keyring import Keyring
 from rqflow.security.masking import in_json, is_sensitive, secret_texts
+from rqflow.security.sealing import name_of, seal
 
 Entry = Mapping[str, Any]
 #: As names of the environment have them, and messages.
@@ -32,6 +33,15 @@ def opened(keyring: Keyring, kind: str, name: str, entry: Entry) -> Any:
         if field in fields and entry["key"]:
             fields[field] = keyring.open(str(entry["key"]), str(fields[field]), what)
     return fields
+
+
+def sealed_for(public: str, keyring: Keyring, kind: str, name: str, entry: Entry) -> Entry:
+    """Return an entry sealed for the owner of the public half of a key pair, in place of a key of `keyring`; raises WrongKey."""
+    if not entry["key"]:
+        return entry
+    what, fields = f"the {WORDS[kind]} {name}", SEALED if kind == CONN else ("value",)
+    sealed = {field: seal(public, keyring.open(str(entry["key"]), str(entry[field]), what)) for field in fields if entry.get(field)}
+    return {**entry, **sealed, "key": name_of(public)}
 
 
 def secrets_of(kind: str, name: str, value: Any, *, is_secret: bool = False) -> list[str]:

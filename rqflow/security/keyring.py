@@ -12,10 +12,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from rqflow.exceptions import ConfigError
+from rqflow.security.sealing import BoxKey, Unsealable
 from rqflow.settings import Settings
 
 #: In HOME, for its owner only.
@@ -33,16 +34,19 @@ class WrongKey(ConfigError):
 class Keyring:
     """The keys of this installation, as far as this process knows them."""
 
-    def __init__(self, keys: Sequence[str], *, file: Path | None = None) -> None:
-        """Use `keys`, the first of which seals; without any the one in `file`, if there is a file. Raises ConfigError for what is no key."""
+    def __init__(self, keys: Sequence[str], *, file: Path | None = None, boxes: Iterable[BoxKey] = ()) -> None:
+        """Use `keys`, the first of which seals; without any the one in `file`, if there is a file. What was sealed for one of the `boxes` is opened,
+        too. Raises ConfigError for what is no key.
+        """
         self._file = file
         self._keys = {name_of(key): key for key in map(_checked, keys)}
+        self._boxes = tuple(boxes)
 
     @classmethod
-    def of(cls, settings: Settings) -> Keyring:
+    def of(cls, settings: Settings, *, boxes: Iterable[BoxKey] = ()) -> Keyring:
         """Return the keys that the settings name, else the one of this home."""
         given = [key.strip() for key in settings.security.fernet_key.split(",") if key.strip()]
-        return cls(given, file=None if given else settings.home / KEY_FILE)
+        return cls(given, file=None if given else settings.home / KEY_FILE, boxes=boxes)
 
     @property
     def keys(self) -> dict[str, str]:
@@ -75,6 +79,11 @@ class Keyring:
         """Return the text that was sealed with the key `name`; `what` it is, in words. Raises WrongKey."""
         from cryptography.fernet import Fernet, InvalidToken  # here: see `seal`
 
+        if box := next((one for one in self._boxes if one.name == name), None):
+            try:
+                return box.open(sealed)
+            except Unsealable as error:
+                raise WrongKey(f"{what} is damaged: {error.message}", hint="If that stays so: `rqflow worker join` again.") from error
         key = self.keys.get(name)
         if key is None:
             raise WrongKey(f"{what} was sealed with the key {name}, and this process has {_said(self.keys)}", hint=_HINT)

@@ -15,9 +15,10 @@ from rqflow.dag.run import BACKFILL, RunInfo, RunOptions
 from rqflow.dag.version import TaskSpec
 from rqflow.states import TERMINAL_BACKFILL_STATES, TERMINAL_RUN_STATES, BackfillState, RunState, TaskState
 from rqflow.store import deletions, runs, tasks
+from rqflow.store.conventions import LINE
 from rqflow.store.engine import Connection
 from rqflow.store.runs import RunRecord
-from rqflow.store.tables import LINE, backfill, dag, dag_run
+from rqflow.store.tables import backfill, dag, dag_run
 
 _ENDED_RUNS = [state.value for state in TERMINAL_RUN_STATES]
 _OPEN = [state.value for state in BackfillState if state not in TERMINAL_BACKFILL_STATES]

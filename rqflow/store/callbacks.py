@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
 from rqflow.states import CallbackState
+from rqflow.store.conventions import LINE
 from rqflow.store.engine import Connection
-from rqflow.store.tables import LINE, callback
+from rqflow.store.tables import callback
 from rqflow.store.types import clean
 from rqflow.store.upsert import Rule, upsert
 

@@ -12,21 +12,21 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select
 
 from rqflow import clock
 from rqflow.states import TERMINAL_RUN_STATES
+from rqflow.store.conventions import metadata
 from rqflow.store.engine import Connection
+from rqflow.store.machine_tables import worker
 from rqflow.store.tables import (
     callback,
     dag,
     dag_run,
     dag_version,
     event_log,
-    metadata,
     notice,
     notice_delivery,
     notice_message,
     sla_miss,
     task_instance,
     task_try,
-    worker,
     xcom,
 )
 

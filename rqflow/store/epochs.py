@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import func, insert, select
 
 from rqflow import clock
+from rqflow.store.conventions import LINE
 from rqflow.store.engine import Connection
-from rqflow.store.tables import LINE, epoch
+from rqflow.store.machine_tables import epoch
 from rqflow.store.types import clean
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import RowMapping, select, tuple_
 
 from rqflow import clock
+from rqflow.store.conventions import KEY
 from rqflow.store.engine import Connection
-from rqflow.store.tables import KEY, event_log
+from rqflow.store.tables import event_log
 from rqflow.store.types import clean
 from rqflow.store.upsert import Rule, upsert
 

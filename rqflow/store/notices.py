@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, bindparam, case, delete, exists, false, func, insert, select, update
 
 from rqflow.exceptions import NotFound, UsageError
+from rqflow.store.conventions import KEY
 from rqflow.store.engine import Connection
-from rqflow.store.tables import KEY, notice, notice_delivery, notice_message
+from rqflow.store.tables import notice, notice_delivery, notice_message
 from rqflow.store.types import UtcDateTime, clean
 from rqflow.store.upsert import Rule, upsert
 

@@ -8,30 +8,14 @@ them.
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
-
+from rqflow.store.conventions import KEY, LINE, NOBODY, OPTIONS, SHA, STATE, about
+from rqflow.store.conventions import metadata as metadata
+from rqflow.store.machine_tables import epoch as epoch  # tables of machines have a page of their own
+from rqflow.store.machine_tables import joined_worker as joined_worker
+from rqflow.store.machine_tables import worker as worker
 from rqflow.store.types import Id, JsonText, LongText, UtcDateTime
-
-#: For each table: transactions, every character, and room for keys of 3072 bytes on MariaDB and MySQL.
-OPTIONS: dict[str, Any] = {
-    "mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_row_format": "DYNAMIC",
-}
-#: Characters of a state, a sha256 in hex, a run key, a line of text.
-STATE, SHA, KEY, LINE = 32, 64, 16, 1000
-#: Who writes a table whose feature is still to come.
-NOBODY = "nobody yet"
-
-metadata = MetaData(naming_convention={
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
-})
-
-
-def _about(text: str, writer: str) -> dict[str, str]:
-    return {"doc": text, "writer": writer}
-
 
 dag = Table(
     "dag", metadata,
@@ -55,7 +39,7 @@ dag = Table(
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
     Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"), Index(None, "next_run_at"),
-    info=_about("One row a DAG.", "submit"), **OPTIONS,
+    info=about("One row a DAG.", "submit"), **OPTIONS,
 )
 
 dag_version = Table(
@@ -69,7 +53,7 @@ dag_version = Table(
     Column("has_sla", Boolean(), doc="True: one of its tasks has an sla."),
     Column("callbacks", Id(), doc="Kinds of callbacks that it and its tasks have, separated by spaces."),
     UniqueConstraint("dag_id", "number"), Index(None, "has_sla"),
-    info=_about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
+    info=about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
 )
 
 dag_file = Table(
@@ -82,7 +66,7 @@ dag_file = Table(
     Column("inputs", JsonText(), nullable=False, doc="What loading it depended on: files and Variables with sha256."),
     Column("loaded_by", Id(), nullable=False, doc="Release of rqflow and default queue with which it was loaded."),
     Column("loaded_at", UtcDateTime(), nullable=False, doc="When it was executed last."),
-    info=_about("Files of the folder of DAGs, as they were loaded last.", "the leading scheduler; submit; dag sync"), **OPTIONS,
+    info=about("Files of the folder of DAGs, as they were loaded last.", "the leading scheduler; submit; dag sync"), **OPTIONS,
 )
 
 dag_run = Table(
@@ -112,7 +96,7 @@ dag_run = Table(
     UniqueConstraint("dag_id", "run_id"), UniqueConstraint("dag_id", "tick"),
     Index(None, "dag_id", "logical_date"), Index(None, "dag_id", "created_at"), Index(None, "dag_id", "state", "created_at"),
     Index(None, "state", "created_at"), Index(None, "created_at"), Index(None, "run_id"), Index(None, "backfill_id", "state"),
-    info=_about("One row a DAG run.", "the start of a run; the recorder"), **OPTIONS,
+    info=about("One row a DAG run.", "the start of a run; the recorder"), **OPTIONS,
 )
 
 backfill = Table(
@@ -144,7 +128,7 @@ backfill = Table(
     Column("started_at", UtcDateTime(), doc="When the scheduler took it up."),
     Column("ended_at", UtcDateTime(), doc="When it ended."),
     Index(None, "dag_id", "created_at"), Index(None, "state"),
-    info=_about("One row a backfill.", "backfill start, pause, resume and cancel; the leading scheduler"), **OPTIONS,
+    info=about("One row a backfill.", "backfill start, pause, resume and cancel; the leading scheduler"), **OPTIONS,
 )
 
 task_instance = Table(
@@ -166,7 +150,7 @@ task_instance = Table(
     Column("updated_at", UtcDateTime(), nullable=False, doc="Time of the newest event."),
     Column("version", Id(SHA), doc="Version that it follows; NULL: its run's."),
     Index(None, "state", "updated_at"),
-    info=_about("One row a task of a run, once something happened to it.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
+    info=about("One row a task of a run, once something happened to it.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
 )
 
 task_try = Table(
@@ -194,7 +178,7 @@ task_try = Table(
     Column("late", JsonText(), doc="An end that came after the task instance had moved on, as a JSON object: evidence, changes nothing."),
     Column("late_seq", BigInteger(), doc="Order of that late end, microseconds."),
     Index(None, "host", "started_at"), Index(None, "started_at"),
-    info=_about("One row a try that a worker began.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
+    info=about("One row a try that a worker began.", "the recorder"), sqlite_with_rowid=False, **OPTIONS,
 )
 
 xcom = Table(
@@ -205,7 +189,7 @@ xcom = Table(
     Column("value", LongText(), doc="JSON text; NULL: it was deleted."),
     Column("seq", BigInteger(), nullable=False, doc="Order of the event that brought it, microseconds."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="When it was pushed."),
-    info=_about("Small values passed between tasks.", "the recorder"), **OPTIONS,
+    info=about("Small values passed between tasks.", "the recorder"), **OPTIONS,
 )
 
 event_log = Table(
@@ -222,7 +206,7 @@ event_log = Table(
     Column("who", Id(), nullable=False, doc="Person or worker, or empty."),
     Column("detail", LongText(), nullable=False, doc="Reason, or what was given, for people."),
     Index(None, "dag_id", "seq"), Index(None, "run_key", "seq"),
-    info=_about("What happened, one row a state change or deed.", "the recorder; who starts or cancels a run"), sqlite_with_rowid=False, **OPTIONS,
+    info=about("What happened, one row a state change or deed.", "the recorder; who starts or cancels a run"), sqlite_with_rowid=False, **OPTIONS,
 )
 
 sla_miss = Table(
@@ -234,7 +218,7 @@ sla_miss = Table(
     Column("seen_at", UtcDateTime(), nullable=False, doc="When that was noticed."),
     Column("is_notified", Boolean(), nullable=False, doc="True: people were told."),
     Index(None, "dag_id", "seen_at"),
-    info=_about("Tasks that did not end in their sla.", "the leading scheduler"), **OPTIONS,
+    info=about("Tasks that did not end in their sla.", "the leading scheduler"), **OPTIONS,
 )
 
 callback = Table(
@@ -257,7 +241,7 @@ callback = Table(
     Column("started_at", UtcDateTime(), doc="When the functions were called."),
     Column("ended_at", UtcDateTime(), doc="When that was over."),
     Index(None, "state", "seq"), Index(None, "run_key", "task_id"),
-    info=_about("Calls of authors' functions, written with the event that they are about.", "the recorder; the leading scheduler"), **OPTIONS,
+    info=about("Calls of authors' functions, written with the event that they are about.", "the recorder; the leading scheduler"), **OPTIONS,
 )
 
 notice = Table(
@@ -272,7 +256,7 @@ notice = Table(
     Column("detail", String(LINE), nullable=False, doc="Why, for people."),
     Column("is_sorted", Boolean(), nullable=False, doc="True: who is told of it is in notice_delivery."),
     Index(None, "is_sorted", "seq"), Index(None, "run_key", "task_id"),
-    info=_about("What people may want to be told, written with the event that it is about; goes when it turns out that nobody does.",
+    info=about("What people may want to be told, written with the event that it is about; goes when it turns out that nobody does.",
                 "the recorder; the leading scheduler"), **OPTIONS,
 )
 
@@ -289,7 +273,7 @@ notice_delivery = Table(
     Column("is_held", Boolean(), nullable=False, doc="True: it waits for a digest, because its recipient had enough messages."),
     Column("message_id", Id(KEY), nullable=False, doc="The message that tells it; empty: none yet."),
     Index(None, "message_id", "wait_until"), Index(None, "run_key"),
-    info=_about("Who is told what, in which message.", "the leading scheduler"), **OPTIONS,
+    info=about("Who is told what, in which message.", "the leading scheduler"), **OPTIONS,
 )
 
 notice_message = Table(
@@ -308,7 +292,7 @@ notice_message = Table(
     Column("created_at", UtcDateTime(), nullable=False, doc="When it was put together."),
     Column("ended_at", UtcDateTime(), doc="When it was sent, refused or given up."),
     Index(None, "state", "due_at"), Index(None, "dag_id", "recipient", "created_at"), Index(None, "created_at"),
-    info=_about("The outbox: messages to people and programs.", "the leading scheduler; notice retry"), **OPTIONS,
+    info=about("The outbox: messages to people and programs.", "the leading scheduler; notice retry"), **OPTIONS,
 )
 
 pool = Table(
@@ -316,7 +300,7 @@ pool = Table(
     Column("name", Id(), primary_key=True, doc="Name of the pool."),
     Column("slots", Integer(), nullable=False, doc="Slots that its running tasks share."),
     Column("description", LongText(), nullable=False, doc="For people."),
-    info=_about("Caps on tasks that run together.", "pool set and delete"), **OPTIONS,
+    info=about("Caps on tasks that run together.", "pool set and delete"), **OPTIONS,
 )
 
 variable = Table(
@@ -327,7 +311,7 @@ variable = Table(
     Column("is_secret", Boolean(), doc="True: it is not shown in lists, and blotted out in logs."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Values that templates read as var.value and var.json.", "var set, import and delete; the leading scheduler for a task"), **OPTIONS,
+    info=about("Values that templates read as var.value and var.json.", "var set, import and delete; the leading scheduler for a task"), **OPTIONS,
 )
 
 connection = Table(
@@ -343,7 +327,7 @@ connection = Table(
     Column("secret_key", Id(STATE), doc="Name of the key that password and extra are encrypted with; NULL: plain."),
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
-    info=_about("Where other systems are, and how to log in there.", "conn set, import and delete"), **OPTIONS,
+    info=about("Where other systems are, and how to log in there.", "conn set, import and delete"), **OPTIONS,
 )
 
 user = Table(
@@ -354,32 +338,7 @@ user = Table(
     Column("email", LongText(), nullable=False, doc="Address for notices."),
     Column("is_active", Boolean(), nullable=False, doc="False: may not log in."),
     Column("created_at", UtcDateTime(), nullable=False, doc="When it was added."),
-    info=_about("People who may use the page.", NOBODY), **OPTIONS,
-)
-
-worker = Table(
-    "worker", metadata,
-    Column("name", Id(), primary_key=True, doc="host.work_dir: a worker keeps it over its restarts."),
-    Column("host", Id(), nullable=False, doc="Its machine."),
-    Column("pid", Integer(), doc="Process id there."),
-    Column("queues", JsonText(), nullable=False, doc="List of queues that it serves."),
-    Column("labels", JsonText(), nullable=False, doc="List of its labels."),
-    Column("slots", Integer(), nullable=False, doc="Tasks that it runs at the same time."),
-    Column("rqflow_version", Id(), nullable=False, doc="Its version of rqflow."),
-    Column("started_at", UtcDateTime(), nullable=False, doc="Its start."),
-    Column("seen_at", UtcDateTime(), nullable=False, doc="Last sign of life."),
-    Column("ended_at", UtcDateTime(), doc="When it signed off; NULL: it has not."),
-    Index(None, "host", "seen_at"), Index(None, "seen_at"),
-    info=_about("Workers, also those that are gone.", "the leading scheduler"), **OPTIONS,
-)
-
-epoch = Table(
-    "epoch", metadata,
-    Column("number", Integer(), primary_key=True, autoincrement=False, doc="From 1."),
-    Column("run_id", Id(), nullable=False, doc="Id of the process of the Redis server."),
-    Column("reason", String(LINE), nullable=False, doc="Why it began, for people."),
-    Column("began_at", UtcDateTime(), nullable=False, doc="When it began."),
-    info=_about("Each time that the live state was put right from the history.", "the leading scheduler"), **OPTIONS,
+    info=about("People who may use the page.", NOBODY), **OPTIONS,
 )
 
 deletion = Table(
@@ -396,6 +355,6 @@ deletion = Table(
     Column("asked_at", UtcDateTime(), nullable=False, doc="When that was."),
     Column("changed_at", UtcDateTime(), nullable=False, doc="When it came to this state."),
     Index(None, "state", "asked_at"),
-    info=_about("What was deleted: nothing of it is started, recorded or taken up again. The row of a DAG goes when a person submits it anew.",
+    info=about("What was deleted: nothing of it is started, recorded or taken up again. The row of a DAG goes when a person submits it anew.",
                 "dag delete, run delete; the leading scheduler"), **OPTIONS,
 )

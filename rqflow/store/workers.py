@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from rqflow.store.engine import Connection
-from rqflow.store.tables import worker
+from rqflow.store.machine_tables import worker
 from rqflow.store.upsert import Rule, upsert
 
 _SEEN = Rule(table=worker, order=("seen_at",), fixed=frozenset({"started_at"}))

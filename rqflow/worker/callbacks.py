@@ -159,11 +159,11 @@ class Callbacks:
     def _in(self, folder: Path, broker: Broker, order: Mapping[str, Any], version: Version, run: RunInfo,
             ) -> tuple[CallbackState, str, str, Mapping[str, str]]:
         """Make the call in a folder of its own; return how it ended, why, what it printed, and the XComs that it pushed."""
-        log, outside = str(folder / _LOG), Outside(broker, self._settings, folder / OUTSIDE)
+        log, outside = str(folder / _LOG), Outside(broker, self._settings, folder / OUTSIDE, worker=self._machine)
         spec = folder / SPEC_FILE
         _write(spec, json.dumps(self._spec(folder, log, broker, outside, order, version, run)))
         env = {
-            **self._inherited, **self._given, HANDOVER: outside.opener(), MARKER: f"callback-{folder.name}",
+            **self._inherited, **self._given, HANDOVER: outside.opener(execution_id=folder.name), MARKER: f"callback-{folder.name}",
             "RQFLOW_DAG_ID": run.dag_id, "RQFLOW_RUN_ID": run.run_id, "RQFLOW_TASK_ID": str(order["task_id"]),
             "RQFLOW_TRY": str(order.get("try_number") or 0), "RQFLOW_LOGICAL_DATE": run.logical_date.isoformat(),
         }

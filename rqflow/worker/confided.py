@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rqflow import settings
+from rqflow.broker.messages import End
 from rqflow.exceptions import RqflowError
 from rqflow.security.entries import Entry, opened, secrets_of
 from rqflow.security.keyring import Keyring
 from rqflow.security.masking import Masker, is_sensitive
+from rqflow.security.sealing import name_of, seal
+from rqflow.worker.tries import Try
 from rqflow.worker.workdir import SECRETS
+
+#: Kind of the operator whose output is kept without that anybody says so.
+BASH = "bash"
 
 #: Names that look secret and only tell where a secret is.
 _PLACES = ("_FILE", "_PATH", "_DIR", "_SOCK", "_URL")
@@ -41,10 +47,10 @@ def note_given(file: str, kind: str, name: str, given: str) -> None:
         _append(file, {"kind": kind, "name": name})
 
 
-def note_texts(file: str, texts: Iterable[str]) -> None:
-    """Note secrets that stand in clear where they come from."""
+def note_texts(file: str, texts: Iterable[str], *, public: str = "") -> None:
+    """Note secrets that stand in clear where they come from; or may not, where a worker has a key pair: then sealed for its `public` half."""
     for text in texts:
-        _append(file, {"text": text})
+        _append(file, {"key": name_of(public), "sealed": seal(public, text)} if public else {"text": text})
 
 
 def in_environment(environ: Iterable[tuple[str, str]]) -> list[str]:
@@ -85,6 +91,14 @@ class Confided:
         masker = self.masker(log) if text else None
         return masker.text(text) if masker else text
 
+    def without(self, held: Try, end: End) -> End:
+        """Return the end of a try without its secrets: its reason, and the last line that a bash task printed, which is kept as an XCom."""
+        if end.reason:
+            end = replace(end, reason=self.text(held.log, end.reason))
+        if end.xcoms and held.task and held.task.operator == BASH:
+            end = replace(end, xcoms={key: self.text(held.log, value) for key, value in end.xcoms.items()})
+        return end
+
     def forget(self, log: str) -> None:
         """The log was sent."""
         self._known.pop(file_of(log), None)
@@ -104,6 +118,8 @@ class Confided:
     def _secrets(self, said: dict[str, Any]) -> Iterable[str]:
         if "text" in said:
             return [str(said["text"])]
+        if "sealed" in said:
+            return [self._keyring.open(str(said["key"]), str(said["sealed"]), "a secret of a task")]
         kind, name = str(said["kind"]), str(said["name"])
         if "entry" not in said:
             given = settings.given(f"{kind}_{name.upper()}")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, MutableMapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rqflow.dag import outside
-from rqflow.dag.asking import STORE_VARIABLE
+from rqflow.dag.asking import SECRETS, STORE_VARIABLE, ask_lastingly
 from rqflow.exceptions import TaskFailed
-from rqflow.security.entries import CONN, VAR, Entry, secrets_of
+from rqflow.security.entries import CONN, VAR, Entry, sealed_for, secrets_of
 from rqflow.security.keyring import SETTING, Keyring
+from rqflow.security.membership import Ticket
+from rqflow.security.sealing import BoxKey, name_of, seal
 from rqflow.wire import decode
 from rqflow.worker import confided
 from rqflow.worker.outside import HANDOVER, Sealed
+
+logger = logging.getLogger(__name__)
 
 
 class Handed:
@@ -26,6 +31,9 @@ class Handed:
         told = json.loads(environ.pop(HANDOVER, "{}"))
         self._copy, self._file = str(spec.get("outside") or ""), str(spec.get("secrets") or "")
         self._keys, self._hub = list(told.get("keys") or ()), told.get("hub")
+        #: What this process asks the hub with, where its worker has not the hub's key.
+        self._ticket = Ticket(**told["ticket"]) if told.get("ticket") else None
+        self._fetched: dict[tuple[str, str], Entry] = {}
 
     def provide(self) -> None:
         """Tell this process' DAG file and task about it."""
@@ -34,9 +42,27 @@ class Handed:
     def _sealed(self, kind: str) -> Sealed:
         def told(name: str, entry: Entry) -> None:
             if self._file:
-                confided.note_entry(self._file, kind, name, entry)
+                confided.note_entry(self._file, kind, name, self._for_the_worker(kind, name, entry))
 
-        return Sealed(kind, lambda: self._entries.get(kind, {}), lambda: self._keyring, told)
+        return Sealed(kind, lambda: self._entries.get(kind, {}), lambda: self._keyring, told, self._fetch if self._ticket and self._hub else None)
+
+    def _fetch(self, kind: str, name: str, _: Entry) -> Entry:
+        """Ask the hub for an entry that no key here opens, until it answers; raises KeyError when it is gone, RqflowError with the hub's words."""
+        from rqflow.worker import asking, inquiries  # here: it takes a while to import
+
+        assert self._ticket is not None
+        assert self._hub is not None
+        if (kind, name) not in self._fetched:
+            asker = asking.asker(self._hub)
+            found = inquiries.answer_to(self._ticket, {kind: [name]}, lambda payload: ask_lastingly(SECRETS, payload, logger, by=asker))
+            self._fetched[kind, name] = found.get(kind, {})[name]
+        return self._fetched[kind, name]
+
+    def _for_the_worker(self, kind: str, name: str, entry: Entry) -> Entry:
+        """Return an entry as this worker's key opens it, and that of the next one: what was sealed for this process ends with it."""
+        if self._ticket and entry["key"] and entry["key"] not in self._keyring.keys:
+            return sealed_for(self._ticket.own, self._keyring, kind, name, entry)
+        return entry
 
     @cached_property
     def _entries(self) -> Mapping[str, Mapping[str, Entry]]:
@@ -45,7 +71,7 @@ class Handed:
 
     @cached_property
     def _keyring(self) -> Keyring:
-        return Keyring(self._keys)
+        return Keyring(self._keys, boxes=[BoxKey(self._ticket.private)] if self._ticket else ())
 
     def _note(self, kind: str, name: str, given: str) -> None:
         if self._file:
@@ -57,16 +83,21 @@ class Handed:
             raise TaskFailed(f"the Variable {name} cannot be stored: there is no hub", hint="`rqflow dag test` and `rqflow task test` have none.")
         asked: dict[str, Any] = {"key": name, "description": description}
         if value is not None:
-            if not self._keys:
-                raise TaskFailed(f"the Variable {name} cannot be stored: this worker has no key", hint=f"Set {SETTING} there to the hub's key.")
+            if not self._keys and not self._ticket:
+                raise TaskFailed(f"the Variable {name} cannot be stored: this worker has no key",
+                                 hint=f"Let it join (`rqflow worker join`), or set {SETTING} there to the hub's key.")
             if self._file and secrets_of(VAR, name, value):
                 self._note_own(name, value)
-            asked["secret_key"], asked["value"] = self._keyring.seal(value)
+            asked["secret_key"], asked["value"] = self._sealed_for(self._ticket.hub if self._ticket else "", value)
         from rqflow.worker import asking  # here: it takes a while to import
 
         asking.asker(self._hub)(STORE_VARIABLE, asked)
 
     def _note_own(self, name: str, value: str) -> None:
         """Note a secret that the task itself stores, sealed as all others."""
-        key, sealed = self._keyring.seal(value)
+        key, sealed = self._sealed_for(self._ticket.own if self._ticket else "", value)
         confided.note_entry(self._file, VAR, name, {"key": key, "value": sealed, "is_secret": True})
+
+    def _sealed_for(self, public: str, value: str) -> tuple[str, str]:
+        """Seal a text with the hub's key where it is here, else for the owner of a public half; return the name of the key, too."""
+        return self._keyring.seal(value) if self._keys else (name_of(public), seal(public, value))

@@ -17,6 +17,8 @@ class Backoff:
         self._first, self._longest = first, longest
         self._attempts = 0
         self._until = 0.0
+        #: Since when it has held.
+        self.since = clock.utcnow()
 
     def next(self) -> float:
         """Count a failure; return the seconds to wait before the next attempt."""
@@ -28,6 +30,8 @@ class Backoff:
 
     def reset(self) -> None:
         """Count a success."""
+        if self._attempts:
+            self.since = clock.utcnow()
         self._attempts, self._until = 0, 0.0
 
     def left(self) -> float:

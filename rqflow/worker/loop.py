@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.outcome import Stop
 from rqflow.worker.spool import Spool
 from rqflow.worker.tasks import Tasks
+from rqflow.worker.wake import Wake
 
 logger = logging.getLogger(__name__)
 
@@ -68,28 +69,6 @@ class Registration(Protocol):
 
     def count_ends(self, ends: Sequence[End]) -> None:
         """Count tasks that have ended."""
-
-
-class Wake:
-    """A descriptor by which threads and signal handlers wake the loop."""
-
-    def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def __call__(self) -> None:
-        """Wake the loop."""
-        os.eventfd_write(self._descriptor, 1)
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        return self._descriptor
-
-    def clear(self) -> None:
-        """Forget that it was called."""
-        try:
-            os.eventfd_read(self._descriptor)
-        except BlockingIOError:
-            return
 
 
 class Loop:
@@ -355,6 +334,16 @@ class Loop:
         return not (len(self._tasks.slots) or self._tasks.slots.has_ends or len(self._spool) or self.entrance.is_outside)
 
     @property
+    def leaving(self) -> str:
+        """How it ends, now that it was told to: draining, or stopping; empty: it was not."""
+        return "" if not self._obeyed else "draining" if self._obeyed == 1 and self._stop_how == DRAIN else "stopping"
+
+    @property
+    def linked_since(self) -> datetime:
+        """Since when the link to Redis has held."""
+        return self._link.since
+
+    @property
     def is_in_a_hurry(self) -> bool:
         """Whether it was told to stop more than once."""
         return self._stop_level > 1
@@ -371,11 +360,12 @@ class Loop:
         if self._bell:
             # Bells are for others from now on.
             self._bell.listen(False)
-        again = self._obeyed > 1
-        how = KILL if again else self._stop_how
+        how = KILL if self._obeyed > 1 else self._stop_how
+        self._tasks.let_go()
+        self._show_at, self._shown_busy = 0.0, not len(self._tasks.slots)
         logger.info("stopping: %s", how, extra=logs.context("stopping", how=how, running=len(self._tasks.slots)))
         if how == KILL:
-            self._tasks.stop([held.id for held in self._tasks.slots.running()], Stop.REQUEUED, 0.0 if again else self._grace)
+            self._tasks.stop([held.id for held in self._tasks.slots.running()], Stop.REQUEUED, 0.0 if self._obeyed > 1 else self._grace)
 
     def _is_over(self) -> bool:
         """Tell whether the loop may end."""

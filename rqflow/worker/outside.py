@@ -2,6 +2,8 @@
 
 Templates are given them by name. A Python child is given the copy as a file, and by its environment what opens it; it reads the file when
 it needs something. A try that uses none costs nothing.
+
+A worker that joined a hub from elsewhere has no key that opens the copy: what is secret is asked of the hub, when it is needed.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from rqflow.dag.outside import Stored
 from rqflow.exceptions import TaskFailed
 from rqflow.security.entries import CONN, VAR, Entry, opened
 from rqflow.security.keyring import Keyring, WrongKey
+from rqflow.security.membership import Member
 from rqflow.settings import Settings
 from rqflow.wire import encode
 from rqflow.worker import asking, confided
+from rqflow.worker.inquiries import Inquiries
 from rqflow.worker.tries import Try
 
 #: Name of the variable by which a Python child learns what opens the copy, and of the copy in the folder of its try.
@@ -30,18 +34,24 @@ HANDOVER = "RQFLOW_HANDOVER"
 _COPY = "outside.json"
 
 
+#: Takes a kind, a name, and an entry that no key here opens; returns it sealed for one that is here.
+Fetch = Callable[[str, str, Entry], Entry]
+
+
 class Sealed(Mapping[str, Any]):
     """Stored Variables or Connections, opened one by one; `told` is called with each before it is given for the first time."""
 
     def __init__(self, kind: str, entries: Callable[[], Mapping[str, Entry]], keyring: Callable[[], Keyring],
-                 told: Callable[[str, Entry], None]) -> None:
-        """Open the `entries`, which are asked for when they are needed."""
-        self._kind, self._entries, self._keyring, self._told = kind, entries, keyring, told
+                 told: Callable[[str, Entry], None], fetch: Fetch | None = None) -> None:
+        """Open the `entries`, which are asked for when they are needed; one for which no key is here is first fetched by `fetch`."""
+        self._kind, self._entries, self._keyring, self._told, self._fetch = kind, entries, keyring, told, fetch
         self._was_told: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        """Return one, opened; raises KeyError, or TaskFailed naming the setting where the key is missing."""
+        """Return one, opened; raises KeyError, or TaskFailed naming the setting where the key is missing, and what `fetch` raises."""
         entry = self._entries()[name]
+        if self._fetch and entry["key"] and entry["key"] not in self._keyring().keys:
+            entry = self._fetch(self._kind, name, entry)
         try:
             value = opened(self._keyring(), self._kind, name, entry)
         except WrongKey as error:
@@ -63,10 +73,18 @@ class Sealed(Mapping[str, Any]):
 class Outside:
     """What one worker knows of them."""
 
-    def __init__(self, broker: Broker, settings: Settings, folder: Path) -> None:
-        """Ask `broker`, and keep the copy in `folder`; raises ConfigError for a setting that is no key."""
+    def __init__(self, broker: Broker, settings: Settings, folder: Path, *, worker: str = "") -> None:
+        """Ask `broker`, and keep the copy in `folder`; `worker` is what the worker is called over its restarts, if it is one.
+
+        Raises ConfigError for a setting that is no key.
+        """
+        self.worker = worker
         self._broker, self._settings = broker, settings
-        self.keyring = Keyring.of(settings)
+        #: What this home is for the hub that it joined; None: it has not, and opens what its own keys open.
+        self.member = Member.of(settings.home)
+        self.keyring = Keyring.of(settings, boxes=[self.member.key] if self.member else ())
+        #: By which a worker that joined asks the hub; None where nothing is asked for templates.
+        self.inquiries: Inquiries | None = None
         self._folder = folder
         self._copied = ""
         self._now = Mirrored()
@@ -78,7 +96,10 @@ class Outside:
         def note(kind: str, name: str, given: str) -> None:
             confided.note_given(file, kind, name, given)
 
-        return self._view(VAR, file, note), self._view(CONN, file, note)
+        def fetch(kind: str, name: str, entry: Entry) -> Entry:
+            return self.inquiries.get(held, self.worker, kind, name, entry) if self.inquiries else entry
+
+        return self._view(VAR, file, note, fetch), self._view(CONN, file, note, fetch)
 
     def hand_over(self, log: str, folder: Path) -> dict[str, Any]:
         """Return what the spec of a Python child says of them, which has this log, and this folder for itself; Redis has just been believed.
@@ -99,8 +120,10 @@ class Outside:
             told["outside"] = str(target)
         return told
 
-    def opener(self) -> str:
+    def opener(self, run_key: str = "", index: int = 0, execution_id: str = "") -> str:
         """Return what a Python child's environment holds: what opens the copy, and how the hub is reached.
+
+        A worker that joined lets it ask the hub itself for what belongs to this execution, or call of an author's function, as long as it runs.
 
         On the embedded default, whose home is the hub's, the first Variable that is ever stored may be a task's: so its key is made here.
         """
@@ -108,9 +131,12 @@ class Outside:
             self._renew(None)
             if not any(entry.get("key") for entries in self._now.entries.values() for entry in entries.values()):
                 self.keyring.ensure()
-        return json.dumps({"keys": list(self.keyring.keys.values()), "hub": asking.told(self._settings)})
+        told = {"keys": list(self.keyring.keys.values()), "hub": asking.told(self._settings)}
+        if self.member and self.worker and execution_id:
+            told["ticket"] = self.member.ticket(self.worker, run_key, index, execution_id).told()
+        return json.dumps(told)
 
-    def _view(self, kind: str, file: str, note: Callable[[str, str, str], None]) -> Stored:
+    def _view(self, kind: str, file: str, note: Callable[[str, str, str], None], fetch: Fetch) -> Stored:
         def entries() -> Mapping[str, Entry]:
             self._renew(None)
             return self._now.entries.get(kind, {})
@@ -118,7 +144,7 @@ class Outside:
         def told(name: str, entry: Entry) -> None:
             confided.note_entry(file, kind, name, entry)
 
-        return Stored(kind, Sealed(kind, entries, lambda: self.keyring, told), note)
+        return Stored(kind, Sealed(kind, entries, lambda: self.keyring, told, fetch), note)
 
     def _renew(self, generation: str | None) -> None:
         """See that the copy is the one of `generation`, None: whichever there is now."""

@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from rqflow import mail
 from rqflow.broker.broker import Broker
@@ -24,6 +26,7 @@ from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
 from rqflow.worker import asking, confided, environment, limits, outputs, program
 from rqflow.worker.confided import Confided
+from rqflow.worker.inquiries import Awaited, Inquiries
 from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
 from rqflow.worker.shepherd_protocol import Start
@@ -67,6 +70,25 @@ class Preparer:
         self.confided = Confided(self.outside.keyring, confided.in_environment(self.inherited.items()))
         self._runner = work_dir.program / RUNNER
 
+    def ask_hub(self, connection: redis.Redis, worker: str, wake: Callable[[], None]) -> None:
+        """Let secrets be asked of the hub for this worker, where it has joined one; `wake` is called when an answer is there."""
+        self.outside.worker = worker
+        if self.outside.member:
+            self.outside.inquiries = Inquiries(connection, self.outside.member, wake)
+
+    def is_answered(self, held: Try) -> bool:
+        """Tell whether what a try waits for from the hub is here."""
+        return self.outside.inquiries is None or self.outside.inquiries.is_answered(held)
+
+    def has_told(self, held: Try) -> bool:
+        """Tell whether the log of a try says that it waits for the hub."""
+        return self.outside.inquiries is not None and self.outside.inquiries.has_told(held)
+
+    def close(self) -> None:
+        """Ask the hub for nothing any more."""
+        if self.outside.inquiries:
+            self.outside.inquiries.close()
+
     def recall(self, held: Try) -> None:
         """Give a try its job: run, version and context, from Redis or from memory.
 
@@ -85,7 +107,8 @@ class Preparer:
     def request(self, held: Try) -> Start:
         """Return what the shepherd must start for a try that has its job.
 
-        Raises OutputsExist; TaskFailed, TemplateError or OSError with the reason why it cannot start; redis-py's errors when the link breaks.
+        Raises OutputsExist; TaskFailed, TemplateError or OSError with the reason why it cannot start; redis-py's errors when the link breaks; Awaited
+        when a secret is still to come from the hub.
         """
         job = held.job
         if job is None:
@@ -180,14 +203,15 @@ class Preparer:
         if launch.spec is not None:
             env.update(self._given)
             if launch.spec.get("mode") == "task":
-                env[HANDOVER] = self.outside.opener()
+                env[HANDOVER] = self.outside.opener(held.claim.run_key, held.claim.index, held.id)
         own = dict(launch.env)
         name = self._rendered(job, job.task.env_file, "env_file")
         if name:
             own = {**environment.parse(_env_file(job.version, name), name), **own}
         if own:
             env.update(own)
-            confided.note_texts(confided.file_of(held.log), confided.in_environment(own.items()))
+            member = self.outside.member
+            confided.note_texts(confided.file_of(held.log), confided.in_environment(own.items()), public=member.key.public if member else "")
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
             held.is_bare = False
@@ -225,10 +249,10 @@ class Preparer:
 
 
 def link_error(error: TaskFailed) -> Exception:
-    """Return the broken link behind a template that could not be rendered, else `error` itself."""
+    """Return the broken link, or the secret that is awaited, behind a template that could not be rendered, else `error` itself."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, LINK_ERRORS):
+        if isinstance(cause, (*LINK_ERRORS, Awaited)):
             return cause
         cause = cause.__cause__
     return error

@@ -18,7 +18,6 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -131,7 +130,7 @@ class Horse:
         if process is not None:
             end = conclude(held, self._watch(held, request, process.pid, started, confinement), self._machine)
         confiner.close(confinement)
-        end = replace(end, reason=self._preparer.confided.text(held.log, end.reason))
+        end = self._preparer.confided.without(held, end)
         self._tell(end)
         if held.archive:
             self._shipper.finish(held.id, held.log_bytes)

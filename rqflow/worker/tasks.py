@@ -10,7 +10,6 @@ import math
 import signal
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rqflow import clock, logs
@@ -20,6 +19,7 @@ from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.worker import limits, processes
 from rqflow.worker.ahead import PATIENCE, Ahead
 from rqflow.worker.conclude import Machine, conclude, refuse
+from rqflow.worker.inquiries import Awaited
 from rqflow.worker.logship import LogShipper
 from rqflow.worker.outcome import Stop
 from rqflow.worker.parting import Parting
@@ -50,6 +50,8 @@ class Tasks:
         self._unconcluded: deque[tuple[Try, Ended]] = deque()
         #: Tries that must not start yet, because a former try of their task, which was given up, has not ended here.
         self._behind: list[Try] = []
+        #: Tries for which secrets were asked of the hub, which are not here yet.
+        self._awaiting: list[Try] = []
         self._parting = Parting(work_dir, shepherd, shipper)
         self._holds: Sequence[Path] = ()
         self._umask = 0o022
@@ -142,6 +144,11 @@ class Tasks:
                 self._drop(held)
                 return
             request = self._preparer.request(held)
+        except Awaited:
+            if is_ahead:
+                self._drop(held)
+            else:
+                self._awaiting.append(held)
         except LINK_ERRORS:
             self._unprepared.append(held)
         except (RqflowError, OSError) as error:
@@ -244,8 +251,7 @@ class Tasks:
         self._end(held, end)
 
     def _end(self, held: Try, end: End) -> None:
-        if end.reason:
-            end = replace(end, reason=self._preparer.confided.text(held.log, end.reason))
+        end = self._preparer.confided.without(held, end)
         self.slots.end(held, end)
         self._parting.end(held, end)
 
@@ -268,6 +274,15 @@ class Tasks:
 
     # -- afterwards --
 
+    def let_go(self) -> None:
+        """Give back what was not begun because the hub has not answered: it may wait elsewhere."""
+        waiting, self._awaiting = self._awaiting, [held for held in self._awaiting if held.is_watched]
+        for held in waiting:
+            if held.is_watched:
+                held.stop = held.stop or Stop.REQUEUED
+            else:
+                self._drop(held)
+
     def accept(self, ends: Iterable[End]) -> list[End]:
         """Take note that the broker has these ends; return those that were waiting for it."""
         known = self.slots.accept(ends)
@@ -280,9 +295,21 @@ class Tasks:
         for held in waiting:
             if held not in self._behind:
                 self._start(held)
+        self._look_for_answers()
         self._parting.tidy()
         for held in self._ahead.begun(clock.boottime()):
             self._watch(held)
+
+    def _look_for_answers(self) -> None:
+        """Begin the tries whose secrets are here."""
+        waiting, self._awaiting = self._awaiting, []
+        for held in waiting:
+            if held.stop or self._preparer.is_answered(held):
+                self._start(held)
+            else:
+                self._awaiting.append(held)
+                if self._preparer.has_told(held):
+                    self._watch(held)
 
     def flush(self) -> None:
         """Send the shepherd what it was asked for, if that is due."""
@@ -296,6 +323,7 @@ class Tasks:
 
     def close(self, patience: float) -> None:
         """Send what logs there are, for at most `patience` seconds, and leave the rest, and what runs, to the shepherd."""
+        self._preparer.close()
         self._shipper.drain(patience)
         self._shipper.stop()
         self.tidy()
@@ -322,7 +350,7 @@ class Tasks:
         self._shepherd.forget([name for name in ends if name not in self.slots and name not in self._parting])
         self._parting.tell_accepted()
         known = {entry.id for entry in running}
-        waiting = {held.id for held in (*self._unprepared, *self._behind, *(held for held, _ in self._unconcluded))}
+        waiting = {held.id for held in (*self._unprepared, *self._behind, *self._awaiting, *(held for held, _ in self._unconcluded))}
         for held in self.slots.running():
             if held.id in waiting:
                 continue

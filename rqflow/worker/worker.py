@@ -14,9 +14,8 @@ import socket
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import redis
 from redis.backoff import NoBackoff
@@ -28,30 +27,34 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
 
-from rqflow import logs, process, runtime
+from rqflow import clock, logs, process, runtime
 from rqflow import settings as configuration
+from rqflow.broker import protocol, standing
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, Outage
-from rqflow.broker.keys import CALLBACKS, HALTED_WORKERS
+from rqflow.broker.keys import CALLBACKS, HALTED_WORKERS, HEARD
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.messages import End
-from rqflow.exceptions import ConfigError
+from rqflow.broker.names import machine_of
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.states import TaskState
-from rqflow.worker import environment
+from rqflow.worker import environment, identity
 from rqflow.worker.callbacks import Callbacks
 from rqflow.worker.conclude import Machine
 from rqflow.worker.entrance import Entrance
 from rqflow.worker.heritage import Heritage
+from rqflow.worker.inquiries import Inquiries
 from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.logship import LogShipper
-from rqflow.worker.loop import DRAIN, KEEP, KILL, Loop, Options
+from rqflow.worker.loop import Loop, Options
+from rqflow.worker.options import Asked, options_of, words, work_dir_of
 from rqflow.worker.prepare import Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.slots import Slots
 from rqflow.worker.tasks import Tasks
+from rqflow.worker.vitals import Vitals
 from rqflow.worker.workdir import WorkDir
 
 logger = logging.getLogger(__name__)
@@ -60,21 +63,6 @@ logger = logging.getLogger(__name__)
 _LAST_LOGS = 5.0
 #: Seconds that a thread is given to notice that its connection was cut.
 _HANG_UP = 5.0
-
-
-class Asked(TypedDict, total=False):
-    """What may be asked of a worker; what is left out comes from the settings."""
-
-    queues: Sequence[str]
-    slots: int
-    labels: Sequence[str]
-    work_dir: Path | None
-    burst: bool
-    max_tasks: int | None
-    idle_exit: timedelta | None
-    on_stop: str
-    #: Files on which the shepherd keeps a shared lock (the users' file of the private Redis).
-    holds: Sequence[Path]
 
 
 class Worker(rq_worker.Worker):
@@ -98,13 +86,14 @@ class Worker(rq_worker.Worker):
         self._counted = {"successful_job_count": 0, "failed_job_count": 0}
         self._worked = 0.0
         self._options: Options | None = None
+        self._vitals: Vitals | None = None
         self._callbacks: Callbacks | None = None
         self._subscription: Subscription | None = None
 
     @classmethod
     def from_settings(cls, connection: redis.Redis, settings: Settings, **asked: Unpack[Asked]) -> Worker:
         """Return a worker; nothing is done before `work`. Raises ConfigError for options that cannot be."""
-        queues = list(asked.get("queues") or _words(settings.worker.queues))
+        queues = list(asked.get("queues") or words(settings.worker.queues))
         worker = cls(queues, connection=connection, prepare_for_work=False)
         worker._settings, worker._asked = settings, asked
         worker._options = options_of(settings, queues, asked)
@@ -128,7 +117,7 @@ class Worker(rq_worker.Worker):
             asked = Asked(burst=burst, max_tasks=max_jobs, idle_exit=timedelta(seconds=max_idle_time) if max_idle_time else None)
             self._options = options_of(self._settings, self.queue_names(), asked)
             self._asked = asked
-        work_dir = WorkDir(_work_dir(self._settings, self._asked))
+        work_dir = WorkDir(work_dir_of(self._settings, self._asked))
         work_dir.hold()
         try:
             return self._work(work_dir, self._settings, self._options)
@@ -210,11 +199,14 @@ class Worker(rq_worker.Worker):
 
     def record(self, running: int) -> bool:
         """Bring RQ's record of this worker up to date; tell whether `rq suspend` holds all workers, or a person this one."""
+        if self._vitals:
+            self._vitals.compare(self.connection)
         if self.get_state() != WorkerStatus.SUSPENDED:
             self._state = WorkerStatus.BUSY if running else WorkerStatus.IDLE
         with self.connection.pipeline() as pipe:
             pipe.exists(self.key)
             self.heartbeat(pipeline=pipe)
+            self._tell_vitals(pipe)
             if any(self._counted.values()):
                 # The whole sum: said again when an answer was lost, it is the same.
                 sums = {**self._counted, "total_working_time": self._worked}
@@ -244,15 +236,18 @@ class Worker(rq_worker.Worker):
     # -- own --
 
     def _work(self, work_dir: WorkDir, settings: Settings, options: Options) -> bool:
-        self.name = f"{socket.gethostname()}.{work_dir.digest}.{secrets.token_hex(3)}"
+        own = identity.name_of(settings.home, socket.gethostname(), work_dir, work_dir_of(settings, {}))
+        self.name = f"{own}.{secrets.token_hex(3)}"
         self.hostname, self.pid = socket.gethostname(), os.getpid()
         work_dir.keep_program()
+        self._vitals = Vitals(work_dir.path)
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
         broker = self._broker(alone=True)
         broker.machine = self._machine
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ)
+        preparer.ask_hub(self._broker().connection, self._machine, lambda: loop.wake())
         linger = settings.worker.shepherd_linger.total_seconds()
         shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
         machine = Machine(socket.gethostname(), process.boot_id())
@@ -285,15 +280,15 @@ class Worker(rq_worker.Worker):
             tasks.close(_LAST_LOGS)
             loop.ask_what_is_recorded()
             self._sign_off(broker if loop.is_empty_handed else None)
-            self._hang_up(bell)
+            self._hang_up(bell, preparer.outside.inquiries)
 
-    def _hang_up(self, bell: Bell) -> None:
+    def _hang_up(self, bell: Bell, inquiries: Inquiries | None) -> None:
         """Cut the connections on which threads wait, and see the threads end.
 
         One that still held a lock of the connection pool when the interpreter ends would keep it from ending.
         """
         self.connection.connection_pool.disconnect()
-        for listener in (bell, self._subscription):
+        for listener in (bell, self._subscription, inquiries):
             if listener:
                 listener.join(_HANG_UP)
 
@@ -314,7 +309,16 @@ class Worker(rq_worker.Worker):
     @property
     def _machine(self) -> str:
         """What this worker is called over its restarts."""
-        return self.name.rpartition(".")[0]
+        return machine_of(self.name)
+
+    def _tell_vitals(self, connection: redis.Redis) -> None:
+        """Add to RQ's record how this worker fares, and keep what it is for when that is gone."""
+        if self._vitals and self._options:
+            leaving, since = (self._loop.leaving, self._loop.linked_since) if self._loop else ("", clock.utcnow())
+            connection.hset(self.key, mapping=self._vitals.fields(leaving, since))
+            connection.hset(HEARD, self._machine, standing.heard(
+                self._vitals.now(), pid=self.pid or 0, name=self.name, host=self.hostname or "", queues=self._options.queues,
+                labels=self._options.labels, slots=self._options.slots, version=protocol.release()))
 
     def _catch_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -329,6 +333,9 @@ class Worker(rq_worker.Worker):
         # The name is ours alone: what has it is our own record, half made or begun anew by a heartbeat, and RQ would refuse us for it.
         self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
+        if self._vitals:
+            self._vitals.compare(self.connection)
+            self._tell_vitals(self.connection)
         self._broker().announce(self.name, slots=options.slots, labels=options.labels)
 
     def _register_patiently(self, loop: Loop) -> None:
@@ -352,38 +359,11 @@ class Worker(rq_worker.Worker):
                 broker.leave(self.queue_names())
             self.record(0)
             self.register_death()  # type: ignore[no-untyped-call]
+            standing.forget(self._broker(), self._machine)
             self._broker().forget_replies()
         except redis.exceptions.RedisError as error:
             logger.warning("Redis does not know that this worker ended, and forgets it after %d s; nothing is lost, its tasks are told by the next "
                            "worker on this work_dir: %s", self.worker_ttl + 60, error, extra=logs.context("worker_ended"))
-
-
-def options_of(settings: Settings, queues: Sequence[str], asked: Asked) -> Options:
-    """Return what a worker is to do, by what was asked and the settings; raises ConfigError for what cannot be."""
-    slots = asked.get("slots") or settings.worker.slots
-    on_stop = asked.get("on_stop") or settings.worker.on_stop
-    if slots < 1:
-        raise ConfigError(f"a worker needs at least one slot, not {slots}", hint="Set worker.slots, or -n.")
-    if on_stop not in {KEEP, DRAIN, KILL}:
-        raise ConfigError(f"on_stop must be keep, drain or kill, not {on_stop!r}", hint="Set worker.on_stop, or --on-stop.")
-    if not queues:
-        raise ConfigError("a worker needs a queue to serve", hint="Set worker.queues, or -Q.")
-    idle = asked.get("idle_exit")
-    return Options(
-        queues=tuple(queues), slots=slots, labels=tuple(asked.get("labels") or _words(settings.worker.labels)), burst=asked.get("burst", False),
-        max_tasks=asked.get("max_tasks"), idle_exit=None if idle is None else idle.total_seconds(), on_stop=on_stop,
-        holds=tuple(asked.get("holds") or ()),
-    )
-
-
-def _work_dir(settings: Settings, asked: Asked) -> Path:
-    """Return the folder of this worker; of the default the caller has seen that it is on a local disk."""
-    state = settings.home / (settings.core.state_dir or "state")
-    return (asked.get("work_dir") or Path(settings.worker.work_dir or state / "worker")).expanduser()
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _log_to_stderr(level: str | None) -> None:

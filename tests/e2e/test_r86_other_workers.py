@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rqflow.broker.callbacks import machine_of
+from rqflow.broker.names import machine_of
 from tests.e2e.lab import Lab, tasks
 from tests.waiting import until
 

@@ -27,6 +27,7 @@ from rqflow.broker.status import TaskStatus
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.settings import Settings
+from rqflow.worker import identity
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended, Start
 from rqflow.worker.workdir import WorkDir
@@ -167,7 +168,12 @@ class Site:
     def admit(self, work_dir: Path) -> None:
         """Let the worker of a work_dir claim, as the hub does when it has noted it."""
         self.admitted.add(work_dir)
-        admit(self.db, f"{socket.gethostname()}.{WorkDir(work_dir).digest}")
+        admit(self.db, identity.name_of(self.folder, socket.gethostname(), WorkDir(work_dir), self.folder / "state" / "worker"))
+
+    @property
+    def machine(self) -> str:
+        """What its worker is called over its restarts."""
+        return identity.name_of(self.folder, socket.gethostname(), WorkDir(self.folder / "work"), self.folder / "state" / "worker")
 
     def run(self, version: Version, **changes: Any) -> RunInfo:
         """Create a run."""

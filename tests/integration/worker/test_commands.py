@@ -101,7 +101,7 @@ def test_suspended_worker_starts_nothing_until_it_is_resumed(site: Site) -> None
     site.start()
     registered(site)
     suspend(site.db)
-    until(lambda: site.broker.workers()[0].state == "suspended", what="the worker to be suspended")
+    until(lambda: site.broker.workers()[0].state == "paused", what="the worker to be suspended")
     run = site.command("true")
     until(lambda: "suspended" in site.said(), what="the worker to say so")
     assert site.task(run).state == "queued"

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from rqflow.actions import steering
-from rqflow.broker import control
+from rqflow.broker import control, standing
 from rqflow.broker.messages import Ending
 from rqflow.broker.status import WorkerStatus
 from rqflow.dag.run import RunInfo
@@ -32,7 +32,7 @@ def test_r17_a_worker_is_paused_and_drained(site: Site) -> None:
     site.until(held, "running")
     worker = registered(site)
     control.pause_worker(site.broker, worker.name, "ann")
-    until(lambda: site.broker.workers()[0].state == "suspended", what="the worker to pause")
+    until(lambda: site.broker.workers()[0].state == "paused", what="the worker to pause")
     about = steering.about(site.broker, worker)
     assert (about["paused_by"], [task["task_id"] for task in about["tasks"]]) == ("ann", ["t"])
     other = site.run(a_version(["t"]), run_id="r2")
@@ -43,6 +43,7 @@ def test_r17_a_worker_is_paused_and_drained(site: Site) -> None:
     last = site.run(a_version(["t"], commands={"t": "sleep 1"}), run_id="r3")
     site.until(last, "running")
     steering.stop(site.broker, worker, DRAIN)
+    until(lambda: site.broker.workers()[0].state == "draining", what="the worker to say that it drains")
     late = site.run(a_version(["t"]), run_id="r4")
     assert process.wait(PATIENCE) == 0
     assert (site.task(last).state, site.task(late).state) == ("success", "queued")
@@ -158,3 +159,21 @@ def test_how_a_task_was_ended_is_forgotten_when_it_runs_again(site: Site) -> Non
     assert site.task(run).state == "running"
     site.broker.cancel_run(run.key, "ann", Ending(grace=0))
     site.until(run, "cancelled")
+
+
+def test_a_worker_that_is_not_heard_of_is_listed_as_such_until_it_comes_back(site: Site) -> None:
+    process = site.start()
+    worker = registered(site)
+    assert worker.clock_offset is not None
+    assert (abs(worker.clock_offset) < 1, bool(worker.disk_free), worker.linked_since is not None, bool(worker.version)) == (True, True, True, True)
+    assert standing.all_workers(site.broker, site.broker.workers())[0].unreachable_since is None
+    process.kill()
+    process.wait()
+    one, = standing.all_workers(site.broker, [])
+    assert (one.name, one.state, one.queues, one.slots) == (worker.name, "unreachable", ("default",), 4)
+    assert one.unreachable_since
+    next_one = site.start()
+    until(lambda: standing.all_workers(site.broker, site.broker.workers())[0].name != worker.name, what="the next worker to take its place")
+    next_one.terminate()
+    assert next_one.wait(PATIENCE) == 0
+    assert not standing.all_workers(site.broker, [])

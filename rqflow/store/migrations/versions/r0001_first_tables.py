@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from rqflow.store.tables import OPTIONS
+from rqflow.store.conventions import OPTIONS
 from rqflow.store.types import Id, JsonText, LongText, UtcDateTime
 
 revision = "0001"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from rqflow.store.tables import SHA
+from rqflow.store.conventions import SHA
 from rqflow.store.types import Id
 
 revision = "0007"

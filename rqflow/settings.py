@@ -127,12 +127,20 @@ class Logs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Security:
-    """Secrets."""
+    """Secrets, and whose DAGs are run."""
 
     fernet_key: str = key("", "Key by which Variables and Connections are encrypted: the same on the hub and on each worker of another machine, "
                               "unless that has joined. Of several, separated by commas, the first encrypts, and all decrypt. Empty: fernet.key in "
                               "HOME, made when needed.",
                           secret=True)
+    signing: bool = key(False, "`submit` and `run exec` sign DAGs with the SSH key of the person who calls them.")
+    signing_key: str = key("", "File of that key; a .pub file stands for a private half in the agent. Empty: the agent's first, else the first of "
+                               "~/.ssh/id_rsa, id_ecdsa, id_ecdsa_sk, id_ed25519, id_ed25519_sk.")
+    allowed_signers: str = key("", "File as in ssh-keygen(1), ALLOWED SIGNERS. A worker that has it runs only DAGs that one of these has signed, in "
+                                   "namespace rqflow-dag. Empty: whoever can write into its Redis can have it run anything.")
+    revoked_keys: str = key("", "Keys that count no more: a list (KRL) of `ssh-keygen -k`, or a file of public keys.")
+    signer_limits: str = key("", "File with a line a principal of allowed_signers: `alice@lab dags=align_*,qc queues=gpu user=alice run_as=tool`. "
+                                 "Empty: each may have anything run.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -171,7 +171,7 @@ def version_by_sha(broker: Broker, engine: Engine, sha: str | None) -> Version |
 
 
 def _version(broker: Broker, connection: Connection, sha: str | None) -> Version | None:
-    return None if sha is None else broker.version(sha) or dags.version(connection, sha)
+    return None if sha is None else broker.version(sha) or broker.learn(dags.version(connection, sha))
 
 
 def live_tasks(broker: Broker, run_key: str, version: Version) -> list[TaskInstance]:

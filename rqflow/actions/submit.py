@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 
 from rqflow import clock, settings
-from rqflow.actions import dag_files, pools, query, retries, schedule, survey
+from rqflow.actions import dag_files, pools, query, retries, schedule, signing, survey
 from rqflow.actions.retries import Moved
 from rqflow.actions.schedule import News
 from rqflow.actions.survey import Report
@@ -130,6 +130,7 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
 
     registered = run_in_transaction(engine, write)
     pools.send(broker, engine)
+    signing.send(broker, versions)
     schedule.set_alarms(broker, engine, [version.dag_id for version in versions])
     return [replace(one, moved=tuple(_aligned(broker, engine, one))) for one in registered]
 

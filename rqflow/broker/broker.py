@@ -26,7 +26,7 @@ from rqflow.clock import boottime, from_micros, to_micros
 from rqflow.dag.past import RunBefore
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version, amend
-from rqflow.exceptions import RunNotFound
+from rqflow.exceptions import RqflowError
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.wire import decode, encode
@@ -50,6 +50,8 @@ class Broker(LiveState):
         #: Who claims, and the epoch in which it has said what it holds; None for a process that holds nothing.
         self.machine: str | None = None
         self.epoch: int | None = None
+        #: Whether this worker runs only what was signed, which the hub is told.
+        self.verifies = False
         #: The generation of the stored Variables and Connections, as `believe` saw it last; None where it does not look.
         self.outside_generation: str | None = None
         self._turns = 0
@@ -176,13 +178,15 @@ class Broker(LiveState):
         return Turn(closed=closed, claims=tuple(map(Claim.read, items(reply["claims"]))), accepted=tuple(items(reply["accepted"])),
                     unfinished=tuple(items(reply["unfinished"])), ends=told, asked_at=asked_at, was_repeated=was_repeated)
 
-    def claim_job(self, run_key: str, task_id: str, execution_id: str) -> Claim | str:
-        """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now.
+    def claim_job(self, run_key: str, task_id: str, execution_id: str, *, index: int | None = None) -> Claim | str:
+        """Claim the task of a job that a stock RQ worker has popped; returns the reason in words when it may not run now. `index` is its place where
+        that is known.
 
         Repeated as long as Redis is away: given up, it would leave a claim behind that nobody knows of.
         """
         self._turns += 1
-        reply = self.steps.call_lastingly("claim_job", {"run": run_key, "index": self._index(run_key, task_id), "execution": execution_id,
+        index = self._index(run_key, task_id) if index is None else index
+        reply = self.steps.call_lastingly("claim_job", {"run": run_key, "index": index, "execution": execution_id,
                                                         "lease": self.lease, "graces": self._graces, "number": self._turns})
         if "claim" not in reply:
             return str(reply["refused"])
@@ -210,7 +214,7 @@ class Broker(LiveState):
 
         To be said at the start and whenever Redis asks for it. Raises BrokerError when Redis does not answer; may be repeated then.
         """
-        payload = {"machine": self.machine, "queues": list(queues), "executions": executions, "lease": self.lease}
+        payload = {"machine": self.machine, "queues": list(queues), "executions": executions, "lease": self.lease, "verifies": self.verifies or None}
         reply = self.steps.call("announce", payload)
         if "closed" in reply:
             return Announced(is_heard=False)
@@ -236,7 +240,7 @@ class Broker(LiveState):
     def leave(self, queues: Sequence[str]) -> None:
         """Say that this worker ends with empty hands: nobody has to wait for it when Redis loses its data."""
         if self.machine:
-            left = encode({"name": self.caller, "queues": list(queues), "left": True})
+            left = encode({"name": self.caller, "queues": list(queues), "left": True, "verifies": self.verifies})
             self.connection.hset(keys.MACHINES, self.machine, left)
 
     def take_over(self, former: str, executions: Iterable[str], *, is_lost: bool) -> tuple[int, int]:
@@ -357,7 +361,7 @@ class Broker(LiveState):
             for end, tell in zip(ends, told, strict=True):
                 if end.dag_id:
                     continue
-                with suppress(RunNotFound):
+                with suppress(RqflowError):  # Redis has it no more, or something that this worker does not run
                     run = self._runs(end.run_key)
                     tell |= {"dag": run.dag_id, "run_id": run.run_id}
                     tell["task"] = self._versions(run.version).tasks[end.index].task_id

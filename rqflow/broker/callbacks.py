@@ -4,17 +4,20 @@ and removes it in the same transaction that tells the end. So an order is there 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from rqflow.broker import keys
+from rqflow.broker import keys, signed
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
 from rqflow.broker.names import machine_of
 from rqflow.broker.replies import text
+from rqflow.broker.signed import Stored
 from rqflow.clock import to_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
+from rqflow.exceptions import RunNotFound
 from rqflow.wire import decode, encode
 
 #: Seconds for which the text of a version is kept for orders; one that lies longer is given anew.
@@ -26,6 +29,8 @@ def send(broker: Broker, worker: str, order_id: str, order: Mapping[str, Any], v
     key = keys.CALLBACK_VERSION + version.sha
     if not broker.steps.command("EXPIRE", key, KEEP_VERSION):
         broker.steps.command("SET", key, version.json, "EX", KEEP_VERSION)
+    if version.signatures:
+        broker.steps.command("SET", key + keys.SIGNATURES, signed.field(version.signatures), "EX", KEEP_VERSION)
     given = ["HSET", keys.CALLBACKS + machine_of(worker), order_id, encode(dict(order)).decode()]
     broker.steps.together(given, ["PUBLISH", broker.hint_channel(worker), "look"])
 
@@ -46,10 +51,14 @@ def orders(broker: Broker, machine: str) -> dict[str, dict[str, Any]]:
     return {text(name): decode(value) for name, value in found.items()}
 
 
-def version(broker: Broker, sha: str) -> Version | None:
-    """Return a version that an order is about; None when it lay for too long, or Redis lost it. Raises redis-py's errors."""
-    found = patiently(broker.connection, broker.connection.get, keys.CALLBACK_VERSION + sha)
-    return None if found is None else Version.from_json(text(found))
+def version(broker: Broker, sha: str) -> Stored | None:
+    """Return a version that an order is about, as it lies in Redis; None when it lay for too long, or Redis lost it.
+
+    Raises redis-py's errors, and TaskFailed for one that is too large to be one.
+    """
+    with contextlib.suppress(RunNotFound):
+        return patiently(broker.connection, signed.of_callback, broker.connection, sha)
+    return None
 
 
 def tell(broker: Broker, machine: str, order_id: str, run: RunInfo, event: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from rqflow.broker import keys, rows
+from rqflow.broker import keys, rows, signed
 from rqflow.broker.steps import Steps
 from rqflow.clock import utcnow
 from rqflow.dag.past import RunBefore
@@ -37,6 +37,7 @@ def prepare(steps: Steps, run: RunInfo, version: Version, before: RunBefore | No
                              f"{before.run_key} {before.run_id}" if before else "", run.options.pool, "1" if run.run_type == BACKFILL else ""]
     if _with_version(steps, "begin_run", head, version) in {b"exists", b"buried"}:
         return False
+    write_signatures(steps, version)
     write_jobs(steps, run, version, removed)
     return True
 
@@ -45,6 +46,13 @@ def keep_version(steps: Steps, run_key: str, version: Version) -> None:
     """Let a run that Redis has also have this version, which tasks of it will follow; raises RunNotFound when it does not have it any more."""
     if _with_version(steps, "keep_version", [run_key, version.sha], version) == b"gone":
         raise RunNotFound(f"Redis has no run {run_key}")
+    write_signatures(steps, version)
+
+
+def write_signatures(steps: Steps, version: Version) -> None:
+    """Let a version have its signatures, if Redis has it: it may have been there before somebody signed it."""
+    if version.signatures:
+        steps.plain("sign_version", [version.sha, signed.field(version.signatures)])
 
 
 def _with_version(steps: Steps, step: str, head: list[str | int], version: Version) -> Any:

@@ -27,6 +27,8 @@ class MachineSeen:
     queues: tuple[str, ...]
     #: Its worker signed off with empty hands: nobody waits for it.
     has_left: bool = False
+    #: Whether it runs only what was signed by somebody whom it trusts.
+    verifies: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,4 +139,5 @@ class Epochs:
 def _machine(name: str, plain: str) -> MachineSeen:
     said = json.loads(plain)
     queues = said["queues"] if isinstance(said["queues"], list) else []
-    return MachineSeen(name, worker=said["name"], queues=tuple(queues), has_left=bool(said.get("left")))
+    return MachineSeen(name, worker=said["name"], queues=tuple(queues), has_left=bool(said.get("left")),
+                       verifies=bool(said.get("verifies")))

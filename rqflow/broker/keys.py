@@ -40,8 +40,8 @@ RQ_SCHEDULED_JOBS = f"{RQ}scheduler:scheduled_jobs"
 #: + ":f" list of what propagation still has to do, + ":v" set of tasks to evaluate after it, + ":p" hash of what waits for the run before it,
 #: + ":r" hash of the rows of tasks that follow another version, + ":vs" set of these versions.
 RUN = f"{FLOW}run:"
-#: Hash of a version: json, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). It is there whole or not at
-#: all. + ":runs" set, + ":copy:" and a name: what one writer has of it so far.
+#: Hash of a version: json, signatures of that, dag, and for each task its row (`i`), upstream list (`ui`) and downstream list (`di`). It is there
+#: whole or not at all. + ":runs" set, + ":copy:" and a name: what one writer has of it so far.
 VERSION = f"{FLOW}version:"
 #: Sorted sets of run keys (seconds): being written since, unfinished ones by creation, finished ones by end.
 PREPARING = f"{FLOW}preparing"
@@ -123,6 +123,8 @@ OUTSIDE = f"{FLOW}outside"
 #: calls wait.
 CALLBACKS = f"{FLOW}callbacks:"
 CALLBACK_VERSION = f"{FLOW}callbacks:version:"
+#: Behind the key of such a version: its signatures (JSON list).
+SIGNATURES = ":signatures"
 #: Pub/sub channel that hints a worker to look at its marks now.
 HINT = f"{FLOW}hint:"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -10,19 +11,26 @@ from typing import Any, TypeVar
 
 import redis
 
-from rqflow.broker import keys, status, unserved
+from rqflow import logs
+from rqflow.broker import keys, signed, status, unserved
 from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import patiently
 from rqflow.broker.replies import text
+from rqflow.broker.signed import Stored
 from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
 from rqflow.broker.unserved import Unserved
 from rqflow.clock import from_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.exceptions import RunNotFound, TaskNotFound
+from rqflow.exceptions import RunNotFound, TaskFailed, TaskNotFound
 from rqflow.settings import Settings
 from rqflow.states import TERMINAL_RUN_STATES, RunState
+from rqflow.wire import decode
 
+logger = logging.getLogger(__name__)
+
+#: Versions from the history that are kept.
+_LEARNED = 64
 T = TypeVar("T")
 #: Entries of the event stream that a reader of one run looks through.
 MOST_UNRECORDED = 20_000
@@ -37,7 +45,11 @@ class LiveState:
         self.settings = settings
         # What raises RunNotFound is not kept: it may be there the next time.
         self._runs = lru_cache(maxsize=1024)(partial(self._read, status.run_info, connection))
-        self._versions = lru_cache(maxsize=64)(partial(self._read, status.version, connection))
+        self._versions = lru_cache(maxsize=64)(self._read_version)
+        #: Called with each version as Redis has it, before anything of it is parsed; what it raises is raised.
+        self.gate: Callable[[Stored], object] | None = None
+        #: Versions that Redis need not be asked for.
+        self._learned: dict[str, Version] = {}
 
     # ---------------------------------------------------------------- runs
 
@@ -96,10 +108,38 @@ class LiveState:
         return None
 
     def version(self, sha: str) -> Version | None:
-        """Return a version of which Redis has a run, else None. Cached."""
+        """Return a version of which Redis has a run, else None; None too when what Redis has is none, for the history has it then. Cached."""
+        try:
+            return self.version_to_run(sha)
+        except TaskFailed as error:
+            logger.warning("%s", error, extra=logs.context("version_forged", version=sha))
+        return None
+
+    def version_to_run(self, sha: str) -> Version | None:
+        """Return a version of which Redis has a run, else None. Cached. Raises TaskFailed when what Redis has is none, and what `gate` raises."""
         with suppress(RunNotFound):
             return self._versions(sha)
         return None
+
+    def learn(self, version: Version | None) -> Version | None:
+        """Take a version from the history, where Redis has none that can be read; returns it."""
+        if version is not None:
+            while len(self._learned) >= _LEARNED:
+                self._learned.pop(next(iter(self._learned)))
+            self._learned[version.sha] = version
+        return version
+
+    def stored_version(self, sha: str) -> Stored:
+        """Return a version of which Redis has a run as it lies there. Raises RunNotFound, and TaskFailed for one that is too large to be one."""
+        return self._read(signed.of_run, self.connection, sha)
+
+    def _read_version(self, sha: str) -> Version:
+        if sha in self._learned:
+            return self._learned[sha]
+        stored = self.stored_version(sha)
+        if self.gate:
+            self.gate(stored)
+        return stored.parse()
 
     def _version_of(self, run_key: str) -> Version:
         return self._versions(self._runs(run_key).version)
@@ -109,6 +149,13 @@ class LiveState:
         if task_id not in version.by_id:
             raise TaskNotFound(f"{version.dag_id} has no task {task_id}")
         return version.by_id[task_id].index
+
+    def place_of_job(self, run_key: str, job_id: str) -> int:
+        """Return the place of the task of a job in its run, without a look at the run's version; raises TaskNotFound."""
+        for place, record in self._read(self.connection.hgetall, keys.task_key(run_key)).items():
+            if decode(record).get("j") == job_id:
+                return int(place)
+        raise TaskNotFound(f"the run has no job {job_id}")
 
     def run_status(self, run_key: str) -> RunStatus | None:
         """Return how the run stands, or None when Redis has it not."""

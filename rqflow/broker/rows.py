@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from rqflow.broker import signed
 from rqflow.dag import partial
 from rqflow.dag.run import RunInfo
 from rqflow.dag.trigger_rule import TriggerRule
@@ -52,8 +53,10 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def version_fields(version: Version) -> Iterator[tuple[str, str]]:
-    """Yield the (field, value) pairs of the hash of a version: json, dag, and per task its row and its two lists of neighbours."""
-    yield "json", version.json
+    """Yield the (field, value) pairs of the hash of a version: json, signatures, dag, and per task its row and its two lists of neighbours."""
+    yield signed.JSON, version.json
+    if version.signatures:
+        yield signed.SIGNATURES, signed.field(version.signatures)
     yield "dag", json.dumps(dag_limits(version), separators=(",", ":"))
     for task in version.tasks:
         yield str(task.index), row_text(task)

@@ -116,14 +116,6 @@ def run_info(connection: redis.Redis, run_key: str) -> RunInfo:
     return RunInfo.from_json(text(info))
 
 
-def version(connection: redis.Redis, sha: str) -> Version:
-    """Return a version; raises RunNotFound when Redis has no run of it."""
-    json_text = connection.hget(keys.VERSION + sha, "json")
-    if json_text is None:
-        raise RunNotFound(f"Redis has no run of the version {sha}")
-    return Version.from_json(text(json_text))
-
-
 def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
     """Return how the run stands, or None when Redis has it not. A run being prepared is `queued`."""
     record = _hash(connection, keys.RUN + run_key)

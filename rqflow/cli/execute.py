@@ -48,6 +48,8 @@ def exec_(app: App, printer: Printer, command: tuple[str, ...], queue: str | Non
     with open_services(app.settings, client_name="rqflow-exec") as services:
         folder = cwd or (str(Path.cwd()) if services.is_embedded else None)
         version = action.a_version(command, name=name, queue=queue, env=env, cwd=folder)
+        if app.settings.security.signing:
+            version, = starting.pen(app).sign(services.engine, [version])
         action.bring_back(services.engine, version)
         run = action.a_run(version, clock.utcnow(), note=note)
         started = background.ensure(services, app.file) if services.is_embedded else []

@@ -14,6 +14,7 @@ from rqflow.actions import dag_files, notices, query, trigger
 from rqflow.actions import submit as action
 from rqflow.actions.model import plain
 from rqflow.actions.schedule import NONE, ManyRuns
+from rqflow.actions.signing import Pen
 from rqflow.actions.survey import Report
 from rqflow.broker.lock import has_leader
 from rqflow.cli import output
@@ -85,8 +86,10 @@ def carry_out(app: App, services: Services, printer: Printer, planned: Sequence[
 def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish) -> tuple[list[tuple[RunInfo, Version]], list[Started]]:
     """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
     files, moved = dag_files.settled(services.engine, loaded)
-    versions = [version for report in files for version in report.versions]
     action.check_pools(services.broker, services.engine, files)
+    if app.settings.security.signing:
+        files = pen(app).sign_reports(services.engine, files)
+    versions = [version for report in files for version in report.versions]
     for warning in action.check_connections(services.broker, services.engine, files, is_embedded=services.is_embedded, strict=wish.strict):
         output.problem(f"warning: {warning}, and its worker's environment must have it")
     planned = [(run, version) for version in versions if (run := _planned(services, version, wish))]
@@ -101,6 +104,11 @@ def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish
     if any(one.news.next for one in registered) and not started and not has_leader(services.connection):
         output.problem("warning: no scheduler is running here, and scheduled runs start only while one is: rqflow scheduler (and rqflow worker)")
     return planned, started
+
+
+def pen(app: App) -> Pen:
+    """Return what the person at the command line signs with."""
+    return Pen(app.settings, may_ask=app.may_ask and sys.stdin.isatty() and sys.stderr.isatty())
 
 
 def _tell(app: App, services: Services, registered: Sequence[action.Registered], running: Collection[str]) -> None:

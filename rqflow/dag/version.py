@@ -134,6 +134,8 @@ class Version:
     max_consecutive_failed_dag_runs: int | None = None
     #: As those of a task.
     callbacks: tuple[str, ...] = ()
+    #: Of the canonical JSON, whose part they are not: what people have signed with their SSH keys (security/signing.py).
+    signatures: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
     def json(self) -> str:
@@ -150,19 +152,33 @@ class Version:
         """The tasks by their task_id."""
         return {task.task_id: task for task in self.tasks}
 
+    def with_signatures(self, signatures: tuple[str, ...]) -> Version:
+        """Return this very version, with these signatures."""
+        found = replace(self, signatures=signatures)
+        vars(found).update(json=self.json, sha=self.sha)
+        return found
+
     def _plain(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tasks"}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"tasks", "signatures"}}
         plain = {name: value for name, value in plain.items() if name not in _NEWER or value != _NEWER[name]}
         return {"format": FORMAT, **plain, "tasks": [_without_defaults(task) for task in self.tasks]}
 
     @classmethod
-    def from_json(cls, text: str) -> Version:
-        """Return the version that `json` was made from; raises ValueError for a format that this rqflow does not know."""
+    def from_json(cls, text: str, signatures: tuple[str, ...] = ()) -> Version:
+        """Return the version that `json` was made from, which keeps this text: its name and its signatures are of these very characters.
+
+        Raises ValueError for what is none, or has a format that this rqflow does not know.
+        """
         plain = json.loads(text)
-        if plain.pop("format", None) != FORMAT:
+        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise ValueError("this DAG version was written by another release of rqflow")
-        tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath", "callbacks") if name in plain}
-        return cls(**{**plain, **tuples, "tasks": tuple(_task(item) for item in plain["tasks"])})
+        try:
+            tuples = {name: tuple(plain[name]) for name in ("tags", "template_searchpath", "callbacks") if name in plain}
+            found = cls(**{**plain, **tuples, "tasks": tuple(_task(item) for item in plain["tasks"])}, signatures=signatures)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is no version of a DAG: {error}") from error
+        vars(found).update(json=text)
+        return found
 
 
 def amend(own: Version, later: Version) -> Version:

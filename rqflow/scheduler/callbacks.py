@@ -24,7 +24,7 @@ from rqflow.dag.version import DEFAULT_QUEUE, TaskSpec, Version
 from rqflow.recorder import calling
 from rqflow.recorder.loop import keep_running
 from rqflow.states import CallbackState, TaskState
-from rqflow.store import callbacks, dags, runs, tasks, xcoms
+from rqflow.store import callbacks, dags, runs, signatures, tasks, xcoms
 from rqflow.store.callbacks import Callback
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
@@ -121,6 +121,8 @@ class CallbackSender:
             subject = self._subject(connection, call, run)
             worker = self._choose(subject, live) if subject else None
             order = self._order(connection, call, subject) if subject and worker else {}
+            # Asked each time: somebody may have signed it meanwhile.
+            signed = signatures.of(connection, [subject.version.sha]) if subject else {}
         if subject is None:
             run_in_transaction(self._engine, lambda connection: callbacks.forget(connection, [call.callback_id]))
             return
@@ -129,7 +131,7 @@ class CallbackSender:
             return
         machine = machine_of(worker.name)
         if run_in_transaction(self._engine, lambda connection: callbacks.send(connection, call.callback_id, machine)):
-            orders.send(self._broker, worker.name, call.callback_id, order, subject.version)
+            orders.send(self._broker, worker.name, call.callback_id, order, subject.version.with_signatures(signed.get(subject.version.sha, ())))
 
     def _subject(self, connection: Connection, call: Callback, run: RunRecord | None) -> _Subject | None:
         """Return what a call is about; None when there is no function for it, or the history has not got it any more."""

@@ -148,6 +148,8 @@ class EpochKeeper:
         known = self._workers.get(machine.name)
         if known is None or tuple(known.queues) != machine.queues or (known.ended_at is not None) != machine.has_left:
             return True
+        if not machine.has_left and bool(known.verifies) != machine.verifies:
+            return True
         return now - known.seen_at > _NOTE_SEEN
 
     # -- queues --
@@ -196,4 +198,5 @@ def _is_over(graces: Graces, queue: str, seconds: float) -> bool:
 
 
 def _record(machine: MachineSeen, now: datetime) -> WorkerRecord:
-    return WorkerRecord(name=machine.name, queues=machine.queues, seen_at=now, ended_at=now if machine.has_left else None)
+    return WorkerRecord(name=machine.name, queues=machine.queues, seen_at=now, ended_at=now if machine.has_left else None,
+                        verifies=machine.verifies)

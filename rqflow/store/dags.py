@@ -9,12 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, Select, func, insert, select, update
 
 from rqflow import clock
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, DagNotFound
-from rqflow.store import deletions
+from rqflow.store import deletions, signatures
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_version
 from rqflow.store.types import ID_LENGTH, clean
@@ -22,6 +22,8 @@ from rqflow.store.upsert import Rule, upsert
 
 _NEW = Rule(table=dag)
 _IS_THERE = deletions.not_buried(deletions.DAG, dag.c.dag_id)
+#: What versions are made of.
+_TEXT = (dag_version.c.version, dag_version.c.json)
 #: From this many characters on, the JSON of a version is compressed, which its beginning tells.
 PACKED_FROM, PACKED = 1 << 20, "zlib:"
 
@@ -106,6 +108,7 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
         connection.execute(insert(dag_version).values(row | told))
     elif known and None in (known.has_sla, known.callbacks):
         connection.execute(update(dag_version).where(dag_version.c.version == version.sha).values(told))
+    signatures.put(connection, version.sha, version.signatures)
     more = ({"is_active": True} if revives else {}) | ({"inputs": inputs} if inputs is not None else {})
     connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts, **more))
     return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha, before=before, is_paused=locked.is_paused)
@@ -113,9 +116,7 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
 
 def with_inputs(connection: Connection, dag_id: str, inputs: str) -> Version | None:
     """Return the version that new runs of the DAG take, if it was loaded from these very inputs, else None."""
-    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, dag.c.inputs == inputs)
-    text = connection.execute(query).scalar()
-    return None if text is None else Version.from_json(_unpacked(text))
+    return _one(connection, select(*_TEXT).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, dag.c.inputs == inputs))
 
 
 def get(connection: Connection, dag_id: str) -> DagRecord | None:
@@ -165,28 +166,30 @@ def search(connection: Connection, wanted: DagFilter | None = None) -> list[DagR
 
 def version(connection: Connection, sha: str) -> Version | None:
     """Return the version of this sha, or None."""
-    text = connection.execute(select(dag_version.c.json).where(dag_version.c.version == sha)).scalar()
-    return None if text is None else Version.from_json(_unpacked(text))
+    return _one(connection, select(*_TEXT).where(dag_version.c.version == sha))
 
 
 def versions(connection: Connection, shas: Collection[str]) -> dict[str, Version]:
     """Return {sha: version} of those of these versions that there are."""
-    query = select(dag_version.c.version, dag_version.c.json).where(dag_version.c.version.in_(list(shas)))
-    return {sha: Version.from_json(_unpacked(text)) for sha, text in connection.execute(query)}
+    signed = signatures.of(connection, shas)
+    query = select(*_TEXT).where(dag_version.c.version.in_(list(shas)))
+    return {sha: Version.from_json(_unpacked(text), signed.get(sha, ())) for sha, text in connection.execute(query)}
 
 
 def latest_version(connection: Connection, dag_id: str) -> Version | None:
     """Return the version that new runs of the DAG take, or None."""
-    query = select(dag_version.c.json).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, _IS_THERE)
-    text = connection.execute(query).scalar()
-    return None if text is None else Version.from_json(_unpacked(text))
+    return _one(connection, select(*_TEXT).join(dag, dag.c.version == dag_version.c.version).where(dag.c.dag_id == dag_id, _IS_THERE))
 
 
 def numbered_version(connection: Connection, dag_id: str, number: int) -> Version | None:
     """Return the version of the DAG that has this number, or None."""
-    query = select(dag_version.c.json).where(dag_version.c.dag_id == dag_id, dag_version.c.number == number)
-    text = connection.execute(query).scalar()
-    return None if text is None else Version.from_json(_unpacked(text))
+    return _one(connection, select(*_TEXT).where(dag_version.c.dag_id == dag_id, dag_version.c.number == number))
+
+
+def _one(connection: Connection, query: Select[tuple[str, str]]) -> Version | None:
+    """Return the version that a query for _TEXT finds, with its signatures; None when it finds none."""
+    row = connection.execute(query).first()
+    return None if row is None else Version.from_json(_unpacked(row.json), signatures.of(connection, [row.version]).get(row.version, ()))
 
 
 def _packed(text: str) -> str:

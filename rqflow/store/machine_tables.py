@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, String, Table
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table
 
 from rqflow.store.conventions import LINE, OPTIONS, SHA, about, metadata
 from rqflow.store.types import Id, JsonText, LongText, UtcDateTime
@@ -16,6 +16,7 @@ worker = Table(
     Column("labels", JsonText(), nullable=False, doc="List of its labels."),
     Column("slots", Integer(), nullable=False, doc="Tasks that it runs at the same time."),
     Column("rqflow_version", Id(), nullable=False, doc="Its version of rqflow."),
+    Column("verifies", Boolean(), doc="True: it runs only what was signed by somebody whom it trusts."),
     Column("started_at", UtcDateTime(), nullable=False, doc="Its start."),
     Column("seen_at", UtcDateTime(), nullable=False, doc="Last sign of life."),
     Column("ended_at", UtcDateTime(), doc="When it signed off; NULL: it has not."),

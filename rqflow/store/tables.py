@@ -21,6 +21,7 @@ dag = Table(
     "dag", metadata,
     Column("dag_id", Id(), primary_key=True, doc="Name of the DAG."),
     Column("version", Id(SHA), doc="sha256 of the version that new runs take; NULL until one is saved."),
+    Column("unsigned", Id(SHA), doc="sha256 of a newer version, which new runs take once somebody has signed it; NULL: there is none."),
     Column("file", LongText(), nullable=False, doc="The DAG file's path below the folder that was submitted."),
     Column("description", LongText(), nullable=False, doc="One line for people."),
     Column("owner", Id(), nullable=False, doc="Owner as the author wrote it."),
@@ -54,6 +55,15 @@ dag_version = Table(
     Column("callbacks", Id(), doc="Kinds of callbacks that it and its tasks have, separated by spaces."),
     UniqueConstraint("dag_id", "number"), Index(None, "has_sla"),
     info=about("Every version of a DAG that was ever submitted.", "submit"), **OPTIONS,
+)
+
+dag_signature = Table(
+    "dag_signature", metadata,
+    Column("version", Id(SHA), ForeignKey(dag_version.c.version, ondelete="CASCADE"), primary_key=True, doc="What was signed."),
+    Column("digest", Id(SHA), primary_key=True, doc="sha256 of the signature."),
+    Column("signature", LongText(), nullable=False, doc="SSHSIG of the canonical JSON; the key in it tells who has signed."),
+    Column("signed_at", UtcDateTime(), nullable=False, doc="When it was brought."),
+    info=about("Signatures of versions.", "submit, run exec, dag sync; the leading scheduler"), **OPTIONS,
 )
 
 dag_file = Table(

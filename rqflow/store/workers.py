@@ -25,6 +25,8 @@ class WorkerRecord:
     seen_at: datetime
     #: When it signed off with nothing left to do; None: it has not.
     ended_at: datetime | None = None
+    #: Whether it runs only what was signed by somebody whom it trusts; None: it never said.
+    verifies: bool | None = None
 
 
 def list_all(connection: Connection) -> list[WorkerRecord]:
@@ -37,10 +39,15 @@ def put(connection: Connection, records: Iterable[WorkerRecord]) -> None:
     """Note workers, each as it was seen last."""
     unknown: dict[str, Any] = {"pid": None, "labels": [], "slots": 0, "rqflow_version": ""}
     rows = [{"name": each.name, "host": each.name.rpartition(".")[0], "queues": list(each.queues), "started_at": each.seen_at,
-             "seen_at": each.seen_at, "ended_at": each.ended_at, **unknown} for each in records]
+             "seen_at": each.seen_at, "ended_at": each.ended_at, "verifies": each.verifies, **unknown} for each in records]
     upsert(connection, _SEEN, rows)
 
 
 def remove(connection: Connection, name: str) -> bool:
     """Forget a worker; False when nobody knows it."""
     return bool(connection.execute(delete(worker).where(worker.c.name == name)).rowcount)
+
+
+def trusting_queues(connection: Connection) -> set[str]:
+    """Return the queues that a worker serves, or has served, which runs only what was signed by somebody whom it trusts."""
+    return {queue for queues in connection.execute(select(worker.c.queues).where(worker.c.verifies)).scalars() for queue in queues}

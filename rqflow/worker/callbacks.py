@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import select
 import shutil
 import signal
@@ -18,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,13 @@ from rqflow.dag import unpacking
 from rqflow.dag.callbacks import OF_DAG, OF_TASK, Kind
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.exceptions import BrokerError, RqflowError
+from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE
+from rqflow.security.trust import Refused
 from rqflow.settings import Settings
 from rqflow.states import CallbackState
 from rqflow.worker import asking, confided, environment, program
+from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
 from rqflow.worker.link import Backoff
 from rqflow.worker.outside import HANDOVER, Outside
@@ -49,6 +53,10 @@ logger = logging.getLogger(__name__)
 #: Calls that are under way at the same time, and bytes of what one printed that are kept.
 AT_ONCE, OUTPUT = 4, 16 << 10
 _LOG = "output"
+#: What an order is called, and what the child is told of it; all else is ours.
+_NAME = re.compile(r"[0-9a-f]{1,64}")
+_SAID = frozenset({"kind", "run", "task_id", "try_number", "reason", "state", "run_state", "about", "host", "pid", "started_at", "ended_at", "misses",
+                   "states"})
 #: Seconds between two looks whether the last calls have ended.
 _LOOK = 0.05
 
@@ -66,8 +74,11 @@ class Callbacks:
     """The calls of one worker."""
 
     def __init__(self, brokers: Callable[[], Broker], machine: str, settings: Settings, work_dir: WorkDir, environ: Mapping[str, str],
-                 wake: Callable[[], None]) -> None:
-        """Make the calls of `machine` with the worker's environment `environ`, each through one of `brokers`; `wake` is called when one has ended."""
+                 wake: Callable[[], None], admission: Admission) -> None:
+        """Make the calls of `machine` that its `admission` lets in, with the worker's environment `environ`, each through one of `brokers`; `wake` is
+        called when one has ended.
+        """
+        self._admission = admission
         self._brokers, self._machine, self._settings, self._work_dir, self._wake = brokers, machine, settings, work_dir, wake
         self._inherited, self._given = environment.snapshot(environ), environment.given(environ)
         self._folder = work_dir.path / CALLBACKS
@@ -119,20 +130,31 @@ class Callbacks:
             self._wake()
 
     def _call(self, broker: Broker, name: str, order: Mapping[str, Any]) -> None:
-        version = orders.version(broker, str(order["version"]))
-        if version is None:
-            # The hub sees that the order is gone, and gives it anew with its version.
+        stored = orders.version(broker, str(order["version"]))
+        if stored is None or not _NAME.fullmatch(name):
+            # The hub sees that the order is gone, and gives it anew with its version. A name that is none of the hub's would be one of a path.
             orders.withdraw(broker, self._machine, name)
             return
         run = RunInfo.from_json(json.dumps(order["run"]))
+        started_at = broker.now()
+        try:
+            version = self._admission.admit_callback(stored, run, str(order["task_id"]))
+        except (Refused, TaskFailed) as error:
+            self._end(broker, name, order, run, started_at, (CallbackState.FAILED, f"{error.message}; {error.hint}".rstrip("; "), "", {}))
+            return
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
-        started_at = broker.now()
         try:
-            state, reason, output, xcoms = self._in(folder, broker, order, version, run)
+            ended = self._in(folder, broker, order, version, run)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        self._end(broker, name, order, run, started_at, ended)
+
+    def _end(self, broker: Broker, name: str, order: Mapping[str, Any], run: RunInfo, started_at: datetime,
+             ended: tuple[CallbackState, str, str, Mapping[str, str]]) -> None:
+        """Tell and log how a call ended: state, reason, what it printed, the XComs that it pushed."""
+        state, reason, output, xcoms = ended
         kind = Kind(order["kind"])
         event = {
             "called": OF_TASK.get(kind) or OF_DAG[kind], "task": str(order.get("about") or ""), "try": int(order.get("try_number") or 0),
@@ -187,7 +209,8 @@ class Callbacks:
         unpacked = self._work_dir.unpack(version)
         xcoms = order.get("xcoms")
         return {
-            **order, "mode": "callback", "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
+            **{key: order[key] for key in _SAID & order.keys()},
+            "mode": "callback", "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
             "folder": str(unpacked / unpacking.SOURCES), "version": str(unpacked / unpacking.VERSION), "result": str(folder / RESULT),
             "smtp": mail.spelled(self._settings.smtp), "limit": self._limit, "hub": asking.told(self._settings),
             "xcoms": broker.xcoms(run.key) if xcoms is None else xcoms, **outside.hand_over(log, folder),

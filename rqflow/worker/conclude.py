@@ -16,6 +16,7 @@ from rqflow.dag.xcom_view import MAX_BYTES, RETURN_VALUE
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import Outcome, say_end
 from rqflow.operators.registry import by_kind
+from rqflow.security.trust import Refused
 from rqflow.states import TaskState
 from rqflow.worker import limits, logfile, outputs
 from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator, stopped
@@ -63,13 +64,16 @@ def refuse(held: Try, error: Exception, machine: Machine) -> End:
     """Return what the broker is told of a try that could not be started, with the reason in its log."""
     if isinstance(error, OutputsExist):
         outcome = Outcome(state=TaskState.SUCCESS, reason=error.message)
+    elif isinstance(error, Refused):
+        # People who look at the history alone are to know what to do, too.
+        outcome = Outcome(state=TaskState.FAILED, reason=f"{error.message}; {error.hint}", retry=False)
     elif isinstance(error, RqflowError):
         outcome = Outcome(state=TaskState.FAILED, reason=error.message, retry=not isinstance(error, Unsupported))
     elif isinstance(error, OSError):
         outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {error.strerror or error}: {error.filename or held.folder}")
     else:
         outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {type(error).__name__}: {error}")
-    hint = getattr(error, "hint", "")
+    hint = getattr(error, "hint", "") if not isinstance(error, Refused) else ""
     outcome = _close_log(held, outcome, [outcome.reason, *([hint] if hint else [])])
     return end(held.claim, held.task, outcome, Ended(id=held.id), _facts(held, machine))
 

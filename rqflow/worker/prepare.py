@@ -25,6 +25,7 @@ from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
 from rqflow.worker import asking, confided, environment, limits, outputs, program
+from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
 from rqflow.worker.inquiries import Awaited, Inquiries
 from rqflow.worker.outside import HANDOVER, Outside
@@ -52,9 +53,10 @@ class OutputsExist(RqflowError):
 class Preparer:
     """Prepares tries for one worker; keeps what it rendered and unpacked."""
 
-    def __init__(self, broker: Broker, settings: Settings, work_dir: WorkDir, environ: Mapping[str, str]) -> None:
-        """Prepare with the environment `environ` of the worker."""
-        self._broker = broker
+    def __init__(self, broker: Broker, settings: Settings, work_dir: WorkDir, environ: Mapping[str, str], admission: Admission | None = None) -> None:
+        """Prepare with the environment `environ` of the worker what its `admission` lets in; None: everything."""
+        self._admission = admission or Admission(None)
+        self._broker = self._admission.guard(broker)
         self._settings = settings
         self._work_dir = work_dir
         self.inherited = environment.snapshot(environ)
@@ -92,15 +94,19 @@ class Preparer:
     def recall(self, held: Try) -> None:
         """Give a try its job: run, version and context, from Redis or from memory.
 
-        Raises TaskFailed when Redis does not have them any more; redis-py's errors when the link breaks, SetBack when they may come back.
+        Raises TaskFailed when Redis does not have them any more, Refused when this worker does not run such a thing; redis-py's errors when the link
+        breaks, SetBack when they may come back.
         """
         claim = held.claim
-        run, version = self._broker.run_info(claim.run_key), self._broker.version(claim.version)
+        run = self._broker.run_info(claim.run_key)
+        if run is not None:
+            # First: whatever is wrong with the version is to be in the log.
+            held.archive = archive_path(claim, run)
+        version = self._broker.version_to_run(claim.version)
         if run is None or version is None:
             self._broker.believe()
             raise TaskFailed(f"Redis does not have the run of {claim.task_id} any more")
         held.job = self._job(held, run, version)
-        held.archive = archive_path(claim, run)
         held.timeout = held.job.task.execution_timeout
         held.fields = held.job.task.fields
 
@@ -142,8 +148,11 @@ class Preparer:
         return held.heard_at + held.claim.grace - self._gap if held.claim.grace else None
 
     def _job(self, held: Try, run: RunInfo, version: Version) -> TryJob:
-        if version.sha != run.version:
-            version = self._amended(run, version)
+        own = self._own(run) if version.sha != run.version else None
+        held.signers = self._admission.admit(self._broker, held.claim, run, version, own)
+        if own is not None:
+            # A person let it run again, and it follows a later version since, in the structure of its run.
+            version = amend(own, version)
         task = version.tasks[held.claim.index]
         xcoms = XComs(lambda task_ids: self._broker.xcoms(held.claim.run_key, task_ids))
         variables, connections = self.outside.views(held)
@@ -156,13 +165,13 @@ class Preparer:
             pipefail=self._settings.worker.pipefail,
         )
 
-    def _amended(self, run: RunInfo, later: Version) -> Version:
-        """Return the version that a task follows since a person let it run again, in the structure of its run."""
-        own = self._broker.version(run.version)
+    def _own(self, run: RunInfo) -> Version:
+        """Return the version that a run began as."""
+        own = self._broker.version_to_run(run.version)
         if own is None:
             self._broker.believe()
             raise TaskFailed(f"Redis does not have the version of run {run.run_id} any more")
-        return amend(own, later)
+        return own
 
     def _renderer(self, job: TryJob) -> Renderer:
         """Return the renderer of a version, which keeps compiled templates."""

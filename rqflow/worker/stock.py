@@ -37,8 +37,10 @@ from rqflow.broker.messages import ANNOUNCE, Announced, Claim, End, Ending
 from rqflow.broker.replies import text
 from rqflow.exceptions import BrokerError, RqflowError, TaskFailed
 from rqflow.process import boot_id
+from rqflow.security.trust import Refused
 from rqflow.settings import Settings
 from rqflow.worker import processes
+from rqflow.worker.admission import Admission
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.confinement import Confinement, Confiner, is_limited
 from rqflow.worker.execution import Execution
@@ -78,15 +80,14 @@ def run(run_key: str, task_id: str) -> NoReturn:
             "this worker runs jobs within its own process, which rqflow's tasks cannot have",
             hint="Use `rqflow worker`, or RQ's default worker class, which forks: `rq worker --serializer json`.",
         )
-    broker = Broker(connection, settings, caller=job.worker_name)
-    found = lastingly(outage, broker.run_info, run_key)
-    if found:  # what the claim needs to know, learned beforehand
-        lastingly(outage, broker.version, found.version)
-    claim = broker.claim_job(run_key, task_id, lastingly(outage, _execution_id, connection, job.worker_name, job.id))
+    admission = Admission.of(settings)
+    broker = admission.guard(Broker(connection, settings, caller=job.worker_name))
+    index = _place(broker, outage, run_key, job.id)
+    claim = broker.claim_job(run_key, task_id, lastingly(outage, _execution_id, connection, job.worker_name, job.id), index=index)
     if isinstance(claim, str):
         logger.info("%s does not run now: %s", job.id, claim, extra=logs.context("claim_refused", task_id=task_id))
     else:
-        Horse(broker, settings).work(claim)
+        Horse(broker, settings, admission).work(claim)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -96,13 +97,13 @@ def run(run_key: str, task_id: str) -> NoReturn:
 class Horse:
     """What runs one try."""
 
-    def __init__(self, broker: Broker, settings: Settings) -> None:
-        """Run with `broker`, whose caller is the stock worker."""
+    def __init__(self, broker: Broker, settings: Settings, admission: Admission) -> None:
+        """Run with `broker`, whose caller is the stock worker, what `admission` lets in."""
         self._broker, self._settings, self._outage = broker, settings, Outage(logger)
         self._machine = Machine(os.uname().nodename, boot_id())
         self._folder = Path(tempfile.mkdtemp(prefix="rqflow-"))
         self._work_dir = WorkDir(self._folder)
-        self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment())
+        self._preparer = Preparer(broker, settings, self._work_dir, configuration.environment(), admission)
         self._shipper = LogShipper(LogStream(broker.connection), settings, lambda: None, leaves=True, confided=self._preparer.confided)
         self._beat_at = 0.0
         self._named: dict[str, tuple[str, int, int]] = {}
@@ -253,6 +254,17 @@ class Horse:
             raise error.__cause__ or error
         self._shipper.doubt()
         return announced
+
+
+def _place(broker: Broker, outage: Outage, run_key: str, job_id: str) -> int | None:
+    """Return the place of a job's task where its version cannot be read, so that it may be claimed and then refused; None: the version tells it."""
+    found = lastingly(outage, broker.run_info, run_key)
+    try:
+        if found:  # what the claim needs to know, learned beforehand
+            lastingly(outage, broker.version_to_run, found.version)
+    except (Refused, TaskFailed):
+        return lastingly(outage, broker.place_of_job, run_key, job_id)
+    return None
 
 
 def _spawn(request: Start, inherited: Mapping[str, str], confinement: Confinement | None) -> subprocess.Popen[bytes]:

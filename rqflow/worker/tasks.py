@@ -16,6 +16,7 @@ from rqflow import clock, logs
 from rqflow.broker.messages import Claim, End
 from rqflow.broker.steps import LINK_ERRORS
 from rqflow.exceptions import RqflowError, TaskFailed
+from rqflow.security.trust import Refused
 from rqflow.worker import limits, processes
 from rqflow.worker.ahead import PATIENCE, Ahead
 from rqflow.worker.conclude import Machine, conclude, refuse
@@ -237,7 +238,8 @@ class Tasks:
         except LINK_ERRORS:
             self._unconcluded.append((held, ended))
             return
-        except TaskFailed as error:
+        except (TaskFailed, Refused) as error:
+            # What is refused now was not when it began.
             logger.warning("%s; its end is told as it is", error.message, extra=logs.context("run_gone", task_id=held.claim.task_id))
         if self._ahead.settle(held):
             self._watch(held)

@@ -13,6 +13,7 @@ from rqflow.dag.run import SCHEDULED, RunInfo
 from rqflow.dag.version import TaskSpec
 from rqflow.operators.base import TryJob
 from rqflow.recorder.logpath import log_name
+from rqflow.security.trust import Signer
 from rqflow.wire import decode, encode
 from rqflow.worker import limits
 from rqflow.worker.limits import TaskLimits
@@ -50,6 +51,8 @@ class Try:
     #: None for a try of an earlier worker until its run was asked for.
     job: TryJob | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    #: Who has signed it and may have it run here; none where nothing is verified.
+    signers: tuple[Signer, ...] = ()
     #: Set when somebody wanted it stopped.
     stop: Stop | None = None
     #: What the shepherd was asked for then: reason, grace and signal of the kill.

@@ -40,6 +40,7 @@ from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import environment, identity
+from rqflow.worker.admission import Admission
 from rqflow.worker.callbacks import Callbacks
 from rqflow.worker.conclude import Machine
 from rqflow.worker.entrance import Entrance
@@ -86,6 +87,7 @@ class Worker(rq_worker.Worker):
         self._counted = {"successful_job_count": 0, "failed_job_count": 0}
         self._worked = 0.0
         self._options: Options | None = None
+        self._admission = Admission(None)
         self._vitals: Vitals | None = None
         self._callbacks: Callbacks | None = None
         self._subscription: Subscription | None = None
@@ -243,10 +245,11 @@ class Worker(rq_worker.Worker):
         self._vitals = Vitals(work_dir.path)
         self.worker_ttl = max(int(settings.worker.lease.total_seconds()), 1)
         self._catch_signals()
+        admission = self._admission = Admission.of(settings, options.queues)
         broker = self._broker(alone=True)
         broker.machine = self._machine
         environ = configuration.environment()
-        preparer = Preparer(broker, settings, work_dir, environ)
+        preparer = Preparer(broker, settings, work_dir, environ, admission)
         preparer.ask_hub(self._broker().connection, self._machine, lambda: loop.wake())
         linger = settings.worker.shepherd_linger.total_seconds()
         shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
@@ -255,7 +258,7 @@ class Worker(rq_worker.Worker):
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake(), confided=preparer.confided)
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
         entrance = Entrance(broker, slots, tasks.spool, options.queues)
-        callbacks = self._callbacks = Callbacks(self._broker, self._machine, settings, work_dir, environ, lambda: loop.wake())
+        callbacks = self._callbacks = Callbacks(self._broker, self._machine, settings, work_dir, environ, lambda: loop.wake(), admission)
         loop = self._loop = Loop(broker, tasks, self, entrance, options, settings, lambda: callbacks.is_busy)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
@@ -304,7 +307,7 @@ class Worker(rq_worker.Worker):
         except LINK_ERRORS as error:
             logger.debug("no connection to keep: %s", error, extra=logs.context("link_not_kept"))
             connection = redis.Redis(connection_pool=pool)
-        return Broker(connection, self._settings, caller=self.name)
+        return self._admission.guard(Broker(connection, self._settings, caller=self.name))
 
     @property
     def _machine(self) -> str:

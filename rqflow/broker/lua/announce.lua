@@ -1,6 +1,7 @@
 -- A worker says what it holds: at its start, and again in each epoch. What Redis knows less of runs here from now on.
 --
--- ARGV 1  request id   ARGV 2  JSON: caller, machine (absent for a stock worker), queues, executions {id: [run, index, try]}, lease (µs)
+-- ARGV 1  request id   ARGV 2  JSON: caller, machine (absent for a stock worker), queues, executions {id: [run, index, try]}, lease (µs),
+--   verifies (it runs only what was signed)
 -- Returns JSON {closed: 'rebuild'} when Redis is not to be believed yet, else {epoch: number, given_up: [ids], unknown: [ids], unfinished: […]}.
 -- `given_up`: another try of it has begun, its end is known, or its run was deleted. `unknown`: Redis has no such run.
 local request = cjson.decode(ARGV[2])
@@ -41,7 +42,7 @@ for execution, held in pairs(request.executions) do
   end
 end
 if request.machine then
-  local state = {name = request.caller, queues = request.queues}
+  local state = {name = request.caller, queues = request.queues, verifies = request.verifies}
   redis.call('HSET', K.MACHINES, request.machine, cjson.encode(state))
   redis.call('SADD', K.ANNOUNCED, request.machine)
   if redis.call('LLEN', K.CALL) == 0 then redis.call('LPUSH', K.CALL, '1') end

@@ -15,7 +15,7 @@ import redis
 ROOT = Path(__file__).parents[3] / "rqflow"
 
 #: Modules of `broker` that its public ones are made of.
-INNER = {f"broker/{name}.py" for name in ("creation", "faults", "keys", "line", "messages", "rows", "status", "steps")}
+INNER = {f"broker/{name}.py" for name in ("creation", "faults", "keys", "line", "messages", "rows", "signed", "status", "steps")}
 #: Names of what speaks to Redis, and what of it does not.
 SPEAKERS = {"connection", "_connection", "pipe", "pipeline", "pubsub"}
 STEPS, SENDING = {"steps", "_steps"}, {"call", "call_believed", "call_lastingly", "command", "plain", "send", "together"}
@@ -25,6 +25,7 @@ INHERITED = {"register_birth", "register_death", "_set_ip_address", "set_state"}
 #: Places that need no row, and why.
 EXEMPT = {
     "broker/reading.py:LiveState.forget_cached": "speaks to nobody",
+    "broker/reading.py:LiveState.learn": "speaks to nobody",
     "broker/broker.py:Broker.hint_channel": "names a channel",
     "broker/broker.py:Broker.lease": "a setting",
     "broker/connection.py:block": "reads an option of the connection",
@@ -43,6 +44,7 @@ EXEMPT = {
     "worker/listening.py:Subscription._listen": "a loop: tests/integration/worker/test_links.py",
     "worker/worker.py:Worker._set_ip_address": "a part of Worker._register, which has a row",
     "worker/stock.py:run": "waits as long as it takes: tests/integration/worker/test_links.py",
+    "worker/stock.py:_place": "the same",
     "worker/stock.py:Horse.work": "the same",
     "worker/stock.py:Horse._tell": "the same",
     "worker/stock.py:Horse._stay_until_recorded": "the same",

@@ -283,6 +283,24 @@ def _(w: World) -> Case:
     return Case(call=lambda: w.far.version(w.version.sha), check=same(w.version))
 
 
+@row(f"{READING}version_to_run", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: w.far.version_to_run(w.version.sha), check=same(w.version))
+
+
+@row(f"{READING}stored_version", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: w.far.stored_version(w.version.sha).data, check=same(w.version.json.encode()))
+
+
+@row(f"{READING}place_of_job", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: w.far.place_of_job(w.run.key, job_id(w.run.dag_id, w.run.run_id, "b")), check=same(1))
+
+
 @row(f"{READING}run_status", READ)
 def _(w: World) -> Case:
     w.start()

@@ -14,6 +14,7 @@ from rqflow.broker.events import EventStream
 from rqflow.broker.faults import SetBack
 from rqflow.broker.keys import LEADER, RQ_JOB
 from rqflow.broker.messages import Ending
+from rqflow.worker.admission import Admission
 from rqflow.worker.stock import Horse
 from tests.integration.worker.conftest import ROOT, RQ, Site, is_alive
 from tests.profile import PATIENCE
@@ -146,7 +147,7 @@ def test_beside_our_worker_each_task_runs_once(site: Site, tmp_path: Path) -> No
 
 
 def test_a_horse_does_not_take_a_redis_that_was_just_emptied_for_one_without_a_leader(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    horse = Horse(Broker(site.db, site.settings, caller="w"), site.settings)
+    horse = Horse(Broker(site.db, site.settings, caller="w"), site.settings, Admission(None))
     assert horse._broker.announce_held([], {}).is_heard
     site.db.set(LEADER, "hub")
     exists = site.db.exists

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from pathlib import Path
@@ -69,7 +72,7 @@ def test_a_whole_dag_becomes_a_version() -> None:
             BashOperator(task_id="b", bash_command="echo {{ ds }}", owner="you")
         first >> Label("go") >> group
     version = serialized(dag)
-    plain = {name: getattr(version, name) for name in version.__dataclass_fields__ if name != "tasks"}
+    plain = {name: getattr(version, name) for name in version.__dataclass_fields__ if name not in {"tasks", "signatures"}}
     assert plain == {
         "dag_id": "d", "file": "d.py", "generation": "native", "sources": {"d.py": "text"}, "description": "what", "doc_md": "# x",
         "owner": "me, you", "tags": ("a", "b"), "schedule": "@daily", "timezone": "UTC", "start_date": "2024-01-01T00:00:00+00:00",
@@ -320,3 +323,24 @@ def test_10000_tasks_are_serialized_in_two_seconds() -> None:
     version = serialized(dag)
     assert time.process_time() - begin < 2
     assert version.tasks[0].weight == 10_000
+
+
+def test_signatures_are_kept_beside_a_version_and_are_no_part_of_it() -> None:
+    version = Version(dag_id="d", file="d.py", generation="native", tasks=())
+    signed = replace(version, signatures=("one", "two"))
+    assert (signed.json, signed.sha, signed) == (version.json, version.sha, version)
+    again = Version.from_json(version.json, ("one",))
+    assert (again.sha, again.signatures) == (version.sha, ("one",))
+
+
+def test_a_version_keeps_the_text_that_it_was_read_from_as_another_release_may_have_written_it() -> None:
+    text = json.dumps({**json.loads(Version(dag_id="d", file="d.py", generation="native", tasks=()).json), "description": "é"})
+    again = Version.from_json(text)
+    assert (again.json, again.sha) == (text, hashlib.sha256(text.encode()).hexdigest())
+
+
+@pytest.mark.parametrize("text", ["[]", '{"format":1}', '{"format":1,"tasks":[{}],"dag_id":"x"}', '{"format":1,"tasks":[],"signatures":["x"]}',
+                                  '{"format":1,"tasks":5,"dag_id":"x","file":"","generation":""}', '{"format":2}', "null"])
+def test_what_is_no_version_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no version|another release"):
+        Version.from_json(text)

@@ -14,7 +14,7 @@ from rqflow.cli.main import SUMMARIES, cli
 from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
-from rqflow.deploy import home, units
+from rqflow.deploy import home, metrics, units
 from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
 from rqflow.settings import SECTIONS, keys
@@ -107,6 +107,17 @@ def exit_codes_page() -> str:
     return "\n".join(lines) + "\n\n`rqflow task test --exit-code` ends with the exit code of the task itself.\n"
 
 
+def metrics_page() -> str:
+    """Return the reference of the metrics."""
+    kinds = {metrics.GAUGE: "gauge", metrics.COUNTER: "counter", metrics.SUMMARY: "summary", metrics.HISTOGRAM: "histogram"}
+    lines = [MADE, "# Metrics\n", "What `/metrics` of the web server gives to Prometheus, and `rqflow metrics` prints. Durations are in seconds.",
+             "A summary has `_sum` and `_count`, a histogram `_bucket` too. `task` is empty unless `metrics.task_label` is true.\n",
+             "| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for name, about in {**metrics.METRICS, **metrics.OF_REQUESTS}.items():
+        lines.append(f"| `{name}` | {kinds[about.kind]} | {' '.join(f'`{label}`' for label in about.labels)} | {_escaped(about.text)} |")
+    return "\n".join(lines) + "\n"
+
+
 def states_page() -> str:
     """Return the explanation of the states, with the diagram of the table."""
     source = inspect.getsource(TaskState)
@@ -168,6 +179,7 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "settings.md": settings_page(),
         docs / "reference" / "commands.md": commands_page(),
         docs / "reference" / "exit-codes.md": exit_codes_page(),
+        docs / "reference" / "metrics.md": metrics_page(),
         docs / "reference" / "json.md": records.page(),
         docs / "reference" / "operators.md": operators_page(),
         **{ROOT / "systemd" / name: units.rendered(name, units.SYSTEM) for name in units.UNITS},

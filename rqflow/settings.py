@@ -209,6 +209,21 @@ class Tunnels:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Webserver:
+    """The web server: health and metrics; the page comes."""
+
+    host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there are no logins.")
+    port: int = key(8080, "Port that it listens on; when another program has it, the next one that is free.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """What is told to Prometheus."""
+
+    task_label: bool = key(False, "Tell durations, ends and memory of each task apart, not only of each DAG: as many series as there are tasks.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of this process, read once and passed on. `home` is RQFLOW_HOME; `file` the configuration file, if one was read."""
 
@@ -225,6 +240,8 @@ class Settings:
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
     tunnels: Tunnels = field(default_factory=Tunnels)
+    webserver: Webserver = field(default_factory=Webserver)
+    metrics: Metrics = field(default_factory=Metrics)
     #: Where each value that is no default comes from: {"worker.slots": "RQFLOW__WORKER__SLOTS"}.
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -232,6 +249,7 @@ class Settings:
 SECTIONS: dict[str, type] = {
     "core": Core, "redis": RedisSettings, "database": Database, "broker": Broker,
     "worker": WorkerSettings, "scheduler": Scheduler, "logs": Logs, "security": Security, "smtp": Smtp, "notices": Notices, "tunnels": Tunnels,
+    "webserver": Webserver, "metrics": Metrics,
 }
 #: The section whose lines have names of their own.
 _NAMED = "tunnels"

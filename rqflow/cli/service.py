@@ -17,7 +17,7 @@ from rqflow.exceptions import NotFound, UsageError
 from rqflow.settings import Settings
 
 #: What people call a unit.
-_NAMES = dict(zip(("scheduler", "worker", "tunnel", "target"), UNITS, strict=True))
+_NAMES = dict(zip(("scheduler", "webserver", "worker", "tunnel", "target"), UNITS, strict=True))
 
 
 @click.group()
@@ -26,7 +26,7 @@ def service() -> None:
 
 
 @service.command("print")
-@click.argument("names", nargs=-1, metavar="[scheduler|worker|tunnel|target]...")
+@click.argument("names", nargs=-1, metavar="[scheduler|webserver|worker|tunnel|target]...")
 @click.option("--systemd", "kind", flag_value="systemd", default="systemd", help="Units of systemd (the default).")
 @click.option("--supervisor", "kind", flag_value="supervisor", help="Programs for a supervisord that is there already.")
 @click.option("--user", "is_user", is_flag=True, help="Units of the user's own systemd, not of the system's.")

@@ -85,7 +85,7 @@ def named_files(settings: Settings) -> dict[str, Path]:
         value = getattr(getattr(settings, section), option.name)
         if section in _TRUST and kind is str and value and not option.metadata.get("secret") and "\n" not in value:
             path = settings.home / Path(value).expanduser()
-            if path.is_file():
+            if path.is_file() and not os.access(path, os.X_OK):  # a program, such as tunnels.ssh, is nothing to keep
                 found[f"{section}.{option.name}"] = path
     return found
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import redis
 
 from rqflow import clock
 from rqflow.broker import lock, protocol, status
 from rqflow.deploy import live, statedir
-from rqflow.exceptions import RqflowError
+from rqflow.exceptions import NotFound, RqflowError
 from rqflow.settings import Settings, without_password
 from rqflow.store import schema
-from rqflow.store.engine import open_engine, sqlite_file
+from rqflow.store.engine import Engine, open_engine, sqlite_file
 
-REDIS, DB, SCHEDULER, WORKER = "redis", "db", "scheduler", "worker"
-COMPONENTS = (REDIS, DB, SCHEDULER, WORKER)
+REDIS, DB, SCHEDULER, WORKER, WEBSERVER = "redis", "db", "scheduler", "worker", "webserver"
+COMPONENTS = (REDIS, DB, SCHEDULER, WORKER, WEBSERVER)
+#: Seconds that a web server of this machine gets to answer.
+_WEB_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +35,22 @@ class Health:
     heartbeat: datetime | None = None
 
 
-def look(settings: Settings, components: Sequence[str] = COMPONENTS, *, max_age: timedelta | None = None) -> list[Health]:
-    """Return how these parts are. A worker whose last sign of life is older than `max_age` (worker.lease when None) does not count."""
+def parts(settings: Settings) -> tuple[str, ...]:
+    """Return the parts that a system has: all, the web server only where one was started on this machine and has not ended in good order."""
+    try:
+        has_web = webserver_file(statedir.locate(settings, statedir.this_machine())).exists()
+    except RqflowError:
+        has_web = False
+    return COMPONENTS if has_web else tuple(name for name in COMPONENTS if name != WEBSERVER)
+
+
+def look(settings: Settings, components: Sequence[str] | None = None, *, max_age: timedelta | None = None) -> list[Health]:
+    """Return how these parts are, or all that there are. A worker whose last sign of life is older than `max_age` (worker.lease) does not count."""
+    components = parts(settings) if components is None else components
     found = [_database(settings)] if DB in components else []
-    if set(components) - {DB}:
+    if WEBSERVER in components:
+        found.append(_webserver(settings))
+    if set(components) - {DB, WEBSERVER}:
         found += _in_redis(settings, max_age or settings.worker.lease)
     order = {name: place for place, name in enumerate(COMPONENTS)}
     return sorted((one for one in found if one.component in components), key=lambda one: order[one.component])
@@ -79,19 +94,59 @@ def _workers(connection: redis.Redis, now: datetime, max_age: timedelta) -> Heal
     return Health(component=WORKER, is_healthy=bool(heard), detail=detail, heartbeat=newest)
 
 
-def _database(settings: Settings) -> Health:
-    """Ask the database; a SQLite that is not there is not made."""
-    machine = statedir.this_machine()
+def webserver_file(state: Path) -> Path:
+    """Return the file in which the web server of this machine writes where it listens."""
+    return state / "webserver.url"
+
+
+def _webserver(settings: Settings) -> Health:
+    """Ask the web server of this machine whether it lives."""
     try:
-        url = live.resolved(settings, statedir.locate(settings, machine), machine).database.url
-        file = sqlite_file(url)
-        if file is not None and not file.exists():
-            return Health(component=DB, is_healthy=False, detail=f"{file} is not there yet")
-        engine = open_engine(url)
-        try:
-            schema.check(engine)
-        finally:
-            engine.dispose()
+        url = webserver_file(statedir.locate(settings, statedir.this_machine())).read_text(encoding="utf-8").strip()
+    except (OSError, RqflowError):
+        return Health(component=WEBSERVER, is_healthy=False, detail="none was started on this machine")
+    import requests  # here: takes a tenth of a second, which other probes do not need
+
+    try:
+        answer = requests.get(f"{url}/healthz", timeout=_WEB_SECONDS, allow_redirects=False)
+    except requests.RequestException:
+        return Health(component=WEBSERVER, is_healthy=False, detail=f"does not answer on {url}")
+    return Health(component=WEBSERVER, is_healthy=answer.ok, detail=f"answers on {url}")
+
+
+class Database:
+    """The database, asked over connections that stay open; a SQLite that is not there is not made."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened yet."""
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._file: Path | None = None
+        self.url = ""
+
+    def engine(self) -> Engine:
+        """Return the engine; raises NotFound while the SQLite file is not there, ConfigError for a bad URL."""
+        if self._engine is None:
+            machine = statedir.this_machine()
+            self.url = live.resolved(self._settings, statedir.locate(self._settings, machine), machine).database.url
+            self._file, self._engine = sqlite_file(self.url), open_engine(self.url)
+        if self._file is not None and not self._file.exists():
+            raise NotFound(f"{self._file} is not there yet")
+        return self._engine
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+
+def _database(settings: Settings) -> Health:
+    opened = Database(settings)
+    try:
+        schema.check(opened.engine())
     except RqflowError as error:
         return Health(component=DB, is_healthy=False, detail=str(error))
-    return Health(component=DB, is_healthy=True, detail=f"{without_password(url)} answers, revision {schema.head()}")
+    finally:
+        opened.close()
+    return Health(component=DB, is_healthy=True, detail=f"{without_password(opened.url)} answers, revision {schema.head()}")

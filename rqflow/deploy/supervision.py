@@ -28,7 +28,7 @@ from rqflow.settings import Settings, environment
 START_PATIENCE, LOOK = 20.0, 0.1
 #: Seconds that a program gets to end after SIGTERM before it is killed: a worker tells its ends first.
 STOP_PATIENCE = 60
-REDIS, SCHEDULER, WORKER = "redis", "scheduler", "worker"
+REDIS, SCHEDULER, WORKER, WEBSERVER = "redis", "scheduler", "worker", "webserver"
 #: What stands before the name of a tunnel in that of its program.
 TUNNEL = "tunnel-"
 RUNNING, STOPPED = "RUNNING", "STOPPED"
@@ -78,13 +78,13 @@ def programs(settings: Settings) -> list[Program]:
     """Return the services of a home, in the order in which they start."""
     hub = [] if settings.redis.url else [Program(REDIS, "redis", 10)]
     tunnels = [Program(f"{TUNNEL}{name}", f"tunnel up {name}", 15) for name in settings.tunnels.named]
-    return [*hub, *tunnels, Program(SCHEDULER, "scheduler", 20), Program(WORKER, "worker", 30)]
+    return [*hub, *tunnels, Program(SCHEDULER, "scheduler", 20), Program(WORKER, "worker", 30), Program(WEBSERVER, "webserver", 40)]
 
 
 def needed(settings: Settings, names: Sequence[str]) -> list[str]:
     """Return programs with the tunnels that they cannot do without: those that redis.url and database.url go through."""
     through = {f"{TUNNEL}{name}" for name in map(places.goes_through, (settings.redis.url, settings.database.url)) if name}
-    return [*names, *sorted(through.difference(names))] if {SCHEDULER, WORKER}.intersection(names) else list(names)
+    return [*names, *sorted(through.difference(names))] if {SCHEDULER, WORKER, WEBSERVER}.intersection(names) else list(names)
 
 
 def configuration(settings: Settings, *, is_root: bool) -> str:

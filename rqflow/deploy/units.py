@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 
 _TEMPLATES = Path(__file__).with_name("templates")
-UNITS = ("rqflow-scheduler.service", "rqflow-worker@.service", "rqflow-tunnel@.service", "rqflow.target")
-SUPERVISOR, TUNNEL = "rqflow.conf", UNITS[2]
+UNITS = ("rqflow-scheduler.service", "rqflow-webserver.service", "rqflow-worker@.service", "rqflow-tunnel@.service", "rqflow.target")
+SUPERVISOR, TUNNEL = "rqflow.conf", UNITS[3]
 #: What runs where nothing else is said.
-PROGRAMS = (("scheduler", "scheduler"), ("worker", "worker"))
+PROGRAMS = (("scheduler", "scheduler"), ("worker", "worker"), ("webserver", "webserver"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

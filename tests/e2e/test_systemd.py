@@ -108,7 +108,7 @@ def unit(new_lab: Callable[..., Lab], lab_redis: str) -> Iterator[Callable[..., 
         one.close()
 
 
-@pytest.mark.parametrize("name", ["rqflow-scheduler.service", "rqflow-worker@.service"])
+@pytest.mark.parametrize("name", ["rqflow-scheduler.service", "rqflow-webserver.service", "rqflow-worker@.service"])
 def test_a_service_says_that_it_is_ready_that_it_lives_that_it_begins_anew_and_that_it_ends(unit: Callable[..., Unit], name: str) -> None:
     one = unit(name)
     one.says("READY=1")
@@ -202,8 +202,8 @@ def test_systemd_understands_the_units(tmp_path: Path, account: str | None) -> N
         assert all(file.exists() for file in files)
 
 
-@pytest.mark.parametrize("name", ["rqflow-scheduler.service", "rqflow-tunnel@hub.service"])
-def test_scheduler_and_tunnels_are_exposed_to_little(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["rqflow-scheduler.service", "rqflow-webserver.service", "rqflow-tunnel@hub.service"])
+def test_what_runs_no_tasks_is_exposed_to_little(tmp_path: Path, name: str) -> None:
     with installed(tmp_path, "daemon"):
         (tmp_path / "rqflow-tunnel@.service").rename(tmp_path / "rqflow-tunnel@hub.service")
         done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / name],

@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"base", "dag", "operators", "broker", "security", "recorder"},
     "actions": {"base", "dag", "operators", "broker", "store", "security", "recorder"},
     "deploy": {"base", "dag", "operators", "broker", "store", "security", "recorder", "scheduler", "worker", "actions"},
-    "cli": {"base", "dag", "operators", "broker", "store", "security", "recorder", "scheduler", "worker", "actions", "deploy"},
+    "web": {"base", "dag", "operators", "broker", "store", "security", "recorder", "scheduler", "worker", "actions", "deploy"},
+    "cli": {"base", "dag", "operators", "broker", "store", "security", "recorder", "scheduler", "worker", "actions", "deploy", "web"},
     "jobs": {"base", "worker"},
     "facade": {"base", "dag", "operators"},
 }
@@ -43,6 +44,10 @@ ONLY_IN: dict[str, str] = {
     "rq_scheduler": r"scheduler/scheduler\.py",
     "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/(supervision|units)\.py",
     "supervisor": r"deploy/supervision\.py",
+    "fastapi": r"web/.*",
+    "starlette": r"web/.*",
+    "uvicorn": r"web/server\.py",
+    "prometheus_client": r"deploy/metrics\.py|web/.*",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }

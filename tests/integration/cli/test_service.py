@@ -12,7 +12,7 @@ from tests.integration.cli.conftest import Rqflow
 def test_units_are_printed_for_this_rqflow_and_this_home(rqflow: Rqflow, home: Path) -> None:
     text = rqflow("service", "print", "--account", "lab").out
     assert [line for line in text.splitlines() if line.startswith("# rqflow")] == [
-        "# rqflow-scheduler.service", "# rqflow-worker@.service", "# rqflow-tunnel@.service", "# rqflow.target"]
+        "# rqflow-scheduler.service", "# rqflow-webserver.service", "# rqflow-worker@.service", "# rqflow-tunnel@.service", "# rqflow.target"]
     assert f'Environment="RQFLOW_HOME={home}"' in text
     assert "User=lab" in text
     only = rqflow("service", "print", "worker", "--user").out
@@ -24,7 +24,7 @@ def test_units_are_printed_for_this_rqflow_and_this_home(rqflow: Rqflow, home: P
 def test_units_are_written_into_a_folder(rqflow: Rqflow, tmp_path: Path) -> None:
     rqflow("service", "print", "--directory", str(tmp_path))
     assert sorted(path.name for path in tmp_path.glob("rqflow*")) == [
-        "rqflow-scheduler.service", "rqflow-tunnel@.service", "rqflow-worker@.service", "rqflow.target"]
+        "rqflow-scheduler.service", "rqflow-tunnel@.service", "rqflow-webserver.service", "rqflow-worker@.service", "rqflow.target"]
     refused = rqflow("service", "print", "--directory", str(tmp_path / "none"))
     assert refused.code == 2
     assert "cannot be written" in refused.err
@@ -32,7 +32,7 @@ def test_units_are_written_into_a_folder(rqflow: Rqflow, tmp_path: Path) -> None
 
 def test_programs_for_a_supervisord_that_is_there_end_no_tasks(rqflow: Rqflow) -> None:
     text = rqflow("service", "print", "--supervisor", "--account", "lab").out
-    assert text.count("killasgroup = false") == text.count("stopasgroup = false") == 2
+    assert text.count("killasgroup = false") == text.count("stopasgroup = false") == 3
     assert "user = lab" in text
 
 
@@ -40,7 +40,7 @@ def test_tunnels_are_instances_of_a_unit_or_programs_of_their_own(rqflow: Rqflow
     monkeypatch.setenv("RQFLOW__TUNNELS__HUB", "-L hub redis")
     monkeypatch.setenv("RQFLOW__TUNNELS__LAB", "-R lab redis")
     assert "rqflow-tunnel@hub.service rqflow-tunnel@lab.service\n" in rqflow("service", "print", "target").out
-    assert "programs = rqflow-scheduler,rqflow-worker,rqflow-tunnel-hub,rqflow-tunnel-lab\n" in rqflow("service", "print", "--supervisor").out
+    assert "programs = rqflow-scheduler,rqflow-worker,rqflow-webserver,rqflow-tunnel-hub,rqflow-tunnel-lab\n" in rqflow("service", "print", "--supervisor").out
     only = rqflow("tunnel", "print", "lab", "--supervisor").out
     assert "programs = rqflow-tunnel-lab\n" in only
     assert " tunnel up lab\n" in only
@@ -49,7 +49,8 @@ def test_tunnels_are_instances_of_a_unit_or_programs_of_their_own(rqflow: Rqflow
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
-    (("web",), 3, "There are scheduler, worker, tunnel, target"), (("--user", "--account", "lab"), 2, "--account"), (("--supervisor", "worker"), 2, "one file"),
+    (("web",), 3, "There are scheduler, webserver, worker, tunnel, target"), (("--user", "--account", "lab"), 2, "--account"),
+    (("--supervisor", "worker"), 2, "one file"),
 ])
 def test_what_cannot_be_is_refused(rqflow: Rqflow, words: tuple[str, ...], code: int, said: str) -> None:
     refused = rqflow("service", "print", *words)

@@ -97,6 +97,11 @@ class WorkerSettings:
     nice: Numbers = key(Numbers(), "Niceness of such a task: `none` (that of the worker), or 0 (first) to 19 (last), also for single queues.")
     nofile: Numbers = key(Numbers(), "Files that each process of such a task may have open: `none` (as many as the worker), or a number, also for "
                                      "single queues.")
+    run_as: str = key("worker", "Under which account tasks run: `worker`, that of the worker; `signer`, the one that security.signer_limits gives to "
+                                "who signed the DAG, and nothing unsigned; or the name of one for all tasks. See docs/how-to/accounts.md.")
+    accounts: str = key("", "Accounts that tasks may ask for with run_as_user whoever signed them, or nobody; comma-separated.")
+    account_dir: str = key("/var/tmp",  # noqa: S108 - each account makes a private folder there, and checks that it is its own
+                          "Folder on a local disk, in which everybody may write, for the private folders of tasks under other accounts.")
     log_retention: timedelta = key(timedelta(days=7), "A log that the hub's archive does not take is kept this long after its last line.")
     max_log_size: Size = key(Size(1 << 30), "Bytes of log kept of one try; head and tail are kept, with a mark in between.")
 

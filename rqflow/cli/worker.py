@@ -23,6 +23,7 @@ from rqflow.deploy.reloading import Reload
 from rqflow.exceptions import UsageError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
+from rqflow.worker.accounts import sudoers_line
 from rqflow.worker.loop import DRAIN, KEEP, KILL
 from rqflow.worker.options import Asked
 from rqflow.worker.worker import Worker
@@ -166,6 +167,17 @@ def stop(app: App, printer: Printer, names: tuple[str, ...], now: bool, wait: bo
     """Let workers end, as after SIGTERM: what becomes of their tasks says their --on-stop, unless --now is given."""
     how = KILL if now else None
     _each(app, printer, names, lambda live, one: steering.stop(live.broker, one, how), "is told to stop", wait=wait, timeout=timeout)
+
+
+@worker.command()
+@click.argument("accounts", metavar="ACCOUNT...", nargs=-1, required=True)
+@click.option("--worker", "of", metavar="NAME", help="The account of the worker; the one that calls this when not given.")
+def sudoers(accounts: tuple[str, ...], of: str | None) -> None:
+    """Print the line by which sudo lets a worker that is not root run tasks as these accounts.
+
+    `rqflow worker sudoers ann bob | sudo tee /etc/sudoers.d/rqflow`; see docs/how-to/accounts.md.
+    """
+    output.line(sudoers_line(of or who(), accounts))
 
 
 def _each(app: App, printer: Printer, names: Sequence[str], do: Callable[[Live, WorkerStatus], object], said: str, *, wait: bool = False,

@@ -43,6 +43,7 @@ TASK_ARGUMENTS: dict[str, Argument] = {
     "priority_weight": Argument(1, r.default_for_none(1, r.whole())),
     "weight_rule": Argument("downstream", r.default_for_none("downstream", r.one_of("downstream", "upstream", "absolute"))),
     "queue": Argument(None, r.optional(r.text)),
+    "run_as_user": Argument(None, r.optional(r.text)),
     "pool": Argument(DEFAULT_POOL, r.default_for_none(DEFAULT_POOL, r.text)),
     "pool_slots": Argument(1, r.default_for_none(1, r.whole(1))),
     "sla": Argument(None, r.optional(r.duration)),
@@ -75,7 +76,7 @@ TASK_KEPT = (
     "allow_nested_operators", "doc", "doc_json", "doc_md", "doc_rst", "doc_yaml", "executor", "executor_config",
     "ignore_first_depends_on_past", "inlets", "logger_name", "map_index_template", "max_active_tis_per_dagrun", "multiple_outputs",
     "on_execute_callback", "on_failure_callback", "on_retry_callback", "on_skipped_callback", "on_success_callback", "outlets",
-    "post_execute", "pre_execute", "render_template_as_native_obj", "resources", "run_as_user", "show_return_value_in_logs",
+    "post_execute", "pre_execute", "render_template_as_native_obj", "resources", "show_return_value_in_logs",
     "task_display_name", "templates_exts", "wait_for_past_depends_before_skipping",
 )
 TASK_ARGUMENTS |= OWN_ARGUMENTS | {name: Argument(None, r.anything) for name in TASK_KEPT}
@@ -112,7 +113,6 @@ DAG_KEPT = (
 DAG_ARGUMENTS |= {name: Argument(None, r.anything) for name in DAG_KEPT}
 #: Those of both that would change what happens -> what happens in place of that.
 LEFT_OUT = {
-    "run_as_user": "tasks run as the user of their worker",
     "max_active_tis_per_dagrun": "as many of it run together as the other limits let",
     "wait_for_past_depends_before_skipping": "it is skipped without waiting for the run before",
     "fail_fast": "the other tasks of a run go on when one has failed",

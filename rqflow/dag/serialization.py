@@ -24,7 +24,7 @@ from rqflow.exceptions import DagLoadError
 #: Arguments that a TaskSpec has under the same name and as the same value.
 _SAME = (
     "owner", "pool", "pool_slots", "worker_labels", "retry_on_other_worker", "retries", "retry_exponential_backoff", "on_lost",
-    "depends_on_past", "wait_for_downstream", "env_file", "setup", "umask", "python", "outputs", "skip_if_outputs_exist", "email",
+    "depends_on_past", "wait_for_downstream", "run_as_user", "env_file", "setup", "umask", "python", "outputs", "skip_if_outputs_exist", "email",
     "email_on_failure", "email_on_retry", "email_on_success",
 )
 #: The same for lengths of time, which a TaskSpec has in seconds.

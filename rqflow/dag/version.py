@@ -73,6 +73,8 @@ class TaskSpec:
     cpus: float | None = None
     nice: int | None = None
     nofile: int | None = None
+    #: The account that it asks for, which the worker may grant.
+    run_as_user: str | None = None
     python: str | None = None
     outputs: tuple[str, ...] = ()
     skip_if_outputs_exist: bool = False

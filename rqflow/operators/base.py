@@ -64,6 +64,8 @@ class TryJob:
     venvs: Path = Path("venvs")
     #: The variables of templates.
     context: Mapping[str, Any] = field(default_factory=dict)
+    #: The home of the account that runs it; empty: that of the worker.
+    home: str = ""
     #: What the configuration says about `set -o pipefail`; the task may say otherwise.
     pipefail: bool = False
 
@@ -134,7 +136,8 @@ def asking(launch: Launch) -> Launch:
 
 def child(job: TryJob, python: str, spec: Mapping[str, Any], fields: Mapping[str, Any]) -> Launch:
     """Return the start of the runner under the interpreter `python` with the operator's part `spec` of its instructions."""
-    argv: tuple[str, ...] = (str(Path(python).expanduser()), str(job.runner), str(job.folder / SPEC_FILE))
+    python = f"{job.home}{python[1:]}" if job.home and python.startswith("~/") else str(Path(python).expanduser())
+    argv: tuple[str, ...] = (python, str(job.runner), str(job.folder / SPEC_FILE))
     if job.task.setup:
         argv = ("bash", "-c", f'{setup_lines(job.task.setup)}exec "$@"', "bash", *argv)
     return Launch(argv=argv, env=strings(fields.get("env")), spec=spec)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rqflow.dag.outside import Connection
-from rqflow.security.keyring import Keyring
+from rqflow.security.keyring import Keyring, WrongKey
 from rqflow.security.masking import in_json, is_sensitive, secret_texts
 from rqflow.security.sealing import name_of, seal
 
@@ -42,6 +42,19 @@ def sealed_for(public: str, keyring: Keyring, kind: str, name: str, entry: Entry
     what, fields = f"the {WORDS[kind]} {name}", SEALED if kind == CONN else ("value",)
     sealed = {field: seal(public, keyring.open(str(entry["key"]), str(entry[field]), what)) for field in fields if entry.get(field)}
     return {**entry, **sealed, "key": name_of(public)}
+
+
+def resealed(old: Keyring, new: Keyring, kind: str, name: str, entry: Entry) -> Entry:
+    """Return an entry sealed with the first key of `new`, in place of one of `old`; one that `old` cannot open stays as it is."""
+    if not entry["key"]:
+        return entry
+    fields = ("value",) if kind == VAR else [field for field in SEALED if entry.get(field) not in (None, "")]
+    try:
+        texts = {field: old.open(str(entry["key"]), str(entry[field]), name) for field in fields}
+    except WrongKey:
+        return entry
+    sealed = {field: new.seal(text) for field, text in texts.items()}
+    return {**entry, **{field: text for field, (_, text) in sealed.items()}, "key": next((key for key, _ in sealed.values()), entry["key"])}
 
 
 def secrets_of(kind: str, name: str, value: Any, *, is_secret: bool = False) -> list[str]:

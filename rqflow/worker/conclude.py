@@ -18,7 +18,9 @@ from rqflow.operators.base import Outcome, say_end
 from rqflow.operators.registry import by_kind
 from rqflow.security.trust import Refused
 from rqflow.states import TaskState
-from rqflow.worker import limits, logfile, outputs
+from rqflow.worker import entrusting, limits, logfile, outputs
+from rqflow.worker.accounts import NoSuchAccount
+from rqflow.worker.entrusting import Left
 from rqflow.worker.outcome import Facts, closing_lines, end, overrule, seen_by_operator, stopped
 from rqflow.worker.prepare import OutputsExist, Unsupported
 from rqflow.worker.shepherd_protocol import FENCE, TIMEOUT, Ended
@@ -44,17 +46,23 @@ def conclude(held: Try, ended: Ended, machine: Machine, *, closed: bool = False)
 
     `closed` says that an earlier worker may have begun to. The outputs of a try that did not succeed are renamed.
     """
+    if held.account and (why := entrusting.complaint(ended, held.log)):
+        ended = replace(ended, error=why)
     stop = stopped(ended, held.stop)
     took_part = not (stop or ended.error or ended.lost or ended.killed in {TIMEOUT, FENCE})
-    outcome = _outcome(held, ended, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
-    missing = outputs.missing(held.outputs) if held.outputs and outcome.state == TaskState.SUCCESS else []
+    try:
+        left = entrusting.fetch(held) if held.account and not ended.error else _left(held)
+        outcome = _outcome(held, ended, left.result, closed=closed) if took_part else Outcome(state=TaskState.FAILED)
+    except NoSuchAccount as error:
+        left, outcome = entrusting.NOTHING, Outcome(state=TaskState.FAILED, reason=error.message)
+    missing = left.missing if outcome.state == TaskState.SUCCESS else ()
     limit = _limit(held, ended) if outcome.state == TaskState.FAILED and took_part else ""
     outcome, lines = _fitting(overrule(outcome, ended, stop=stop, timeout=held.timeout, missing=missing, limit=limit))
     if outcome.state not in {TaskState.SUCCESS, TaskState.SKIPPED}:
-        with contextlib.suppress(OSError):
-            ended = replace(ended, partial=(*ended.partial, *outputs.mark_partial(held.outputs, held.claim.try_number)))
+        with contextlib.suppress(OSError, NoSuchAccount):
+            ended = replace(ended, partial=(*ended.partial, *_mark_partial(held)))
     held.inhabited = bool(ended.left or ended.survivors)
-    moved = [f"what was there before it was moved to {name}" for name in held.moved]
+    moved = [f"what was there before it was moved to {name}" for name in (*held.moved, *left.moved)]
     outcome = _close_log(held, outcome, [*moved, *outcome.notes, *held.notes, *lines, *closing_lines(outcome, ended)])
     facts = _facts(held, machine, _ended_ago(ended, machine.boot))
     return end(held.claim, held.task, outcome, ended, facts)
@@ -68,7 +76,7 @@ def refuse(held: Try, error: Exception, machine: Machine) -> End:
         # People who look at the history alone are to know what to do, too.
         outcome = Outcome(state=TaskState.FAILED, reason=f"{error.message}; {error.hint}", retry=False)
     elif isinstance(error, RqflowError):
-        outcome = Outcome(state=TaskState.FAILED, reason=error.message, retry=not isinstance(error, Unsupported))
+        outcome = Outcome(state=TaskState.FAILED, reason=error.message, retry=not isinstance(error, Unsupported | NoSuchAccount))
     elif isinstance(error, OSError):
         outcome = Outcome(state=TaskState.FAILED, reason=f"could not be started: {error.strerror or error}: {error.filename or held.folder}")
     else:
@@ -100,10 +108,20 @@ def _limit(held: Try, ended: Ended) -> str:
     return held.limits.told(logfile.tail(held.log))
 
 
-def _outcome(held: Try, ended: Ended, *, closed: bool) -> Outcome:
+def _left(held: Try) -> Left:
+    """Return what a try has left that this worker may look at by itself."""
+    return Left(result=None if held.is_bare else _result(held.result), missing=tuple(outputs.missing(held.outputs)))
+
+
+def _mark_partial(held: Try) -> list[str]:
+    mark = outputs.mark_partial if held.account is None else held.account.mark_partial
+    return mark(held.outputs, held.claim.try_number)
+
+
+def _outcome(held: Try, ended: Ended, result: Mapping[str, Any] | None, *, closed: bool) -> Outcome:
     """Return the operator's view of the end; by the exit code alone when nobody knows the task any more."""
     seen = seen_by_operator(
-        ended, folder=held.folder, result=_result(held.result) if not held.is_bare else None, last_line=logfile.last_line(held.log, closed=closed),
+        ended, folder=held.place, result=result, last_line=logfile.last_line(held.log, closed=closed),
     )
     if held.job is None:
         return Outcome(state=TaskState.SUCCESS if seen.exit_code == 0 else TaskState.FAILED, reason=say_end(seen))

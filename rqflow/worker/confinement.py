@@ -1,4 +1,4 @@
-"""What a task may use of its machine: memory, processors, niceness, open files; decided by the shepherd, entered by the new process.
+"""What a task may use of its machine: memory, processors, niceness, open files, and under which account; entered by the new process.
 
 Memory is kept by a cgroup where one can be made, else by a limit of address space. Whole processors are those that a task is bound to, so
 that programs that ask how many there are find as many as they have; a part of one is kept by a cgroup. What cannot be kept as it was asked
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rqflow.worker import cgroups
+from rqflow.worker import cgroups, processes
 from rqflow.worker.cgroups import CPU, MEMORY, Groups
 
 
@@ -30,6 +30,8 @@ class Limited(Protocol):
     cpus: float | None
     nice: int | None
     nofile: int | None
+    account: Mapping[str, Any] | None
+    parcel: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,8 @@ class Confinement:
     nofile: int | None = None
     #: Those that it is bound to; empty: to none.
     processors: tuple[int, ...] = ()
+    #: Whose ids it takes last, or that sudo will give it others (Start.account).
+    account: Mapping[str, Any] | None = None
     #: What of it is not as it was asked for, for the log.
     notes: tuple[str, ...] = ()
 
@@ -57,16 +61,26 @@ class Confinement:
         for kind, limit in ((resource.RLIMIT_NOFILE, self.nofile), (resource.RLIMIT_AS, self.address_space)):
             if limit is not None:
                 resource.setrlimit(kind, (limit, limit))
+        if self.account is None:
+            return
+        if "errand" in self.account:
+            # Then what leaves its parents behind stays below sudo, where it is seen: the mark in its environment is not.
+            processes.adopt_orphans()
+        else:
+            os.setgroups(self.account["groups"])
+            os.setgid(self.account["gid"])
+            os.setuid(self.account["uid"])
 
     @property
     def plain(self) -> dict[str, Any]:
         """What the journal keeps of it."""
-        return {"groups": dict(self.groups), "processors": list(self.processors), "notes": list(self.notes)}
+        return {"groups": dict(self.groups), "processors": list(self.processors), "notes": list(self.notes),
+                "account": self.account}
 
 
-def is_limited(request: Limited) -> bool:
-    """Tell whether a process has any limit."""
-    return not (request.memory is None and request.cpus is None and request.nice is None and request.nofile is None)
+def is_confined(request: Limited) -> bool:
+    """Tell whether a process has any limit, or another account."""
+    return not (request.memory is None and request.cpus is None and request.nice is None and request.nofile is None and not request.parcel)
 
 
 class Confiner:
@@ -97,7 +111,8 @@ class Confiner:
             notes.append(f"no cgroup can be made here, so it has {math.ceil(request.cpus or 1)} whole processors, not {request.cpus:g}")
         return Confinement(
             groups=groups, address_space=request.memory if MEMORY not in groups else None, nice=_nice(request.nice, notes),
-            nofile=_nofile(request.nofile, notes), processors=self._bind(request.cpus), notes=tuple(notes),
+            nofile=_nofile(request.nofile, notes), processors=self._bind(request.cpus), account=request.account,
+            notes=tuple(notes),
         )
 
     def over(self, kept: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from rqflow.process import Process
 from rqflow.worker import confinement, outputs, processes
 from rqflow.worker.journal import Started
 from rqflow.worker.shepherd_protocol import FENCE, LEFTOVER, TIMEOUT, Ended
-from rqflow.worker.spawning import Unborn
+from rqflow.worker.spawning import Unborn, send_errand
 
 #: Seconds between two looks at what a kill has left, when something was left and when nothing was, and after KILL until a survivor is
 #: given up and named.
@@ -144,6 +144,14 @@ class Execution:
         return found
 
     def _signal(self, members: list[Process], number: signal.Signals) -> None:
+        account = (self.entry.confined or {}).get("account") or {}
+        if "errand" in account:
+            with contextlib.suppress(OSError):
+                send_errand(account["errand"], {
+                    "do": "signal", "uid": account["uid"], "group": self.entry.pid, "number": int(number), "mark": self.entry.id,
+                    "processes": [(member.pid, member.started) for member in members],
+                })
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self._leader is None or any(member.group == self.entry.pid for member in members):
                 os.killpg(self.entry.pid, number)

@@ -20,8 +20,8 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.mirror import Mirrored
 from rqflow.dag.outside import Stored
 from rqflow.exceptions import TaskFailed
-from rqflow.security.entries import CONN, VAR, Entry, opened
-from rqflow.security.keyring import Keyring, WrongKey
+from rqflow.security.entries import CONN, VAR, Entry, opened, resealed
+from rqflow.security.keyring import Keyring, WrongKey, new_key
 from rqflow.security.membership import Member
 from rqflow.settings import Settings
 from rqflow.wire import encode
@@ -88,6 +88,8 @@ class Outside:
         self._folder = folder
         self._copied = ""
         self._now = Mirrored()
+        #: What seals copies for other accounts, and the last such copy with its generation.
+        self._own_key, self._resealed = new_key(), ("", "")
 
     def views(self, held: Try) -> tuple[Stored, Stored]:
         """Return the Variables and the Connections that templates of a try see: those of this worker's environment first."""
@@ -135,6 +137,23 @@ class Outside:
         if self.member and self.worker and execution_id:
             told["ticket"] = self.member.ticket(self.worker, run_key, index, execution_id).told()
         return json.dumps(told)
+
+    def own_opener(self) -> str:
+        """Return the same for a child under another account: it is given copies that only it has a key for, and no way to the hub."""
+        return json.dumps({"keys": [self._own_key], "hub": None})
+
+    def copy_of_own(self, log: str) -> str:
+        """Return the text of such a copy, as Redis was believed last. All secrets in it are noted beside the log: the child cannot do that."""
+        self._renew(self._broker.outside_generation)
+        if self._resealed[0] != self._now.generation:
+            own = Keyring([self._own_key])
+            entries = {kind: {name: resealed(self.keyring, own, kind, name, entry) for name, entry in of_kind.items()}
+                       for kind, of_kind in self._now.entries.items()}
+            self._resealed = self._now.generation, encode(entries).decode()
+        for kind, of_kind in self._now.entries.items():
+            for name, entry in of_kind.items():
+                confided.note_entry(confided.file_of(log), kind, name, entry)
+        return self._resealed[1]
 
     def _view(self, kind: str, file: str, note: Callable[[str, str, str], None], fetch: Fetch) -> Stored:
         def entries() -> Mapping[str, Entry]:

@@ -9,6 +9,7 @@ from rqflow import logs
 from rqflow.broker.messages import End
 from rqflow.states import TaskState
 from rqflow.worker.logship import LogShipper
+from rqflow.worker.removals import Removals
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.tries import Try
 from rqflow.worker.workdir import WorkDir
@@ -23,6 +24,7 @@ class Parting:
         """Give places back to `work_dir`, and tell `shepherd` and `shipper` how far each is."""
         self._work_dir, self._shepherd, self._shipper = work_dir, shepherd, shipper
         self._tries: dict[str, Try] = {}
+        self._removals = Removals()
         #: Those of which nothing was done yet but that they have ended.
         self._over: list[tuple[Try, End]] = []
 
@@ -53,6 +55,8 @@ class Parting:
         for held in accepted:
             held.is_accepted = True
             self._work_dir.give_back(held.folder, reuse=held.is_bare and not held.inhabited)
+            if held.account:
+                self._removals.add(held.account, held.place)
         self._shepherd.accepted([held.id for held in accepted])
         self._let_go(accepted)
 

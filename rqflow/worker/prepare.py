@@ -18,13 +18,14 @@ from rqflow.broker.steps import LINK_ERRORS
 from rqflow.dag import context, template_files, unpacking
 from rqflow.dag.run import RunInfo
 from rqflow.dag.template import Renderer
-from rqflow.dag.version import Version, amend
+from rqflow.dag.version import TaskSpec, Version, amend
 from rqflow.dag.xcom_view import XComs
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.operators.base import SPEC_FILE, Launch, TryJob
 from rqflow.operators.registry import by_kind
 from rqflow.settings import Settings
-from rqflow.worker import asking, confided, environment, limits, outputs, program
+from rqflow.worker import asking, confided, entrusting, environment, limits, outputs, program
+from rqflow.worker.accounts import Account, Accounts
 from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
 from rqflow.worker.inquiries import Awaited, Inquiries
@@ -70,6 +71,7 @@ class Preparer:
         self.outside = Outside(broker, settings, work_dir.path / OUTSIDE)
         #: What must not be shown of the tries prepared here.
         self.confided = Confided(self.outside.keyring, confided.in_environment(self.inherited.items()))
+        self.accounts = Accounts(settings.worker)
         self._runner = work_dir.program / RUNNER
 
     def ask_hub(self, connection: redis.Redis, worker: str, wake: Callable[[], None]) -> None:
@@ -120,6 +122,10 @@ class Preparer:
         if job is None:
             raise TaskFailed(f"nothing is known of {held.claim.task_id}")
         task = job.task
+        # First: for nobody else is anything done.
+        held.account = self.accounts.of(task, [signer.limits for signer in held.signers])
+        if held.account:
+            job = held.job = entrusting.job_of(job, held, RUNNER)
         if task.unsupported:
             raise Unsupported(task.unsupported)
         if 0 < held.claim.grace <= self._least_grace:
@@ -127,16 +133,22 @@ class Preparer:
                              hint=f"It must be longer than {self._least_grace:g} s: two heartbeats, kill_grace and gap.")
         held.fields = self._fields(job)
         launch = by_kind(task.operator).launch(held.fields, job)
-        cwd = str(Path(launch.cwd).expanduser()) if launch.cwd else held.cwd
+        cwd = str(_expanded(launch.cwd, held)) if launch.cwd else held.cwd
         if task.outputs:
             held.outputs = self._outputs(held, job, launch, Path(cwd))
-            if task.skip_if_outputs_exist and outputs.exist(held.outputs):
+            if task.skip_if_outputs_exist and _exist(held):
                 raise OutputsExist("its outputs exist already")
         env = self._environment(held, job, launch)
-        self._write_files(held, job, launch, env)
+        files = self._files(held, job, launch, env)
+        held.limits = limits.of(task, self._settings.worker)
+        if held.account:
+            return entrusting.entrust(self._start(held, task, launch, cwd, env), held, files)
+        _write_files(held, files)
         # Last: a try that cannot start leaves them where they are.
         held.moved += tuple(outputs.move_aside(held.outputs, held.claim.try_number))
-        held.limits = limits.of(task, self._settings.worker)
+        return self._start(held, task, launch, cwd, env)
+
+    def _start(self, held: Try, task: TaskSpec, launch: Launch, cwd: str, env: Mapping[str, str]) -> Start:
         return Start(
             id=held.id, argv=launch.argv, log=held.log, cwd=cwd, env=env, inherit=launch.inherit_env,
             umask=task.umask, timeout=task.execution_timeout, fence=self.fence(held), grace=self._grace, outputs=held.outputs,
@@ -203,20 +215,21 @@ class Preparer:
         """Return the absolute paths of the outputs; relative ones belong to the folder `base`."""
         if launch.cwd is None and job.task.operator == "bash":
             # A child that renders the folder goes there by itself.
-            base /= Path(self._rendered(job, held.fields.get("cwd"), "cwd") or "").expanduser()
-        return tuple(str(base / Path(name).expanduser()) for name in self._rendered(job, job.task.outputs, "outputs"))
+            base /= _expanded(self._rendered(job, held.fields.get("cwd"), "cwd") or "", held)
+        return tuple(str(base / _expanded(name, held)) for name in self._rendered(job, job.task.outputs, "outputs"))
 
     def _environment(self, held: Try, job: TryJob, launch: Launch) -> dict[str, str]:
         """Return what is laid over the inherited environment, or all of it when nothing is inherited."""
-        env = {} if launch.inherit_env else dict(self._bare)
+        env = held.account.environment(self.inherited) if held.account else {} if launch.inherit_env else dict(self._bare)
         if launch.spec is not None:
             env.update(self._given)
             if launch.spec.get("mode") == "task":
-                env[HANDOVER] = self.outside.opener(held.claim.run_key, held.claim.index, held.id)
+                whole = (held.claim.run_key, held.claim.index, held.id)
+                env[HANDOVER] = self.outside.own_opener() if held.account else self.outside.opener(*whole)
         own = dict(launch.env)
         name = self._rendered(job, job.task.env_file, "env_file")
         if name:
-            own = {**environment.parse(_env_file(job.version, name), name), **own}
+            own = {**environment.parse(_env_file(job.version, name, held), name), **own}
         if own:
             env.update(own)
             member = self.outside.member
@@ -224,36 +237,43 @@ class Preparer:
         env.update(environment.of_try(held.claim, job.run))
         if job.task.fields.get("files"):
             held.is_bare = False
-            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._work_dir.unpack(job.version, held.folder)))
+            env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._unpacked(held, job)))
         return env
 
-    def _write_files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> None:
-        texts = dict(launch.files)
+    def _unpacked(self, held: Try, job: TryJob) -> Path:
+        """Return the folder in which a try finds its version unpacked."""
+        return held.place / entrusting.UNPACKED if held.account else self._work_dir.unpack(job.version, held.folder)
+
+    def _files(self, held: Try, job: TryJob, launch: Launch, env: Mapping[str, str]) -> dict[str, Any]:
+        """Return {name: content} of the files that a try finds in its folder."""
+        files: dict[str, Any] = dict(launch.files)
         if launch.spec is not None:
-            texts[SPEC_FILE] = json.dumps(self._spec(held, job, launch.spec, env))
-        for name, text in texts.items():
-            held.is_bare = False
-            descriptor = os.open(f"{held.folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                stream.write(text)
+            spec = self._spec(held, job, launch.spec, env)
+            files[SPEC_FILE] = json.dumps(spec)
+            if held.account and spec.get("outside"):
+                files[entrusting.OUTSIDE] = self.outside.copy_of_own(held.log)
+        if held.account and (environment.DAG_FOLDER in env or (launch.spec or {}).get("mode") == "task"):
+            files.update(entrusting.files_of(job.version))
+        return files
 
     def _spec(self, held: Try, job: TryJob, spec: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
         """Return what a Python child is told: the operator's part, and what the worker alone knows."""
         told = {**spec, "result": str(held.result)}
         if told.pop("asks", False):
-            told["hub"] = asking.told(self._settings)
+            told["hub"] = asking.told(self._settings) if held.account is None else None
         if spec.get("mode") != "task":
             return told
-        folder = self._work_dir.unpack(job.version, held.folder)
+        folder = self._unpacked(held, job)
+        package = program.INSTALLED if held.account else self._work_dir.program
         return told | {
-            "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
+            "rqflow": str(package), "own": package != program.INSTALLED,
             "folder": str(folder / unpacking.SOURCES), "version": str(folder / unpacking.VERSION),
             "run": json.loads(job.run.to_json()), "smtp": mail.spelled(self._settings.smtp),
             "unsafe": self._settings.core.unsafe_templates, "hidden": [*sorted(self._given), HANDOVER],
             "bare": sorted({*self._bare, *env, MARKER}.difference(self._given, (HANDOVER,))),
             "xcoms": _parsed(self._broker.xcoms(held.claim.run_key)), "waited": held.claim.waited, "looks": held.claim.looks,
             # Behind the XComs, with which Redis is asked whether these have changed.
-            **self.outside.hand_over(held.log, held.folder),
+            **({"outside": str(held.place / entrusting.OUTSIDE)} if held.account else self.outside.hand_over(held.log, held.folder)),
         }
 
 
@@ -267,10 +287,28 @@ def link_error(error: TaskFailed) -> Exception:
     return error
 
 
-def _env_file(version: Version, name: str) -> str:
+def _expanded(path: str, held: Try) -> Path:
+    """Return a path with the home of whoever runs the try in place of a ~ at its beginning."""
+    return Path(held.account.expand(path)) if held.account else Path(path).expanduser()
+
+
+def _exist(held: Try) -> bool:
+    """Tell whether the outputs of a try exist, as the account sees it that runs the try."""
+    return bool(held.account.ask("exist", outputs=list(held.outputs))["exist"]) if held.account else outputs.exist(held.outputs)
+
+
+def _write_files(held: Try, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        held.is_bare = False
+        descriptor = os.open(f"{held.folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text)
+
+
+def _env_file(version: Version, name: str, held: Try) -> str:
     """Return the text of an env_file: one on this machine by its absolute path, else one that travels with the version."""
-    if Path(name).expanduser().is_absolute():
-        return environment.read_file(name)
+    if _expanded(name, held).is_absolute():
+        return environment.read_file(name) if held.account is None else _read_as(held.account, name)
     key = template_files.find(name, version)
     if key is None:
         raise TaskFailed(f"env_file {name} is not among the files of the DAG", hint="Name it in files=[…] too, or by its absolute path.")
@@ -278,6 +316,13 @@ def _env_file(version: Version, name: str) -> str:
         return template_files.text_of(version.sources[key])
     except UnicodeDecodeError as error:
         raise TaskFailed(f"env_file {name} is not UTF-8") from error
+
+
+def _read_as(account: Account, name: str) -> str:
+    answer = account.ask("read", path=account.expand(name))
+    if "error" in answer:
+        raise TaskFailed(f"env_file {name} cannot be read by {account.name}: {answer['error']}")
+    return str(answer["text"])
 
 
 def _parsed(texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from typing import Any
 from rqflow import clock, process, runtime
 from rqflow.wire import encode
 from rqflow.worker import processes, spawning
-from rqflow.worker.confinement import Confinement, Confiner, is_limited
+from rqflow.worker.confinement import Confinement, Confiner, is_confined
 from rqflow.worker.execution import Execution
 from rqflow.worker.journal import Journal, Started
 from rqflow.worker.memory import OomCounter
@@ -317,7 +317,7 @@ class Shepherd:
         if request.id in self._journal.running or request.id in self._journal.ended:
             return False
         started = clock.boottime()
-        if is_limited(request):
+        if is_confined(request):
             self._confined[request.id] = self._confiner.decide(request)
         confined = self._confined.get(request.id)
         self._journal.intend(Started(

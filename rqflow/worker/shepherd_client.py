@@ -16,7 +16,20 @@ from pathlib import Path
 from rqflow import clock, logs
 from rqflow.exceptions import RqflowError
 from rqflow.worker.program import INSTALLED
-from rqflow.worker.shepherd_protocol import HAS_LIMITS, HAS_SLOTS, LOG, PROTOCOL, Ended, Lines, Running, Start, connect, from_plain, pack
+from rqflow.worker.shepherd_protocol import (
+    HAS_ACCOUNTS,
+    HAS_LIMITS,
+    HAS_SLOTS,
+    LOG,
+    PROTOCOL,
+    Ended,
+    Lines,
+    Running,
+    Start,
+    connect,
+    from_plain,
+    pack,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +70,8 @@ class ShepherdClient:
         #: When there is something to be sent, by the monotonic clock.
         self.flush_at = math.inf
         self.pid = 0
-        #: Whether starts may wait for a slot with it, and have limits.
-        self.has_slots = self.has_limits = False
+        #: Whether starts may wait for a slot with it, have limits, and be under another account.
+        self.has_slots = self.has_limits = self.has_accounts = False
 
     def connect(self) -> tuple[list[Running], list[Ended]]:
         """Meet the shepherd, starting one when there is none; return what runs and what ended and is not forgotten.
@@ -175,7 +188,7 @@ class ShepherdClient:
             for at, message in enumerate(messages):
                 if message.get("op") == "hello":
                     self.pid, self.has_slots = message["pid"], message["protocol"] >= HAS_SLOTS
-                    self.has_limits = message["protocol"] >= HAS_LIMITS
+                    self.has_limits, self.has_accounts = message["protocol"] >= HAS_LIMITS, message["protocol"] >= HAS_ACCOUNTS
                     # From here on it is only read when there is something, and a shepherd that does not read is given up.
                     connection.settimeout(None)
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_ANSWER_SECONDS), 0))

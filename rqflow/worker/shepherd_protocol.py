@@ -7,7 +7,7 @@ To the shepherd:
     hello         protocol, role ("worker" is told of ends; anything else only asks)
     environment   env, umask: what every task inherits from now on
     hold          path: keep a shared lock on that file as long as the shepherd lives
-    start         the fields of Start; since 2 with `slots`: it waits for one; since 3 with limits
+    start         the fields of Start; since 2 with `slots`: it waits for one; since 3 with limits; since 4 under an account
     kill          id, reason, grace, signal: that one (TERM when absent), after `grace` seconds KILL (at once when it is 0); one that waits is late
     fence         until {id: CLOCK_BOOTTIME}: by then they must be dead, unless told of a later time before
     accepted      ids: the broker has taken these ends
@@ -33,9 +33,9 @@ from typing import Any, TypeVar
 
 from rqflow.wire import decode, encode
 
-PROTOCOL = 3
-#: Since these a start may wait for a slot, and have limits.
-HAS_SLOTS, HAS_LIMITS = 2, 3
+PROTOCOL = 4
+#: Since these a start may wait for a slot, have limits, and be under another account.
+HAS_SLOTS, HAS_LIMITS, HAS_ACCOUNTS = 2, 3, 4
 SOCKET, LOCK, JOURNAL, LOG = "shepherd.sock", "shepherd.lock", "shepherd.journal", "shepherd.log"
 #: Reasons for a kill that the shepherd itself has.
 TIMEOUT, LEFTOVER, FENCE = "timeout", "leftover", "fence"
@@ -72,6 +72,11 @@ class Start:
     cpus: float | None = None
     nice: int | None = None
     nofile: int | None = None
+    #: Under which account it is: {"uid", "gid", "groups"}, or, where sudo starts it, {"uid", "errand"}: what does errands there
+    #: (account_child.py), such as signals, which the shepherd may not send. None: that of the shepherd.
+    account: Mapping[str, Any] | None = None
+    #: A file that it finds on its input.
+    parcel: str = ""
     #: Text that the worker wants back with the end.
     memo: str = ""
 

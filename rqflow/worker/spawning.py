@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rqflow.wire import decode, encode
 from rqflow.worker import processes
@@ -75,6 +75,7 @@ def fork(request: Start, confinement: Confinement, base: Mapping[str, str], umas
     wanted = int(request.umask, 8) if request.umask else umask
     log = open_log(request)
     environment = environment_of(request, base)
+    given = os.open(request.parcel, os.O_RDONLY | os.O_CLOEXEC) if request.parcel else null
     may_go, leave = os.pipe2(os.O_CLOEXEC)
     told, tell = os.pipe2(os.O_CLOEXEC)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULT_SIGNALS)
@@ -82,10 +83,10 @@ def fork(request: Start, confinement: Confinement, base: Mapping[str, str], umas
         pid = os.fork()
         if pid == 0:
             os.close(leave)
-            _become(request, confinement, environment, wanted, (null, log, log), may_go, tell)
+            _become(request, confinement, environment, wanted, (given, log, log), may_go, tell)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        for descriptor in (may_go, tell, log):
+        for descriptor in (may_go, tell, log, *((given,) if request.parcel else ())):
             os.close(descriptor)
     return Unborn(pid, request, leave, told)
 
@@ -113,6 +114,19 @@ def _become(request: Start, confinement: Confinement, environment: Mapping[str, 
         os.write(tell, encode([0, f"{type(error).__name__}: {error}", None]))
     finally:
         os._exit(_NOT_STARTED)
+
+
+def send_errand(command: tuple[str, ...] | list[str], parcel: Mapping[str, Any]) -> None:
+    """Have something done under another account (account_child.py), and do not wait for it; raises OSError."""
+    given, null = os.memfd_create("errand", os.MFD_CLOEXEC), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(given, encode(dict(parcel)))
+        os.lseek(given, 0, os.SEEK_SET)
+        dup = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((given, 0), (null, 1), (null, 2))]
+        os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=dup, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS)
+    finally:
+        os.close(given)
+        os.close(null)
 
 
 def open_log(request: Start) -> int:

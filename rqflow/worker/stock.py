@@ -42,7 +42,7 @@ from rqflow.settings import Settings
 from rqflow.worker import processes
 from rqflow.worker.admission import Admission
 from rqflow.worker.conclude import Machine, conclude, refuse
-from rqflow.worker.confinement import Confinement, Confiner, is_limited
+from rqflow.worker.confinement import Confinement, Confiner, is_confined
 from rqflow.worker.execution import Execution
 from rqflow.worker.journal import Started
 from rqflow.worker.link import Backoff
@@ -118,7 +118,7 @@ class Horse:
         try:
             request = lastingly(self._outage, self._prepared, held)
             started = clock.boottime()
-            confinement = confiner.decide(request) if is_limited(request) else None
+            confinement = confiner.decide(request) if is_confined(request) else None
             process = _spawn(request, self._preparer.inherited, confinement)
         except (RqflowError, OSError, ValueError) as error:
             end = refuse(held, error, self._machine)
@@ -145,7 +145,10 @@ class Horse:
     def _prepared(self, held: Try) -> Start:
         try:
             self._preparer.recall(held)
-            return self._preparer.request(held)
+            request = self._preparer.request(held)
+            if held.account:
+                raise TaskFailed(f"a stock RQ worker runs nothing as {held.account.name}", hint="Serve this queue with `rqflow worker`.")
+            return request
         except SetBack:
             if held.id in self._announced().given_up:
                 raise TaskFailed("Redis was set back before it began, and another try of it has begun since") from None

@@ -17,7 +17,7 @@ from rqflow.broker.messages import Claim, End
 from rqflow.broker.steps import LINK_ERRORS
 from rqflow.exceptions import RqflowError, TaskFailed
 from rqflow.security.trust import Refused
-from rqflow.worker import limits, processes
+from rqflow.worker import entrusting, processes
 from rqflow.worker.ahead import PATIENCE, Ahead
 from rqflow.worker.conclude import Machine, conclude, refuse
 from rqflow.worker.inquiries import Awaited
@@ -160,8 +160,7 @@ class Tasks:
             self._watch(held)
             self._end(held, refuse(held, error, self._machine))
         else:
-            if held.limits is not limits.NONE and not self._shepherd.has_limits:
-                held.notes = ("its limits are not kept: the shepherd here is of an older release, until the tasks that it holds have ended",)
+            entrusting.suit(held, self._shepherd)
             if is_ahead:
                 request.slots, request.patience = self.slots.size, PATIENCE
                 self._ahead.send(held, clock.boottime())

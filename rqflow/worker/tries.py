@@ -16,6 +16,7 @@ from rqflow.recorder.logpath import log_name
 from rqflow.security.trust import Signer
 from rqflow.wire import decode, encode
 from rqflow.worker import limits
+from rqflow.worker.accounts import Account
 from rqflow.worker.limits import TaskLimits
 from rqflow.worker.outcome import Stop
 from rqflow.worker.workdir import CWD
@@ -44,6 +45,8 @@ class Try:
     #: What its task may use; what of it this worker's shepherd is too old for.
     limits: TaskLimits = limits.NONE
     notes: tuple[str, ...] = ()
+    #: Under whose account it runs; None: that of this worker.
+    account: Account | None = None
     #: CLOCK_BOOTTIME before which the hub cannot have renewed its lease for the last time.
     heard_at: float = 0.0
     #: Nothing was put into the folder beside the task's own one inside.
@@ -71,14 +74,19 @@ class Try:
         return self.claim.execution_id
 
     @property
+    def place(self) -> Path:
+        """The folder that its processes see: `folder`, or the one that it has under another account."""
+        return self.account.place(self.id) if self.account else self.folder
+
+    @property
     def cwd(self) -> str:
         """The path of its private folder to work in."""
-        return f"{self.folder}/{CWD}"
+        return f"{self.place}/{CWD}"
 
     @property
     def result(self) -> Path:
         """Where a Python child leaves its result."""
-        return self.folder / RESULT
+        return self.place / RESULT
 
     @property
     def task(self) -> TaskSpec | None:
@@ -89,7 +97,8 @@ class Try:
         """Return what the next worker needs, as JSON."""
         claim = {name: value for name, value in zip(Claim.__slots__, _claimed(self.claim), strict=True) if name not in _FOR_THE_START}
         plain = {"claim": claim, "folder": str(self.folder), "log": self.log, "archive": self.archive, "is_bare": self.is_bare}
-        more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout, "limits": self.limits.plain}
+        more = {"outputs": self.outputs, "moved": self.moved, "timeout": self.timeout, "limits": self.limits.plain,
+                "account": self.account.plain if self.account else None}
         return encode(plain | {name: value for name, value in more.items() if value}).decode()
 
     @classmethod
@@ -100,7 +109,7 @@ class Try:
             return cls(
                 claim=Claim(**plain["claim"]), folder=Path(plain["folder"]), log=plain["log"], archive=plain["archive"],
                 is_bare=plain["is_bare"], outputs=tuple(plain.get("outputs", ())), moved=tuple(plain.get("moved", ())), timeout=plain.get("timeout"),
-                limits=limits.from_plain(plain.get("limits", {})),
+                limits=limits.from_plain(plain.get("limits", {})), account=Account.from_plain(plain["account"]) if plain.get("account") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no memo of a try: {memo[:100]!r}") from error

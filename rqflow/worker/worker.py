@@ -251,6 +251,8 @@ class Worker(rq_worker.Worker):
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ, admission)
         preparer.ask_hub(self._broker().connection, self._machine, lambda: loop.wake())
+        if preparer.accounts.runs_as_root:
+            logger.warning("tasks run as root: set worker.run_as, or start the worker under another account", extra=logs.context("tasks_as_root"))
         linger = settings.worker.shepherd_linger.total_seconds()
         shepherd = ShepherdClient(work_dir.path, env=preparer.inherited, linger=linger, program=work_dir.program)
         machine = Machine(socket.gethostname(), process.boot_id())

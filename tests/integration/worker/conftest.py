@@ -148,6 +148,10 @@ class Site:
     settings: Settings
     environ: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    #: What its workers run under.
+    python: str = sys.executable
+    #: Whose they are; None: of this process' account.
+    user: str | None = None
     broker: Broker = field(init=False)
     epochs: Iterator[int] = field(default_factory=lambda: count(2))
     #: The work_dirs whose workers the hub has noted.
@@ -190,9 +194,10 @@ class Site:
         asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
         if Path(asked["work_dir"]) not in self.admitted:
             self.admit(Path(asked["work_dir"]))
-        argv = [sys.executable, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
+        argv = [self.python, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
         log = (self.folder / "worker.log").open("ab")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True,
+                                   **({"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}))
         log.close()
         self.processes.append(process)
         return process

@@ -141,12 +141,12 @@ def test_task_starts_at_the_later_of_its_own_and_its_dags_start(task: str | None
 
 def test_what_is_not_carried_out_yet_is_said_once_for_a_dag() -> None:
     with noting() as notes:
-        dag = DAG("d", fail_fast=True, default_args={"run_as_user": "bob", "max_active_tis_per_dagrun": None})
+        dag = DAG("d", fail_fast=True, default_args={"max_active_tis_per_dagrun": None})
         for task_id in "abc":
-            BashOperator(task_id=task_id, bash_command="true", dag=dag, run_as_user="bob")
+            BashOperator(task_id=task_id, bash_command="true", dag=dag, wait_for_past_depends_before_skipping=True)
         version_of(dag, file="d.py", generation="2", sources={})
     assert [warning.message for warning in notes.warnings] == [
-        "DAG d: run_as_user of task a and 2 more is not carried out yet: tasks run as the user of their worker",
+        "DAG d: wait_for_past_depends_before_skipping of task a and 2 more is not carried out yet: it is skipped without waiting for the run before",
         "DAG d: fail_fast is not carried out yet: the other tasks of a run go on when one has failed"]
 
 

@@ -40,6 +40,22 @@ def get(app: App, name: str) -> None:
     output.line(show(getattr(getattr(app.settings, section), option)))
 
 
+@config.command()
+@pass_app
+def check(app: App) -> None:
+    """Read rqflow.cfg and the environment, and say what cannot be used; exit 6 then."""
+    where = app.settings.file or f"{app.settings.home / 'rqflow.cfg'}, which is not there,"
+    output.note(f"{where} and the environment can be used")
+
+
+@config.command()
+def default() -> None:
+    """Print a rqflow.cfg with all settings, their meanings and defaults, commented out."""
+    from rqflow.deploy import home  # here: not needed to look at the settings in force
+
+    output.line(home.sample().rstrip("\n"))
+
+
 def _rows(settings: Settings) -> list[dict[str, str]]:
     rows = []
     for section, field, _ in keys():

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from rqflow.cli.main import ALIASES, COMMANDS
+from rqflow.cli.main import ALIASES, COMMANDS, FORMERLY
 from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
 from rqflow.dag.trigger_rule import TriggerRule
 from rqflow.operators import registry
@@ -85,4 +85,4 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", [*DOCS.rglob("*.md"), *ROOT.glob("*.md")], ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_rqflow_command_that_is_shown_exists(page: Path) -> None:
     shown = re.findall(r"^(?:\$ )?(?:\.venv/bin/)?rqflow ([a-z_]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(shown) <= COMMANDS.keys() | ALIASES.keys()
+    assert set(shown) <= COMMANDS.keys() | ALIASES.keys() | FORMERLY.keys()

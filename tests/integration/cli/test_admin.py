@@ -32,6 +32,17 @@ def test_init_keeps_what_is_there(rqflow: Rqflow, home: Path) -> None:
     assert rqflow("config", "get", "worker.slots").out == "4\n"
 
 
+def test_a_configuration_is_checked_and_printed(rqflow: Rqflow, home: Path) -> None:
+    assert (rqflow("config", "check").code, "which is not there" in rqflow("config", "check").err) == (0, True)
+    printed = rqflow("config", "default").out
+    assert "[redis]" in printed
+    (home / "rqflow.cfg").write_text(printed)
+    assert rqflow("config", "check").code == 0, "what is printed can be used as it is"
+    (home / "rqflow.cfg").write_text("[worker]\nslotz = 3\n")
+    wrong = rqflow("config", "check")
+    assert (wrong.code, "there is no setting worker.slotz" in wrong.err, "Did you mean worker.slots?" in wrong.err) == (6, True, True)
+
+
 def test_init_takes_a_folder(rqflow: Rqflow, tmp_path: Path) -> None:
     assert rqflow("init", tmp_path / "elsewhere").code == 0
     assert (tmp_path / "elsewhere" / "rqflow.cfg").exists()

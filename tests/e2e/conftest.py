@@ -10,7 +10,7 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 
 from rqflow.store.engine import parse_url
 from tests.e2e.lab import Lab
-from tests.network import Network, needs_network
+from tests.network import Host, Network, needs_network
 from tests.network.network import a_network
 from tests.proxy import Proxy
 from tests.services import redis_server
@@ -30,8 +30,8 @@ def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     """Make labs; all are closed at the end."""
     labs: list[Lab] = []
 
-    def make(**options: str) -> Lab:
-        labs.append(Lab(tmp_path / f"lab{len(labs)}", **options))
+    def make(*, host: Host | None = None, **options: str) -> Lab:
+        labs.append(Lab((host.folder if host else tmp_path) / f"lab{len(labs)}", host=host, **options))
         return labs[-1]
 
     yield make

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import redis
 from rqflow.actions import model, query
 from rqflow.broker.events import EventStream
 from rqflow.deploy.services import Services, open_services
+from rqflow.deploy.statedir import locate, this_machine
+from rqflow.deploy.tunnels.places import place
+from rqflow.deploy.tunnels.status import TunnelStatus, told
 from rqflow.settings import load
 from rqflow.store.runs import RunFilter
 from tests import profile
@@ -39,11 +43,15 @@ class Lab:
     def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None,
                  host: Host | None = None) -> None:
         """Make the home; with `host` all commands run on that machine of a network, with its account's keys. `redis_url` is for this process, too."""
+        self._host = host
         self.command = host.command(*COMMAND) if host else COMMAND
         self.root = self.folder = folder
         self._folders = 0
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
+        if host:
+            host.keys.mkdir(exist_ok=True)
+            (self.home / "keys").symlink_to(host.keys)
         self.redis_url = redis_url
         self.environ = {**base_environ(), **profile.ENVIRON, "RQFLOW_HOME": str(self.home), "COLUMNS": "200",
                         **(host.environ() if host else {}), **(environ or {})}
@@ -59,7 +67,10 @@ class Lab:
     def services(self) -> Services:
         """Redis and database opened in this process, for looking often: a command takes half a second of the processor."""
         if self._services is None:
-            settings = load(home=self.home, environ=self.environ)
+            environ = dict(self.environ)
+            if self._host and not environ.get("RQFLOW__DATABASE__URL"):  # its state folder is named by its host name, not by ours
+                environ["RQFLOW__DATABASE__URL"] = f"sqlite:///{self.home}/state/{self._host.name}/rqflow.db"
+            settings = load(home=self.home, environ=environ)
             self._services = self._open.enter_context(open_services(settings))
         return self._services
 
@@ -169,6 +180,13 @@ class Lab:
 
     def task_log(self, run_id: str, task_id: str, *arguments: str) -> str:
         return self.run("task", "logs", run_id, task_id, *arguments).stdout
+
+    def link(self, name: str) -> TunnelStatus:
+        """Return how a tunnel of this home is, as `rqflow tunnel status` says it; without a command, for looking often."""
+        settings, machine = load(home=self.home, environ=self.environ), this_machine()
+        if self._host:
+            machine = replace(machine, host=self._host.name)
+        return told(settings.tunnels.named[name], place(locate(settings, machine), machine, name))
 
     # -------------------------------------------------------------- ending
 

@@ -6,7 +6,7 @@
         hub.sshd.start()
         worker.may_enter(hub)                                          # a key, in the hub's authorized_keys; the hub's key in known_hosts
         lab = new_lab(host=worker, environ={"RQFLOW__TUNNELS__HUB": "-L hub redis", …})
-        network.cut(hub, worker)                                       # black hole; also: reset, lose, limit, unplug, relay (delay)
+        network.cut(hub, worker)                                       # black hole; also: forget, reset, refuse, lose, limit, unplug, relay
         network.heal()
 
 - `Network` (network.py): makes and removes the namespaces, and breaks what is between them.

@@ -110,7 +110,7 @@ class Host:
 
     @property
     def keys(self) -> Path:
-        """The folder of its account's ssh key and known hosts; `environ` of a lab there names them."""
+        """The folder of its account's ssh key and known hosts; it is keys/ of the home of a lab there."""
         return self.home / "keys"
 
     @property
@@ -141,9 +141,8 @@ class Host:
         self.ssh_config.write_text("\n  ".join(lines) + "\n" + before)
 
     def environ(self) -> dict[str, str]:
-        """Return the settings by which rqflow there uses this account's key, known hosts and configuration of ssh."""
-        return {"RQFLOW__TUNNELS__SSH_CONFIG": str(self.ssh_config), "RQFLOW__TUNNELS__KNOWN_HOSTS": str(self.keys / "known_hosts"),
-                "HOME": str(self.home)}
+        """Return the environment of rqflow there: the account's home, and its configuration of ssh. Its keys are those of `keys`."""
+        return {"RQFLOW__TUNNELS__SSH_CONFIG": str(self.ssh_config), "HOME": str(self.home)}
 
     def close(self) -> None:
         """End all that runs there, by pid, and the namespace with it."""

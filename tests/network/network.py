@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.network.hosts import Host, hold
@@ -57,6 +58,14 @@ class Network:
     def cut(self, one: Host, other: Host) -> None:
         """Let everything between two hosts vanish without a word: a black hole."""
         self._at_both(one, other, "drop")
+
+    def forget(self, one: Host, other: Host, process: psutil.Process) -> None:
+        """Let what `process` of `one` has connected to `other` vanish, as in a router that has forgotten it; new connections go through."""
+        for line in one.run("ss", "-Htnp", "dst", other.address).splitlines():
+            if f"pid={process.pid}," in line:
+                port = line.split()[3].rpartition(":")[2]
+                self._treat(one, other, f"tcp dport {port} drop")
+                self._treat(other, one, f"tcp sport {port} drop")
 
     def reset(self, one: Host, other: Host) -> None:
         """Answer all TCP between two hosts with RST: what is connected breaks with the next byte, and what dials is refused."""
@@ -117,9 +126,13 @@ class Network:
 
     def _at_both(self, one: Host, other: Host, verdict: str) -> None:
         """Let each of two hosts treat so what the other one sends. What they send themselves leaves them as always."""
-        for host, peer in ((one, other), (other, one)):
-            host.run("nft", "-f", "-", stdin=f"add table ip cut\nadd chain ip cut in {{ type filter hook input priority 0; }}\n"
-                                            f"add rule ip cut in ip saddr {peer.address} {verdict}\n")
+        self._treat(one, other, verdict)
+        self._treat(other, one, verdict)
+
+    @staticmethod
+    def _treat(host: Host, peer: Host, verdict: str) -> None:
+        host.run("nft", "-f", "-", stdin=f"add table ip cut\nadd chain ip cut in {{ type filter hook input priority 0; }}\n"
+                                        f"add rule ip cut in ip saddr {peer.address} {verdict}\n")
 
     def _in_switch(self, *words: object, code: int | None = 0) -> None:
         done = subprocess.run(["nsenter", f"--target={self._switch.pid}", "--net", "--", *map(str, words)], capture_output=True, text=True, check=False)

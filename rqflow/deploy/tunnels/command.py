@@ -88,11 +88,11 @@ class Ssh:
             options.append(f"ProxyCommand={self._way(before)}")
         # Each ssh replaces %h and %p once: whatever is meant for one further inside has its % doubled.
         words = [*self._plain(), *(word for option in options for word in ("-o", option)), *_port(last), last.login]
-        return f"exec {shlex.join(words).replace('%', '%%')} -W '[%h]:%p'"
+        return f"{shlex.join(words).replace('%', '%%')} -W '[%h]:%p'"
 
     @staticmethod
     def _riding_alone() -> list[str]:
-        return ["ControlMaster=no", "ControlPath=none", "ClearAllForwardings=yes", "LogLevel=ERROR"]
+        return ["ControlMaster=no", "ControlPath=none", "ClearAllForwardings=yes", "LogLevel=INFO"]
 
     def _destination(self) -> list[str]:
         return [*_port(self.tunnel.target), "--", self.tunnel.target.login]

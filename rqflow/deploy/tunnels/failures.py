@@ -22,6 +22,8 @@ class State(StrEnum):
     UP = "up"
     #: The other side took the forward, but does not let us try it.
     UNPROVEN = "unproven"
+    #: Nothing comes back through it; when that goes on, it is replaced.
+    SILENT = "silent"
     #: It is connected, and what goes through it does not answer at its end.
     SERVICE_AWAY = "service away"
     NAME_UNKNOWN = "name unknown"
@@ -93,14 +95,14 @@ _SAYINGS = (
             "Is our public key in authorized_keys of {login}{identity}? If the host asks for more than a key, let the tunnel ride on a connection "
             "that a person opens: add `control` to its line."),
     _Saying(r"Could not resolve hostname", State.NAME_UNKNOWN, "Is the name right, and does the name service answer here?"),
-    _Saying(r"Exceeded MaxStartups|Not allowed at this time|kex_exchange_identification|ssh_exchange_identification|banner line contains invalid",
-            State.TURNED_AWAY,
-            "Too many log in there at a time (MaxStartups in its sshd_config), or it bans this address: it is tried again, less and less often."),
     _Saying(r"No route to host|Network is (unreachable|down)|Host is down", State.NO_ROUTE, "Is the network up, and is the host on?"),
     _Saying(r"connect to (host|address) .*: Connection refused|^ssh: .*Connection refused", State.NO_SSHD,
             "Is its sshd running, at this port, and not shut off by a firewall?"),
     _Saying(r"connect to (host|address) .*timed out|Connection timed out during|Operation timed out", State.NO_ANSWER,
             "Is the host on, and does a firewall drop what is sent to it?"),
+    _Saying(r"Exceeded MaxStartups|Not allowed at this time|kex_exchange_identification|ssh_exchange_identification|banner line contains invalid",
+            State.TURNED_AWAY,
+            "Too many log in there at a time (MaxStartups in its sshd_config), or it bans this address: it is tried again, less and less often."),
     _Saying(r"not responding|Connection reset|Connection closed|Broken pipe|Connection to .* (closed|aborted)|client_loop|timed out", State.LOST),
 )
 #: What ssh says of a single connection through the tunnel.
@@ -114,6 +116,10 @@ def understood(lines: Iterable[str], code: int | None, tunnel: Tunnel, *, known_
     """Return what the end of ssh means, by what it said and its exit code."""
     said = [line.rstrip() for line in lines if line.strip()]
     shown = [line for line in said if not _NOISE.match(line)]
+    if any("stdio forwarding failed" in line for line in said):
+        why = "".join(line.partition("open failed: ")[2] for line in said)
+        return Failure(State.NO_ROUTE, f"the host on the way does not reach it: {why or 'stdio forwarding failed'}",
+                       "Is the name right that the host on the way knows it by, and may we dial on from there (AllowTcpForwarding)?")
     for saying in _SAYINGS:
         telling = [line for line in said if re.search(saying.pattern, line)]
         if telling:

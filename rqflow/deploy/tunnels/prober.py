@@ -68,6 +68,8 @@ class Prober:
             probes.greet_database(route.probe, self._seconds, speaks_first=route.address.port != 5432)
 
     def _meaning(self, route: Route, error: ProbeFailed, heard: Sequence[str]) -> Failure:
+        if error.is_silent:
+            return Failure(State.SILENT, str(error), "When that goes on, the connection is made anew.")
         said = "\n".join(heard)
         if FORBIDDEN.search(said):
             return not_let(self._tunnel, route.service)

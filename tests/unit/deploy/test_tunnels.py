@@ -117,7 +117,7 @@ def test_a_port_without_a_password_of_redis_is_refused(home: Path, line: str, re
 def test_the_way_over_other_hosts_takes_our_key_and_our_known_hosts(home: Path) -> None:
     one = options(held(configured(home, "-L hub redis jump=me@gate:23")))["ProxyCommand"]
     words = shlex.split(one)
-    assert words[0] == "exec"
+    assert words[0] == "ssh", "ssh puts exec before it"
     assert words[-2:] == ["-W", "[%h]:%p"]
     assert {"BatchMode": "yes", "UserKnownHostsFile": f'"{home}/keys/known_hosts"'}.items() <= options(words).items()
     assert "me@gate" in words
@@ -195,6 +195,9 @@ TUNNEL: Tunnel = parse_tunnel("hub", "-L rq@hub:2222 redis")
     ("bind [127.0.0.1]:6380: Address already in use\nchannel_setup_fwd_listener_tcpip: cannot listen to port: 6380", State.FORWARD_REFUSED, "this machine"),
     ("kex_exchange_identification: read: Connection reset by peer\nConnection reset by 192.0.2.1 port 22", State.TURNED_AWAY, "MaxStartups"),
     ("Control socket connect(/c): No such file or directory", State.NEEDS_PERSON, "needs a person: ssh rq@hub -p 2222"),
+    ("channel 0: open failed: connect failed: No route to host\nstdio forwarding failed\nkex_exchange_identification: Connection closed by remote host",
+     State.NO_ROUTE, "on the way"),
+    ("ssh: connect to host gate port 22: Connection refused\nkex_exchange_identification: Connection closed by remote host", State.NO_SSHD, "sshd"),
     ("Timeout, server hub not responding.", State.LOST, ""),
     ("client_loop: send disconnect: Broken pipe", State.LOST, ""),
     ("/x: line 1: Bad configuration option: foo", State.UNUSABLE, "Mend"),

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from rqflow import clock, logs
 from rqflow.actions import dag_files as origins
-from rqflow.actions import schedule, submit, survey
+from rqflow.actions import detached, schedule, submit, survey
 from rqflow.actions.survey import Report
 from rqflow.broker.broker import Broker
 from rqflow.dag import folder, loader
@@ -305,6 +305,7 @@ class DagsFolder:
     def _take_over(self, report: Report) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Register the DAGs of a file but those that were deleted; return what is said of them, and which DAGs it does not make any more."""
         files, _ = origins.settled(self._engine, [report])
+        files, notes = detached.attach(files)
         versions = files[0].versions
         with reading(self._engine) as connection:
             before = dag_files.get(connection, str(report.key))
@@ -313,7 +314,7 @@ class DagsFolder:
             self._broker, self._engine, [version for version in versions if version.dag_id not in buried], files=files,
             catchup_by_default=self._settings.scheduler.catchup_by_default,
             restores=any(version.dag_id in self._restored for version in versions),
-            paused_at_creation=self._settings.core.dags_are_paused_at_creation)
+            paused_at_creation=self._settings.core.dags_are_paused_at_creation, holds=True)
         gone = sorted({*(before.dag_ids if before else ())} - {version.dag_id for version in versions})
         schedule.set_alarms(self._broker, self._engine, gone)
         zone = clock.UTC
@@ -322,7 +323,7 @@ class DagsFolder:
         news += [moved.words(zone) for one in registered for moved in one.moved]
         news += [f"{version.dag_id}: it was deleted, and stays so; `rqflow dag sync --restore` brings it back" for version in versions
                  if version.dag_id in buried]
-        return tuple(news), tuple(gone)
+        return (*news, *notes), tuple(gone)
 
     def _note_errors(self, file: Found, report: Report, record: DagFileRecord | None, root: Path, errors: Sequence[str]) -> None:
         """Note why a file was not taken over; its DAGs stay as they were."""

@@ -175,6 +175,18 @@ def unpause(connection: Connection, version: Version, *, by: str, catchup_by_def
     return True
 
 
+def release(connection: Connection, version: Version, now: datetime, *, reason: str | None, catchup_by_default: bool) -> None:
+    """Let a DAG go on that was paused because nobody had signed it, or stay paused for another `reason`."""
+    if reason is None:
+        try:
+            unpause(connection, version, by="", catchup_by_default=catchup_by_default)
+            return
+        except ManyRuns as many:
+            reason = str(many.message)
+    schedules.set_paused(connection, version.dag_id, False, now)
+    schedules.set_paused(connection, version.dag_id, True, now, reason=reason)
+
+
 def _gone_on(version: Version, dates: Series, upto: datetime | None, now: datetime, *, catchup: bool, wanted: str | None) -> datetime | None:
     """Return the logical date up to which all is settled when a DAG that was paused goes on."""
     settled = _settled(dates, now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 
 from rqflow import clock, settings
-from rqflow.actions import dag_files, pools, query, retries, schedule, signing, survey
+from rqflow.actions import dag_files, pools, query, retries, schedule, signing, survey, unsigned
 from rqflow.actions.retries import Moved
 from rqflow.actions.schedule import News
 from rqflow.actions.survey import Report
@@ -17,7 +17,7 @@ from rqflow.dag.series import Interval
 from rqflow.dag.template import is_plain
 from rqflow.dag.version import DEFAULT_POOL, TaskSpec, Version
 from rqflow.exceptions import DagLoadError
-from rqflow.store import connections, dags, deletions, runs
+from rqflow.store import connections, dags, deletions, events, runs, signatures
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
 from rqflow.values import format_duration
@@ -98,29 +98,43 @@ class Registered:
     pause_reason: str | None = None
     #: Retries that were moved, for their delay is another one now.
     moved: tuple[Moved, ...] = ()
+    #: It waits for a signature, and the version of this number stays until then; 0: the DAG has no other one, and is paused.
+    held_by: int | None = None
 
 
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
              restores: bool = False, files: Sequence[Report] = (), starts: Collection[str] = (), paused_at_creation: bool | None = None,
-             ) -> list[Registered]:
+             holds: bool = False) -> list[Registered]:
     """Save the versions as those that new runs take, follow their schedules, and give Redis the pools that they use.
 
     `files` tell where they come from, `starts` which DAGs of @once the caller starts. `wanted` is how many past runs a person asked for.
     `paused_at_creation` says whether new DAGs start paused that do not say it themselves: for those that no person submits, and of these many past
     runs wait in place of ManyRuns. Raises ManyRuns when that must be said, Conflict for a DAG of another file in the folder, and for one that was
-    deleted unless this `restores` it, which a person's wish alone may; nothing is saved then.
+    deleted unless this `restores` it, which a person's wish alone may, and NotPermitted for one that lacks a signature, unless this `holds` such back
+    until somebody signs them; nothing is saved then.
     """
     now = clock.utcnow()
+    lacking = unsigned.lacking(engine, broker.settings, versions)
+    if not holds:
+        unsigned.refuse(lacking)
     inputs = {version.dag_id: report.inputs.digest for report in files if report.inputs for version in report.versions}
 
     def one(connection: Connection, version: Version) -> Registered:
         starts_paused = bool(paused_at_creation) if version.paused_at_creation is None else version.paused_at_creation
         if restores:
             deletions.lift(connection, version.dag_id)
-        saved = dags.save_version(connection, version, inputs=inputs.get(version.dag_id), pause_reason=AT_CREATION if starts_paused else None)
+        lacks = version.dag_id in lacking
+        if lacks and (held := _hold(connection, version)):
+            return held
+        saved = dags.save_version(connection, version, inputs=inputs.get(version.dag_id),
+                                  pause_reason=unsigned.NEVER_SIGNED if lacks else AT_CREATION if starts_paused else None)
         news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted, may_ask=paused_at_creation is None,
                                starts_once=version.dag_id in starts)
-        return Registered(version=version, saved=saved, news=news, pause_reason=dags.find(connection, version.dag_id).paused_because)
+        signatures.hold(connection, version.dag_id, version.sha if lacks else None)
+        if not lacks and dags.find(connection, version.dag_id).pause_reason == unsigned.NEVER_SIGNED:
+            schedule.release(connection, version, now, reason=AT_CREATION if starts_paused else None, catchup_by_default=catchup_by_default)
+        return Registered(version=version, saved=saved, news=news, pause_reason=dags.find(connection, version.dag_id).paused_because,
+                          held_by=0 if lacks else None)
 
     def write(connection: Connection) -> list[Registered]:
         dag_files.check(connection, files, survey.dags_folder(broker.settings))
@@ -135,9 +149,20 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
     return [replace(one, moved=tuple(_aligned(broker, engine, one))) for one in registered]
 
 
+def _hold(connection: Connection, version: Version) -> Registered | None:
+    """Keep a version that lacks a signature, while its DAG goes on with the one that it has; None when it has none."""
+    saved = dags.hold_version(connection, version)
+    if saved is None or saved.before is None:
+        return None
+    if saved.is_new:
+        events.add(connection, "version_unsigned", who="", dag_id=version.dag_id, version=version.sha)
+    return Registered(version=version, saved=saved, news=News(), pause_reason=dags.find(connection, version.dag_id).paused_because,
+                      held_by=dags.number_of(connection, saved.before))
+
+
 def _aligned(broker: Broker, engine: Engine, registered: Registered) -> list[Moved]:
     """Move the retries that wait and have another delay now."""
-    if not registered.saved.is_change or registered.saved.before is None:
+    if registered.held_by is not None or not registered.saved.is_change or registered.saved.before is None:
         return []
     with reading(engine) as connection:
         before = dags.version(connection, registered.saved.before)
@@ -163,6 +188,9 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
     `by_hand` says how a run is started.
     """
     version, news = registered.version, registered.news
+    if registered.held_by is not None:
+        stays = f"version {registered.held_by} stays until then" if registered.held_by else "refuse its tasks until then"
+        return f"unsigned: its workers run only what is signed, and {stays}: {unsigned.HOW}"
     if registered.pause_reason is not None and (news.next or series.is_once(version)):
         return f"paused ({registered.pause_reason}): {news.waiting_words}`rqflow dag unpause {version.dag_id}` lets its scheduled runs start"
     changed = "its schedule or its start is another one than before, and counts from now on; " if news.is_changed else ""

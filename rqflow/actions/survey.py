@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rqflow.dag import folder, loader
+from rqflow.dag import folder, inputs, loader
 from rqflow.dag.inputs import Inputs
 from rqflow.dag.version import Version
 from rqflow.exceptions import DagLoadError, UsageError
 from rqflow.settings import Settings
+
+#: Behind the name of a DAG file: the signatures of the versions that it makes (detached.py).
+SIGNATURES = ".sig"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,12 +134,23 @@ def one(file: Path, settings: Settings, *, named: Path | None = None, key: str |
         return _report(file, key, error.sound, error.problems)
     except DagLoadError as error:
         return Report(file=file, key=key, errors=tuple(error.problems))
-    return _report(file, key, loaded)
+    return _watching(_report(file, key, loaded), dags, settings)
 
 
 def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
     return Report(file=file, key=key, inputs=loaded.inputs, versions=loaded.versions, errors=tuple(errors), warnings=tuple(map(str, loaded.warnings)),
                   unsupported=tuple(map(str, loaded.unsupported)), assumed=loaded.assumed, places=loaded.places)
+
+
+def _watching(report: Report, dags: Path, settings: Settings) -> Report:
+    """Let what a file of the folder depends on include the signatures beside it, where these count."""
+    if report.key is None or report.inputs is None:
+        return report
+    beside = Path(f"{dags / report.key}{SIGNATURES}")
+    if not (settings.security.signing or beside.exists()):
+        return report
+    more = inputs.of(folder.root_of(dags / report.key, dags), [str(beside)], ())
+    return replace(report, inputs=replace(report.inputs, files={**report.inputs.files, **more.files}))
 
 
 def read(paths: Sequence[Path], settings: Settings) -> Read:

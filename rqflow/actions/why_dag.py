@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from rqflow import clock
+from rqflow.actions import unsigned
 from rqflow.broker.broker import Broker
 from rqflow.broker.lock import has_leader
 from rqflow.dag import series, timetable
@@ -58,6 +59,8 @@ class View:
 def explain(view: View) -> WhyDag:
     """Return the one reason that counts: what is asked first is what would have to be mended first. Pure."""
     reason, lifted_by = _of_dag(view) or _of_schedule(view)
+    if view.record.unsigned and view.record.pause_reason != unsigned.NEVER_SIGNED:
+        reason += f"; and {unsigned.words(view.record.unsigned == view.record.version)}"
     due = view.followed.next_run_at if view.followed and view.record.is_active else None
     return WhyDag(dag_id=view.record.dag_id, reason=reason, lifted_by=lifted_by, next_run_at=due)
 
@@ -79,6 +82,8 @@ def _of_dag(view: View) -> tuple[str, str] | None:
     if not record.is_active:
         return f"its file {record.file} is removed from the folder of DAGs, or does not make it any more", "the file; or `rqflow submit FILE`"
     if record.is_paused:
+        if record.pause_reason == unsigned.NEVER_SIGNED:
+            return f"it is paused: {record.paused_because}", unsigned.HOW
         return f"it is paused: {record.paused_because}", f"`rqflow dag unpause {record.dag_id}`"
     if view.version is None:
         return "none of its versions is known", "`rqflow submit FILE`"

@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from rqflow.actions import delete as removing
-from rqflow.actions import describe, query, schedule, select, sources, survey
+from rqflow.actions import describe, query, schedule, select, sources, survey, unsigned
 from rqflow.actions import submit as action
 from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
-from rqflow.cli import deleting, output, trying
+from rqflow.cli import deleting, output, signing, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
@@ -90,13 +90,17 @@ SYNC_COLUMNS = [
 @dag.command()
 @click.option("--prune", is_flag=True, help="Believe a folder in which there is nothing at all, too; forget the files that were removed.")
 @click.option("--restore", is_flag=True, help="Let DAGs of the folder come back that were deleted (`rqflow dag delete`).")
+@click.option("--sign", "signs", is_flag=True, help="Show what has changed in DAGs that wait for a signature, ask, and sign them with your SSH key.")
+@click.option("-y", "--yes", is_flag=True, help="With --sign: do not ask.")
 @output.listing
 @pass_app
-def sync(app: App, printer: Printer, prune: bool, restore: bool) -> None:
+def sync(app: App, printer: Printer, prune: bool, restore: bool, signs: bool, yes: bool) -> None:
     """Look at the folder of DAGs now: take over what has changed, try broken files again, flag removed ones; exit 6 when a file is broken.
 
     A scheduler does this all the time. What has not changed is not listed.
     """
+    if yes and not signs:
+        raise UsageError("--yes says that nobody need be asked, which only --sign does", hint="Add --sign.")
     printer.check(tuple(column.key for column in SYNC_COLUMNS))
     with open_services(app.settings, client_name="rqflow-sync") as services:
         watched = DagsFolder(services.broker, services.engine, app.settings)
@@ -104,9 +108,10 @@ def sync(app: App, printer: Printer, prune: bool, restore: bool) -> None:
             raise UsageError(f"there is no folder of DAGs {watched.path}", hint="Make it, or name another one with core.dags_folder.")
         outcomes = watched.sync(prune=prune, restore=restore)
         broken = watched.broken()
+        signed = signing.sign_waiting(app, services, yes=yes) if signs else []
     for problem in watched.problems:
         output.problem(problem)
-    for line in (line for one in outcomes for line in one.news):
+    for line in (*(line for one in outcomes for line in one.news), *signed):
         output.note(line)
     rows = [{"file": one.path, "outcome": one.word, "dags": list(one.gone if not one.is_present else one.dag_ids), "errors": list(one.errors)}
             for one in outcomes]
@@ -165,7 +170,11 @@ def show(app: App, printer: Printer, name: str, at: datetime | None, number: int
     if not is_file(name):
         with open_database(app.settings) as engine:
             version = query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)
-            _print(printer, [app.masker.hide(describe.dag(version, at, settings=app.settings))], tree=tree)
+            with reading(engine) as connection:
+                waiting = dags.find(connection, name).unsigned
+            _print(printer, [app.masker.hide(describe.dag(version, at, settings=app.settings)) | {"unsigned": waiting}], tree=tree)
+        if waiting:
+            output.problem(f"{name}: {unsigned.words(version.sha == waiting)}")
         return
     if number is not None:
         raise UsageError(f"--version asks for a version that was submitted, and {name} is a file")
@@ -216,6 +225,7 @@ def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) 
 
 
 dag.add_command(graph)
+dag.add_command(signing.sign)
 
 
 @dag.command()

@@ -10,9 +10,9 @@ import click
 
 from rqflow import clock
 from rqflow.actions import execute as action
-from rqflow.actions import logs, query
+from rqflow.actions import logs, query, unsigned
 from rqflow.actions.model import Run
-from rqflow.cli import output, show
+from rqflow.cli import output, show, signing
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Printer
 from rqflow.cli.types import DURATION
@@ -49,7 +49,8 @@ def exec_(app: App, printer: Printer, command: tuple[str, ...], queue: str | Non
         folder = cwd or (str(Path.cwd()) if services.is_embedded else None)
         version = action.a_version(command, name=name, queue=queue, env=env, cwd=folder)
         if app.settings.security.signing:
-            version, = starting.pen(app).sign(services.engine, [version])
+            version, = signing.pen(app).sign(services.engine, [version])
+        unsigned.refuse(unsigned.lacking(services.engine, services.settings, [version]))
         action.bring_back(services.engine, version)
         run = action.a_run(version, clock.utcnow(), note=note)
         started = background.ensure(services, app.file) if services.is_embedded else []

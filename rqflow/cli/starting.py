@@ -10,14 +10,13 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import dag_files, notices, query, trigger
+from rqflow.actions import dag_files, detached, notices, query, trigger
 from rqflow.actions import submit as action
 from rqflow.actions.model import plain
 from rqflow.actions.schedule import NONE, ManyRuns
-from rqflow.actions.signing import Pen
 from rqflow.actions.survey import Report
 from rqflow.broker.lock import has_leader
-from rqflow.cli import output
+from rqflow.cli import output, signing
 from rqflow.cli.app import App, who
 from rqflow.cli.following import Follower, detach, terminable
 from rqflow.cli.output import Printer
@@ -87,8 +86,11 @@ def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish
     """Register the DAGs; say what happens next with those of which no run starts; return the runs that are to be started."""
     files, moved = dag_files.settled(services.engine, loaded)
     action.check_pools(services.broker, services.engine, files)
+    files, notes = detached.attach(files)
+    for note in notes:
+        output.problem(f"warning: {note}")
     if app.settings.security.signing:
-        files = pen(app).sign_reports(services.engine, files)
+        files = signing.pen(app).sign_reports(services.engine, files)
     versions = [version for report in files for version in report.versions]
     for warning in action.check_connections(services.broker, services.engine, files, is_embedded=services.is_embedded, strict=wish.strict):
         output.problem(f"warning: {warning}, and its worker's environment must have it")
@@ -104,11 +106,6 @@ def _register(app: App, services: Services, loaded: Sequence[Report], wish: Wish
     if any(one.news.next for one in registered) and not started and not has_leader(services.connection):
         output.problem("warning: no scheduler is running here, and scheduled runs start only while one is: rqflow scheduler (and rqflow worker)")
     return planned, started
-
-
-def pen(app: App) -> Pen:
-    """Return what the person at the command line signs with."""
-    return Pen(app.settings, may_ask=app.may_ask and sys.stdin.isatty() and sys.stderr.isatty())
 
 
 def _tell(app: App, services: Services, registered: Sequence[action.Registered], running: Collection[str]) -> None:

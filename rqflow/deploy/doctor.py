@@ -17,7 +17,7 @@ from rqflow.broker import control, keys, protocol, unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
-from rqflow.deploy import health, live, statedir
+from rqflow.deploy import health, live, statedir, trust_checks
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
 from rqflow.deploy.tunnels import checks as tunnels
 from rqflow.exceptions import RqflowError
@@ -55,7 +55,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Do all checks that can be done, those of the live state only when Redis answers."""
-    found = [_config(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings)]
+    found = [_config(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings), *_trust(settings)]
     try:
         with live.peek(settings) as connection:
             found += _redis(connection, settings) if connection is not None else [_no_redis(settings)]
@@ -109,6 +109,12 @@ def _disks(settings: Settings) -> Finding:
 def _tunnels(settings: Settings) -> Iterator[Finding]:
     for seen in tunnels.look(settings):
         yield Finding(check=seen.check, verdict=Verdict.OK if seen.is_well else Verdict.PROBLEM, detail=seen.detail, remedy=seen.remedy)
+
+
+def _trust(settings: Settings) -> Iterator[Finding]:
+    for seen in trust_checks.look(settings):
+        verdict = Verdict.PROBLEM if seen.is_wrong else Verdict.WARNING if seen.remedy else Verdict.OK
+        yield Finding(check=seen.check, verdict=verdict, detail=seen.detail, remedy=seen.remedy)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

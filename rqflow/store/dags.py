@@ -50,11 +50,14 @@ class DagRecord:
     next_run_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    #: sha of a version, a newer one as a rule, that waits for a signature; None: there is none.
+    unsigned: str | None = None
 
     @property
     def status(self) -> str:
-        """Whether runs start by schedule, in a word or two: active, paused, file removed."""
-        return "file removed" if not self.is_active else "paused" if self.is_paused else "active"
+        """Whether runs start by schedule, in a word or two: active, paused, file removed; and whether a newer version waits for a signature."""
+        word = "file removed" if not self.is_active else "paused" if self.is_paused else "active"
+        return f"{word}, unsigned" if self.unsigned else word
 
     @property
     def paused_because(self) -> str | None:
@@ -94,13 +97,21 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
     before = locked.version
     if deletions.is_deleted(connection, version.dag_id):
         raise Conflict(f"{version.dag_id} was deleted", hint="`rqflow submit FILE` brings it back.")
+    number, is_new = _keep(connection, version, now)
+    more = ({"is_active": True} if revives else {}) | ({"inputs": inputs} if inputs is not None else {})
+    connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts, **more))
+    return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha, before=before, is_paused=locked.is_paused)
+
+
+def _keep(connection: Connection, version: Version, now: datetime) -> tuple[int, bool]:
+    """Write a version of a DAG whose row is locked, with its signatures; return its number, and whether it was unknown."""
     columns = (dag_version.c.number, dag_version.c.has_sla, dag_version.c.callbacks)
     known = connection.execute(select(*columns).where(dag_version.c.version == version.sha)).first()
-    number = known.number if known else None
-    is_new = number is None
     told = {"tells_success": any(task.email_on_success for task in version.tasks),
             "has_sla": any(task.sla is not None for task in version.tasks),
             "callbacks": " ".join(sorted({*version.callbacks, *(kind for task in version.tasks for kind in task.callbacks)}))}
+    number: int | None = known.number if known else None
+    is_new = number is None
     if number is None:
         newest = select(func.max(dag_version.c.number)).where(dag_version.c.dag_id == version.dag_id)
         number = (connection.execute(newest).scalar() or 0) + 1
@@ -109,9 +120,25 @@ def save_version(connection: Connection, version: Version, *, inputs: str | None
     elif known and None in (known.has_sla, known.callbacks):
         connection.execute(update(dag_version).where(dag_version.c.version == version.sha).values(told))
     signatures.put(connection, version.sha, version.signatures)
-    more = ({"is_active": True} if revives else {}) | ({"inputs": inputs} if inputs is not None else {})
-    connection.execute(update(dag).where(dag.c.dag_id == version.dag_id).values(version=version.sha, **facts, **more))
-    return Saved(number=number, is_new=is_new, is_change=before is not None and before != version.sha, before=before, is_paused=locked.is_paused)
+    return number, is_new
+
+
+def hold_version(connection: Connection, version: Version) -> Saved | None:
+    """Keep a version that new runs take once somebody has signed it, and note that it waits; until then the DAG goes on with the one that it has.
+
+    None when it has none: save it then.
+    """
+    row = connection.execute(select(dag.c.version, dag.c.is_paused).where(dag.c.dag_id == version.dag_id, _IS_THERE).with_for_update()).first()
+    if row is None or row.version is None or row.version == version.sha:
+        return None
+    number, is_new = _keep(connection, version, clock.utcnow())
+    signatures.hold(connection, version.dag_id, version.sha)
+    return Saved(number=number, is_new=is_new, is_change=False, before=row.version, is_paused=row.is_paused)
+
+
+def number_of(connection: Connection, sha: str) -> int | None:
+    """Return the number of a version within its DAG, or None."""
+    return connection.execute(select(dag_version.c.number).where(dag_version.c.version == sha)).scalar()
 
 
 def with_inputs(connection: Connection, dag_id: str, inputs: str) -> Version | None:

@@ -51,6 +51,8 @@ class RedisSettings:
 
     url: str = key("", "redis://, rediss://, unix:// or sentinel URL. Empty: rqflow runs a private Redis of its own.", secret=True)
     socket_timeout: timedelta = key(timedelta(seconds=10), "A call that takes longer counts as a broken link.")
+    allow_open: bool = key(False, "Work with a Redis that other machines reach and that asks for no password: whoever reaches it decides what "
+                                  "workers run. Only where something else keeps others out.")
     embedded_linger: timedelta = key(timedelta(seconds=10), "The private Redis ends this long after its last user.")
 
 

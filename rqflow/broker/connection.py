@@ -13,6 +13,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rqflow import clock
+from rqflow.broker import exposure
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.exceptions import BrokerError, ConfigError
 from rqflow.settings import Settings, without_password
@@ -44,16 +45,24 @@ def open_connection(url: str, settings: Settings, *, client_name: str = "") -> r
 
 
 def connect(url: str, settings: Settings, *, client_name: str = "", waits: bool = False) -> redis.Redis:
-    """Return a checked connection; raises BrokerError saying what is wrong with the server and what to do.
+    """Return a checked connection; raises BrokerError saying what is wrong with the server and what to do, ConfigError for one that is open to all.
 
     With `waits` a server that is away, or not ready, is waited for, as long as it takes; one that refuses us is not.
     """
     connection, since = open_connection(url, settings, client_name=client_name), clock.utcnow()
+    if not settings.redis.allow_open:
+        exposure.refuse_open_url(url)
+
+    def check() -> None:
+        check_server(connection)
+        if not settings.redis.allow_open:
+            exposure.refuse_open_server(connection, url)
+
     try:
         if waits:
-            lastingly(Outage(logger, where=without_password(url)), check_server, connection)
+            lastingly(Outage(logger, where=without_password(url)), check)
         else:
-            patiently(connection, check_server, connection)
+            patiently(connection, check)
     except redis.exceptions.AuthenticationError as error:
         if connection.get_connection_kwargs().get("password"):
             raise BrokerError(f"Redis refuses the password: {error}", hint="Check user and password in redis.url.") from error

@@ -13,7 +13,7 @@ import redis
 
 from rqflow import clock, mail
 from rqflow.broker import connection as broker_connection
-from rqflow.broker import control, keys, protocol, unserved
+from rqflow.broker import control, exposure, keys, protocol, unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
@@ -150,8 +150,8 @@ def _no_redis(settings: Settings) -> Finding:
 def _redis(connection: redis.Redis, settings: Settings) -> list[Finding]:
     """Check what Redis is, and what it tells of the system."""
     broker = Broker(connection, settings)
-    return [_server(connection), *_memory(connection), _clock(broker), _stranger(connection), _scheduler(settings), *_workers(broker, settings),
-            _unreachable(connection), _waiting(connection), _archive(connection), _releases(connection)]
+    return [_server(connection), _exposure(connection, settings), *_memory(connection), _clock(broker), _stranger(connection), _scheduler(settings),
+            *_workers(broker, settings), _unreachable(connection), _waiting(connection), _archive(connection), _releases(connection)]
 
 
 def _server(connection: redis.Redis) -> Finding:
@@ -164,6 +164,19 @@ def _server(connection: redis.Redis) -> Finding:
         return Finding(check="redis", verdict=Verdict.WARNING, detail="it does not keep what it holds at once: its end loses seconds, or all",
                        remedy="`appendonly yes` in redis.conf. Nothing is lost for good: runs are put right from the history.")
     return _ok("redis", f"version {info.get('redis_version')}, append-only, evicts nothing")
+
+
+def _exposure(connection: redis.Redis, settings: Settings) -> Finding:
+    """See whether everybody of a network may write to Redis."""
+    url = settings.redis.url
+    why = exposure.why_open(connection, url) if url else ""
+    if url and not why and exposure.is_of_network(url) and not exposure.has_login(url):
+        why = "it can be reached from other machines, and asks for no password"
+    if why:
+        verdict = Verdict.WARNING if settings.redis.allow_open else Verdict.PROBLEM
+        return Finding(check="redis access", verdict=verdict, detail=f"{why}: whoever reaches it decides what workers run",
+                       remedy="requirepass or a user of its own, see docs/how-to/security-redis.md")
+    return _ok("redis access", "the private one, on a socket for its owner alone" if not url else "nobody of the network comes in without a password")
 
 
 def _memory(connection: redis.Redis) -> Iterator[Finding]:

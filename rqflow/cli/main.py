@@ -65,7 +65,7 @@ SUMMARIES: dict[str, str] = {
     "scheduler": "Run the hub: schedules, delayed retries, history, log archive (in the foreground).",
     "tunnel": "Keep SSH tunnels to other machines (in the foreground); show how they are.",
     "webserver": "Serve health and metrics over HTTP (in the foreground); the page comes.",
-    "service": "Print the files by which systemd or supervisord runs the services.",
+    "service": "Let the services start with the machine; print files for systemd or supervisord.",
     "top": "Watch workers, queues and running tasks.",
     "queue": "List, pause and empty queues; run again what has failed there.",
     "pool": "List and change pools.",

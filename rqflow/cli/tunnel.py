@@ -12,15 +12,17 @@ import click
 
 from rqflow.cli import output, service
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.asking import is_asked
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy import statedir, units
 from rqflow.deploy.reloading import Reload
-from rqflow.deploy.tunnels import printed, status
+from rqflow.deploy.tunnels import printed, status, trust
+from rqflow.deploy.tunnels.command import Ssh
 from rqflow.deploy.tunnels.connection import Stop
 from rqflow.deploy.tunnels.keeper import Keeper
 from rqflow.deploy.tunnels.places import place
 from rqflow.deploy.tunnels.status import TunnelStatus
-from rqflow.exceptions import ConfigError, NotFound
+from rqflow.exceptions import ConfigError, NotFound, UsageError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.tunnel import Tunnel
@@ -107,6 +109,33 @@ def print_(app: App, names: tuple[str, ...], kind: str | None) -> None:
     for one in wanted:
         for command in printed.commands(one, app.settings, state, machine):
             output.line(shlex.join(command))
+
+
+@tunnel.command("trust")
+@click.argument("name", metavar="NAME")
+@click.option("--fingerprint", "fingerprints", multiple=True, metavar="SHA256:...", help="Believe this key without asking; repeatable.")
+@output.listing
+@pass_app
+def trust_(app: App, printer: Printer, name: str, fingerprints: tuple[str, ...]) -> None:
+    """Meet the host of a tunnel, show the fingerprint of its key, and believe it from then on, once you have compared it.
+
+    Hosts on the way (jump=) are met, too. A host that shows another key than it had is not believed.
+    """
+    printer.check(output.fields_of(trust.HostKey))
+    (chosen,) = _wanted(app.settings, [name])
+    if chosen.rides:
+        raise UsageError(f"tunnel {name} rides on a connection of yours, whose host your own known_hosts tells")
+    ssh = Ssh(tunnel=chosen, settings=app.settings.tunnels, home=app.settings.home)
+    keys = trust.met(ssh)
+    for key in keys:
+        output.note(f"{key.host} shows the {key.kind} key {key.fingerprint}")
+    if keys and not fingerprints:
+        if not is_asked(app):
+            raise UsageError("nobody can be asked whether that is right", hint="Add --fingerprint SHA256:…, as the owner of the host says it.")
+        click.confirm("Is that what the owner of the host says?", abort=True, err=True)
+    trust.believe(ssh, keys, fingerprints)
+    output.note(f"believed from now on: {ssh.known_hosts}" if keys else f"{chosen.target} is known already")
+    printer.report([asdict(key) for key in keys], [Column("host", "HOST"), Column("kind", "KIND"), Column("fingerprint", "FINGERPRINT")])
 
 
 def look(settings: Settings, names: Sequence[str] = ()) -> list[TunnelStatus]:

@@ -8,7 +8,9 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -170,20 +172,26 @@ def test_a_name_that_nobody_knows_is_said(link: Link) -> None:
 
 
 def test_a_host_with_another_key_than_before_and_one_that_is_new_get_nothing(link: Link) -> None:
-    known = link.near.keys / "known_hosts"
-    own = known.read_text()
-    known.write_text("")
+    (link.near.keys / "known_hosts").unlink()
     link.far.sshd.start()
     link.up("-L far redis")
-    seen = link.is_("host key unknown", remedy="ssh-keyscan far")
-    assert str(link.lab.home / "keys/known_hosts") in seen.remedy
-    known.write_text(own)
+    link.is_("host key unknown", remedy="rqflow tunnel trust link")
+    asked = link.lab.run("tunnel", "trust", "link", code=2).stderr
+    assert link.far.sshd.fingerprint in asked
+    assert "Add --fingerprint" in asked
+    assert "none of those that you named" in link.lab.run("tunnel", "trust", "link", "--fingerprint", "SHA256:x", code=4).stderr
+    link.lab.run("tunnel", "trust", "link", "--fingerprint", link.far.sshd.fingerprint)
     link.is_("up")
+    assert "is known already" in link.lab.run("tunnel", "trust", "link").stderr
     link.far.sshd.kill()
     link.far.sshd.new_host_key()
     link.far.sshd.start()
-    link.is_("host key changed", remedy="ssh-keygen -f")
+    seen = link.is_("host key changed", remedy="sed -i 1d")
+    assert "host key changed" in link.lab.run("tunnel", "trust", "link", code=7).stderr
     assert "Accepted publickey" not in link.far.sshd.log().split("Server listening")[-1]
+    subprocess.run(["sh", "-c", seen.remedy.partition("If it was: ")[2].partition(", and then")[0]], check=True)
+    link.lab.run("tunnel", "trust", "link", "--fingerprint", link.far.sshd.fingerprint)
+    link.is_("up")
 
 
 def test_a_refused_key_is_tried_seldom_after_three_times_and_said_once(link: Link) -> None:
@@ -259,6 +267,43 @@ def test_an_account_without_a_shell_is_told_to_say_where(network: Network, new_l
     link.is_("up")
 
 
+def test_a_side_that_takes_a_forward_and_lets_nobody_try_it_is_said_to(network: Network, new_lab: Callable[..., Lab]) -> None:
+    near, far = network.host("near"), network.host("far")
+    near.redis(password="pw")
+    near.may_enter(far, restrict='restrict,port-forwarding,permitlisten="127.0.0.1:6390",permitopen="127.0.0.1:1",command="/bin/false"')
+    far.sshd.start()
+    link = Link(new_lab(host=near), near, far)
+    link.up("-R far redis port=6390", RQFLOW__REDIS__URL="redis://:pw@127.0.0.1:6379")
+    link.is_("unproven", remedy="permitopen")
+    assert link.lab.run("tunnel", "status", code=0)
+
+
+def test_a_port_that_is_forbidden_is_told_from_one_that_is_taken(link: Link) -> None:
+    link.far.sshd.start("AllowTcpForwarding local")
+    link.near.redis()
+    link.up("-R far redis=127.0.0.1:6379 port=6399", RQFLOW__REDIS__URL="redis://:pw@127.0.0.1:6379")
+    link.is_("forward refused", error="Server has disabled port forwarding", remedy="forbids it: AllowTcpForwarding")
+
+
+def test_a_link_that_is_full_is_not_taken_for_a_dead_one(network: Network, link: Link) -> None:
+    link.far.sshd.start()
+    link.up("-L far redis")
+    link.is_("up")
+    before = link.ssh()
+    network.limit(link.far, 400)
+    with redis.Redis(unix_socket_path=str(link.socket())) as client, ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(lambda: [client.set("bulk", bytes(100_000)) for _ in range(3)])
+        seen = set()
+        while not busy.done():
+            seen.add(link.status().state)
+            time.sleep(0.1)
+        busy.result()
+    assert seen <= {State.UP, State.SLOW, State.SILENT}, link.lab.logs()
+    assert link.ssh().pid == before.pid
+    network.heal()
+    link.is_("up")
+
+
 # ---------------------------------------------------------------- it is cut, and comes back
 
 
@@ -314,7 +359,10 @@ def test_a_way_over_another_host_takes_our_key_and_our_known_hosts_alone(network
     link.far.sshd.start()
     link.near.names("behind", link.far.address)
     network.cut(link.near, link.far)
+    (link.near.keys / "known_hosts").unlink()
     link.up("-L root@behind redis jump=root@gate")
+    link.is_("host key unknown")
+    link.lab.run("tunnel", "trust", "link", "--fingerprint", link.far.sshd.fingerprint, "--fingerprint", gate.sshd.fingerprint)
     link.is_("up")
     assert link.answers()
     gate.sshd.kill()

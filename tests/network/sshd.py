@@ -59,6 +59,12 @@ class Sshd:
         """Its host key as known_hosts has it, without the name."""
         return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
 
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its host key, SHA256:…"""
+        command = [program("ssh-keygen"), "-l", "-f", self.folder / "host_key.pub"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[1]
+
     def start(self, *options: str) -> None:
         """Start it with these lines of sshd_config, which stay for later starts, and wait until it listens."""
         self.options += options

@@ -31,6 +31,8 @@ class Ssh:
     tunnel: Tunnel
     settings: Tunnels
     home: Path
+    #: A file to which keys of hosts that nobody knows yet are added; None: such a host is refused.
+    learns: Path | None = None
 
     def forwarding(self, routes: Sequence[Route], *, tells_more: bool = False) -> list[str]:
         """Return the command that holds the tunnel; it ends when the connection does, or at once when a forward cannot be."""
@@ -41,6 +43,11 @@ class Ssh:
         """Return the command that makes the folder for sockets on the other side and tells its name; `owner` names this home."""
         script = _LAND.format(name=self.tunnel.name, owner=shlex.quote(owner), mark=MARK, taken=TAKEN)
         return [*self._begin("-T", "LogLevel=INFO", "ClearAllForwardings=yes"), *self._destination(), f"exec sh -c {shlex.quote(script)}"]
+
+    def meeting(self) -> list[str]:
+        """Return the command that meets the host, so that `learns` has its key, and does not log in there."""
+        alone = ("LogLevel=INFO", "ClearAllForwardings=yes", "PreferredAuthentications=none", "HashKnownHosts=no", "CheckHostIP=no")
+        return [*self._begin("-T", *alone), *self._destination(), "true"]
 
     def control(self, what: str, routes: Sequence[Route] = ()) -> list[str]:
         """Return the command that asks the connection which the tunnel rides on: to `check` that it is there, to `forward`, to `cancel` that."""
@@ -57,7 +64,8 @@ class Ssh:
         """Return what holds for each connection, also those to the hosts on the way."""
         own, seconds = self.settings, ceil(self.settings.connect_timeout.total_seconds())
         options = [
-            "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={_value(str(self.home / Path(own.known_hosts).expanduser()))}",
+            "BatchMode=yes", f"StrictHostKeyChecking={'accept-new' if self.learns else 'yes'}",
+            f"UserKnownHostsFile={_value(str(self.learns or self.known_hosts))}",
             "UpdateHostKeys=no", f"AddressFamily={self.tunnel.family or own.family}", f"ConnectTimeout={max(seconds, 1)}", "ConnectionAttempts=1",
             "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "StreamLocalBindMask=0177", "GatewayPorts=no", "TCPKeepAlive=yes",
             f"ServerAliveInterval={max(ceil(own.server_alive.total_seconds()), 1)}", f"ServerAliveCountMax={own.server_alive_count}",
@@ -96,6 +104,11 @@ class Ssh:
 
     def _destination(self) -> list[str]:
         return [*_port(self.tunnel.target), "--", self.tunnel.target.login]
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file with the keys of the hosts that are dialled."""
+        return self.home / Path(self.settings.known_hosts).expanduser()
 
     def identity(self) -> Path | None:
         """Return the key to log in with: the one that its line names, or HOME/keys/tunnel where that is; None: what ssh takes by itself."""

@@ -9,6 +9,7 @@ import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rqflow import clock
@@ -83,6 +84,14 @@ class Connection:
             select.select(ready, [], [], left)
             self._hear()
         return self.code is None and not stop.is_set
+
+    def moved(self) -> int:
+        """Return how many bytes it has read and written in its life, from and to everybody; 0 where nobody may know."""
+        try:
+            lines = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return 0
+        return sum(int(value) for key, _, value in (line.partition(": ") for line in lines) if key in {"rchar", "wchar"})
 
     def end(self) -> None:
         """End it, and what it started to come over other hosts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,8 @@ class State(StrEnum):
     UP = "up"
     #: The other side took the forward, but does not let us try it.
     UNPROVEN = "unproven"
+    #: It carries so much that a question waits behind the rest.
+    SLOW = "slow"
     #: Nothing comes back through it; when that goes on, it is replaced.
     SILENT = "silent"
     #: It is connected, and what goes through it does not answer at its end.
@@ -47,7 +50,7 @@ class State(StrEnum):
 
 
 #: In these it can be used.
-WORKING = frozenset({State.UP, State.UNPROVEN})
+WORKING = frozenset({State.UP, State.UNPROVEN, State.SLOW})
 #: In these sshd was reached, and refuses something: it is not asked so often then.
 REFUSING = frozenset({State.HOST_KEY_CHANGED, State.HOST_KEY_UNKNOWN, State.DENIED, State.TURNED_AWAY, State.FORWARD_REFUSED, State.UNUSABLE,
                       State.NEEDS_PERSON, State.FAILED})
@@ -72,12 +75,11 @@ class _Saying(NamedTuple):
 #: What ssh says, what it means, and what to do. The first that is found counts, so that what says more comes first.
 _SAYINGS = (
     _Saying(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed|differs from the key for the IP address", State.HOST_KEY_CHANGED,
-            "Somebody may be in between, or the host was set up anew: ask its owner. If it was: ssh-keygen -f {known_hosts} -R '{key_of}', and add "
-            "its new key, which ssh-keyscan{port} {host} shows."),
+            "Somebody may be in between, or the host was set up anew: ask its owner. If it was: {forget}, and then "
+            "rqflow tunnel trust {name}"),
     _Saying(r"Host key verification failed|No .* host key is known for", State.HOST_KEY_UNKNOWN,
-            "Compare its key with what its owner says: ssh-keyscan{port} {host} | ssh-keygen -lf -; then add it: ssh-keyscan{port} {host} >> "
-            "{known_hosts}"),
-    _Saying(r"Server has disabled (port|streamlocal) forwarding|refused .* port forward", State.FORWARD_REFUSED,
+            "Compare its key with what its owner says, and believe it: rqflow tunnel trust {name}"),
+    _Saying(r"Server has disabled (port|streamlocal) forwarding|port forwarding refused", State.FORWARD_REFUSED,
             "sshd_config there, or authorized_keys, forbids it: AllowTcpForwarding yes, AllowStreamLocalForwarding yes, no DisableForwarding; "
             "port-forwarding and permitlisten in authorized_keys."),
     _Saying(r"remote port forwarding failed for listen|Could not request .*forwarding|forwarding request failed|[Pp]ort forwarding failed",
@@ -124,7 +126,7 @@ def understood(lines: Iterable[str], code: int | None, tunnel: Tunnel, *, known_
         telling = [line for line in said if re.search(saying.pattern, line)]
         if telling:
             error = telling[-1].removeprefix("debug1: Remote: ").strip("@ ")
-            return Failure(saying.state, error, _filled(saying.remedy, tunnel, known_hosts, identity))
+            return Failure(saying.state, error, _filled(saying.remedy, tunnel, _forget(said, tunnel, known_hosts), identity))
     if shown:
         return Failure(State.FAILED, shown[-1], "What ssh says more: rqflow tunnel print, and try it by hand with -v.")
     return Failure(State.LOST, f"ssh ended with exit code {code}")
@@ -147,8 +149,15 @@ def _person(tunnel: Tunnel) -> str:
     return f"needs a person: ssh {tunnel.target.login}" + (f" -p {tunnel.target.port}" if tunnel.target.port else "")
 
 
-def _filled(remedy: str, tunnel: Tunnel, known_hosts: str, identity: str) -> str:
+def _forget(said: Iterable[str], tunnel: Tunnel, known_hosts: str) -> str:
+    """Return the command that takes the old key of a host out of the file in which ssh found it."""
+    for line in said:
+        if found := re.search(r"Offending .* in (.+):(\d+)$", line):
+            return shlex.join(["sed", "-i", f"{found[2]}d", found[1]])
     target = tunnel.target
-    return remedy.format(host=target.host, login=target.login, port=f" -p {target.port}" if target.port else "", known_hosts=known_hosts,
-                         key_of=f"[{target.host}]:{target.port}" if target.port else target.host, person=_person(tunnel),
-                         identity=f" ({identity}.pub)" if identity else "")
+    return shlex.join(["ssh-keygen", "-f", known_hosts, "-R", f"[{target.host}]:{target.port}" if target.port else target.host])
+
+
+def _filled(remedy: str, tunnel: Tunnel, forget: str, identity: str) -> str:
+    public = f" ({identity}.pub)" if identity else ""
+    return remedy.format(name=tunnel.name, login=tunnel.target.login, forget=forget, person=_person(tunnel), identity=public)

@@ -18,7 +18,7 @@ from rqflow.deploy.statedir import Machine
 from rqflow.deploy.tunnels import failures, places, status
 from rqflow.deploy.tunnels.command import MARK, TAKEN, Ssh
 from rqflow.deploy.tunnels.connection import Connection, Stop
-from rqflow.deploy.tunnels.failures import Failure, State
+from rqflow.deploy.tunnels.failures import WORKING, Failure, State
 from rqflow.deploy.tunnels.patience import DENIALS, Patience
 from rqflow.deploy.tunnels.places import Route
 from rqflow.deploy.tunnels.prober import Prober, Seen
@@ -35,6 +35,9 @@ _LOOK, _SOON = 0.05, 2.0
 _TIMES = 3
 #: What is looked at first, for so many seconds, before it is said that a service is not there: ssh opens one end after the other.
 _SETTLES = 1.0
+
+
+_NO_SSH = "Install OpenSSH's client, or name it: tunnels.ssh."
 
 
 class _Given(Exception):
@@ -91,7 +94,7 @@ class Keeper:
         try:
             self._connection = Connection(command, self._environ())
         except OSError as error:
-            return Failure(State.UNUSABLE, f"{command[0]}: {error.strerror}", "Install OpenSSH's client, or name it: tunnels.ssh.")
+            return Failure(State.UNUSABLE, f"{command[0]}: {error.strerror}", _NO_SSH)
         try:
             self._tell()  # which process it is
             return self._watch(self._connection, prober)
@@ -107,7 +110,7 @@ class Keeper:
         began = clock.monotonic()
         while ssh.wait(0, self._stop):
             ssh.forget()
-            seen = prober.look(lambda: (ssh.wait(_LOOK, self._stop), ssh.lines())[1])
+            seen = prober.look(lambda: (ssh.wait(_LOOK, self._stop), ssh.lines())[1], ssh.moved)
             if not ssh.wait(0, self._stop):
                 break
             if seen.is_dead:
@@ -124,7 +127,7 @@ class Keeper:
 
     def _take(self, seen: Seen) -> None:
         """Tell what was seen through a connection that is there."""
-        if seen.failure is None or seen.failure.state is State.UNPROVEN:
+        if seen.failure is None or seen.failure.state in WORKING:
             self._patience.over()
         if seen.failure is None:
             self._tell(State.UP, latency=seen.latency)
@@ -134,7 +137,7 @@ class Keeper:
     def _pause(self, seen: Seen) -> float:
         """Return how long until the next look: sooner while something is not as it should be."""
         usual = self._settings.tunnels.probe_interval.total_seconds()
-        return min(usual, _SOON) if seen.failure is not None and seen.failure.state is not State.UNPROVEN else usual
+        return min(usual, _SOON) if seen.failure is not None and seen.failure.state not in WORKING else usual
 
     # -- on the connection of a person --
 
@@ -184,19 +187,26 @@ class Keeper:
         raise _Given(failure)
 
     def _call(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Carry out a short call of ssh."""
-        seconds = _TIMES * self._settings.tunnels.connect_timeout.total_seconds()
+        """Carry out a short call of ssh, which a stop cuts short."""
+        until = clock.monotonic() + _TIMES * self._settings.tunnels.connect_timeout.total_seconds()
         try:
-            return subprocess.run(command, env=self._environ(), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, cwd="/",
-                                  check=False, timeout=seconds, start_new_session=True)
-        except subprocess.TimeoutExpired as error:
-            raise _Given(Failure(State.NO_ANSWER, f"ssh did not come to an end within {seconds:g} s")) from error
+            process = subprocess.Popen(command, env=self._environ(), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
         except OSError as error:
-            raise _Given(Failure(State.UNUSABLE, f"{command[0]}: {error.strerror}", "Install OpenSSH's client, or name it: tunnels.ssh.")) from error
+            raise _Given(Failure(State.UNUSABLE, f"{command[0]}: {error.strerror}", _NO_SSH)) from error
+        with process:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=_SOON / 4)
+                    return subprocess.CompletedProcess(command, process.returncode, out, err)
+                except subprocess.TimeoutExpired as error:
+                    if clock.monotonic() > until or self._stop.is_set:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        raise _Given(Failure(State.NO_ANSWER, "the host answers, but a short call of ssh does not come to an end")) from error
 
     @property
     def _known_hosts(self) -> str:
-        return str(self._settings.home / Path(self._settings.tunnels.known_hosts).expanduser())
+        return str(self._ssh.known_hosts)
 
     def _environ(self) -> dict[str, str]:
         """Return our environment with texts in English, by which failures are told apart, and nothing to ask a person with."""

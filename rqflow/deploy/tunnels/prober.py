@@ -14,6 +14,11 @@ from rqflow.deploy.tunnels.probes import ProbeFailed
 from rqflow.settings import Settings
 from rqflow.tunnel import REDIS, Direction, Tunnel
 
+#: A connection that moves so many bytes a second is not dead, though the answer to a question does not come.
+_MOVES = 8192
+#: Seconds between two looks at a database whose password is not known here: each leaves a line about an unfinished login in its log.
+_SELDOM = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -36,10 +41,11 @@ class Prober:
         self._redis_url = resolved.redis.url if self._is_ours(settings.redis.url) else ""
         self._database_url = resolved.database.url if self._is_ours(settings.database.url) else ""
         self._silences = 0
+        self._greet_at = 0.0
 
-    def look(self, heard: Callable[[], Sequence[str]]) -> Seen:
-        """Ask all services; `heard` tells what ssh has said meanwhile."""
-        began, failure, silent, latency = clock.monotonic(), None, False, None
+    def look(self, heard: Callable[[], Sequence[str]], moved: Callable[[], int] = lambda: 0) -> Seen:
+        """Ask all services; `heard` tells what ssh has said meanwhile, `moved` how many bytes it has moved in its life."""
+        began, failure, silent, latency, before = clock.monotonic(), None, False, None, moved()
         for route in self._routes:
             try:
                 self._ask(route)
@@ -47,6 +53,8 @@ class Prober:
             except ProbeFailed as error:
                 silent = silent or error.is_silent
                 failure = self._meaning(route, error, heard())
+        if silent and moved() - before >= _MOVES * self._seconds:
+            return Seen(latency, Failure(State.SLOW, "it carries so much that our question waits"))
         self._silences = self._silences + 1 if silent else 0
         return Seen(latency, failure, is_dead=self._silences >= self._settings.tunnels.probe_count)
 
@@ -64,8 +72,9 @@ class Prober:
             from rqflow.store.engine import through_socket  # here: SQLAlchemy takes much memory, which tunnels of Redis alone do not need
 
             probes.ask_database(through_socket(self._database_url, str(route.probe)), self._seconds)
-        else:
+        elif clock.monotonic() >= self._greet_at:
             probes.greet_database(route.probe, self._seconds, speaks_first=route.address.port != 5432)
+            self._greet_at = clock.monotonic() + _SELDOM
 
     def _meaning(self, route: Route, error: ProbeFailed, heard: Sequence[str]) -> Failure:
         if error.is_silent:
@@ -75,4 +84,7 @@ class Prober:
             return not_let(self._tunnel, route.service)
         why = NOT_THERE.search(said)
         where = "here" if self._tunnel.direction is Direction.REMOTE else f"on {self._tunnel.target.host}"
-        return Failure(State.SERVICE_AWAY, f"{error}{f' ({why[0]})' if why else ''}", f"Does {route.service} run {where}, at {route.address}?")
+        # sshd says no more of a socket that is not there than of one that it may not open.
+        forbidden = " May sshd open sockets there (AllowTcpForwarding, AllowStreamLocalForwarding)?" if why and route.address.path else ""
+        return Failure(State.SERVICE_AWAY, f"{error}{f' ({why[0]})' if why else ''}",
+                       f"Does {route.service} run {where}, at {route.address}?{forbidden if self._tunnel.direction is Direction.LOCAL else ''}")

@@ -153,6 +153,7 @@ ARGUMENTS: dict[tuple[str, ...], tuple[int, str]] = {
     ("conn", "import", "FILE"): (2, "is no JSON"),
     ("db", "reset"): (2, "--yes"),
     ("tunnel", "up"): (6, "there is no tunnel in"),
+    ("tunnel", "trust", "nope"): (6, "there is no tunnel in"),
     ("tunnel", "print", "nope"): (6, "there is no tunnel in"),
     ("tunnel", "status", "--fields", "nope"): (2, "there is no field nope\nThere are: name, direction"),
     ("config", "get", "x.y"): (3, "there is no setting x.y"),

@@ -14,6 +14,7 @@ from rqflow.broker.control import QueueStatus
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import backfill, cancel, dag, deleting, rewriting, starting, trying, var
 from rqflow.deploy.tunnels.status import TunnelStatus
+from rqflow.deploy.tunnels.trust import HostKey
 from rqflow.store.dags import DagRecord
 from tests.unit.builders import a_version
 
@@ -36,6 +37,7 @@ RECORDS: dict[type, str] = {
     variables.Variable: "`var list`, `get`",
     connections.Shown: "`conn list`, `get`",
     TunnelStatus: "`tunnel status`",
+    HostKey: "`tunnel trust`",
     top.Top: "`top`",
     top.RunningTask: "in `tasks` of `top`",
 }

@@ -185,8 +185,9 @@ TUNNEL: Tunnel = parse_tunnel("hub", "-L rq@hub:2222 redis")
     ("ssh: connect to host hub port 22: Connection timed out", State.NO_ANSWER, "firewall"),
     ("Connection timed out during banner exchange\nConnection to 192.0.2.1 port 22 timed out", State.NO_ANSWER, "firewall"),
     ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.", State.HOST_KEY_CHANGED, "-R '[hub]:2222'"),
+    ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 key in /my keys:3\n", State.HOST_KEY_CHANGED, "sed -i 3d '/my keys'"),
     ("No ED25519 host key is known for hub and you have requested strict checking.\nHost key verification failed.", State.HOST_KEY_UNKNOWN,
-     "ssh-keyscan -p 2222 hub >> /kh"),
+     "rqflow tunnel trust hub"),
     ("rq@hub: Permission denied (publickey).", State.DENIED, "(/k.pub)"),
     ("Load key \"/k\": Permission denied\nrq@hub: Permission denied (publickey).", State.UNUSABLE, "chmod 600"),
     ("Error: remote port forwarding failed for listen port 6380", State.FORWARD_REFUSED, "ClientAliveInterval"),
@@ -212,7 +213,7 @@ def test_failures_are_told_apart_each_with_what_to_do(said: str, state: State, r
 
 def test_a_remedy_has_no_open_place() -> None:
     for saying in failures._SAYINGS:
-        assert "{" not in failures._filled(saying.remedy, TUNNEL, "/kh", "")
+        assert "{" not in failures._filled(saying.remedy, TUNNEL, "forget", "")
 
 
 # ---------------------------------------------------------------- waits

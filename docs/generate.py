@@ -14,11 +14,12 @@ from rqflow.cli.main import SUMMARIES, cli
 from rqflow.dag.arguments import TASK_ARGUMENTS, TASK_KEPT
 from rqflow.dag.task import BaseOperator
 from rqflow.dag.trigger_rule import ALIASES, TriggerRule
-from rqflow.deploy import home, metrics, units
+from rqflow.deploy import home, metrics, supervision, units
 from rqflow.exceptions import RqflowError
 from rqflow.operators import registry
-from rqflow.settings import SECTIONS, keys
+from rqflow.settings import SECTIONS, Settings, Tunnels, keys
 from rqflow.states import RQ_STATUS, TERMINAL_STATES, TRANSITIONS, RunState, TaskState
+from rqflow.tunnel import parse_tunnel
 from rqflow.values import show
 from rqflow.worker.environment import DAG_FOLDER
 from tests.unit.cli import reference as records
@@ -171,6 +172,15 @@ def _task_arguments() -> list[str]:
     return sorted({"task_id", "dag", "task_group", "doc_md", "pre_execute", "post_execute", *set(TASK_ARGUMENTS).difference(TASK_KEPT)})
 
 
+def supervised() -> str:
+    """Return what `rqflow up` writes for a home that has a tunnel."""
+    line = "-L rqflow@hub.example redis"
+    found = Settings(home=Path("/home/lab/rqflow"), tunnels=Tunnels(named={"hub": parse_tunnel("hub", line)}, lines={"hub": line}))
+    return supervision.configuration(found, is_root=False).replace(
+        "anew each time.", "anew each time, into the state folder. This one is of a home with a tunnel `hub`; for a\n"
+        "; supervisord that runs already take rqflow.conf, which `rqflow service print --supervisor` prints.", 1).lstrip()
+
+
 def pages() -> dict[Path, str]:
     """Return {path: text} of every generated file."""
     docs = ROOT / "docs"
@@ -184,6 +194,7 @@ def pages() -> dict[Path, str]:
         docs / "reference" / "operators.md": operators_page(),
         **{ROOT / "systemd" / name: units.rendered(name, units.SYSTEM) for name in units.UNITS},
         ROOT / "conf" / units.SUPERVISOR: units.rendered(units.SUPERVISOR, units.SYSTEM),
+        ROOT / "conf" / "supervisord.conf": supervised(),
         docs / "reference" / "airflow-names.md": names.page(),
         docs / "reference" / "database.md": tables.page(),
         docs / "explanation" / "states.md": states_page(),

@@ -5,9 +5,12 @@ and removes it in the same transaction that tells the end. So an order is there 
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from rqflow import logs
 from rqflow.broker import keys, signed
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
@@ -15,13 +18,18 @@ from rqflow.broker.names import machine_of
 from rqflow.broker.replies import text
 from rqflow.broker.signed import Stored
 from rqflow.clock import to_micros
+from rqflow.dag.callbacks import Kind
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.exceptions import RunNotFound
 from rqflow.wire import decode, encode
 
+logger = logging.getLogger(__name__)
+
 #: Seconds for which the text of a version is kept for orders; one that lies longer is given anew.
 KEEP_VERSION = 3600
+#: What orders are called, and the bytes that one may have: of XComs with 48 KB each it may have many.
+_ID, LARGEST_ORDER = re.compile(rb"[0-9a-z_-]{1,64}"), 64 << 20
 
 
 def send(broker: Broker, worker: str, order_id: str, order: Mapping[str, Any], version: Version) -> None:
@@ -46,9 +54,31 @@ def sent(broker: Broker, machine: str) -> set[str]:
 
 
 def orders(broker: Broker, machine: str) -> dict[str, dict[str, Any]]:
-    """Return {id: order} of a machine. Raises redis-py's errors."""
+    """Return {id: order} of a machine; what is no order is put away, and so given anew when the hub knows of it. Raises redis-py's errors."""
     found = patiently(broker.connection, broker.connection.hgetall, keys.CALLBACKS + machine)
-    return {text(name): decode(value) for name, value in found.items()}
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in found.items():
+        order = _order(name, value)
+        if order is None:
+            logger.warning("what lies in Redis as an order for a callback is none, and is put away: see who may write there",
+                           extra=logs.context("order_forged", order=repr(name)[:80]))
+            patiently(broker.connection, broker.connection.hdel, keys.CALLBACKS + machine, name)
+        else:
+            given[text(name)] = order
+    return given
+
+
+def _order(name: bytes | str, value: bytes | str) -> dict[str, Any] | None:
+    """Return an order; None for what is none. Its name is one of a folder on its worker."""
+    if not _ID.fullmatch(name if isinstance(name, bytes) else name.encode()) or len(value) > LARGEST_ORDER:
+        return None
+    try:
+        order = decode(value)
+        RunInfo.from_json(encode(order["run"]).decode())
+        Kind(order["kind"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return order if {"version", "task_id"} <= order.keys() else None
 
 
 def version(broker: Broker, sha: str) -> Stored | None:

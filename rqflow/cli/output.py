@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import update_wrapper
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from rqflow.actions.model import duration_words
+from rqflow.cli.terminal import Harmless
 from rqflow.clock import UTC, utcnow
 from rqflow.exceptions import UsageError
 
@@ -205,10 +206,8 @@ def line(text: str) -> None:
 
 
 def raw(data: bytes) -> None:
-    """Print bytes of a log as they are: colours, broken UTF-8 and NULs included."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Print bytes of a log as they are: colours, broken UTF-8 and NULs included; on a terminal without what it would obey, but for colours."""
+    _pass_on(sys.stdout, data)
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
@@ -217,10 +216,18 @@ def json_line(row: Mapping[str, Any]) -> bytes:
 
 
 def raw_note(data: bytes) -> None:
-    """Pass bytes of a log on to stderr."""
-    sys.stderr.flush()
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()
+    """Pass bytes of a log on to stderr, in the same way."""
+    _pass_on(sys.stderr, data)
+
+
+def _pass_on(stream: TextIO, data: bytes) -> None:
+    stream.flush()
+    stream.buffer.write(_harmless.setdefault(stream.fileno(), Harmless()).feed(data) if stream.isatty() else data)
+    stream.buffer.flush()
+
+
+#: What has been passed on to terminals, by descriptor: a sequence may come in two pieces.
+_harmless: dict[int, Harmless] = {}
 
 
 def duration(seconds: float | None) -> str:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import select
 import shutil
 import signal
@@ -53,8 +52,7 @@ logger = logging.getLogger(__name__)
 #: Calls that are under way at the same time, and bytes of what one printed that are kept.
 AT_ONCE, OUTPUT = 4, 16 << 10
 _LOG = "output"
-#: What an order is called, and what the child is told of it; all else is ours.
-_NAME = re.compile(r"[0-9a-f]{1,64}")
+#: What of an order the child is told; all else is ours.
 _SAID = frozenset({"kind", "run", "task_id", "try_number", "reason", "state", "run_state", "about", "host", "pid", "started_at", "ended_at", "misses",
                    "states"})
 #: Seconds between two looks whether the last calls have ended.
@@ -131,8 +129,8 @@ class Callbacks:
 
     def _call(self, broker: Broker, name: str, order: Mapping[str, Any]) -> None:
         stored = orders.version(broker, str(order["version"]))
-        if stored is None or not _NAME.fullmatch(name):
-            # The hub sees that the order is gone, and gives it anew with its version. A name that is none of the hub's would be one of a path.
+        if stored is None:
+            # The hub sees that the order is gone, and gives it anew with its version.
             orders.withdraw(broker, self._machine, name)
             return
         run = RunInfo.from_json(json.dumps(order["run"]))

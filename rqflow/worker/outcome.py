@@ -108,10 +108,15 @@ def end(claim: Claim, task: TaskSpec | None, outcome: Outcome, ended: Ended, fac
     }
     return End(
         run_key=claim.run_key, index=claim.index, try_number=claim.try_number, execution_id=claim.execution_id, state=state,
-        retry_in=retry_in, ended_ago=facts.ended_ago, duration=max(ended.ended - ended.started, 0.0), reason=outcome.reason,
+        retry_in=retry_in, ended_ago=facts.ended_ago, duration=max(ended.ended - ended.started, 0.0), reason=_printable(outcome.reason),
         xcoms=outcome.xcoms, skip=outcome.skip, facts={name: value for name, value in told.items() if value is not None},
         dag_id=facts.dag_id, run_id=facts.run_id, task_id=claim.task_id,
     )
+
+
+def _printable(reason: str) -> str:
+    """Return a reason, which may hold what a task said, without what a terminal would obey."""
+    return "".join(one if one.isprintable() or one == "\n" else "�" for one in reason)
 
 
 def closing_lines(outcome: Outcome, ended: Ended) -> list[str]:

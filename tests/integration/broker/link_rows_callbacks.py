@@ -7,8 +7,10 @@ import json
 from rqflow.broker import callbacks, keys
 from rqflow.dag.version import Version
 from tests.integration.broker.link_world import LOOKS, READ, STEP, Case, World, row, same, true
+from tests.unit.builders import a_run, a_version
 
-MACHINE, ORDER = "host.dir", {"kind": "failure", "task_id": "a"}
+MACHINE = "host.dir"
+ORDER = {"kind": "failure", "task_id": "a", "version": "v", "run": json.loads(a_run(a_version({"a": []})).to_json())}
 
 
 def a_sent_one(w: World) -> None:

@@ -76,7 +76,7 @@ SUMMARIES: dict[str, str] = {
     "db": "Upgrade, check, clean, back up, restore and reset the database.",
     "config": "Show the settings.",
     "init": "Make a home with a configuration file and a first DAG.",
-    "doctor": "Check this installation, one line a check with what to do.",
+    "doctor": "Check this installation, or why a DAG did not run as expected; with what to do.",
     "health": "Tell whether Redis, database, scheduler, workers and web server live.",
     "metrics": "Print all metrics for Prometheus.",
     "info": "Show versions, paths and back ends.",

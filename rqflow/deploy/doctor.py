@@ -3,59 +3,39 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 
 import redis
 
 from rqflow import clock, mail
 from rqflow.broker import connection as broker_connection
-from rqflow.broker import control, exposure, keys, protocol, unserved
+from rqflow.broker import exposure, keys, protocol, unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
-from rqflow.deploy import health, live, statedir, trust_checks
+from rqflow.broker.status import WorkerStatus
+from rqflow.deploy import health, keychecks, live, statedir, trust_checks, workchecks
+from rqflow.deploy.finding import Finding, Verdict
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
 from rqflow.deploy.tunnels import checks as tunnels
+from rqflow.deploy.workchecks import CLOCK_OFF
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.room import Room
 from rqflow.settings import Settings
 from rqflow.settings import keys as all_settings
-from rqflow.store import dag_files
+from rqflow.store import dag_files, figures
 from rqflow.store.engine import open_engine, reading
 
-#: A clock that is off by more than that spoils the times in logs.
-CLOCK_OFF = timedelta(seconds=2)
 #: With less than that Redis keeps each task in a form that takes a third more.
 LISTPACK = 512
 
 
-class Verdict(StrEnum):
-    """What a check came to."""
-
-    OK = "ok"
-    #: It works, and may not for ever, or not well.
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What one check saw."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    #: What to do; empty where nothing is to be done.
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> list[Finding]:
     """Do all checks that can be done, those of the live state only when Redis answers."""
-    found = [_config(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings), *_trust(settings)]
+    found = [_config(settings), keychecks.modes(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings),
+             *_trust(settings)]
     try:
         with live.peek(settings) as connection:
             found += _redis(connection, settings) if connection is not None else [_no_redis(settings)]
@@ -121,8 +101,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
     (seen,) = health.look(settings, [DB])
     if not seen.is_healthy:
         is_new = "not there yet" in seen.detail
-        yield Finding(check="database", verdict=Verdict.WARNING if is_new else Verdict.PROBLEM, detail=seen.detail,
-                      remedy="The first submit, or `rqflow db upgrade`, makes it." if is_new else "Is it running, and does database.url name it?")
+        detail, _, hint = seen.detail.partition("\n")
+        remedy = "The first submit, or `rqflow db upgrade`, makes it." if is_new else hint or "Is it running, and does database.url name it?"
+        yield Finding(check="database", verdict=Verdict.WARNING if is_new else Verdict.PROBLEM, detail=detail, remedy=remedy)
         return
     yield _ok("database", seen.detail)
     machine = statedir.this_machine()
@@ -130,6 +111,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(engine) as connection:
             broken = dag_files.broken(connection)
+            yield keychecks.secrets(settings, connection)
     finally:
         engine.dispose()
     if broken:
@@ -225,10 +207,22 @@ def _workers(broker: Broker, settings: Settings) -> Iterator[Finding]:
         yield _ok("workers", seen.detail)
     else:
         yield Finding(check="workers", verdict=Verdict.WARNING, detail=f"{seen.detail}: no task runs", remedy="rqflow up, or rqflow worker")
-    halted = [one.name for one in control.queues(broker) if one.paused_since]
-    if halted:
-        yield Finding(check="queues", verdict=Verdict.WARNING, detail=f"paused by a person: {', '.join(halted)}",
-                      remedy=f"rqflow queue resume {halted[0]}")
+    workers = broker.workers()
+    yield from workchecks.queues(broker, workers)
+    yield from workchecks.machines(workers, settings.logs.min_free)
+    yield from _stuck(broker, settings, workers)
+
+
+def _stuck(broker: Broker, settings: Settings, workers: Sequence[WorkerStatus]) -> Iterator[Finding]:
+    """Ask the history for tasks that have waited for long; a database that is away is told of by another check."""
+    opened = health.Database(settings)
+    try:
+        with reading(opened.engine()) as connection:
+            yield workchecks.stuck(figures.stand(connection).oldest, broker.now(), workers)
+    except RqflowError:
+        return
+    finally:
+        opened.close()
 
 
 def _unreachable(connection: redis.Redis) -> Finding:

@@ -141,3 +141,29 @@ def test_a_redis_that_goes_away_while_it_is_looked_at_is_a_finding(found: Any, d
 
     monkeypatch.setattr(doctor, "_stranger", gone)
     assert found(code=1)["redis"]["detail"] == "gone"
+
+
+def test_keys_that_others_may_read_and_secrets_that_no_key_opens_are_problems(found: Any, rqflow: Rqflow, home: Path, db: redis.Redis, redis_url: str,
+                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__REDIS__URL", redis_url)
+    rqflow("var", "set", "pin", "1", "--secret")
+    assert found()["secrets"]["detail"].endswith("opens the stored Variables and Connections")
+    (home / "fernet.key").chmod(0o640)
+    (home / "keys").mkdir()
+    (home / "keys" / "tunnel").write_text("a key")
+    (home / "keys" / "tunnel").chmod(0o600)
+    (home / "keys" / "tunnel.pub").write_text("its public half")
+    (home / "keys" / "known_hosts").write_text("hosts")
+    assert f"chmod 600 {home / 'fernet.key'};" in found(code=1)["keys"]["remedy"]
+    (home / "fernet.key").chmod(0o600)
+    assert found()["keys"]["verdict"] == "ok"
+    (home / "fernet.key").rename(home / "gone")
+    lost = found(code=1)["secrets"]
+    assert (lost["verdict"], "no key" in lost["detail"]) == ("problem", True)
+
+
+def test_the_queues_that_are_served_are_named(found: Any, db: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__REDIS__URL", redis_url)
+    db.sadd(keys.RQ_WORKERS, f"{keys.RQ_WORKER}w")
+    db.hset(f"{keys.RQ_WORKER}w", mapping={"hostname": "h", "pid": "1", "queues": "default,gpu", "state": "idle", "slots": "3"})
+    assert found()["workers of queues"]["detail"] == "default: 1 worker with 3 slots; gpu: 1 worker with 3 slots"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -38,7 +39,7 @@ class Core:
                                              "changed: `never`, or `never, remote=10m` for a sub-folder. For files that ask the network.")
     default_timezone: Zone = key(Zone("UTC"), "Zone that schedules and dates of DAG files are meant in where the file names none: UTC, Area/City, or "
                                               "system, the zone of the machine that loads the file.")
-    default_queue: str = key("default", "Queue of tasks that name none.")
+    default_queue: str = key("default", "Queue of tasks that name none; {user} stands for the account that loads the DAG.")
     load_timeout: timedelta = key(timedelta(seconds=10), "A DAG file that takes longer to load is refused.")
     load_memory: Size = key(Size(2 << 30), "Memory that loading a DAG file may take.")
     unsafe_templates: bool = key(False, "Let values given at the trigger be spliced raw into bash commands even with shell "
@@ -78,7 +79,7 @@ class Broker:
 class WorkerSettings:
     """Workers, their tasks, and the times of their leases."""
 
-    queues: str = key("default", "Queues that a worker serves, in this order, comma-separated.")
+    queues: str = key("default", "Queues that a worker serves, in this order, comma-separated; {user} stands for its account: user.{user}.")
     slots: int = key(4, "Tasks that one worker runs at the same time.")
     labels: str = key("", "What this machine has, as `name` or `name=value`, comma-separated; matched with worker_labels of tasks.")
     work_dir: str = key("", "Folder of a worker: tasks, logs, journal. Must be on a local disk. Empty: worker/ in the state folder.")
@@ -260,6 +261,8 @@ SECTIONS: dict[str, type] = {
 }
 #: The section whose lines have names of their own.
 _NAMED = "tunnels"
+#: What stands for the name of this process' account, and settings in which it does.
+USER, _OF_USERS = "{user}", frozenset({"core.default_queue", "worker.queues"})
 #: Sections that are read from variables of Airflow too.
 _SHARED = ("smtp",)
 
@@ -268,6 +271,14 @@ def keys() -> list[tuple[str, Field[Any], Any]]:
     """Return (section, dataclass field, type) of every setting, in the order of the sample file."""
     return [(name, f, get_type_hints(cls)[f.name]) for name, cls in SECTIONS.items() for f in fields(cls)
             if "help" in f.metadata]
+
+
+def _account() -> str:
+    """Return the name of this process' account, or its number in a container that has no name for it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def without_password(url: str) -> str:
@@ -300,7 +311,7 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
             raise ConfigError(f"{origin}: there is no setting {name}", hint=hint)
         try:
             if name in kinds:
-                values[section][option] = parse(text, kinds[name])
+                values[section][option] = parse(text.replace(USER, _account()) if name in _OF_USERS and USER in text else text, kinds[name])
             else:
                 values[section].setdefault("named", {})[option] = parse_tunnel(option, text)
                 values[section].setdefault("lines", {})[option] = text

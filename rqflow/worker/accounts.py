@@ -73,11 +73,10 @@ class Account:
 
     def ask(self, do: str, **parcel: Any) -> dict[str, Any]:
         """Have an errand done (account_child.py) and return the answer; raises NoSuchAccount with what sudo, or the kernel, says."""
-        become: dict[str, Any] = {} if self.is_by_sudo else {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
         try:
             done = subprocess.run(
                 self.command, input=json.dumps({"do": do, "uid": self.uid, **parcel}).encode(), capture_output=True, check=False, cwd="/",
-                timeout=_PATIENCE, start_new_session=True, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, **become,
+                timeout=_PATIENCE, start_new_session=True, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, **self.ids,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoSuchAccount(f"nothing can be done as {self.name}: {error}", hint=self._remedy) from error
@@ -86,6 +85,11 @@ class Account:
             raise NoSuchAccount(f"nothing can be done as {self.name}: {said[-1] if said else f'exit code {done.returncode}'}", hint=self._remedy)
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """What subprocess needs to start `command`: nothing where sudo gives the ids."""
+        return {} if self.is_by_sudo else {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
     def mark_partial(self, paths: Sequence[str], try_number: int) -> list[str]:
         """Rename outputs that a failed try left, as outputs.mark_partial does; raises NoSuchAccount."""
@@ -121,9 +125,12 @@ class Accounts:
         """Whether tasks run as root, because the worker does and nobody has said otherwise."""
         return os.geteuid() == 0 and self._settings.run_as == WORKER
 
-    def of(self, task: TaskSpec, signers: Sequence[Limits]) -> Account | None:
-        """Return under which account a task runs that these have signed; None: that of this worker. Raises NoSuchAccount."""
-        name = self._name(task, signers)
+    def of(self, task: TaskSpec | None, signers: Sequence[Limits]) -> Account | None:
+        """Return under which account a task runs that these have signed, or, None, a function of its DAG; None: that of this worker.
+
+        Raises NoSuchAccount.
+        """
+        name = self._name(task.run_as_user if task else None, signers)
         if name is None or (_is_own(name) and (os.geteuid() != 0 or self.runs_as_root)):
             return None
         known = self._known.get(name)
@@ -134,9 +141,8 @@ class Accounts:
         self._known[name] = account, clock.monotonic() + _BELIEVED
         return account
 
-    def _name(self, task: TaskSpec, signers: Sequence[Limits]) -> str | None:
-        own = self._own(task, signers)
-        wanted = task.run_as_user
+    def _name(self, wanted: str | None, signers: Sequence[Limits]) -> str | None:
+        own = self._own(wanted, signers)
         if wanted is None or wanted == own or (own is None and _is_own(wanted)):
             return own
         allowed = {name for limits in signers for name in (*limits.run_as, limits.user)} | self._others
@@ -146,12 +152,12 @@ class Accounts:
                                 hint="See docs/how-to/accounts.md.")
         return wanted
 
-    def _own(self, task: TaskSpec, signers: Sequence[Limits]) -> str | None:
-        """Return the account of a task that asks for none."""
+    def _own(self, wanted: str | None, signers: Sequence[Limits]) -> str | None:
+        """Return the account of a task that asks for none; raises NoSuchAccount when there is none and nobody has asked for one."""
         if self._settings.run_as != SIGNER:
             return None if self._settings.run_as == WORKER else self._settings.run_as
         user = next((limits.user for limits in signers if limits.user), None)
-        if user is None and task.run_as_user is None:
+        if user is None and wanted is None:
             who = ", ".join(limits.principal for limits in signers)
             why = f"security.signer_limits gives {who} no account (user=)" if who else "nobody has signed it"
             raise NoSuchAccount(f"there is no account to run it under: worker.run_as is {SIGNER}, and {why}", hint="See docs/how-to/accounts.md.")

@@ -93,19 +93,23 @@ class Admission:
 
     # -- callbacks --
 
-    def admit_callback(self, stored: Stored, run: RunInfo, task_id: str) -> Version:
-        """Return the version that a callback is about, if it may be called here. Raises Refused, TaskFailed for what is no version."""
+    def admit_callback(self, stored: Stored, run: RunInfo, task_id: str) -> tuple[Version, _Signers]:
+        """Return the version that a callback is about, if it may be called here, and who may have it called; none where nothing is verified.
+
+        Raises Refused, TaskFailed for what is no version.
+        """
         signers = self._look(stored) if self._trust else ()
         version = stored.parse()
         if version.dag_id != run.dag_id:
             raise Refused(f"refused: its version is one of {version.dag_id}, and its run one of {run.dag_id}", hint=FORGED)
         if self._trust is None:
-            return version
+            return version, ()
         task = version.by_id.get(task_id)
         queues = [task.queue] if task else self._queues
-        if not any(one.limits.allow_dag(run.dag_id) and any(map(one.limits.allow_queue, queues)) for one in signers):
+        allowed = tuple(one for one in signers if one.limits.allow_dag(run.dag_id) and any(map(one.limits.allow_queue, queues)))
+        if not allowed:
             raise _beyond(signers, stored.sha, run.dag_id, f"the queue {', '.join(queues)}")
-        return version
+        return version, allowed
 
 
 def _check_names(claim: Claim, run: RunInfo, version: Version, own: Version) -> None:

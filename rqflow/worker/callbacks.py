@@ -16,11 +16,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from redis.exceptions import RedisError
 
@@ -37,9 +37,11 @@ from rqflow.operators.base import SPEC_FILE
 from rqflow.security.trust import Refused
 from rqflow.settings import Settings
 from rqflow.states import CallbackState
-from rqflow.worker import asking, confided, environment, program
+from rqflow.worker import asking, confided, entrusting, environment, program
+from rqflow.worker.accounts import Account, Accounts, NoSuchAccount
 from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
+from rqflow.worker.desk import Desk
 from rqflow.worker.link import Backoff
 from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.prepare import RUNNER
@@ -72,14 +74,15 @@ class Callbacks:
     """The calls of one worker."""
 
     def __init__(self, brokers: Callable[[], Broker], machine: str, settings: Settings, work_dir: WorkDir, environ: Mapping[str, str],
-                 wake: Callable[[], None], admission: Admission) -> None:
+                 wake: Callable[[], None], admission: Admission, desk: Desk) -> None:
         """Make the calls of `machine` that its `admission` lets in, with the worker's environment `environ`, each through one of `brokers`; `wake` is
-        called when one has ended.
+        called when one has ended. Those under other accounts ask at its `desk`.
         """
-        self._admission = admission
+        self._admission, self._desk = admission, desk
         self._brokers, self._machine, self._settings, self._work_dir, self._wake = brokers, machine, settings, work_dir, wake
         self._inherited, self._given = environment.snapshot(environ), environment.given(environ)
         self._folder = work_dir.path / CALLBACKS
+        self._accounts = Accounts(settings.worker)
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}
         self._processes: set[int] = set()
@@ -89,6 +92,10 @@ class Callbacks:
     def is_busy(self) -> bool:
         """Whether a call is under way."""
         return bool(self._running)
+
+    def holds(self, name: str) -> bool:
+        """Tell whether this call is under way."""
+        return name in self._running
 
     def look(self, broker: Broker) -> None:
         """Begin the calls that wait, as many as may be under way. Raises redis-py's errors."""
@@ -109,7 +116,9 @@ class Callbacks:
         until = clock.monotonic() + self._limit + self._settings.worker.kill_grace.total_seconds()
         while self._running and clock.monotonic() < until:
             for pid in list(self._processes) if in_a_hurry() else ():
-                _kill(pid, signal.SIGKILL)
+                # What sudo has started has its limit.
+                with contextlib.suppress(PermissionError):
+                    _kill(pid, signal.SIGKILL)
             clock.sleep(_LOOK)
 
     @property
@@ -136,7 +145,8 @@ class Callbacks:
         run = RunInfo.from_json(json.dumps(order["run"]))
         started_at = broker.now()
         try:
-            version = self._admission.admit_callback(stored, run, str(order["task_id"]))
+            version, signers = self._admission.admit_callback(stored, run, str(order["task_id"]))
+            account = self._accounts.of(version.by_id.get(str(order["task_id"])), [signer.limits for signer in signers])
         except (Refused, TaskFailed) as error:
             self._end(broker, name, order, run, started_at, (CallbackState.FAILED, f"{error.message}; {error.hint}".rstrip("; "), "", {}))
             return
@@ -144,7 +154,9 @@ class Callbacks:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
         try:
-            ended = self._in(folder, broker, order, version, run)
+            ended = self._in(folder, broker, order, version, run, account)
+        except NoSuchAccount as error:
+            ended = (CallbackState.FAILED, f"{error.message}; {error.hint}".rstrip("; "), "", {})
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._end(broker, name, order, run, started_at, ended)
@@ -176,48 +188,71 @@ class Callbacks:
                     raise
                 clock.sleep(backoff.next())
 
-    def _in(self, folder: Path, broker: Broker, order: Mapping[str, Any], version: Version, run: RunInfo,
+    def _in(self, folder: Path, broker: Broker, order: Mapping[str, Any], version: Version, run: RunInfo, account: Account | None,
             ) -> tuple[CallbackState, str, str, Mapping[str, str]]:
         """Make the call in a folder of its own; return how it ended, why, what it printed, and the XComs that it pushed."""
         log, outside = str(folder / _LOG), Outside(broker, self._settings, folder / OUTSIDE, worker=self._machine)
-        spec = folder / SPEC_FILE
-        _write(spec, json.dumps(self._spec(folder, log, broker, outside, order, version, run)))
-        env = {
-            **self._inherited, **self._given, HANDOVER: outside.opener(execution_id=folder.name), MARKER: f"callback-{folder.name}",
-            "RQFLOW_DAG_ID": run.dag_id, "RQFLOW_RUN_ID": run.run_id, "RQFLOW_TASK_ID": str(order["task_id"]),
+        name = f"callback-{folder.name}"
+        about = {
+            MARKER: name, "RQFLOW_DAG_ID": run.dag_id, "RQFLOW_RUN_ID": run.run_id, "RQFLOW_TASK_ID": str(order["task_id"]),
             "RQFLOW_TRY": str(order.get("try_number") or 0), "RQFLOW_LOGICAL_DATE": run.logical_date.isoformat(),
         }
-        ended = self._run([sys.executable, str(self._work_dir.program / RUNNER), str(spec)], folder, env)
-        result: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        if account:
+            ended, result = self._as(account, name, folder, order, version, run, broker, outside, about)
+        else:
+            spec = self._spec(folder, broker, order, run) | {"hub": asking.told(self._settings), **outside.hand_over(log, folder)}
+            unpacked = self._work_dir.unpack(version)
+            _write(folder / SPEC_FILE, json.dumps(spec | _where(unpacked, self._work_dir.program)))
+            env = {**self._inherited, **self._given, HANDOVER: outside.opener(execution_id=folder.name), **about}
+            ended = self._run([sys.executable, str(self._work_dir.program / RUNNER), str(folder / SPEC_FILE)], folder, env)
+            result = {}
+            with contextlib.suppress(OSError, ValueError):
+                result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        printed = ended.output.decode("utf-8", "replace")
         if ended.is_late:
             state, reason = CallbackState.FAILED, f"it took longer than {self._limit:g} s and was ended"
         elif ended.status:
-            state, reason = CallbackState.FAILED, str(result.get("reason") or _how(ended.status))
+            complaint = entrusting.complaint_in(printed) if account else ""
+            state, reason = CallbackState.FAILED, str(result.get("reason") or complaint or _how(ended.status))
         else:
             state, reason = CallbackState.SUCCESS, ""
         masker = Confided(outside.keyring, confided.in_environment(self._inherited.items())).masker(log)
-        printed = masker.text(ended.output.decode("utf-8", "replace"))[-OUTPUT:]
-        return state, masker.text(reason), printed, result.get("xcoms") or {}
+        return state, masker.text(reason), masker.text(printed)[-OUTPUT:], result.get("xcoms") or {}
 
-    def _spec(self, folder: Path, log: str, broker: Broker, outside: Outside, order: Mapping[str, Any], version: Version, run: RunInfo,
-              ) -> dict[str, Any]:
-        """Return what the process is told (worker/runner.py, dag/callback_child.py)."""
-        unpacked = self._work_dir.unpack(version)
+    def _as(self, account: Account, name: str, folder: Path, order: Mapping[str, Any], version: Version, run: RunInfo, broker: Broker,
+            outside: Outside, about: Mapping[str, str]) -> tuple[_End, Mapping[str, Any]]:
+        """Make the call under an account, in a private folder of that; return how it ended, and its result. Raises NoSuchAccount."""
+        place, log = account.place(name), str(folder / _LOG)
+        copy = outside.copy_for(self._desk, log)
+        hub = self._desk.told(folder.name, account.uid, log)
+        spec = self._spec(place, broker, order, run) | {"outside": str(place / entrusting.OUTSIDE), "hub": hub}
+        spec |= _where(place / entrusting.UNPACKED, program.INSTALLED)
+        opener = outside.opener_for(account, self._desk, log, execution_id=folder.name)
+        env = {**account.environment(self._inherited), **self._given, HANDOVER: opener, **about}
+        entrusting.write_parcel(
+            folder / entrusting.PARCEL, account, place, {SPEC_FILE: json.dumps(spec), entrusting.OUTSIDE: copy, **entrusting.files_of(version)},
+            argv=[sys.executable, str(program.INSTALLED / RUNNER), str(place / SPEC_FILE)], env=env,
+        )
+        try:
+            with (folder / entrusting.PARCEL).open("rb") as parcel:
+                ended = self._run(account.command, folder, {"PATH": os.defpath, MARKER: name}, account=account, parcel=parcel)
+            return ended, entrusting.fetch_from(account, place).result or {}
+        finally:
+            account.ask("remove", folders=[str(place)])
+
+    def _spec(self, place: Path, broker: Broker, order: Mapping[str, Any], run: RunInfo) -> dict[str, Any]:
+        """Return what the process is told (worker/runner.py, dag/callback_child.py), which has the folder `place`."""
         xcoms = order.get("xcoms")
         return {
-            **{key: order[key] for key in _SAID & order.keys()},
-            "mode": "callback", "rqflow": str(self._work_dir.program), "own": self._work_dir.program != program.INSTALLED,
-            "folder": str(unpacked / unpacking.SOURCES), "version": str(unpacked / unpacking.VERSION), "result": str(folder / RESULT),
-            "smtp": mail.spelled(self._settings.smtp), "limit": self._limit, "hub": asking.told(self._settings),
-            "xcoms": broker.xcoms(run.key) if xcoms is None else xcoms, **outside.hand_over(log, folder),
+            **{key: order[key] for key in _SAID & order.keys()}, "mode": "callback", "result": str(place / RESULT),
+            "smtp": mail.spelled(self._settings.smtp), "limit": self._limit, "xcoms": broker.xcoms(run.key) if xcoms is None else xcoms,
         }
 
-    def _run(self, argv: list[str], folder: Path, env: Mapping[str, str]) -> _End:
+    def _run(self, argv: Sequence[str], folder: Path, env: Mapping[str, str], *, account: Account | None = None,
+             parcel: BinaryIO | None = None) -> _End:
         """Run a process in a session of its own, for no longer than the limit."""
-        process = subprocess.Popen(argv, cwd=folder, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        process = subprocess.Popen(argv, cwd=folder if account is None else "/", env=dict(env), stdin=parcel or subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **(account.ids if account else {}))
         assert process.stdout is not None
         self._processes.add(process.pid)
         is_late = True
@@ -225,12 +260,12 @@ class Callbacks:
             try:
                 is_late = not reader.follow(self._limit)
                 if is_late:
-                    _kill(process.pid, signal.SIGTERM)
+                    _kill(process.pid, signal.SIGTERM, account)
                     reader.follow(self._settings.worker.kill_grace.total_seconds())
             finally:
                 if is_late:
                     # As long as it is not waited for, nobody else can have its number.
-                    _kill(process.pid, signal.SIGKILL)
+                    _kill(process.pid, signal.SIGKILL, account)
                 process.wait()
                 self._processes.discard(process.pid)
             return _End(process.returncode, reader.tail(), is_late)
@@ -282,8 +317,18 @@ class _Reader:
         return bool(found)
 
 
-def _kill(pid: int, number: signal.Signals) -> None:
+def _where(unpacked: Path, package: Path) -> dict[str, Any]:
+    """Return where a process finds its version, and rqflow."""
+    return {"rqflow": str(package), "own": package != program.INSTALLED, "folder": str(unpacked / unpacking.SOURCES),
+            "version": str(unpacked / unpacking.VERSION)}
+
+
+def _kill(pid: int, number: signal.Signals, account: Account | None = None) -> None:
     """Send a signal to the group of a process that was started in a session of its own."""
+    if account and account.is_by_sudo:
+        with contextlib.suppress(NoSuchAccount):
+            account.ask("signal", group=pid, number=int(number), mark="", processes=[])
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
 

@@ -41,10 +41,19 @@ class Handed:
 
     def _sealed(self, kind: str) -> Sealed:
         def told(name: str, entry: Entry) -> None:
-            if self._file:
-                confided.note_entry(self._file, kind, name, self._for_the_worker(kind, name, entry))
+            if self._file or self._ticket:  # else the worker has noted all that it gave
+                self._note_entry(kind, name, self._for_the_worker(kind, name, entry))
 
         return Sealed(kind, lambda: self._entries.get(kind, {}), lambda: self._keyring, told, self._fetch if self._ticket and self._hub else None)
+
+    def _note_entry(self, kind: str, name: str, entry: Entry) -> None:
+        """Note a secret that the log must not show; under another account by its worker."""
+        if self._file:
+            confided.note_entry(self._file, kind, name, entry)
+        elif self._hub and "desk" in self._hub:
+            from rqflow.worker import desk  # here: it takes a while to import
+
+            desk.ask(self._hub, do=desk.NOTE, said={"kind": kind, "name": name, "entry": dict(entry)})
 
     def _fetch(self, kind: str, name: str, _: Entry) -> Entry:
         """Ask the hub for an entry that no key here opens, until it answers; raises KeyError when it is gone, RqflowError with the hub's words."""
@@ -86,7 +95,7 @@ class Handed:
             if not self._keys and not self._ticket:
                 raise TaskFailed(f"the Variable {name} cannot be stored: this worker has no key",
                                  hint=f"Let it join (`rqflow worker join`), or set {SETTING} there to the hub's key.")
-            if self._file and secrets_of(VAR, name, value):
+            if secrets_of(VAR, name, value):
                 self._note_own(name, value)
             asked["secret_key"], asked["value"] = self._sealed_for(self._ticket.hub if self._ticket else "", value)
         from rqflow.worker import asking  # here: it takes a while to import
@@ -96,7 +105,7 @@ class Handed:
     def _note_own(self, name: str, value: str) -> None:
         """Note a secret that the task itself stores, sealed as all others."""
         key, sealed = self._sealed_for(self._ticket.own if self._ticket else "", value)
-        confided.note_entry(self._file, VAR, name, {"key": key, "value": sealed, "is_secret": True})
+        self._note_entry(VAR, name, {"key": key, "value": sealed, "is_secret": True})
 
     def _sealed_for(self, public: str, value: str) -> tuple[str, str]:
         """Seal a text with the hub's key where it is here, else for the owner of a public half; return the name of the key, too."""

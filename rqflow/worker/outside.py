@@ -21,11 +21,13 @@ from rqflow.broker.mirror import Mirrored
 from rqflow.dag.outside import Stored
 from rqflow.exceptions import TaskFailed
 from rqflow.security.entries import CONN, VAR, Entry, opened, resealed
-from rqflow.security.keyring import Keyring, WrongKey, new_key
+from rqflow.security.keyring import Keyring, WrongKey
 from rqflow.security.membership import Member
 from rqflow.settings import Settings
 from rqflow.wire import encode
 from rqflow.worker import asking, confided
+from rqflow.worker.accounts import Account
+from rqflow.worker.desk import Desk
 from rqflow.worker.inquiries import Inquiries
 from rqflow.worker.tries import Try
 
@@ -88,8 +90,8 @@ class Outside:
         self._folder = folder
         self._copied = ""
         self._now = Mirrored()
-        #: What seals copies for other accounts, and the last such copy with its generation.
-        self._own_key, self._resealed = new_key(), ("", "")
+        #: The generation of the last copy for other accounts, and its text.
+        self._resealed = ("", "")
 
     def views(self, held: Try) -> tuple[Stored, Stored]:
         """Return the Variables and the Connections that templates of a try see: those of this worker's environment first."""
@@ -138,16 +140,18 @@ class Outside:
             told["ticket"] = self.member.ticket(self.worker, run_key, index, execution_id).told()
         return json.dumps(told)
 
-    def own_opener(self) -> str:
-        """Return the same for a child under another account: it is given copies that only it has a key for, and no way to the hub."""
-        return json.dumps({"keys": [self._own_key], "hub": None})
+    def opener_for(self, account: Account, desk: Desk, log: str, run_key: str = "", index: int = 0, execution_id: str = "") -> str:
+        """Return the same for a child under another account: the key of copies that this worker seals for such, and its desk in place of the hub."""
+        told: dict[str, Any] = {"keys": [] if self.member else list(desk.own.keys.values()), "hub": desk.told(execution_id, account.uid, log)}
+        if self.member and self.worker:
+            told["ticket"] = self.member.ticket(self.worker, run_key, index, execution_id).told()
+        return json.dumps(told)
 
-    def copy_of_own(self, log: str) -> str:
+    def copy_for(self, desk: Desk, log: str) -> str:
         """Return the text of such a copy, as Redis was believed last. All secrets in it are noted beside the log: the child cannot do that."""
         self._renew(self._broker.outside_generation)
         if self._resealed[0] != self._now.generation:
-            own = Keyring([self._own_key])
-            entries = {kind: {name: resealed(self.keyring, own, kind, name, entry) for name, entry in of_kind.items()}
+            entries = {kind: {name: resealed(self.keyring, desk.own, kind, name, entry) for name, entry in of_kind.items()}
                        for kind, of_kind in self._now.entries.items()}
             self._resealed = self._now.generation, encode(entries).decode()
         for kind, of_kind in self._now.entries.items():

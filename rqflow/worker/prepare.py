@@ -28,6 +28,7 @@ from rqflow.worker import asking, confided, entrusting, environment, limits, out
 from rqflow.worker.accounts import Account, Accounts
 from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
+from rqflow.worker.desk import Desk
 from rqflow.worker.inquiries import Awaited, Inquiries
 from rqflow.worker.outside import HANDOVER, Outside
 from rqflow.worker.processes import MARKER
@@ -72,6 +73,8 @@ class Preparer:
         #: What must not be shown of the tries prepared here.
         self.confided = Confided(self.outside.keyring, confided.in_environment(self.inherited.items()))
         self.accounts = Accounts(settings.worker)
+        #: Where children under other accounts ask; None: nothing is prepared for other accounts.
+        self.desk: Desk | None = None
         self._runner = work_dir.program / RUNNER
 
     def ask_hub(self, connection: redis.Redis, worker: str, wake: Callable[[], None]) -> None:
@@ -125,6 +128,8 @@ class Preparer:
         # First: for nobody else is anything done.
         held.account = self.accounts.of(task, [signer.limits for signer in held.signers])
         if held.account:
+            if self.desk is None:
+                raise TaskFailed(f"a stock RQ worker runs nothing as {held.account.name}", hint="Serve this queue with `rqflow worker`.")
             job = held.job = entrusting.job_of(job, held, RUNNER)
         if task.unsupported:
             raise Unsupported(task.unsupported)
@@ -224,8 +229,7 @@ class Preparer:
         if launch.spec is not None:
             env.update(self._given)
             if launch.spec.get("mode") == "task":
-                whole = (held.claim.run_key, held.claim.index, held.id)
-                env[HANDOVER] = self.outside.own_opener() if held.account else self.outside.opener(*whole)
+                env[HANDOVER] = self._opener(held)
         own = dict(launch.env)
         name = self._rendered(job, job.task.env_file, "env_file")
         if name:
@@ -240,6 +244,12 @@ class Preparer:
             env[environment.DAG_FOLDER] = str(unpacking.dag_folder(job.version, self._unpacked(held, job)))
         return env
 
+    def _opener(self, held: Try) -> str:
+        whole = (held.claim.run_key, held.claim.index, held.id)
+        if held.account and self.desk:
+            return self.outside.opener_for(held.account, self.desk, held.log, *whole)
+        return self.outside.opener(*whole)
+
     def _unpacked(self, held: Try, job: TryJob) -> Path:
         """Return the folder in which a try finds its version unpacked."""
         return held.place / entrusting.UNPACKED if held.account else self._work_dir.unpack(job.version, held.folder)
@@ -250,8 +260,8 @@ class Preparer:
         if launch.spec is not None:
             spec = self._spec(held, job, launch.spec, env)
             files[SPEC_FILE] = json.dumps(spec)
-            if held.account and spec.get("outside"):
-                files[entrusting.OUTSIDE] = self.outside.copy_of_own(held.log)
+            if held.account and self.desk and spec.get("outside"):
+                files[entrusting.OUTSIDE] = self.outside.copy_for(self.desk, held.log)
         if held.account and (environment.DAG_FOLDER in env or (launch.spec or {}).get("mode") == "task"):
             files.update(entrusting.files_of(job.version))
         return files
@@ -260,7 +270,7 @@ class Preparer:
         """Return what a Python child is told: the operator's part, and what the worker alone knows."""
         told = {**spec, "result": str(held.result)}
         if told.pop("asks", False):
-            told["hub"] = asking.told(self._settings) if held.account is None else None
+            told["hub"] = self.desk.told(held.id, held.account.uid, held.log) if held.account and self.desk else asking.told(self._settings)
         if spec.get("mode") != "task":
             return told
         folder = self._unpacked(held, job)

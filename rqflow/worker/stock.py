@@ -145,10 +145,7 @@ class Horse:
     def _prepared(self, held: Try) -> Start:
         try:
             self._preparer.recall(held)
-            request = self._preparer.request(held)
-            if held.account:
-                raise TaskFailed(f"a stock RQ worker runs nothing as {held.account.name}", hint="Serve this queue with `rqflow worker`.")
-            return request
+            return self._preparer.request(held)
         except SetBack:
             if held.id in self._announced().given_up:
                 raise TaskFailed("Redis was set back before it began, and another try of it has begun since") from None

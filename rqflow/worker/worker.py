@@ -43,6 +43,7 @@ from rqflow.worker import environment, identity
 from rqflow.worker.admission import Admission
 from rqflow.worker.callbacks import Callbacks
 from rqflow.worker.conclude import Machine
+from rqflow.worker.desk import Desk
 from rqflow.worker.entrance import Entrance
 from rqflow.worker.heritage import Heritage
 from rqflow.worker.inquiries import Inquiries
@@ -260,10 +261,13 @@ class Worker(rq_worker.Worker):
         shipper = LogShipper(LogStream(self.connection), settings, lambda: loop.wake(), confided=preparer.confided)
         tasks = Tasks(work_dir, shepherd, preparer, shipper, slots, machine)
         entrance = Entrance(broker, slots, tasks.spool, options.queues)
-        callbacks = self._callbacks = Callbacks(self._broker, self._machine, settings, work_dir, environ, lambda: loop.wake(), admission)
+        desk = preparer.desk = Desk(work_dir, lambda: self._broker().connection, preparer.outside.keyring,
+                                    lambda name: slots.get(name) is not None or callbacks.holds(name))
+        callbacks = self._callbacks = Callbacks(self._broker, self._machine, settings, work_dir, environ, lambda: loop.wake(), admission, desk)
         loop = self._loop = Loop(broker, tasks, self, entrance, options, settings, lambda: callbacks.is_busy)
         bell = Bell(self._broker(), options.queues, loop.wake)
         tasks.connect(umask=environment.umask(), holds=options.holds)
+        desk.open_again()
         entrance.inherit(Heritage(broker, work_dir, machine.boot))
         shipper.start()
         self._register_patiently(loop)
@@ -283,6 +287,7 @@ class Worker(rq_worker.Worker):
             callbacks.close(lambda: loop.is_in_a_hurry)
             self.unsubscribe()
             tasks.close(_LAST_LOGS)
+            desk.close()
             loop.ask_what_is_recorded()
             self._sign_off(broker if loop.is_empty_handed else None)
             self._hang_up(bell, preparer.outside.inquiries)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import timedelta
 from pathlib import Path
 
@@ -133,3 +135,9 @@ def test_the_sample_file_with_all_its_lines_active_holds_the_defaults(home: Path
     found = settings.load(home=home, environ={})
     assert len(found.origins) == len(table())
     assert all(getattr(found, section) == cls() for section, cls in settings.SECTIONS.items())
+
+
+def test_an_account_has_a_queue_of_its_own(tmp_path: Path) -> None:
+    found = settings.load(home=tmp_path, environ={"RQFLOW__CORE__DEFAULT_QUEUE": "user.{user}", "RQFLOW__WORKER__QUEUES": "user.{user}, default"})
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    assert (found.core.default_queue, found.worker.queues) == (f"user.{name}", f"user.{name}, default")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.worker import accounts
-from tests.integration.worker.accounts import Place
+from tests import accounts
+from tests.accounts import Place
 from tests.integration.worker.conftest import Site, is_alive
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
@@ -92,6 +92,29 @@ def test_a_python_task_gives_and_takes_xcoms_under_its_account(lab: Site, place:
     lab.work()
     assert set(lab.states(run).values()) == {"success"}, lab.log(run, "second")
     assert lab.log(run, "third").splitlines()[0] == f"[{place.uid(place.ann)}, said]"
+
+
+def test_the_desk_hears_nobody_but_what_it_holds_of_that_account(lab: Site, place: Place) -> None:
+    """Ann's task hands what it was given to bob's, and to a later one of her own."""
+    source = ("import json, os, pathlib\nfrom rqflow import DAG, PythonOperator\nfrom rqflow.worker import desk\n"
+              f"kept = pathlib.Path({str(place.shared)!r}, 'handover')\n"
+              "def give():\n    told = dict(one.split('=', 1) for one in open('/proc/self/environ').read().split('\\0') if one)\n"
+              "    kept.write_text(told['RQFLOW_HANDOVER'])\n    kept.chmod(0o644)\n    return ask()\n"
+              "def ask():\n    try:\n        desk.ask(json.loads(kept.read_text())['hub'], do='note', said=5)\n"
+              "    except Exception as error:\n        return error.message\n"
+              f"with DAG('d'):\n    give_ = PythonOperator(task_id='give', python_callable=give, run_as_user={place.ann!r})\n"
+              f"    PythonOperator(task_id='steal', python_callable=ask, run_as_user={place.bob!r})\n"
+              f"    PythonOperator(task_id='late', python_callable=ask, run_as_user={place.ann!r})\n")
+    specs = [a_task(name, run_as_user=account, operator="python", operator_name="PythonOperator", needs_source=True)
+             for name, account in (("give", place.ann), ("steal", place.bob), ("late", place.ann))]
+    run = lab.run(a_version({"give": [], "steal": ["give"], "late": ["give"], "told": ["steal", "late"]}, sources={"d.py": source}, specs=[
+        *specs, a_task("told", "echo {{ ti.xcom_pull('give') | shquote }}; echo {{ ti.xcom_pull('steal') }}; echo {{ ti.xcom_pull('late') }}")]))
+    lab.work()
+    assert set(lab.states(run).values()) == {"success"}, [lab.log(run, name) for name in lab.states(run)]
+    refusal = "this worker holds no such execution of this account"
+    own, *others = lab.log(run, "told").splitlines()[:3]
+    assert own.startswith("this is no question: ")
+    assert others == [refusal, refusal]
 
 
 def test_outputs_are_the_accounts_own_affair(lab: Site, place: Place) -> None:

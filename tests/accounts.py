@@ -20,7 +20,7 @@ import pytest
 
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 #: Which tests need this is said where they are skipped.
 _NEEDED = ("useradd", "userdel", "groupadd", "groupdel")
 

@@ -11,8 +11,9 @@ import click
 
 from rqflow.actions import steering
 from rqflow.broker import control, standing
+from rqflow.broker.names import member_of
 from rqflow.broker.status import WorkerStatus
-from rqflow.cli import bug, output  # noqa: F401 - the first in case that there is one once our files were replaced
+from rqflow.cli import bug, joining, output  # noqa: F401 - the first in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION
@@ -20,7 +21,7 @@ from rqflow.deploy import background
 from rqflow.deploy.live import Live, open_live
 from rqflow.deploy.recording import recording
 from rqflow.deploy.reloading import Reload
-from rqflow.exceptions import UsageError
+from rqflow.exceptions import NotFound, UsageError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.worker.accounts import sudoers_line
@@ -87,19 +88,30 @@ def work(settings: Settings, asked: Asked, reload: Reload) -> None:
 @output.listing
 @pass_app
 def forget(app: App, printer: Printer, name: str) -> None:
-    """Wait no more for a worker that is gone for good.
+    """Wait no more for a worker that is gone for good; one that joined is not let in any more.
 
     After a loss of Redis a queue gives no work before every worker that served it has said what it still runs. What it ran counts as running;
-    `rqflow task mark-lost` gives it up.
+    `rqflow task mark-lost` gives it up. The key of one that joined goes from authorized_keys, and opens no secret.
     """
     # Here, because SQLAlchemy takes half of a worker's memory.
     from rqflow.actions import forget_worker
+    from rqflow.deploy.joining import hub
     from rqflow.deploy.services import open_services
 
     with open_services(app.settings) as services:
-        forgotten = forget_worker.forget(services.broker, services.engine, name, by=who())
-    output.note(f"nobody waits for {forgotten} any more")
+        done = hub.forget(services, member_of(name), by=who())
+        try:
+            forgotten = forget_worker.forget(services.broker, services.engine, name, by=who())
+        except NotFound:
+            if not done:
+                raise
+            forgotten = name
+    output.note("; ".join([f"nobody waits for {forgotten} any more", *done]))
     printer.report([{"name": str(forgotten)}], COLUMNS[:1])
+
+
+for command in (joining.bootstrap, joining.join, joining.admit):
+    worker.add_command(command)
 
 
 @worker.command("list")

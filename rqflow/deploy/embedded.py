@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -40,6 +42,14 @@ or name a Redis that runs elsewhere: redis.url in rqflow.cfg, or RQFLOW__REDIS__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A private Redis that listens on a port of the loopback address too: every account of its machine can reach that, so it takes a password."""
+
+    port: int
+    password: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """The files of one private Redis."""
 
@@ -49,7 +59,22 @@ class Place:
     @property
     def url(self) -> str:
         """The URL by which Redis is reached."""
-        return f"unix://{self.socket}"
+        opened = self.opened
+        return f"unix://:{opened.password}@{self.socket}" if opened else f"unix://{self.socket}"
+
+    @property
+    def opened(self) -> Opened | None:
+        """The port on which it listens too, once a worker has joined from elsewhere; None: on its socket alone."""
+        try:
+            port, password = self.opening.read_text(encoding="ascii").split()
+            return Opened(port=int(port), password=password)
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def opening(self) -> Path:
+        """The file that says so, for its owner only."""
+        return self.state / "redis.port"
 
     @property
     def users(self) -> Path:
@@ -184,13 +209,59 @@ def _start(settings: Settings, where: Place, machine: statedir.Machine) -> None:
 
 def arguments(server: Server, where: Place) -> list[str]:
     """Return the command line of the private Redis."""
+    opened = where.opened
     options = {
-        "port": "0", "unixsocket": str(where.socket), "unixsocketperm": "700", "dir": str(where.data), "daemonize": "no",
+        "port": str(opened.port if opened else 0), "bind": "127.0.0.1", "unixsocket": str(where.socket), "unixsocketperm": "700",
+        "dir": str(where.data), "daemonize": "no",
         "appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction",
         # The older name of hash-max-listpack-value, which Redis 7 and Valkey know too.
         "hash-max-ziplist-value": "512", "hash-max-ziplist-entries": "512",
     }
-    return [str(server.path), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    # A file, because everybody sees the words of a command.
+    config = [str(_with_password(where, opened))] if opened else []
+    return [str(server.path), *config, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _with_password(where: Place, opened: Opened) -> Path:
+    path = where.state / "redis.conf"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="ascii") as stream:
+        stream.write(f"requirepass {opened.password}\n")
+    return path
+
+
+def open_port(where: Place, connection: redis.Redis) -> bool:
+    """Let a private Redis that runs listen on a port of the loopback address too, with a password, from now on and after each start.
+
+    Returns whether that is new: processes that run then know no password, and must be started again. Raises ConfigError where its server is too
+    old for that, redis-py's errors.
+    """
+    if where.opened:
+        return False
+    with flock.held(where.state / "redis.start"):
+        if where.opened:
+            return False
+        opened = Opened(port=_free_port(), password=secrets.token_hex(24))
+        fresh = where.opening.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(f"{opened.port} {opened.password}\n", encoding="ascii")
+        try:
+            # First what keeps everybody out, then the door.
+            connection.config_set("requirepass", opened.password)
+            connection.config_set("bind", "127.0.0.1")
+            connection.config_set("port", str(opened.port))
+        except redis.exceptions.ResponseError as error:
+            connection.config_set("requirepass", "")
+            fresh.unlink()
+            raise ConfigError(f"the private Redis takes no port while it runs: {error}",
+                              hint="It must be Redis 7 or Valkey; or run a Redis of your own (redis.url) that listens on 127.0.0.1.") from error
+        fresh.rename(where.opening)
+    return True
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def is_ready(where: Place) -> bool:
@@ -208,7 +279,8 @@ def _answer(where: Place, question: Callable[[redis.Redis], Any]) -> Any:
     if not where.socket.exists():
         return None
     try:
-        with redis.Redis(unix_socket_path=str(where.socket), socket_timeout=5) as connection:
+        opened = where.opened
+        with redis.Redis(unix_socket_path=str(where.socket), password=opened.password if opened else None, socket_timeout=5) as connection:
             return question(connection)
     except redis.exceptions.RedisError:
         return None

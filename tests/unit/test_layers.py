@@ -53,7 +53,7 @@ ONLY_IN: dict[str, str] = {
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an
 #: older Python: they cannot use clock.py and settings.py.
-STANDALONE = {"worker/runner.py", "worker/account_child.py", "deploy/keeper.py"}
+STANDALONE = {"worker/runner.py", "worker/account_child.py", "deploy/keeper.py", "deploy/joining/installer.py"}
 #: What of `os` tells of the environment.
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 

@@ -1,0 +1,91 @@
+"""rqflow worker bootstrap, join, add, admit: machines that become workers of a hub."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rqflow import settings as configuration
+from rqflow.cli import output
+from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.asking import is_asked
+from rqflow.cli.output import Column, Printer
+from rqflow.exceptions import UsageError
+
+JOINED = [Column("name", "WORKER"), Column("hub", "HUB"), Column("queues", "QUEUES"), Column("line", "LINE FOR THE HUB", wide=True)]
+
+
+@click.command()
+@click.option("--prefix", default="~/rqflow", show_default=True, metavar="DIR", help="Folder on the new machine, in which venv will be a link.")
+@click.option("--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Take the wheels of this folder, as `pip "
+              "wheel rqflow` makes them; for machines with another Python than the hub's. Without it: those of what is installed here.")
+@click.option("--python", default="", metavar="PROGRAM", help="The Python to use on the new machine; else the first there that fits.")
+def bootstrap(prefix: str, wheels: Path | None, python: str) -> None:
+    """Print a script that installs this rqflow on another machine, which needs no Internet.
+
+    There: ssh USER@HUB rqflow worker bootstrap | sh. It carries all wheels, makes a virtual environment and switches a link to it; run again it
+    upgrades.
+    """
+    from rqflow.deploy.joining import bootstrap as script  # here: only this command reads all that is installed
+    from rqflow.deploy.joining import wheels as found
+
+    chosen = found.of_folder(wheels) if wheels else found.of_installed()
+    text = script.script(chosen, prefix=prefix, hub=script.address(configuration.environment()), python=python)
+    if sys.stdout.isatty():
+        raise UsageError(f"this is a script of {len(text) >> 20} MB for another machine", hint="There: ssh USER@HUB rqflow worker bootstrap | sh")
+    output.raw(text.encode())
+
+
+@click.command()
+@click.argument("hub", metavar="USER@HUB")
+@click.option("--hub-key", default="", metavar="SHA256:…", help="The fingerprint that the hub's key must have; without it you are asked.")
+@click.option("--name", "id_", default="", metavar="ID", help="Short id of this worker, which is called HOST.ID; else one by chance.")
+@click.option("--queues", default="", metavar="NAME,...", help="Queues that it serves.")
+@click.option("--labels", default="", metavar="NAME[=VALUE],...", help="What this machine has.")
+@click.option("--database", is_flag=True, help="Forward the hub's database too: then the worker records its results itself.")
+@click.option("--print", "prints", is_flag=True, help="Do not change authorized_keys on the hub: print the line for who may.")
+@click.option("--jump", default="", metavar="HOST,...", help="Dial over these hosts.")
+@click.option("--hub-home", default="", metavar="DIR", help="RQFLOW_HOME on the hub, where it is not the usual one.")
+@output.listing
+@pass_app
+def join(app: App, /, printer: Printer, hub: str, hub_key: str, id_: str, **asked: Any) -> None:
+    """Let this home be a worker of a hub, which is reached by ssh. Then: rqflow up worker.
+
+    Makes keys of its own, lets the hub admit them (you log in there as usual), and writes tunnel and redis.url into rqflow.cfg.
+    """
+    from rqflow.deploy.joining import joiner  # here: the hub's side of it brings the libraries of the database along
+    from rqflow.deploy.joining.remote import HostKey
+
+    def believes(key: HostKey) -> bool:
+        shown = "\n".join(key.fingerprints)
+        if not is_asked(app):
+            raise UsageError(f"nobody can be asked whether this is the key of {hub}: {shown}", hint="If it is: --hub-key SHA256:…")
+        output.note(f"The key of {hub}:\n  {shown}")
+        return click.confirm("Is this what the hub's owner says (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)?", err=True)
+
+    wish = joiner.Wish(hub=hub, hub_key=hub_key, id=id_, **asked)
+    done = joiner.join(app.settings, wish, believes=believes, tell=output.note)
+    for line in joiner.summary(done):
+        output.note(line)
+    output.note("Next: rqflow up worker")
+    printer.report([{"name": done.name, "hub": done.hub, "queues": done.queues, "line": done.line}], JOINED)
+
+
+@click.command(hidden=True)
+@pass_app
+def admit(app: App) -> None:
+    """Let a worker join this hub: what it asks comes as JSON on stdin. `rqflow worker join` runs this over ssh."""
+    from rqflow.deploy.joining import hub  # here: the libraries of the database
+    from rqflow.deploy.services import open_services
+
+    try:
+        asked = json.loads(sys.stdin.read())
+    except ValueError as error:
+        raise UsageError("what a worker asks comes as JSON on stdin", hint="`rqflow worker join`, there, runs this.") from error
+    with open_services(app.settings) as services:
+        told = hub.admit(services, asked, by=who()).told()
+    output.line(json.dumps(told))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,17 @@ def join(app: App, /, printer: Printer, hub: str, hub_key: str, id_: str, **aske
 @pass_app
 def admit(app: App) -> None:
     """Let a worker join this hub: what it asks comes as JSON on stdin. `rqflow worker join` runs this over ssh."""
-    from rqflow.deploy.joining import hub  # here: the libraries of the database
+    from rqflow.deploy.joining import hub, proof  # here: the libraries of the database
     from rqflow.deploy.services import open_services
 
     try:
-        asked = json.loads(sys.stdin.read())
+        asked = json.loads(sys.stdin.readline())
     except ValueError as error:
         raise UsageError("what a worker asks comes as JSON on stdin", hint="`rqflow worker join`, there, runs this.") from error
     with open_services(app.settings) as services:
         told = hub.admit(services, asked, by=who()).told()
-    output.line(json.dumps(told))
+    with tempfile.TemporaryDirectory(prefix="rqflow-") as folder:
+        doorman = proof.Doorman(Path(folder))
+        output.line(json.dumps({**told, "probe": str(doorman.path)}))
+        sys.stdout.flush()
+        doorman.stay(sys.stdin)

@@ -69,6 +69,8 @@ class Memory:
     outside: Mirrored = field(default_factory=Mirrored)
     #: None: it must be looked up each time.
     outside_generation: str | None = None
+    #: Whether only what was signed is run: what is tried out here is one's own.
+    verifies: bool = False
 
     def mirrored(self, known: str | None = None) -> Mirrored | None:
         """Return the stored Variables and Connections, None when they are known."""

@@ -21,12 +21,12 @@ _NOTHING = "localhost:1"
 def line(name: str, ssh_key: str, addresses: Sequence[Address], *, command: str = "/bin/false", listens: bool = False) -> str:
     """Return the line: no shell, no terminal, no agent, no port but these `addresses`. Raises UsageError for what is no public key.
 
-    With `listens` they are places where the other side may listen, not places to connect to. sshd limits ports by it, but no unix sockets.
+    With `listens` they are places where the other side may listen, not places to connect to. OpenSSH lets it reach no unix socket then, either.
     """
     match = _KEY.match(ssh_key.strip())
     if not match:
         raise UsageError("this is no public key of ssh")
-    ports = [f"{one.host}:{one.port}" for one in addresses if one.is_tcp] or [_NOTHING]
+    ports = [f"{one.host}:{one.port}" for one in addresses] or [_NOTHING]
     opens, listening = ([_NOTHING], ports) if listens else (ports, [_NOTHING])
     options = ["restrict", "port-forwarding", *(f'permitopen="{one}"' for one in opens), *(f'permitlisten="{one}"' for one in listening),
                f'command="{command}"']

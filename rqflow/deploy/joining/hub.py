@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
-
-from rq.defaults import RQ_KEY_PREFIX
+from urllib.parse import quote, urlsplit
 
 from rqflow import clock
+from rqflow.broker import keys
 from rqflow.broker.protocol import PROTOCOL, release
 from rqflow.deploy import embedded, statedir
 from rqflow.deploy.joining import authorized
@@ -54,7 +53,7 @@ class Admitted:
         """Return it as JSON."""
         ways = {"redis": self.redis, "database": self.database}
         return {"format": FORMAT, "name": self.name, "hub_key": self.hub_key, "line": self.line, "installed": self.installed, "notes": self.notes,
-                "version": release(), "prefix": RQ_KEY_PREFIX,
+                "version": release(), "prefix": keys.RQ.removesuffix(":"),
                 **{name: {"address": str(way.address), "url": way.url} if way else None for name, way in ways.items()}}
 
 
@@ -118,19 +117,13 @@ def redis_way(services: Services, tunnel: str, notes: list[str]) -> Way:
         assert opened is not None
         return Way(address=Address(host="127.0.0.1", port=opened.port), url=f"tunnel://:{opened.password}@{tunnel}")
     parts = urlsplit(settings.redis.url)
-    if parts.scheme not in {"redis", "unix"}:
-        raise ConfigError(f"a worker cannot reach redis.url through a tunnel: it is a {parts.scheme}:// URL",
-                          hint="Let that Redis listen on a port of the hub's loopback address too, and let redis.url name that: redis://…")
+    if parts.scheme != "redis":
+        raise ConfigError(f"a worker cannot reach the hub's Redis, whose redis.url is a {parts.scheme}:// URL",
+                          hint="sshd lets a key reach single ports: let redis.url on the hub name one, such as redis://:PASSWORD@127.0.0.1:6379")
     who = parts.netloc.rpartition("@")[0]
     who = f"{who}@" if who else ""
-    query = dict(part.partition("=")[::2] for part in parts.query.split("&") if part)
-    if parts.scheme == "unix":
-        number = query.get("db", "0")
-        address = parse_address(unquote(parts.path))
-        notes.append("the hub's Redis is on a unix socket, and sshd limits no key to one socket: let redis.url name a port of 127.0.0.1")
-    else:
-        number = parts.path.strip("/") or query.get("db", "0")
-        address = Address(host=parts.hostname or "localhost", port=parts.port or 6379)
+    number = parts.path.strip("/")
+    address = Address(host=parts.hostname or "localhost", port=parts.port or 6379)
     return Way(address=address, url=f"tunnel://{who}{tunnel}" + (f"/{number}" if number not in {"", "0"} else ""))
 
 
@@ -139,12 +132,16 @@ def database_way(settings: Settings, tunnel: str) -> Way:
     text = server_address(settings.database.url)
     if not text:
         raise ConfigError("the hub's database is SQLite, which no worker elsewhere can reach", hint="Join without --database: the hub records all.")
+    address = parse_address(text)
+    if not address.is_tcp:
+        raise ConfigError(f"a worker cannot reach the hub's database on the unix socket {text}",
+                          hint="sshd lets a key reach single ports: let database.url on the hub name host and port.")
     scheme, _, rest = settings.database.url.partition("://")
     parts = urlsplit(f"x://{rest}")
     who = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    query = "&".join(part for part in parts.query.split("&") if part and part.partition("=")[0] not in {"unix_socket", "host"})
+    query = parts.query
     url = f"{scheme.partition('+')[0]}+tunnel://{who}{tunnel}{quote(parts.path)}" + (f"?{query}" if query else "")
-    return Way(address=parse_address(text), url=url)
+    return Way(address=address, url=url)
 
 
 def _checked(asked: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -164,7 +161,7 @@ def _restarted(settings: Settings) -> str:
     supervision = Supervision(settings, settings.file)
     with suppress(OSError):
         if supervision.is_up():
-            supervision.restart()
+            supervision.restart([one.program for one in supervision.status() if one.pid])
             return "the private Redis of the hub listens on a port of 127.0.0.1 now, with a password; the hub's services were started anew for that"
     return ("the private Redis of the hub listens on a port of 127.0.0.1 now, with a password: on the hub, start anew what runs there already "
             "(scheduler, workers)")

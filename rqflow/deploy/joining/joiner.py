@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rqflow.broker import keys
 from rqflow.broker.protocol import PROTOCOL, release
-from rqflow.deploy.joining import configuration
+from rqflow.deploy.joining import configuration, proof
 from rqflow.deploy.joining.hub import FORMAT
 from rqflow.deploy.joining.remote import HostKey, Remote
 from rqflow.exceptions import ConfigError, Conflict, NotPermitted, RqflowError, UsageError
@@ -87,16 +88,20 @@ def join(settings: Settings, wish: Wish, *, believes: Callable[[HostKey], bool],
                  "database": wish.database, "print": wish.prints, "tunnel": TUNNEL}
         tell(f"asks {target} to let {name} join")
         words = [*(["--home", wish.hub_home] if wish.hub_home else []), "worker", "admit"]
-        told = _read(Remote(target=target, settings=settings.tunnels, known_hosts=known).rqflow(words, json.dumps(asked)), target)
-        desk.keep(told["hub_key"])
-        configuration.write(settings.file or settings.home / "rqflow.cfg", _values(line, told, wish))
-        desk.is_done = True
+        with Remote(target=target, settings=settings.tunnels, known_hosts=known).rqflow(words, json.dumps(asked)) as told:
+            if told.get("format") != FORMAT:
+                raise Conflict(f"what {target} answered is no answer to joining", hint="Does another release of rqflow run there?")
+            values = _values(line, told, wish)
+            desk.keep(told["hub_key"])
+            configuration.write(settings.file or settings.home / "rqflow.cfg", values)
+            desk.is_done = True
+            notes = proof.prove(settings, parse_tunnel(TUNNEL, values["tunnels"][TUNNEL]), str(told["probe"])) if told["installed"] else []
     joined = Joined(name=name, hub=str(target), queues=wish.queues or settings.worker.queues, file=settings.file or settings.home / "rqflow.cfg",
-                    notes=list(told["notes"]))
-    if not told["installed"]:
-        joined.line = told["line"]
+                    line="" if told["installed"] else told["line"], notes=[*told["notes"], *notes])
     if told["version"] != release():
         joined.notes.append(f"the hub has rqflow {told['version']}, and this is {release()}; they work together")
+    if told["prefix"] != keys.RQ.removesuffix(":"):
+        joined.notes.append(f"the hub's keys in Redis begin with {told['prefix']}: set RQ_KEY_PREFIX={told['prefix']} for the worker, too")
     return joined
 
 
@@ -219,18 +224,6 @@ def _values(line: str, told: Mapping[str, Any], wish: Wish) -> dict[str, dict[st
         values["database"] = {"url": str(database["url"])}
     worker = {name: value for name, value in (("queues", wish.queues), ("labels", wish.labels)) if value}
     return values | ({"worker": worker} if worker else {})
-
-
-def _read(text: str, target: Target) -> dict[str, Any]:
-    """Return what the hub said; a login may have said something before it."""
-    for line in reversed(text.splitlines()):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(told, dict) and told.get("format") == FORMAT:
-            return told
-    raise Conflict(f"what {target} answered is no answer to joining", hint="Does another release of rqflow run there?")
 
 
 def _private(path: Path, text: str) -> None:

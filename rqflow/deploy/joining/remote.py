@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from rqflow.exceptions import ConfigError, NotPermitted, RqflowError, ServiceUnreachable
 from rqflow.settings import Tunnels
@@ -20,6 +23,10 @@ PATH="$HOME/rqflow/venv/bin:$HOME/.local/bin:$PATH"
 command -v rqflow > /dev/null 2>&1 || {{ echo "rqflow-join: there is no rqflow" >&2; exit 127; }}
 exec rqflow {words}
 """
+
+#: Seconds that a command over there gets to end once nothing more comes.
+_PATIENCE = 10.0
+_OPENSSH = "It takes OpenSSH; tunnels.ssh names the program."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +65,35 @@ class Remote:
             shown = subprocess.run(["ssh-keygen", "-l", "-f", str(known)], capture_output=True, text=True, check=False).stdout
         return HostKey(lines, tuple(shown.strip().splitlines()))
 
-    def rqflow(self, words: Sequence[str], given: str) -> str:
-        """Run rqflow over there, `given` on its stdin; return what it prints.
+    @contextmanager
+    def rqflow(self, words: Sequence[str], given: str) -> Iterator[dict[str, Any]]:
+        """Run rqflow over there, with the line `given` on its stdin; give the JSON object that it answers with on a line, and let it go on until
+        the block ends.
 
         Raises NotPermitted when nobody may log in, ConfigError where there is no rqflow, RqflowError with its own words and ServiceUnreachable.
         """
         script = _FIND.format(words=shlex.join(words))
-        done = self._run([*self._begin(self.known_hosts), *self._destination(), f"exec sh -c {shlex.quote(script)}"], given)
-        if done.returncode == 0:
-            return done.stdout
-        raise self._error(done)
+        command = [*self._begin(self.known_hosts), *self._destination(), f"exec sh -c {shlex.quote(script)}"]
+        with tempfile.TemporaryFile("w+") as errors, self._started(command, errors) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(given + "\n")
+                process.stdin.flush()
+            told = _object(process.stdout)
+            if told is None:
+                process.wait()
+                errors.seek(0)
+                raise self._error(process.returncode, errors.read())
+            try:
+                yield told
+            finally:
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
+                try:
+                    process.wait(_PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
     def shell(self, script: str, words: str = "sh") -> subprocess.CompletedProcess[str]:
         """Run a script of sh over there; return its end."""
@@ -86,17 +112,33 @@ class Remote:
         try:
             return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
         except OSError as error:
-            raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint="It takes OpenSSH; tunnels.ssh names the program.") from error
+            raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint=_OPENSSH) from error
 
-    def _error(self, done: subprocess.CompletedProcess[str]) -> RqflowError:
-        lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("Warning: ")]
-        if done.returncode == 255:
+    def _started(self, command: Sequence[str], errors: IO[str]) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        except OSError as error:
+            raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint=_OPENSSH) from error
+
+    def _error(self, code: int, said: str) -> RqflowError:
+        lines = [line for line in said.strip().splitlines() if not line.startswith("Warning: ")]
+        if code == 255:
             said = lines[-1] if lines else "it ended"
             if re.search(r"Permission denied|Too many authentication", said):
                 return NotPermitted(f"{self.target} lets nobody log in: {said}", hint=f"Try it: ssh {self.target.login}")
             return ServiceUnreachable(f"{self.target} cannot be reached by ssh: {said}", hint=f"Try it: ssh {self.target.login}")
-        if done.returncode == 127 and any("rqflow-join: there is no rqflow" in line for line in lines):
+        if code == 127 and any("rqflow-join: there is no rqflow" in line for line in lines):
             return ConfigError(f"there is no rqflow on {self.target}: neither on the PATH, nor in ~/rqflow/venv",
                                hint="Install it there; or put a link to it into ~/.local/bin of that account.")
         told = [line.removeprefix("rqflow: ") for line in lines]
-        return RqflowError(f"{self.target}: {told[0] if told else f'rqflow ended there with exit code {done.returncode}'}", hint="\n".join(told[1:]))
+        return RqflowError(f"{self.target}: {told[0] if told else f'rqflow ended there with exit code {code}'}", hint="\n".join(told[1:]))
+
+
+def _object(lines: Iterable[str]) -> dict[str, Any] | None:
+    """Return the first line that is a JSON object; a login may say something before it."""
+    for line in lines:
+        with suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return None

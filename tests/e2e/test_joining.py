@@ -1,0 +1,243 @@
+"""A second machine joins with three commands, typed at a terminal, in a network without a way to the Internet; then a task runs there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.e2e.lab import base_environ
+from tests.network import Host, Network, needs_network
+from tests.network.hosts import make_key
+from tests.network.network import a_network
+from tests.profile import ENVIRON, PATIENCE
+from tests.waiting import until
+
+#: Where the Python is that these tests run on, and rqflow as a hub has it.
+PYTHON, HUB_BIN = Path(sys.base_prefix) / "bin", Path(sys.executable).parent
+#: Seconds for what installs or starts a whole system.
+LONG = 90
+
+
+@dataclass
+class Machine:
+    """An account on a host, as a person sits there: HOME, PATH, ssh with the person's own key."""
+
+    host: Host
+    path: str
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.home = self.host.home
+        tools = self.host.folder / "tools"
+        tools.mkdir()
+        # ssh looks for its files in the account's home of /etc/passwd, which all hosts have in common.
+        (tools / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {self.home}/.ssh/config "$@"\n')
+        (tools / "ssh").chmod(0o755)
+        (self.home / ".ssh").mkdir(mode=0o700)
+        (self.home / ".ssh" / "config").write_text(f"IdentityFile {self.home}/.ssh/id_ed25519\nUserKnownHostsFile {self.home}/.ssh/known_hosts\n"
+                                                   "LogLevel ERROR\nStrictHostKeyChecking ask\n")
+        self.environ = {**{name: value for name, value in base_environ().items() if name in {"LANG", "TERM", "USER", "LOGNAME"}}, **ENVIRON,
+                        "HOME": str(self.home), "PATH": f"{tools}:{self.path}:{self.home}/.local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "200",
+                        "TMPDIR": str(self.host.folder), **self.environ}
+
+    def run(self, *words: object, code: int | None = 0, stdin: str = "") -> str:
+        """Run a command to its end; return what it printed."""
+        done = subprocess.run(self.host.command(*words), input=stdin, capture_output=True, text=True, env=self.environ, cwd=self.home, check=False)
+        assert code is None or done.returncode == code, f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def json(self, *words: object) -> Any:
+        done = subprocess.run(self.host.command("rqflow", *words, "-o", "json"), capture_output=True, text=True, env=self.environ, check=False)
+        return json.loads(done.stdout or "null")
+
+    def shell(self) -> pexpect.spawn:
+        """A terminal there."""
+        command = self.host.command("sh", "-i")
+        child = pexpect.spawn(command[0], command[1:], env={**self.environ, "PS1": "READY$ "}, cwd=str(self.home), encoding="utf-8", timeout=LONG,
+                              dimensions=(50, 400))
+        child.expect_exact("READY$ ")
+        return child
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    needs_network()
+    with a_network() as made:
+        yield made
+
+
+@pytest.fixture
+def machines(network: Network) -> tuple[Machine, Machine]:
+    """A hub, with rqflow and an sshd that lets the person of the node log in; and a node with nothing but Python."""
+    hub, node = Machine(network.host("hub"), str(HUB_BIN)), Machine(network.host("node"), str(PYTHON))
+    sshd = hub.host.sshd
+    sshd.start(f"AuthorizedKeysFile {hub.home}/.ssh/authorized_keys",
+               "SetEnv " + " ".join(f"{name}={value}" for name, value in {**ENVIRON, "HOME": hub.home, "PATH": hub.environ["PATH"]}.items()))
+    (hub.home / ".ssh" / "authorized_keys").write_text(make_key(node.home / ".ssh" / "id_ed25519") + "\n")
+    (node.home / ".ssh" / "known_hosts").write_text(f"{hub.host.address} {sshd.public_key}\n")
+    return hub, node
+
+
+DAG = """
+from rqflow import DAG, BashOperator, PythonOperator, Variable
+def read():
+    print("read", Variable.get("token"))
+with DAG("far", schedule=None):
+    BashOperator(task_id="b", bash_command="hostname; echo {{ var.value.token | shquote }} > ~/got; test -s ~/got", queue="node") >> PythonOperator(
+        task_id="p", python_callable=read, queue="node")
+"""
+
+
+def fingerprint(host: Host) -> str:
+    return subprocess.run(["ssh-keygen", "-lf", host.sshd.folder / "host_key.pub"], capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+@pytest.mark.timeout(240)
+def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine, Machine], network: Network) -> None:
+    """The hub has the private Redis and SQLite; the node has no way to anywhere but the hub."""
+    hub, node = machines
+    assert node.host.run("ip", "route").split()[0] == "192.0.2.0/24"
+    hub.run("rqflow", "var", "set", "token", "tiger-in-the-tank")
+    hub.run("rqflow", "up", "redis", "scheduler")
+    address = f"root@{hub.host.address}"
+    try:
+        terminal = node.shell()
+        terminal.sendline(f"ssh {address} rqflow worker bootstrap | sh")
+        terminal.expect_exact(f"Next: rqflow worker join {address}")
+        terminal.expect_exact("READY$ ")
+        terminal.sendline(f"rqflow worker join {address} --queues node --name gpu")
+        terminal.expect_exact(fingerprint(hub.host))
+        terminal.expect("Is this what the hub's owner says.*: ")
+        terminal.sendline("y")
+        terminal.expect_exact("node.gpu has joined")
+        terminal.expect_exact("READY$ ")
+        terminal.sendline("rqflow up worker; echo up=$?")
+        terminal.expect_exact("up=0")
+        terminal.close()
+        workers = until(lambda: hub.json("worker", "list"), patience=LONG, what="the worker to be seen on the hub")
+        assert [(one["name"].rpartition(".")[0], one["host"], one["queues"]) for one in workers] == [("node.gpu", "node", ["node"])]
+        (hub.home / "d.py").write_text(DAG)
+        said = hub.run("rqflow", "submit", "d.py", "--run", "--follow")
+        run_id = hub.json("run", "list")[0]["run_id"]
+        run = hub.json("run", "show", run_id)
+        assert (run["state"], [task["worker"].startswith("node.gpu.") for task in run["tasks"]]) == ("success", [True, True]), said
+        assert (node.home / "got").read_text().strip() == "tiger-in-the-tank"
+        assert "read " + "*" * len("tiger-in-the-tank") in hub.run("rqflow", "task", "logs", run_id, "p")
+        assert not list((node.home / "rqflow").glob("fernet.key"))
+    finally:
+        node.run("rqflow", "down", code=None)
+        hub.run("rqflow", "down", code=None)
+
+
+@pytest.fixture
+def configured(machines: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
+    """The same, with rqflow installed on the node, and a Redis on a port of the hub's loopback that takes a password."""
+    hub, node = machines
+    node.environ["PATH"] = f"{HUB_BIN}:{node.environ['PATH']}"
+    hub.host.redis(password="sesame")
+    (hub.home / "rqflow").mkdir()
+    (hub.home / "rqflow" / "rqflow.cfg").write_text("[redis]\nurl = redis://:sesame@127.0.0.1:6379/0\n")
+    return hub, node
+
+
+def ssh(node: Machine, hub: Machine, *words: object, timeout: float = PATIENCE) -> str:
+    """Dial the hub with the worker's key, as somebody would who has stolen it; return what ssh says, or `it lasts` when it does not end."""
+    key = ["-i", node.home / "rqflow" / "keys" / "tunnel", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "IdentityAgent=none"]
+    command = node.host.command("ssh", *key, *words)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=node.environ, stdin=subprocess.DEVNULL, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        return "it lasts " + (error.stderr or b"").decode()
+    return f"{done.returncode} {done.stdout}{done.stderr}"
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_joined_may_reach_redis_and_nothing_else(configured: tuple[Machine, Machine]) -> None:
+    """No shell, no command, no other port, no unix socket, no port to listen on; none may be made where sshd says so, as joining advises."""
+    hub, node = configured
+    address = f"root@{hub.host.address}"
+    said = node.run("rqflow", "worker", "join", address, "--hub-key", fingerprint(hub.host))
+    assert "lets this key make unix sockets there; `AllowStreamLocalForwarding local`" in said
+    hub.host.sshd.stop()
+    hub.host.sshd.start("AllowStreamLocalForwarding local")
+    config = (node.home / "rqflow" / "rqflow.cfg").read_text()
+    assert f"hub = -L {address} redis=127.0.0.1:6379\n" in config
+    assert "url = tunnel://:sesame@hub\n" in config
+    said = node.run("rqflow", "worker", "join", address, "--hub-key", fingerprint(hub.host))
+    assert len(said.splitlines()) == 3, said
+    assert (node.home / "rqflow" / "rqflow.cfg").read_text() == config
+    assert {path.name: path.stat().st_mode & 0o777 for path in (node.home / "rqflow" / "keys").iterdir()} | {"cfg": 0o600} == {
+        "tunnel": 0o600, "tunnel.pub": 0o644, "worker": 0o600, "hub.pub": 0o600, "known_hosts": 0o644, "cfg": 0o600}
+    line, = [line for line in (hub.home / ".ssh" / "authorized_keys").read_text().splitlines() if "rqflow worker" in line]
+    assert line.startswith('restrict,port-forwarding,permitopen="127.0.0.1:6379",permitlisten="localhost:1",command="/bin/false" ssh-ed25519 ')
+    assert ssh(node, hub, address, "echo shell").strip() == "1"
+    assert "shell" not in ssh(node, hub, "-tt", address)
+    for place in ("127.0.0.1:22", "localhost:6379"):
+        assert "stdio forwarding failed" in ssh(node, hub, "-W", place, address)
+        assert f"connect to host {place.replace(':', ' port ')}, but the request was denied" in hub.host.sshd.log()
+    forward = node.host.start("ssh", "-F", node.home / ".ssh" / "config", "-i", node.home / "rqflow" / "keys" / "tunnel", "-o", "IdentitiesOnly=yes", "-NT",
+                              "-L", f"{node.home}/s.sock:{hub.host.folder}/redis/redis.sock", address, log="ssh.log")
+    until((node.home / "s.sock").exists, what="ssh to listen")
+    node.run("sh", "-c", f"{sys.executable} -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect(\"{node.home}/s.sock\"); assert not s.recv(9)'")
+    assert "redis.sock, but the request was denied" in hub.host.sshd.log()
+    assert forward.poll() is None
+    failing = ("-NT", "-o", "ExitOnForwardFailure=yes")
+    assert "remote port forwarding failed" in ssh(node, hub, *failing, "-R", "127.0.0.1:7777:127.0.0.1:22", address)
+    assert "failed" in ssh(node, hub, *failing, "-R", f"{hub.home}/in.sock:127.0.0.1:22", address)
+    assert not (hub.home / "in.sock").exists()
+    assert "failed" in ssh(node, hub, "-o", "Tunnel=yes", *failing, "-w", "0:0", address)
+    assert "PONG" in node.run("sh", "-c", f"printf 'AUTH sesame\\r\\nPING\\r\\nQUIT\\r\\n' | ssh -i {node.home}/rqflow/keys/tunnel "
+                                         f"-o IdentitiesOnly=yes -W 127.0.0.1:6379 {address}")
+    assert "its key opens no secret any more; its line in " in hub.run("rqflow", "worker", "forget", line.split()[-1])
+    assert "rqflow worker" not in (hub.home / ".ssh" / "authorized_keys").read_text()
+    assert "Permission denied" in ssh(node, hub, "-W", "127.0.0.1:6379", address)
+
+
+def left(node: Machine) -> list[str]:
+    """What is in the node's home."""
+    home = node.home / "rqflow"
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+
+
+@pytest.mark.timeout(120)
+def test_what_goes_wrong_is_said_and_nothing_is_half_written(configured: tuple[Machine, Machine]) -> None:
+    hub, node = configured
+    address, key = f"root@{hub.host.address}", fingerprint(hub.host)
+    join = ("rqflow", "worker", "join", address)
+    assert f"nobody can be asked whether this is the key of {address}: 256 {key}" in node.run(*join, code=2)
+    assert f"has another key than SHA256:{'A' * 43}: 256 {key}" in node.run(*join, "--hub-key", f"SHA256:{'A' * 43}", code=4)
+    assert "this is no fingerprint" in node.run(*join, "--hub-key", "md5", code=2)
+    assert "does not answer as an ssh server" in node.run("rqflow", "worker", "join", "root@192.0.2.99", code=7)
+    assert "'Bad Name' is no id of a worker" in node.run(*join, "--hub-key", key, "--name", "Bad Name", code=2)
+    assert "the hub's database is SQLite" in node.run(*join, "--hub-key", key, "--database", code=1)
+    hub.run("mv", hub.home / "rqflow", hub.home / "moved")
+    (hub.home / "rqflow").write_text("in the way")
+    assert "rqflow" in node.run(*join, "--hub-key", key, code=1)
+    (hub.home / "rqflow").unlink()
+    hub.run("mv", hub.home / "moved", hub.home / "rqflow")
+    assert left(node) == []
+    keys = (hub.home / ".ssh" / "authorized_keys").read_text()
+    shutil.rmtree(node.home / "rqflow", ignore_errors=True)
+    (node.home / "rqflow").write_text("a file")
+    assert "cannot be written: Not a directory" in node.run(*join, "--hub-key", key, code=6)
+    (node.home / "rqflow").unlink()
+    assert (hub.home / ".ssh" / "authorized_keys").read_text() == keys
+    said = node.run(*join, "--hub-key", key, "--print", "--name", "x1")
+    assert "Add this one line to authorized_keys" in said
+    assert 'command="/bin/false" ssh-ed25519' in said
+    assert (hub.home / ".ssh" / "authorized_keys").read_text() == keys
+    assert "this home is node.x1 already" in node.run(*join, "--hub-key", key, "--name", "x2", code=5)
+    assert "this home has joined root@192.0.2.1 already" in node.run("rqflow", "worker", "join", "root@192.0.2.77", "--hub-key", key, code=5)
+    hub.host.sshd.stop()
+    hub.host.sshd.options.insert(0, f"SetEnv HOME={hub.home} PATH=/usr/bin:/bin")
+    hub.host.sshd.start()
+    assert "there is no rqflow on root@192.0.2.1" in node.run(*join, "--hub-key", key, code=6)

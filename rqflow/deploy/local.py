@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 from rqflow import clock, settings
@@ -71,6 +71,7 @@ class Memory:
     outside_generation: str | None = None
     #: Whether only what was signed is run: what is tried out here is one's own.
     verifies: bool = False
+    gate: Any = None
 
     def mirrored(self, known: str | None = None) -> Mirrored | None:
         """Return the stored Variables and Connections, None when they are known."""
@@ -83,6 +84,10 @@ class Memory:
     def version(self, sha: str) -> Version | None:
         """Return the version."""
         return self.its_version if sha == self.its_version.sha else None
+
+    def version_to_run(self, sha: str) -> Version | None:
+        """Return the version."""
+        return self.version(sha)
 
     def xcoms(self, run_key: str, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
         """Return the XComs, all of them or those of `task_ids`."""

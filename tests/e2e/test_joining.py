@@ -151,8 +151,9 @@ def configured(machines: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
 
 def ssh(node: Machine, hub: Machine, *words: object, timeout: float = PATIENCE) -> str:
     """Dial the hub with the worker's key, as somebody would who has stolen it; return what ssh says, or `it lasts` when it does not end."""
-    key = ["-i", node.home / "rqflow" / "keys" / "tunnel", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "IdentityAgent=none"]
-    command = node.host.command("ssh", *key, *words)
+    key = ["-F", "/dev/null", "-i", node.home / "rqflow" / "keys" / "tunnel", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+           "-o", "IdentityAgent=none", "-o", f"UserKnownHostsFile={node.home}/.ssh/known_hosts"]
+    command = node.host.command(shutil.which("ssh"), *key, *words)
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=node.environ, stdin=subprocess.DEVNULL, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:

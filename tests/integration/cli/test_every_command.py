@@ -363,12 +363,13 @@ def test_no_command_is_left_out_here() -> None:
     there = {words for words, _ in commands()}
     shown = {words[:2] for words in (*SHOWS, *STREAMS, *(words for words, _, _ in DEEDS))} | {("why",), ("top",)}
     # Their success takes what other tests make: a retry that waits, a machine that is gone, another machine.
-    assert there - shown == {("task", "run-now"), ("task", "mark-lost"), ("worker", "forget"), ("worker", "join"), ("worker", "bootstrap")}
+    assert there - shown == {("task", "run-now"), ("task", "mark-lost"), ("worker", "forget"), ("worker", "join"), ("worker", "bootstrap"),
+                             ("worker", "sudoers"), ("dag", "sign")}
 
 
 def test_every_command_has_an_output_for_programs() -> None:
     lacking = [words for words, command in commands() if not any("-o" in parameter.opts for parameter in command.params)]
-    assert lacking == [("worker", "bootstrap")]  # which is all for a program: sh
+    assert lacking == [("worker", "bootstrap"), ("worker", "sudoers")]  # all of it is for a program: sh, sudo
 
 
 @pytest.mark.parametrize("words", SHOWS, ids=" ".join)

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from rqflow.broker.status import WorkerStatus
-from rqflow.deploy import flock
+from rqflow.deploy import flock, statedir
 from rqflow.deploy.live import Live
 from rqflow.deploy.statedir import this_machine
 from rqflow.settings import environment
 
 HUB, WORKER = "hub", "worker"
+#: The socket of the supervisord of a home, in the folder of its sockets.
+SOCKET = "supervisor.sock"
 _COMMANDS = {HUB: ("scheduler", "--idle-exit"), WORKER: ("worker", "--idle-exit")}
 
 
@@ -67,17 +69,31 @@ def live_workers(live: Live) -> list[WorkerStatus]:
 
 
 def ensure(live: Live, config: Path | None, started: Sequence[Started] = ()) -> list[Started]:
-    """Start a hub and a worker where none lives; return those and the ones of `started` that still run. For the embedded default only.
+    """Start a hub and a worker where none lives, or is kept by `rqflow up`; return those and the ones of `started` that still run.
+
+    For the embedded default only.
 
     Called after a run was started, it leaves none without: one that ends looks for runs after it has said that it is gone.
     """
     running = [one for one in started if one.is_running()]
-    coming = {one.name for one in running}
+    coming = {one.name for one in running} | _kept(live)
     if HUB not in coming and not is_alive(live.state, HUB):
         running.append(_start(live, HUB, config))
     if WORKER not in coming and not (is_alive(live.state, WORKER) and _is_served(live)):
         running.append(_start(live, WORKER, config))
     return running
+
+
+def _kept(live: Live) -> set[str]:
+    """Return those of the two that a supervisord of this home keeps: one that it has just started has not said that it lives."""
+    if not (statedir.socket_folder(live.state, statedir.this_machine()) / SOCKET).exists():
+        return set()
+    from rqflow.deploy import supervision  # here: most homes have none, and it takes long to import
+
+    with suppress(supervision.NotUp):
+        kept = {one.program for one in supervision.Supervision(live.settings).status() if one.state not in supervision.AT_REST}
+        return {name for name, program in ((HUB, supervision.SCHEDULER), (WORKER, supervision.WORKER)) if program in kept}
+    return set()
 
 
 def _is_served(live: Live) -> bool:

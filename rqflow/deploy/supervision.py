@@ -18,6 +18,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from rqflow import clock
 from rqflow.deploy import flock, statedir
+from rqflow.deploy.background import SOCKET
 from rqflow.deploy.tunnels import places
 from rqflow.deploy.tunnels.failures import WORKING, State
 from rqflow.deploy.tunnels.status import told
@@ -32,6 +33,8 @@ REDIS, SCHEDULER, WORKER, WEBSERVER = "redis", "scheduler", "worker", "webserver
 #: What stands before the name of a tunnel in that of its program.
 TUNNEL = "tunnel-"
 RUNNING, STOPPED = "RUNNING", "STOPPED"
+#: In these nobody starts a program again by itself.
+AT_REST = frozenset({STOPPED, "EXITED", "FATAL"})
 _TEMPLATE = Path(__file__).with_name("templates") / "supervisord.conf"
 
 
@@ -114,7 +117,7 @@ class Supervision:
         """Find the folder of the live state; nothing is written. Raises ConfigError where there can be none."""
         machine = statedir.this_machine()
         self.state = statedir.locate(self.settings, machine)
-        self.socket = statedir.socket_folder(self.state, machine) / "supervisor.sock"
+        self.socket = statedir.socket_folder(self.state, machine) / SOCKET
 
     def up(self, names: Sequence[str] = ()) -> list[ProgramStatus]:
         """Start supervisord unless it runs, and the programs of these names, or all; return how they stand when they run, or cannot.
@@ -154,9 +157,16 @@ class Supervision:
         return [ProgramStatus(program=one.program, state=STOPPED, log=one.log) for one in before]
 
     def restart(self, names: Sequence[str] = ()) -> list[ProgramStatus]:
-        """End and start the programs of these names, or all; tasks go on meanwhile. Raises as `down` does."""
+        """End and start the programs of these names, or all; tasks go on meanwhile. Raises as `down` does.
+
+        A supervisord that another installation has started, such as the one before an upgrade, is replaced by one of this; so are its programs.
+        """
         wanted = self._names(names)
-        self.status()
+        before = self.status()
+        if self._python.exists() and self._python.read_text(encoding="utf-8") != sys.executable:
+            started = [one.program for one in before if one.state != STOPPED or one.program in wanted]
+            self.down()
+            return self.up(started)
         for name in reversed(wanted):
             self._tell("stopProcess", name, True, but=Faults.NOT_RUNNING)
         return self.up(names)
@@ -177,6 +187,11 @@ class Supervision:
         said = "; ".join(part for part in (seen.error, seen.remedy) if part)
         return replace(one, link=seen.state.value, reason=said and f"since {seen.since:%Y-%m-%d %H:%M:%S} UTC: {said}")
 
+    @property
+    def _python(self) -> Path:
+        """The file in which stands with which interpreter supervisord starts the programs."""
+        return self.state / "supervisor" / "python"
+
     def is_up(self) -> bool:
         """Tell whether supervisord answers."""
         with suppress(NotUp):
@@ -193,6 +208,7 @@ class Supervision:
     def _start(self) -> None:
         """Start supervisord, and wait until it answers."""
         path = self._write()
+        self._python.write_text(sys.executable, encoding="utf-8")
         environ = {**environment(), "RQFLOW_HOME": str(self.settings.home), "RQFLOW_UP_SOCKET": str(self.socket), "RQFLOW_UP_PYTHON": sys.executable}
         if self.file is not None:
             environ["RQFLOW_CONFIG"] = str(self.file.absolute())

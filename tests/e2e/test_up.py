@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tests.e2e.lab import COMMAND, Lab, alive, states
 from tests.profile import PATIENCE
 from tests.waiting import until
 
-CONTROL = Path(__file__).parents[2] / "scripts" / "rqflowctl"
+ROOT = Path(__file__).parents[2]
+CONTROL = ROOT / "scripts" / "rqflowctl"
 HELD = """
 from rqflow import DAG, BashOperator
 with DAG("held"):
@@ -76,6 +78,24 @@ def test_a_restart_of_all_ends_no_task(up: Lab) -> None:
     (up.folder / "go").touch()
     assert states(up.finish(run_id)) == {"a": "success"}
     assert len(began.read_text().split()) == 1
+
+
+def test_a_restart_from_a_new_installation_runs_that_one_and_ends_no_task(up: Lab, tmp_path: Path) -> None:
+    """The upgrade of docs/how-to/upgrade.md: a new virtual environment, the link to it is switched, restart."""
+    run_id = up.submit(up.dag(HELD.replace("{folder}", str(up.folder))))
+    until(lambda: (up.folder / "began").exists(), what="the task to run")
+    new = tmp_path / "new"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", new], check=True)
+    (site,) = new.glob("lib/python*/site-packages")
+    (site / "as_before.pth").write_text("\n".join(path for path in (str(ROOT), *sys.path) if path))
+    command = [str(new / "bin" / "python"), "-m", "rqflow.cli.main", "restart"]
+    subprocess.run(command, env=up.environ, check=True, capture_output=True, timeout=60, cwd="/")
+    after = standing(up)
+    assert {one["state"] for one in after.values()} == {"RUNNING"}
+    assert all(psutil.Process(one["pid"]).cmdline()[0] == str(new / "bin" / "python") for one in after.values())
+    (up.folder / "go").touch()
+    assert states(up.finish(run_id)) == {"a": "success"}
+    assert len((up.folder / "began").read_text().split()) == 1
 
 
 def test_a_stop_of_all_ends_no_task_and_leaves_nothing_else(new_lab: Callable[..., Lab]) -> None:

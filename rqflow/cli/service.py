@@ -6,7 +6,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -63,14 +63,15 @@ def _way(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @service.command()
+@click.argument("programs", nargs=-1, metavar="[scheduler|webserver|worker]...")
 @_way
 @click.option("--account", metavar="NAME", help="Whose processes they are, of units of the system; the owner of HOME when not given.")
 @click.option("--now/--no-now", "starts", default=True, help="Start the services too (the default), not only with the machine.")
 @click.option("--force", is_flag=True, help="Overwrite files that somebody else wrote or changed.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default="/", help="Into the image of a machine below DIR.")
 @pass_app
-def install(app: App, wanted: str | None, account: str | None, starts: bool, force: bool, root: Path) -> None:
-    """Let the services start with the machine, in the best way that there is, which it says.
+def install(app: App, programs: tuple[str, ...], wanted: str | None, account: str | None, starts: bool, force: bool, root: Path) -> None:
+    """Let the services, or the named ones with all tunnels, start with the machine, in the best way that there is, which it says.
 
     Root gets units of the system where systemd runs, others units of their own systemd where that lingers, and else an @reboot line of
     crontab that runs `rqflow up`. systemd itself is never started. May be repeated.
@@ -83,6 +84,9 @@ def install(app: App, wanted: str | None, account: str | None, starts: bool, for
     if account and way is not Way.SYSTEM:
         raise UsageError("--account belongs to units of the system")
     made = installation(app.settings, account or _owner(home), is_user=way is not Way.SYSTEM)
+    if unknown := [name for name in programs if name not in made.services]:
+        raise NotFound(f"there is no service {', '.join(unknown)}", hint=f"There are {', '.join(made.services)}.")
+    made = replace(made, services=tuple(name for name in made.services if name in programs)) if programs else made
     output.note(f"{installing.said(way)}, for {reason}")
     _tell(installing.install(home, made, around, way, reason, starts=starts, replaces=force))
 

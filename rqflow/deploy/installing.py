@@ -27,7 +27,7 @@ from rqflow.settings import Settings, environment
 
 #: In HOME: what was written, and where.
 RECORD = "service.json"
-TARGET = UNITS[-1]
+TARGET, ALL = UNITS[-1], units.SYSTEM.services
 #: Ends each line of crontab that is ours, before the path of HOME.
 MARK = "# rqflow service install"
 #: Seconds that systemctl or crontab may take: a stop waits for the services.
@@ -148,11 +148,13 @@ def install(home: Path, made: Installation, around: Surroundings, way: Way, reas
         raise Conflict(f"the services of {home} are installed as {_SAID[before.way]} already", hint="First: rqflow service uninstall")
     outcome = Outcome(way=way, reason=reason)
     if way is Way.CRON:
-        line = cron_line(home, made.command)
+        # Without names `up` starts the private Redis too; that of a worker alone is elsewhere, or is started when it is needed.
+        named = [*made.services, *(f"{TUNNEL}{name}" for name in made.tunnels)] if made.services != ALL else []
+        line = cron_line(home, made.command, named)
         _write_record(home, Record(way=way, line=line))
         _edit_crontab(around, outcome, home, line)
         if starts:
-            _carry_out([made.command, "--home", str(home), "up"], outcome, can=not around.is_image)
+            _carry_out([made.command, "--home", str(home), "up", *named], outcome, can=not around.is_image)
         return outcome
     folder, known = around.folder(way), dict(before.files) if before else {}
     texts = _texts(folder, made)
@@ -252,11 +254,11 @@ def said(way: Way) -> str:
     return _SAID[way]
 
 
-def cron_line(home: Path, command: str) -> str:
-    """Return the line of crontab that starts the services of a home. Raises UsageError for a path that cannot stand in it."""
+def cron_line(home: Path, command: str, names: Sequence[str] = ()) -> str:
+    """Return the line of crontab that starts the services of a home, or the named ones. Raises UsageError for a path that cannot stand in it."""
     if any(character in f"{home}{command}" for character in "%\n"):
         raise UsageError(f"{home} or {command} has a character that cannot stand in crontab")
-    return f"@reboot {shlex.join([command, '--home', str(home), 'up'])} >/dev/null 2>&1 {MARK} {home}"
+    return f"@reboot {shlex.join([command, '--home', str(home), 'up', *names])} >/dev/null 2>&1 {MARK} {home}"
 
 
 def _texts(folder: Path, made: Installation) -> dict[Path, str]:

@@ -105,6 +105,11 @@ class Metrics(Collector):
         registry.register(self)
         return generate_latest(registry)
 
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether the last question left out changes that are to be counted, because they are many."""
+        return self._tally.is_behind
+
     def describe(self) -> Iterable[Metric]:
         """Say nothing before the first question, so that to register this asks nobody."""
         return ()

@@ -68,6 +68,8 @@ class Tally:
     queue_waits: defaultdict[str, Waits] = field(default_factory=lambda: defaultdict(Waits))
     log_bytes: int = 0
     messages: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: True: the last look left some for the next.
+    is_behind: bool = False
     _upto: int | None = None
     _messages_upto: datetime | None = None
     _queued: dict[tuple[str, str, int | None], int] = field(default_factory=dict)
@@ -78,11 +80,11 @@ class Tally:
         if self._upto is None:
             self._upto = upto - clock.to_micros(BEGINS + datetime.fromtimestamp(0, recorded_upto.tzinfo))
             self._messages_upto = recorded_upto - BEGINS
-        most = MOST
+        most, self.is_behind = MOST, False
         while len(found := list(figures.happened(connection, self._upto, upto, most))) == most:
             # Those of one microsecond are taken in together, however many they are.
             if found[0].seq < found[-1].seq:
-                upto = found[-1].seq - 1
+                upto, self.is_behind = found[-1].seq - 1, True
                 found = [one for one in found if one.seq <= upto]
                 break
             most *= 2

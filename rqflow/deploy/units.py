@@ -28,7 +28,8 @@ class Installation:
     environment_file: str
     #: Folder of the folders of workers, each named by its queue.
     workers: str
-    #: The names of the tunnels.
+    #: Which services the target stands for, and the names of the tunnels, which it does, too.
+    services: tuple[str, ...] = ("scheduler", "webserver", "worker")
     tunnels: tuple[str, ...] = ()
     #: What supervisord calls them together, and its programs: name and arguments of the command rqflow.
     group: str = "rqflow"
@@ -54,4 +55,6 @@ def rendered(name: str, installation: Installation) -> str:
                               undefined=jinja2.StrictUndefined)
     plain = {name: getattr(installation, name) for name in Installation.__slots__}
     command = f'"{installation.command}"' if " " in installation.command else installation.command
-    return made.get_template(name).render(plain | {"command": command}).lstrip("\n")
+    services = ["worker@default" if one == "worker" else one for one in installation.services] + [f"tunnel@{one}" for one in installation.tunnels]
+    wants = " ".join(f"rqflow-{one}.service" for one in services)
+    return made.get_template(name).render(plain | {"command": command, "wants": wants}).lstrip("\n")

@@ -96,6 +96,13 @@ class Lab:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def together(self, *commands: list[str]) -> str:
+        """Carry out some commands in one process, which is quicker than one for each; return what they printed."""
+        program = "import json, sys; from rqflow.cli.main import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
+        done = subprocess.run([sys.executable, "-c", program, json.dumps(commands)], env=self.environ, cwd=self.folder, text=True, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def json(self, *arguments: str | Path) -> Any:
         """Run a command with -o json and return what it printed."""
         return json.loads(self.run(*arguments, "-o", "json").stdout)

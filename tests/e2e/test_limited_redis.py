@@ -79,26 +79,18 @@ def test_a_user_with_what_the_page_lists_is_enough_for_all_over_tls_and_is_refus
     lab = new_lab(redis_url=guarded.url)
     lab.hub()
     lab.start("worker", "-n", "2")
-    lab.run("pool", "set", "small", "1")
-    lab.run("var", "set", "site", "north")
-    lab.run("submit", lab.dag(SOURCE.replace("FOLDER", str(lab.folder))))
-    run = lab.finish(lab.json("run", "start", "wide")["run_id"])
-    assert states(run) == {"a": "success", "b": "success", "c": "success"}
-    assert "hello" in lab.task_log(run["run_id"], "a")
-    assert "north" in lab.task_log(run["run_id"], "c")
-    slow = lab.json("run", "start", "slow")["run_id"]
+    lab.together(["pool", "set", "small", "1"], ["var", "set", "site", "north"],
+             ["submit", str(lab.dag(SOURCE.replace("FOLDER", str(lab.folder))))], ["run", "start", "wide", "--run-id", "w"])
+    assert states(lab.finish("w")) == {"a": "success", "b": "success", "c": "success"}
+    lab.together(["run", "start", "slow", "--run-id", "s"], ["task", "clear", "w", "c", "--yes"], ["queue", "pause", "default"],
+             ["queue", "resume", "default"], ["top", "--once"])
     until((lab.folder / "began").exists, what="the task to run")
-    lab.run("queue", "pause", "default")
-    lab.run("queue", "resume", "default")
-    lab.run("top", "--once")
-    lab.run("run", "cancel", slow)
-    assert states(lab.finish(slow)) == {"a": "cancelled"}
-    lab.run("task", "clear", run["run_id"], "c", "--yes")
-    until(lambda: tasks(again := lab.show(run["run_id"]))["c"]["try_number"] == 2 and again["state"] == "success", what="the task to be done again")
-    lab.run("run", "delete", run["run_id"], "--yes")
-    found = {one["check"]: one for one in lab.json("doctor")}
-    assert found["redis"]["verdict"] != "problem", found["redis"]
-    assert "rqflow_up{component=\"redis\"} 1.0" in lab.run("metrics").stdout
+    said = lab.together(["task", "logs", "w", "a"], ["task", "logs", "w", "c"], ["run", "cancel", "s"])
+    assert ("hello" in said, "north" in said) == (True, True)
+    assert states(lab.finish("s")) == {"a": "cancelled"}
+    until(lambda: tasks(again := lab.show("w"))["c"]["try_number"] == 2 and again["state"] == "success", what="the task to be done again")
+    said = lab.together(["run", "delete", "w", "--yes"], ["health", "--component", "redis"], ["metrics"])
+    assert "rqflow_up{component=\"redis\"} 1.0" in said
     assert {one["object"] for one in guarded.admin.acl_log()} <= {"config|get", "client|setinfo"}
 
 

@@ -181,6 +181,18 @@ def test_a_line_of_crontab_comes_once_and_goes_alone(rqflow: Rqflow, around: Cal
     assert (tmp_path / "crontab").read_text() == "MAILTO=ann\n0 3 * * * backup\n"
 
 
+def test_a_machine_that_only_works_gets_its_worker_and_tunnels_alone(rqflow: Rqflow, around: Callable[..., Surroundings], tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQFLOW__TUNNELS__HUB", "-L hub redis")
+    around()
+    assert rqflow("service", "install", "worker", "--account", "daemon").code == 0
+    assert "Wants=rqflow-worker@default.service rqflow-tunnel@hub.service\n" in (tmp_path / "system" / "rqflow.target").read_text()
+    rqflow("service", "uninstall")
+    assert rqflow("service", "install", "worker", "--cron", "--no-now").code == 0
+    assert " up worker tunnel-hub >" in (tmp_path / "crontab").read_text()
+    assert rqflow("service", "install", "page").code == 3
+
+
 def test_the_first_line_of_an_account_without_a_crontab(rqflow: Rqflow, around: Callable[..., Surroundings], tmp_path: Path) -> None:
     around(has_systemd=False)
     assert rqflow("service", "install", "--no-now").code == 0

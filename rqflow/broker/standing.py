@@ -43,7 +43,7 @@ def all_workers(broker: Broker, live: Iterable[WorkerStatus]) -> list[WorkerStat
 
 def forget(broker: Broker, machine: str) -> None:
     """Keep nothing of a worker: it signed off, or a person says that it is gone."""
-    broker.connection.hdel(keys.HEARD, machine)
+    broker.steps.command("HDEL", keys.HEARD, machine)
 
 
 def _gone(broker: Broker, said: Mapping[str, Any], since: datetime) -> WorkerStatus:

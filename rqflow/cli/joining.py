@@ -15,6 +15,7 @@ from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import is_asked
 from rqflow.cli.output import Column, Printer
+from rqflow.deploy.joining.remote import HostKey
 from rqflow.exceptions import UsageError
 
 JOINED = [Column("name", "WORKER"), Column("hub", "HUB"), Column("queues", "QUEUES"), Column("line", "LINE FOR THE HUB", wide=True)]
@@ -59,17 +60,9 @@ def join(app: App, /, printer: Printer, hub: str, hub_key: str, id_: str, **aske
     Makes keys of its own, lets the hub admit them (you log in there as usual), and writes tunnel and redis.url into rqflow.cfg.
     """
     from rqflow.deploy.joining import joiner  # here: the hub's side of it brings the libraries of the database along
-    from rqflow.deploy.joining.remote import HostKey
-
-    def believes(key: HostKey) -> bool:
-        shown = "\n".join(key.fingerprints)
-        if not is_asked(app):
-            raise UsageError(f"nobody can be asked whether this is the key of {hub}: {shown}", hint="If it is: --hub-key SHA256:…")
-        output.note(f"The key of {hub}:\n  {shown}")
-        return click.confirm("Is this what the hub's owner says (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)?", err=True)
 
     wish = joiner.Wish(hub=hub, hub_key=hub_key, id=id_, **asked)
-    done = joiner.join(app.settings, wish, believes=believes, tell=output.note)
+    done = joiner.join(app.settings, wish, believes=lambda key: _believes(app, hub, "--hub-key", key), tell=output.note)
     for line in joiner.summary(done):
         output.note(line)
     output.note("Next: rqflow up worker")
@@ -94,3 +87,50 @@ def admit(app: App) -> None:
         output.line(json.dumps({**told, "probe": str(doorman.path)}))
         sys.stdout.flush()
         doorman.stay(sys.stdin)
+
+
+@click.command()
+@click.argument("node", metavar="USER@NODE")
+@click.option("--node-key", default="", metavar="SHA256:…", help="The fingerprint that the machine's key must have; without it you are asked.")
+@click.option("--name", "id_", default="", metavar="ID", help="Short id of the worker, which is called HOST.ID, and of the tunnel to it.")
+@click.option("--queues", default="", metavar="NAME,...", help="Queues that it serves.")
+@click.option("--labels", default="", metavar="NAME[=VALUE],...", help="What that machine has.")
+@click.option("--prefix", default="~/rqflow", show_default=True, metavar="DIR", help="Folder there in which rqflow is installed.")
+@click.option("--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="As in bootstrap.")
+@output.listing
+@pass_app
+def add(app: App, /, printer: Printer, node: str, node_key: str, id_: str, **asked: Any) -> None:
+    """Make a worker of a machine that lets only ssh in: on the hub, which dials it from then on.
+
+    Installs rqflow there, makes keys, keeps a tunnel with -R up, and starts the worker there; each step is told. Again, it upgrades.
+    """
+    from rqflow.deploy.joining import adding  # here: the libraries of the database
+    from rqflow.deploy.services import open_services
+
+    wish = adding.Node(address=node, node_key=node_key, id=id_, **asked)
+    with open_services(app.settings) as services:
+        done = adding.add(services, app.settings, wish, by=who(), believes=lambda key: _believes(app, node, "--node-key", key), tell=output.note)
+    output.note(f"{done.name} is a worker of this hub, over the tunnel {done.tunnel}")
+    printer.report([{"name": done.name, "hub": done.tunnel, "queues": wish.queues, "line": ""}], JOINED)
+
+
+@click.command(hidden=True)
+@pass_app
+def enrol(app: App) -> None:
+    """Let this home be a worker of the hub that asks, as JSON on stdin. `rqflow worker add` runs this over ssh."""
+    from rqflow.deploy.joining import adding  # here: the libraries of the database
+
+    try:
+        asked = json.loads(sys.stdin.readline())
+    except ValueError:
+        raise UsageError("what a hub asks comes as JSON on stdin", hint="`rqflow worker add`, on the hub, runs this.") from None
+    output.line(json.dumps(adding.enrol(app.settings, asked)))
+
+
+def _believes(app: App, address: str, option: str, key: HostKey) -> bool:
+    """Ask whether a key is that of a host; raises UsageError where nobody can be asked."""
+    shown = "\n".join(key.fingerprints)
+    if not is_asked(app):
+        raise UsageError(f"nobody can be asked whether this is the key of {address}: {shown}", hint=f"If it is: {option} SHA256:…")
+    output.note(f"The key of {address}:\n  {shown}")
+    return click.confirm("Is this what its owner says (there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)?", err=True)

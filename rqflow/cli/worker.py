@@ -110,7 +110,7 @@ def forget(app: App, printer: Printer, name: str) -> None:
     printer.report([{"name": str(forgotten)}], COLUMNS[:1])
 
 
-for command in (joining.bootstrap, joining.join, joining.admit):
+for command in (joining.bootstrap, joining.join, joining.add, joining.admit, joining.enrol):
     worker.add_command(command)
 
 

@@ -79,12 +79,17 @@ def network() -> Iterator[Network]:
 def machines(network: Network) -> tuple[Machine, Machine]:
     """A hub, with rqflow and an sshd that lets the person of the node log in; and a node with nothing but Python."""
     hub, node = Machine(network.host("hub"), str(HUB_BIN)), Machine(network.host("node"), str(PYTHON))
-    sshd = hub.host.sshd
-    sshd.start(f"AuthorizedKeysFile {hub.home}/.ssh/authorized_keys",
-               "SetEnv " + " ".join(f"{name}={value}" for name, value in {**ENVIRON, "HOME": hub.home, "PATH": hub.environ["PATH"]}.items()))
-    (hub.home / ".ssh" / "authorized_keys").write_text(make_key(node.home / ".ssh" / "id_ed25519") + "\n")
-    (node.home / ".ssh" / "known_hosts").write_text(f"{hub.host.address} {sshd.public_key}\n")
+    let_in(hub, node)
     return hub, node
+
+
+def let_in(there: Machine, who: Machine) -> None:
+    """Start sshd on a machine, and let the person of another one log in there."""
+    sshd = there.host.sshd
+    sshd.start(f"AuthorizedKeysFile {there.home}/.ssh/authorized_keys",
+               "SetEnv " + " ".join(f"{name}={value}" for name, value in {**ENVIRON, "HOME": there.home, "PATH": there.environ["PATH"]}.items()))
+    (there.home / ".ssh" / "authorized_keys").write_text(make_key(who.home / ".ssh" / "id_ed25519") + "\n")
+    (who.home / ".ssh" / "known_hosts").write_text(f"{there.host.address} {sshd.public_key}\n")
 
 
 DAG = """
@@ -116,7 +121,7 @@ def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine
         terminal.expect_exact("READY$ ")
         terminal.sendline(f"rqflow worker join {address} --queues node --name gpu")
         terminal.expect_exact(fingerprint(hub.host))
-        terminal.expect("Is this what the hub's owner says.*: ")
+        terminal.expect("Is this what its owner says.*: ")
         terminal.sendline("y")
         terminal.expect_exact("node.gpu has joined")
         terminal.expect_exact("READY$ ")
@@ -242,3 +247,28 @@ def test_what_goes_wrong_is_said_and_nothing_is_half_written(configured: tuple[M
     hub.host.sshd.options.insert(0, f"SetEnv HOME={hub.home} PATH=/usr/bin:/bin")
     hub.host.sshd.start()
     assert "there is no rqflow on root@192.0.2.1" in node.run(*join, "--hub-key", key, code=6)
+
+
+@pytest.mark.timeout(240)
+def test_the_hub_adds_a_machine_that_only_lets_ssh_in(network: Network) -> None:
+    hub, node = Machine(network.host("hub"), str(HUB_BIN)), Machine(network.host("node"), str(PYTHON))
+    let_in(node, hub)
+    hub.run("rqflow", "var", "set", "token", "tiger-in-the-tank")
+    hub.run("rqflow", "up", "redis", "scheduler")
+    try:
+        said = hub.run("rqflow", "worker", "add", f"root@{node.host.address}", "--node-key", fingerprint(node.host), "--queues", "node", "--name", "far")
+        assert [line for line in said.splitlines() if line[0].isdigit()] == [
+            f"1. installs rqflow {said.split()[3]} on root@{node.host.address}", "2. makes keys, and lets each side know the other's",
+            "3. keeps the tunnel far up", "4. starts the worker there"]
+        worker = until(lambda: [one for one in hub.json("worker", "list") if one["host"] == "node"], patience=LONG, what="the worker to be seen on the hub")
+        assert worker[0]["name"].startswith("node.far.")
+        (hub.home / "d.py").write_text(DAG)
+        hub.run("rqflow", "submit", "d.py", "--run", "--follow")
+        assert (node.home / "got").read_text().strip() == "tiger-in-the-tank"
+        assert hub.json("tunnel", "status")[0]["state"] == "up"
+        line, = [line for line in (node.home / ".ssh" / "authorized_keys").read_text().splitlines() if "rqflow worker far" in line]
+        assert line.startswith(f'restrict,port-forwarding,permitlisten="localhost:1",command="exec sh {node.home}/.rqflow/landing/far.sh" ssh-ed25519 ')
+        assert "rqflow-landing:" in ssh(hub, node, f"root@{node.host.address}", "echo shell")
+    finally:
+        node.run(node.home / "rqflow" / "venv" / "bin" / "rqflow", "down", code=None)
+        hub.run("rqflow", "down", code=None)

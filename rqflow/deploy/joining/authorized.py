@@ -18,19 +18,27 @@ _KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa|sk-[\w@.-]+) [A-Za-
 _NOTHING = "localhost:1"
 
 
-def line(name: str, ssh_key: str, addresses: Sequence[Address], *, command: str = "/bin/false", listens: bool = False) -> str:
-    """Return the line: no shell, no terminal, no agent, no port but these `addresses`. Raises UsageError for what is no public key.
+def line(name: str, ssh_key: str, addresses: Sequence[Address]) -> str:
+    """Return the line of a worker on its hub: no shell, no terminal, no agent, no port but these `addresses`, and with OpenSSH no unix socket.
 
-    With `listens` they are places where the other side may listen, not places to connect to. OpenSSH lets it reach no unix socket then, either.
+    Raises UsageError for what is no public key.
     """
+    ports = [f"{one.host}:{one.port}" for one in addresses] or [_NOTHING]
+    return _line(name, ssh_key, [*(f'permitopen="{one}"' for one in ports), f'permitlisten="{_NOTHING}"', 'command="/bin/false"'])
+
+
+def line_of_hub(name: str, ssh_key: str, command: str) -> str:
+    """Return the line of a hub on the machine that it dials: it may run one command there, and listen on no port; the sockets on which it does listen
+    it asks through, too. Raises UsageError for what is no public key.
+    """
+    return _line(name, ssh_key, [f'permitlisten="{_NOTHING}"', f'command="{command}"'])
+
+
+def _line(name: str, ssh_key: str, options: Sequence[str]) -> str:
     match = _KEY.match(ssh_key.strip())
     if not match:
         raise UsageError("this is no public key of ssh")
-    ports = [f"{one.host}:{one.port}" for one in addresses] or [_NOTHING]
-    opens, listening = ([_NOTHING], ports) if listens else (ports, [_NOTHING])
-    options = ["restrict", "port-forwarding", *(f'permitopen="{one}"' for one in opens), *(f'permitlisten="{one}"' for one in listening),
-               f'command="{command}"']
-    return f"{','.join(options)} {match[0]} {MARK} {name}"
+    return f"{','.join(['restrict', 'port-forwarding', *options])} {match[0]} {MARK} {name}"
 
 
 def file_of(home: Path) -> Path:

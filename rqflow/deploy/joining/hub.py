@@ -64,8 +64,7 @@ def admit(services: Services, asked: Mapping[str, Any], *, by: str, file: Path |
     Redis or the database cannot be reached from elsewhere; then nothing has changed.
     """
     name, public, ssh_key = _checked(asked)
-    ring = Keyring.of(services.settings)
-    ring.ensure()
+    own_key = hub_key(services.settings)
     database = database_way(services.settings, str(asked.get("tunnel") or "hub")) if asked.get("database") else None
     notes: list[str] = []
     redis = redis_way(services, str(asked.get("tunnel") or "hub"), notes)
@@ -77,7 +76,7 @@ def admit(services: Services, asked: Mapping[str, Any], *, by: str, file: Path |
         events.add(connection, "worker_joined", who=by, worker=name)
 
     run_in_transaction(services.engine, write)
-    admitted = Admitted(name=name, hub_key=BoxKey.of_hub(next(iter(ring.keys.values()))).public, redis=redis, database=database, line=line,
+    admitted = Admitted(name=name, hub_key=own_key, redis=redis, database=database, line=line,
                         installed=False, notes=notes)
     if line and not asked.get("print"):
         try:
@@ -86,6 +85,13 @@ def admit(services: Services, asked: Mapping[str, Any], *, by: str, file: Path |
         except ConfigError as error:
             notes.append(error.message)
     return admitted
+
+
+def hub_key(settings: Settings) -> str:
+    """Return the public half of the hub's key pair; makes its Fernet key where there is none."""
+    ring = Keyring.of(settings)
+    ring.ensure()
+    return BoxKey.of_hub(next(iter(ring.keys.values()))).public
 
 
 def forget(services: Services, name: str, *, by: str, file: Path | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from rqflow.tunnel import Target
 
 #: Where rqflow may be over there, beside the PATH of a login that is none: that of bootstrap first.
 _FIND = """\
-PATH="$HOME/rqflow/venv/bin:$HOME/.local/bin:$PATH"
+PATH={prefix}/venv/bin:"$HOME/.local/bin:$PATH"
 command -v rqflow > /dev/null 2>&1 || {{ echo "rqflow-join: there is no rqflow" >&2; exit 127; }}
 exec rqflow {words}
 """
@@ -66,13 +66,13 @@ class Remote:
         return HostKey(lines, tuple(shown.strip().splitlines()))
 
     @contextmanager
-    def rqflow(self, words: Sequence[str], given: str) -> Iterator[dict[str, Any]]:
+    def rqflow(self, words: Sequence[str], given: str, *, prefix: str = "~/rqflow") -> Iterator[dict[str, Any]]:
         """Run rqflow over there, with the line `given` on its stdin; give the JSON object that it answers with on a line, and let it go on until
         the block ends.
 
         Raises NotPermitted when nobody may log in, ConfigError where there is no rqflow, RqflowError with its own words and ServiceUnreachable.
         """
-        script = _FIND.format(words=shlex.join(words))
+        script = _FIND.format(words=shlex.join(words), prefix=_shell_path(prefix))
         command = [*self._begin(self.known_hosts), *self._destination(), f"exec sh -c {shlex.quote(script)}"]
         with tempfile.TemporaryFile("w+") as errors, self._started(command, errors) as process:
             assert process.stdin is not None
@@ -132,6 +132,11 @@ class Remote:
                                hint="Install it there; or put a link to it into ~/.local/bin of that account.")
         told = [line.removeprefix("rqflow: ") for line in lines]
         return RqflowError(f"{self.target}: {told[0] if told else f'rqflow ended there with exit code {code}'}", hint="\n".join(told[1:]))
+
+
+def _shell_path(path: str) -> str:
+    """Return a path as a word of sh, in which ~ is the home folder over there."""
+    return f'"$HOME"{shlex.quote(path[1:])}' if path.startswith("~/") else shlex.quote(path)
 
 
 def _object(lines: Iterable[str]) -> dict[str, Any] | None:

@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import redis
 
-from rqflow.broker import control, deleting, keys, lock, protocol, wiping
+from rqflow.broker import control, deleting, keys, lock, protocol, standing, wiping
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
 from rqflow.broker.lock import Lock
 from rqflow.broker.logstream import LogChunk, LogStream
 from rqflow.broker.mirror import Mirror, Mirrored
+from rqflow.broker.names import machine_of
 from rqflow.broker.requests import RequestDesk, ask
 from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.sources import forget_libraries
@@ -117,6 +118,30 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: control.waiting(w.far, "default"), check=same([(w.run.key, 0)]))
+
+
+@row("broker/control.py:is_held", READ)
+def _(w: World) -> Case:
+    w.start()
+    claim, *_ = playing.claim(w.near)
+    return Case(call=lambda: control.is_held(w.far, machine_of("w1"), w.run.key, 0, claim.execution_id), check=same(True))
+
+
+@row("broker/standing.py:all_workers", READ)
+def _(w: World) -> Case:
+    a_worker_heard_of(w)
+    return Case(call=lambda: [one.name for one in standing.all_workers(w.far, [])], check=same(["host.id.1"]))
+
+
+@row("broker/standing.py:forget", STEP)
+def _(w: World) -> Case:
+    a_worker_heard_of(w)
+    return Case(call=lambda: standing.forget(w.far, "host.id"), check=true(lambda: not standing.all_workers(w.near, [])))
+
+
+def a_worker_heard_of(w: World) -> None:
+    said = standing.heard(to_micros(w.near.now()), pid=1, name="host.id.1", host="host", queues=["default"], labels=[], slots=1, version="1")
+    w.db.hset(keys.HEARD, "host.id", said)
 
 
 @row("broker/control.py:held_by", READ)

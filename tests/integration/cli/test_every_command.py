@@ -363,7 +363,7 @@ def test_no_command_is_left_out_here() -> None:
     there = {words for words, _ in commands()}
     shown = {words[:2] for words in (*SHOWS, *STREAMS, *(words for words, _, _ in DEEDS))} | {("why",), ("top",)}
     # Their success takes what other tests make: a retry that waits, a machine that is gone, another machine.
-    assert there - shown == {("task", "run-now"), ("task", "mark-lost"), ("worker", "forget"), ("worker", "join"), ("worker", "bootstrap"),
+    assert there - shown == {("task", "run-now"), ("task", "mark-lost"), ("worker", "forget"), ("worker", "join"), ("worker", "add"), ("worker", "bootstrap"),
                              ("worker", "sudoers"), ("dag", "sign")}
 
 

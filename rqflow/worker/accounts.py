@@ -21,8 +21,9 @@ from typing import Any
 
 from rqflow import clock
 from rqflow.dag.version import TaskSpec
-from rqflow.exceptions import TaskFailed
+from rqflow.exceptions import ConfigError, TaskFailed
 from rqflow.security.limits import Limits
+from rqflow.settings import Security as SecuritySettings
 from rqflow.settings import WorkerSettings
 from rqflow.worker.program import INSTALLED
 
@@ -124,6 +125,17 @@ class Accounts:
     def runs_as_root(self) -> bool:
         """Whether tasks run as root, because the worker does and nobody has said otherwise."""
         return os.geteuid() == 0 and self._settings.run_as == WORKER
+
+    def check(self, security: SecuritySettings) -> None:
+        """See whether what worker.run_as says can be; raises ConfigError when no task could run so."""
+        if self._settings.run_as == SIGNER and not (security.allowed_signers and security.signer_limits):
+            raise ConfigError(f"worker.run_as is {SIGNER}, and security.allowed_signers and security.signer_limits are not both set",
+                              hint="Set both, or name an account with worker.run_as. See docs/how-to/accounts.md.")
+        if self._settings.run_as not in {WORKER, SIGNER}:
+            try:
+                look_up(self._settings.run_as, self._settings.account_dir)
+            except NoSuchAccount as error:
+                raise ConfigError(f"worker.run_as: {error.message}", hint=error.hint) from error
 
     def of(self, task: TaskSpec | None, signers: Sequence[Limits]) -> Account | None:
         """Return under which account a task runs that these have signed, or, None, a function of its DAG; None: that of this worker.

@@ -145,6 +145,7 @@ class Tasks:
                 self._drop(held)
                 return
             request = self._preparer.request(held)
+            entrusting.suit(held, self._shepherd)
         except Awaited:
             if is_ahead:
                 self._drop(held)
@@ -160,7 +161,6 @@ class Tasks:
             self._watch(held)
             self._end(held, refuse(held, error, self._machine))
         else:
-            entrusting.suit(held, self._shepherd)
             if is_ahead:
                 request.slots, request.patience = self.slots.size, PATIENCE
                 self._ahead.send(held, clock.boottime())

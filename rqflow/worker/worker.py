@@ -252,6 +252,7 @@ class Worker(rq_worker.Worker):
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ, admission)
         preparer.ask_hub(self._broker().connection, self._machine, lambda: loop.wake())
+        preparer.accounts.check(settings.security)
         if preparer.accounts.runs_as_root:
             logger.warning("tasks run as root: set worker.run_as, or start the worker under another account", extra=logs.context("tasks_as_root"))
         linger = settings.worker.shepherd_linger.total_seconds()

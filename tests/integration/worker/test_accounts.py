@@ -17,7 +17,8 @@ import pytest
 
 from tests import accounts
 from tests.accounts import Place
-from tests.integration.worker.conftest import Site, is_alive
+from tests.integration.worker.conftest import RQ, Site, is_alive
+from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
 from tests.waiting import until
@@ -88,9 +89,13 @@ def test_a_python_task_gives_and_takes_xcoms_under_its_account(lab: Site, place:
     second = a_task("second", run_as_user=place.ann, operator="python", operator_name="PythonOperator", needs_source=True, fields={"bash_command": ""})
     version = a_version({"first": [], "second": ["first"], "third": ["second"]}, sources={"d.py": source}, specs=[
         as_ann(place, "first", "echo said"), second, as_ann(place, "third", "echo {{ ti.xcom_pull('second') }}")])
+    alone = a_task("alone", run_as_user=place.bob, operator="python", operator_name="PythonOperator", python="/usr/bin/python3", fields={
+        "bash_command": "", "source": "def who():\n    import os, sys\n    return [os.getuid(), sys.executable]\n", "function": "who"})
+    other = lab.run(a_version(specs=[alone], dag_id="other"), dag_id="other")
     run = lab.run(version)
     lab.work()
     assert set(lab.states(run).values()) == {"success"}, lab.log(run, "second")
+    assert lab.broker.xcoms(other.key) == {"alone": {"return_value": f'[{place.uid(place.bob)}, "/usr/bin/python3"]'}}
     assert lab.log(run, "third").splitlines()[0] == f"[{place.uid(place.ann)}, said]"
 
 
@@ -155,12 +160,23 @@ def test_what_may_not_run_as_an_account_does_not_run(lab: Site, place: Place) ->
     assert "tasks run as root: set worker.run_as" in lab.said()
 
 
-def test_a_worker_that_takes_the_account_of_the_signer_runs_nothing_unsigned(lab: Site, place: Place) -> None:
-    lab.environ |= {"RQFLOW__WORKER__RUN_AS": "signer"}
-    run = lab.run(a_version(specs=[a_task("t", f"touch {place.shared}/unsigned")]))
-    lab.work()
-    assert lab.task(run).reason == "there is no account to run it under: worker.run_as is signer, and nobody has signed it"
-    assert not (place.shared / "unsigned").exists()
+@pytest.mark.parametrize(("run_as", "said"), [
+    ("signer", "worker.run_as is signer, and security.allowed_signers and security.signer_limits are not both set"),
+    ("root", "worker.run_as: tasks never run as root"),
+    ("sgner", "worker.run_as: this machine has no account sgner"),
+])
+def test_a_worker_that_could_run_nothing_does_not_start(site: Site, run_as: str, said: str) -> None:
+    worker = site.start(environ={"RQFLOW__WORKER__RUN_AS": run_as}, burst=True)
+    assert worker.wait(PATIENCE) == 6
+    assert said in site.said()
+
+
+def test_a_stock_worker_runs_nothing_under_another_account(site: Site, place: Place) -> None:
+    run = site.run(a_version(specs=[a_task("t", f"touch {place.shared}/stock", run_as_user=place.ann)]))
+    environ = {**site.environ, "RQFLOW__REDIS__URL": site.url, "RQFLOW__WORKER__ACCOUNTS": place.ann}
+    subprocess.run([RQ, "worker", "--burst", "--serializer", "json", "--url", site.url, "default"], env=environ, check=True, capture_output=True)
+    assert site.task(run).reason == f"a stock RQ worker runs nothing as {place.ann}"
+    assert not (place.shared / "stock").exists()
 
 
 def test_a_worker_with_one_account_for_all_runs_all_under_it(lab: Site, place: Place) -> None:
@@ -186,7 +202,7 @@ def test_kill_and_timeout_reach_all_of_a_task_across_accounts(lab: Site, place: 
     lab.until(run, "cancelled", "killed")
     assert lab.until(run, "failed", "late").reason == "timeout after 1s"
     assert "could not be killed" not in lab.log(run, "killed") + lab.log(run, "late")
-    assert place.processes(place.ann) == []
+    until(lambda: not place.processes(place.ann), what="nothing of ann to be left")
 
 
 def test_a_task_outlives_worker_and_shepherd_and_is_taken_over(lab: Site, place: Place) -> None:
@@ -209,7 +225,7 @@ def test_a_task_outlives_worker_and_shepherd_and_is_taken_over(lab: Site, place:
     until(lambda: not is_alive(shepherd), what="the shepherd to die")
     lab.broker.cancel_run(run.key, "ada")
     lab.until(run, "cancelled")
-    assert place.processes(place.ann) == []
+    until(lambda: not place.processes(place.ann), what="nothing of ann to be left")
 
 
 def test_limits_hold_under_an_account(lab: Site, place: Place) -> None:
@@ -288,4 +304,4 @@ def test_kill_and_timeout_reach_all_of_a_task_by_sudo(by_sudo: Site, place: Plac
     by_sudo.broker.cancel_task(run.key, "adopted", "ada")
     by_sudo.until(run, "cancelled", "adopted")
     assert "could not be killed" not in "".join(by_sudo.log(run, name) for name in ("killed", "late", "adopted"))
-    assert place.processes(place.ann) == []
+    until(lambda: not place.processes(place.ann), what="nothing of ann to be left")

@@ -15,7 +15,7 @@ from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Lines, connect, meeting_place, pack
 from tests.integration.worker.conftest import LINGER, PATH, ROOT, Herd, Site, is_alive
 from tests.profile import PATIENCE
-from tests.unit.builders import a_version
+from tests.unit.builders import a_task, a_version
 from tests.waiting import until
 
 #: A shepherd as a release before the first would have it: fewer operations, fewer fields each way, a lower number.
@@ -23,7 +23,8 @@ OLD = """
 import sys
 from rqflow.worker import shepherd, shepherd_protocol as protocol
 shepherd.PROTOCOL = protocol.PROTOCOL = 0
-for kind, later in ((protocol.Start, ("umask", "timeout", "outputs")), (protocol.Ended, ("oom", "left", "partial", "accepted"))):
+for kind, later in ((protocol.Start, ("umask", "timeout", "outputs", "memory", "cpus", "nice", "nofile", "account", "parcel")),
+                    (protocol.Ended, ("oom", "notes", "left", "partial", "accepted"))):
     names = protocol._DEFAULTS[kind]
     for name in later:
         del names[name]
@@ -71,6 +72,16 @@ def test_new_worker_works_with_a_shepherd_that_an_older_one_left(site: Site) -> 
     site.broker.cancel_run(run.key, "ada")
     site.until(run, "cancelled", "waits")
     assert is_alive(pid)
+
+
+def test_what_an_older_shepherd_cannot_do_is_said_or_refused(site: Site) -> None:
+    old_shepherd(site.folder / "work")
+    site.start(environ={"RQFLOW__WORKER__ACCOUNTS": "nobody", "RQFLOW__WORKER__NICE": "3"})
+    run = site.run(a_version(specs=[a_task("limited", "nice"), a_task("other", "id -un", run_as_user="nobody")]))
+    site.until(run, "success", "limited")
+    assert "its limits are not kept: the shepherd here is of an older release" in until(lambda: site.log(run, "limited"), what="its log")
+    if os.geteuid() == 0:
+        assert site.until(run, "failed", "other").reason.startswith("the shepherd here is of an older release")
 
 
 def test_shepherd_passes_over_what_only_a_newer_worker_says(herd: Herd) -> None:

@@ -150,7 +150,8 @@ def _server(connection: redis.Redis) -> Finding:
 
 def _exposure(connection: redis.Redis, settings: Settings) -> Finding:
     """See whether everybody of a network may write to Redis."""
-    url = settings.redis.url
+    machine = statedir.this_machine()
+    url = live.resolved(settings, statedir.locate(settings, machine), machine).redis.url if settings.redis.url else ""
     why = exposure.why_open(connection, url) if url else ""
     if url and not why and exposure.is_of_network(url) and not exposure.has_login(url):
         why = "it can be reached from other machines, and asks for no password"

@@ -116,7 +116,7 @@ class Host:
     @property
     def ssh_config(self) -> Path:
         """Its account's configuration of ssh, in which hosts that it may enter have names."""
-        return self.keys / "config"
+        return self.home / "ssh_config"
 
     def may_enter(self, other: Host, *, name: str = "", port: int = 22, options: Sequence[str] = (), restrict: str = "") -> None:
         """Give its account a key for the account on `other`, that host's key, and a `name` for it (its own); `restrict` stands before the key there."""

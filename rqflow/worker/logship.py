@@ -1,9 +1,9 @@
 """Sends the logs of tries to the hub's archive, in a thread with a connection of its own, so that heartbeats never queue behind logs.
 
 A log is read when its task has ended, and every fifth of a second while it runs. No more than a window is under way to the archive, per
-log and for the whole worker; beyond it the sender waits for the archive's word. Of a log longer than max_log_size the head is sent as it
-comes, and when it is complete a mark and the tail. The stream of bytes so made is what offsets count. Secrets in it are blotted out, a star
-for each byte, so that offsets stay what they are.
+log and for the whole worker; beyond it the sender waits for the archive's word. No round trip has more than the link takes in a moment. Of a
+log longer than max_log_size the head is sent as it comes, and when it is complete a mark and the tail. The stream of bytes so made is what
+offsets count. Secrets in it are blotted out, a star for each byte, so that offsets stay what they are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rqflow.security.masking import Masker
 from rqflow.settings import Settings
 from rqflow.worker.confided import Confided
 from rqflow.worker.link import Backoff
+from rqflow.worker.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ logger = logging.getLogger(__name__)
 _LOOK, _GATHER, _ASK, _ASK_LONGEST, _ASK_WHEN_FULL = 0.2, 0.25, 0.5, 5.0, 0.02
 #: Seconds between two looks for logs that nobody took for too long, and for how long they are offered however old they are.
 _LOOK_FOR_OLD, _OFFERED = 60.0, 3600.0
-#: Bytes of one piece and of one round trip; logs that one question asks about.
-_PIECE, _TRIP, _QUESTION = 128 << 10, 1 << 20, 2000
+#: Bytes of one piece; logs that one question asks about.
+_PIECE, _QUESTION = 128 << 10, 2000
 
 _NOTHING = Archived(0, is_whole=False)
 
@@ -90,6 +91,7 @@ class LogShipper:
         self._ask_at = self._look_at = 0.0
         self._ask_every = _ASK
         self._backoff = Backoff()
+        self._pace = Pace()
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
@@ -204,21 +206,23 @@ class LogShipper:
         for parcel in list(self._open.values()):
             if parcel.size is None and not look:
                 continue
-            while trip < _TRIP:
-                room = min(self._window - (parcel.sent - parcel.acked), self._all_windows - self._under_way, _PIECE)
+            while trip < self._pace.size:
+                room = min(self._window - (parcel.sent - parcel.acked), self._all_windows - self._under_way, _PIECE, self._pace.size - trip)
                 chunk = self._piece(parcel, room)
                 if chunk is None:
                     break
                 chunks.append(chunk)
                 size = len(chunk.data)
                 parcel.sent, self._under_way, trip = parcel.sent + size, self._under_way + size, trip + size
-                self._full = self._full or trip >= _TRIP or size == room < _PIECE
+                self._full = self._full or trip >= self._pace.size or size == room < _PIECE
                 if chunk.last:
                     parcel.over = True
                     self._waiting[parcel.id] = self._open.pop(parcel.id)
                     break
         if chunks:
+            began = clock.monotonic()
             self._stream.append(chunks)
+            self._pace.note(trip, clock.monotonic() - began)
         return bool(chunks)
 
     def _piece(self, parcel: Parcel, room: int) -> LogChunk | None:
@@ -241,6 +245,7 @@ class LogShipper:
 
     def _doubt(self) -> None:
         """Ask how far each log is before more is sent: what was counted as sent may not have been."""
+        self._pace.restart()
         for parcel in (*self._open.values(), *self._waiting.values()):
             parcel.ask = True
 

@@ -2,74 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
-import psutil
 import pytest
 import redis
 from rq.command import send_stop_job_command
 from rq.serializers import JSONSerializer
 
 from rqflow.broker import lock
-from tests.e2e.lab import Lab, alive, states, tasks
+from tests.e2e.evidence import a_dag, began, power_off, reboot, words
+from tests.e2e.lab import Lab, states, tasks
 from tests.profile import HEARTBEAT, LEASE, PATIENCE
 from tests.waiting import until
-
-# Each task proves that it runs alone by a file that cannot be made twice, and notes each start with its pid, and its end.
-DAG = """
-from rqflow import DAG, BashOperator
-
-ALONE = '''
-cd {folder}
-(set -C; echo $$ > lock.$RQFLOW_TASK_ID) 2>/dev/null || { echo $RQFLOW_TASK_ID >> doubled; exit 1; }
-echo $RQFLOW_TASK_ID $$ >> began
-trap 'rm -f lock.$RQFLOW_TASK_ID' EXIT
-'''
-GATE = "while [ ! -e go ]; do sleep 0.05; done; "
-END = "echo $RQFLOW_TASK_ID >> ended"
-
-def task(name, script=END, **options):
-    return BashOperator(task_id=name, bash_command=ALONE + script, **options)
-
-with DAG("alone"):
-{tasks}
-"""
-
-
-def a_dag(lab: Lab, tasks: str) -> Path:
-    lines = "\n".join(f"    {line.strip()}" for line in tasks.strip().splitlines())
-    return lab.dag(DAG.replace("{folder}", str(lab.folder)).replace("{tasks}", lines))
-
-
-def words(lab: Lab, name: str) -> list[list[str]]:
-    path = lab.folder / name
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def began(lab: Lab, task_id: str) -> list[int]:
-    """The pids of all starts of a task."""
-    return [int(pid) for name, pid in words(lab, "began") if name == task_id]
-
-
-def power_off(worker: int, task: int) -> None:
-    """Kill worker, shepherd and task as a power cut does."""
-    shepherd = psutil.Process(task).ppid()
-    for pid in (worker, shepherd):
-        os.kill(pid, signal.SIGKILL)
-    os.killpg(task, signal.SIGKILL)
-    until(lambda: not alive([shepherd, task]), what="them to be gone")
-
-
-def reboot(work_dir: Path) -> None:
-    """Let what is on disk be of another boot."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    for name in ("names", "shepherd.journal"):
-        path = work_dir / name
-        path.write_text(path.read_text().replace(boot, "0" * 36))
 
 
 @pytest.mark.parametrize("rebooted", [False, True], ids=["killed", "rebooted"])
@@ -80,7 +26,7 @@ def test_r02_r03_r04_what_a_dead_machine_ran_is_lost_at_once_when_it_is_back_and
     lab = new_lab(redis_url=lab_redis)
     lab.hub()
     worker = lab.worker(work_dir="far")
-    run_id = lab.submit(a_dag(lab, "task('t', GATE + END, retries=1, retry_delay=__import__('datetime').timedelta(0))"))
+    run_id = lab.submit(a_dag(lab, "task('t', GATE + END, retries=1, retry_delay=timedelta(0))"))
     pid = until(lambda: began(lab, "t"), what="the task to start")[0]
     power_off(worker.pid, pid)
     (lab.folder / "lock.t").unlink()

@@ -312,7 +312,7 @@ def test_a_link_that_is_full_is_not_taken_for_a_dead_one(network: Network, link:
 
 
 def test_a_port_that_a_stale_sshd_holds_is_refused_until_that_lets_go(network: Network, link: Link) -> None:
-    """reliability.md 71: the link is back soon, and before that nothing says that it is up."""
+    """Reliability 71: the link is back soon, and before that nothing says that it is up."""
     link.far.sshd.start("ClientAliveInterval 1", "ClientAliveCountMax 4")
     link.near.redis()
     link.up("-R far redis=127.0.0.1:6379 port=6399", RQFLOW__REDIS__URL="redis://:pw@127.0.0.1:6379")

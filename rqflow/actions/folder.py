@@ -237,12 +237,18 @@ class DagsFolder:
         """Tell whether all that a file depends on is as it was when it was loaded."""
         known = Inputs.from_plain(record.inputs)
         same = all(dag_inputs.fingerprint(dag_inputs.path_of(root, key)) == value for key, value in known.files.items())
+        same = same and not self._is_signed_now(record, root)
         return same and not known.has_other_variables()
+
+    def _is_signed_now(self, record: DagFileRecord, root: Path) -> bool:
+        """Tell whether there are signatures beside a file that were not there when it was loaded."""
+        beside = f"{self.path / record.path}{survey.SIGNATURES}"
+        return dag_inputs.key_of(root, beside) not in Inputs.from_plain(record.inputs).files and dag_inputs.stat_of(beside) is not None
 
     def _remember(self, file: Found, record: DagFileRecord | None, root: Path, *, since: tuple[float, Stat | None] | None = None) -> _Known:
         """Keep how a file is now; `since` is when its load began, and how it was then."""
         paths = [dag_inputs.path_of(root, key) for key in Inputs.from_plain(record.inputs).files] if record else [str(file.path)]
-        stats = {path: dag_inputs.stat_of(path) for path in {*paths, str(file.path)}}
+        stats = {path: dag_inputs.stat_of(path) for path in {*paths, str(file.path), f"{file.path}{survey.SIGNATURES}"}}
         changes = [max(one[0], one[1]) / 1e9 for one in stats.values() if one]
         now = clock.timestamp()
         is_suspect = since is not None and (stats[str(file.path)] != since[1] or any(since[0] <= at <= now for at in changes))

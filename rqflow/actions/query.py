@@ -5,11 +5,13 @@ Tries are from SQL; over them are laid those of which the event stream knows mor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from rqflow import logs
 from rqflow.actions import select
 from rqflow.actions.model import Call, Run, TaskInstance, Try, seconds_between
 from rqflow.broker import rows
@@ -17,7 +19,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.status import RunStatus, TaskStatus
 from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.exceptions import DagNotFound, NotFound, RunNotFound
+from rqflow.exceptions import DagNotFound, NotFound, RunNotFound, TaskFailed
 from rqflow.recorder.reading import Event, read
 from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store import callbacks, dags, runs, sla
@@ -25,6 +27,8 @@ from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.runs import RunFilter, RunRecord
 from rqflow.store.tasks import TaskRecord, TryRecord
+
+logger = logging.getLogger(__name__)
 
 #: Fields of a task instance that Redis tells, and those that the history tells.
 _OF_LIVE = ("state", "try_number", "max_tries", "worker", "queued_at", "started_at", "ended_at", "due_at", "cancel_requested", "unreachable_since",
@@ -102,7 +106,7 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
     events = broker.unrecorded(status) if status else []
     with reading(engine) as connection:
         known = _recorded(broker, connection, run_key, events)
-    live = {task.task_id: task for task in broker.task_statuses(run_key)} if status and broker.run_exists(run_key) else {}
+    live = _live(broker, run_key) if status and broker.run_exists(run_key) else {}
     records: dict[str, TaskRecord] = {}
     if not live:
         # Redis forgets a run when the history has all of it.
@@ -110,6 +114,15 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
     run = replace(_run(known.record, status), sla_misses=len(known.missed), callbacks=tuple(known.calls.get("", ())))
     return replace(run, tasks=tuple(_tasks(broker, known, live, records)))
+
+
+def _live(broker: Broker, run_key: str) -> dict[str, TaskStatus]:
+    """Return {task id: how it stands in Redis}; nothing where Redis has something else under the key of the run: the history tells it then."""
+    try:
+        return {task.task_id: task for task in broker.task_statuses(run_key)}
+    except TaskFailed as error:
+        logger.warning("%s", error.message, extra=logs.context("run_forged", run_key=run_key))
+        return {}
 
 
 def _recorded(broker: Broker, connection: Connection, run_key: str, events: Sequence[Event]) -> _Recorded:

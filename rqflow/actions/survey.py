@@ -134,7 +134,7 @@ def one(file: Path, settings: Settings, *, named: Path | None = None, key: str |
         return _report(file, key, error.sound, error.problems)
     except DagLoadError as error:
         return Report(file=file, key=key, errors=tuple(error.problems))
-    return _watching(_report(file, key, loaded), dags, settings)
+    return _watching(_report(file, key, loaded), dags)
 
 
 def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence[str] = ()) -> Report:
@@ -142,12 +142,12 @@ def _report(file: Path, key: str | None, loaded: loader.Loaded, errors: Sequence
                   unsupported=tuple(map(str, loaded.unsupported)), assumed=loaded.assumed, places=loaded.places)
 
 
-def _watching(report: Report, dags: Path, settings: Settings) -> Report:
-    """Let what a file of the folder depends on include the signatures beside it, where these count."""
+def _watching(report: Report, dags: Path) -> Report:
+    """Let what a file of the folder depends on include the signatures beside it, if there are any."""
     if report.key is None or report.inputs is None:
         return report
     beside = Path(f"{dags / report.key}{SIGNATURES}")
-    if not (settings.security.signing or beside.exists()):
+    if not beside.exists():
         return report
     more = inputs.of(folder.root_of(dags / report.key, dags), [str(beside)], ())
     return replace(report, inputs=replace(report.inputs, files={**report.inputs.files, **more.files}))

@@ -40,17 +40,18 @@ def lacking(engine: Engine, settings: Settings, versions: Sequence[Version]) -> 
     found = {}
     for version in versions:
         queues = sorted({task.queue for task in version.tasks if task.operator != "empty"} & asking)
-        if queues and not _is_signed(version, (*version.signatures, *known.get(version.sha, ())), trust):
+        if queues and not _is_signed(version, queues, (*version.signatures, *known.get(version.sha, ())), trust):
             found[version.dag_id] = tuple(queues)
     return found
 
 
-def _is_signed(version: Version, found: Collection[str], trust: Trust | None) -> bool:
+def _is_signed(version: Version, queues: Collection[str], found: Collection[str], trust: Trust | None) -> bool:
     data = version.json.encode()
     if trust is None:
         return any(keygen.is_sound(signature, data) for signature in found)
     with suppress(Refused):
-        return bool(trust.signers(version.sha, data, list(found)))
+        return any(one.limits.allow_dag(version.dag_id) and all(map(one.limits.allow_queue, queues))
+                   for one in trust.signers(version.sha, data, list(found)))
     return False
 
 

@@ -102,9 +102,12 @@ class LiveState:
         return any(self.connection.zscore(keys.LIVE, key) is not None for key in text(followers or b"").split())
 
     def run_info(self, run_key: str) -> RunInfo | None:
-        """Return what the run stands for, or None when Redis has it not. Cached: it never changes."""
+        """Return what the run stands for, or None when Redis has it not, or something that is none. Cached: it never changes."""
         with suppress(RunNotFound):
-            return self._runs(run_key)
+            try:
+                return self._runs(run_key)
+            except TaskFailed as error:
+                logger.warning("%s", error, extra=logs.context("run_forged", run_key=run_key))
         return None
 
     def version(self, sha: str) -> Version | None:

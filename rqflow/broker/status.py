@@ -14,7 +14,7 @@ from rqflow.broker.replies import text
 from rqflow.clock import from_micros
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import DEFAULT_POOL, Version
-from rqflow.exceptions import RunNotFound
+from rqflow.exceptions import RunNotFound, TaskFailed
 from rqflow.states import RunState, TaskState
 from rqflow.wire import decode
 
@@ -109,11 +109,14 @@ def _hash(connection: redis.Redis, key: str) -> dict[str, str]:
 
 
 def run_info(connection: redis.Redis, run_key: str) -> RunInfo:
-    """Return what the run stands for; raises RunNotFound."""
+    """Return what the run stands for; raises RunNotFound, and TaskFailed when what Redis has is no run."""
     info = connection.hget(keys.RUN + run_key, "info")
     if info is None:
         raise RunNotFound(f"Redis has no run {run_key}")
-    return RunInfo.from_json(text(info))
+    try:
+        return RunInfo.from_json(text(info))
+    except (ValueError, RecursionError) as error:
+        raise TaskFailed(f"what Redis has under the key of the run {run_key} is no run that this rqflow knows: {error}") from error
 
 
 def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:

@@ -89,10 +89,13 @@ class RunInfo:
 
     @classmethod
     def from_json(cls, text: str) -> RunInfo:
-        """Return the run that to_json wrote."""
+        """Return the run that to_json wrote; raises ValueError for what is none."""
         plain = json.loads(text)
-        before, options = plain.get("previous"), plain.pop("options", {})
-        return cls(**_with_times(plain) | {"previous": PreviousRun(**_with_times(before)) if before else None, "options": RunOptions(**options)})
+        try:
+            before, options = plain.get("previous"), plain.pop("options", {})
+            return cls(**_with_times(plain) | {"previous": PreviousRun(**_with_times(before)) if before else None, "options": RunOptions(**options)})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"this is no run: {error}") from error
 
 
 _TIMES = ("logical_date", "data_interval_start", "data_interval_end", "created_at", "started_at", "ended_at")

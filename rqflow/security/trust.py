@@ -32,6 +32,11 @@ _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 class Refused(NotPermitted):
     """A version, or a task of it, that this worker does not run; nothing of it was parsed unless its signature was good."""
 
+    @property
+    def whole(self) -> str:
+        """What is wrong and what to do, in one line."""
+        return f"{self.message}. {self.hint[:1].upper()}{self.hint[1:]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Signer:

@@ -183,9 +183,9 @@ def _rest(before: datetime) -> list[tuple[Table, ColumnElement[bool]]]:
 
 
 def old_versions(connection: Connection, before: datetime, in_use: Collection[str]) -> list[str]:
-    """Return the versions, first submitted before `before`, that are not their DAG's newest, that no run or try has, and that are not `in_use`."""
+    """Return the versions, first submitted before `before`, that their DAGs do not need, that no run or try has, and that are not `in_use`."""
     found = connection.execute(select(dag_version.c.version).where(dag_version.c.created_at < before)).scalars().all()
-    named = (select(dag.c.version), *(select(column).where(column.is_not(None)).distinct()
+    named = (select(dag.c.version), select(dag.c.unsigned), *(select(column).where(column.is_not(None)).distinct()
                                       for column in (dag_run.c.version, task_instance.c.version, task_try.c.version)))
     needed = {*in_use, *(version for query in named for version in connection.execute(query).scalars())}
     return [version for version in found if version not in needed]
@@ -194,6 +194,6 @@ def old_versions(connection: Connection, before: datetime, in_use: Collection[st
 def remove_versions(connection: Connection, versions: Sequence[str]) -> int:
     """Remove these versions, unless a run or a DAG has taken one meanwhile; return how many went."""
     runs = select(dag_run.c.version).where(dag_run.c.version.in_(versions))
-    newest = select(dag.c.version).where(dag.c.version.in_(versions))
+    newest = select(dag.c.version).where(dag.c.version.in_(versions)).union(select(dag.c.unsigned).where(dag.c.unsigned.in_(versions)))
     query = delete(dag_version).where(dag_version.c.version.in_(versions), dag_version.c.version.not_in(runs), dag_version.c.version.not_in(newest))
     return connection.execute(query).rowcount

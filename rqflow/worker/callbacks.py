@@ -148,7 +148,8 @@ class Callbacks:
             version, signers = self._admission.admit_callback(stored, run, str(order["task_id"]))
             account = self._accounts.of(version.by_id.get(str(order["task_id"])), [signer.limits for signer in signers])
         except (Refused, TaskFailed) as error:
-            self._end(broker, name, order, run, started_at, (CallbackState.FAILED, f"{error.message}; {error.hint}".rstrip("; "), "", {}))
+            why = error.whole if isinstance(error, Refused) else error.message
+            self._end(broker, name, order, run, started_at, (CallbackState.FAILED, why, "", {}))
             return
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,8 +180,8 @@ class Callbacks:
         backoff = Backoff()
         while True:
             try:
-                for key, value in xcoms.items() if broker.run_exists(run.key) else ():
-                    broker.push_xcom(run.key, task_id, key, value)
+                if xcoms and broker.run_exists(run.key):
+                    _push(broker, run, task_id, xcoms)
                 orders.tell(broker, self._machine, name, run, event)
                 return
             except (RedisError, BrokerError):
@@ -315,6 +316,15 @@ class _Reader:
         # Twice as much, so that a secret at the edge is seen whole before it is blotted out.
         del self._kept[:-2 * OUTPUT]
         return bool(found)
+
+
+def _push(broker: Broker, run: RunInfo, task_id: str, xcoms: Mapping[str, str]) -> None:
+    """Push XComs, unless the version of the run, which need not be the one that the call was of, is none that this worker reads."""
+    try:
+        for key, value in xcoms.items():
+            broker.push_xcom(run.key, task_id, key, value)
+    except (Refused, TaskFailed) as error:
+        logger.warning("the XComs of a callback of %s are not kept: %s", run.run_id, error.message, extra=logs.context("callback_xcoms_refused"))
 
 
 def _where(unpacked: Path, package: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def refuse(held: Try, error: Exception, machine: Machine) -> End:
         outcome = Outcome(state=TaskState.SUCCESS, reason=error.message)
     elif isinstance(error, Refused):
         # People who look at the history alone are to know what to do, too.
-        outcome = Outcome(state=TaskState.FAILED, reason=f"{error.message}; {error.hint}", retry=False)
+        outcome = Outcome(state=TaskState.FAILED, reason=error.whole, retry=False)
     elif isinstance(error, RqflowError):
         outcome = Outcome(state=TaskState.FAILED, reason=error.message, retry=not isinstance(error, Unsupported | NoSuchAccount))
     elif isinstance(error, OSError):
@@ -95,7 +95,7 @@ def _ended_ago(ended: Ended, boot: str) -> float:
 
 
 def _facts(held: Try, machine: Machine, ended_ago: float = 0.0) -> Facts:
-    dag_id, run_id = (held.job.run.dag_id, held.job.run.run_id) if held.job else ("", "")
+    dag_id, run_id = (held.run.dag_id, held.run.run_id) if held.run else ("", "")
     return Facts(log_bytes=held.log_bytes, host=machine.host, ended_ago=ended_ago, dag_id=dag_id, run_id=run_id)
 
 

@@ -106,7 +106,7 @@ class Preparer:
         run = self._broker.run_info(claim.run_key)
         if run is not None:
             # First: whatever is wrong with the version is to be in the log.
-            held.archive = archive_path(claim, run)
+            held.run, held.archive = run, archive_path(claim, run)
         version = self._broker.version_to_run(claim.version)
         if run is None or version is None:
             self._broker.believe()

@@ -51,7 +51,8 @@ class Try:
     heard_at: float = 0.0
     #: Nothing was put into the folder beside the task's own one inside.
     is_bare: bool = True
-    #: None for a try of an earlier worker until its run was asked for.
+    #: What its run stands for; like the job, None for a try of an earlier worker until Redis was asked.
+    run: RunInfo | None = None
     job: TryJob | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     #: Who has signed it and may have it run here; none where nothing is verified.

@@ -191,11 +191,15 @@ def test_forged_versions_without_signatures_harm_nobody(target: Lab) -> None:
     what = version("swollen", f"touch {evil(target)}")
     runs.append(start(target, what))
     connection.hset(keys.VERSION + what.sha, signed.SIGNATURES, "x" * (2 << 20))
+    for number, forged in enumerate((b"", b"[]", b"{}", b"junk")):
+        runs.append(start(target, version(f"forged_run{number}", f"touch {evil(target)}")))
+        connection.hset(keys.RUN + runs[-1].key, "info", forged)
     control.resume_queue(broker, "default")
     for run in runs:
         found = target.finish(run.run_id)
         assert found["state"] == "failed"
-        assert "what Redis has" in found["tasks"][0]["reason"] or "more than the" in found["tasks"][0]["reason"], found["tasks"][0]["reason"]
+        said = found["tasks"][0]["reason"]
+        assert any(words in said for words in ("what Redis has", "more than the", "Redis does not have the run")), said
     works(target)
 
 

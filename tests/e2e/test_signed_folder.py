@@ -65,7 +65,7 @@ def a_lab(new_lab: Callable[..., Lab], url: str, folder: Path) -> tuple[Lab, Map
     environ: dict[str, Any] = {"RQFLOW__SECURITY__SIGNING": "true", "HOME": str(folder / "nobody")}
     lab = new_lab(redis_url=url, environ=environ)
     lab.worker("-Q", "trusted,default", environ={ALLOWED: str(allow(folder / "allowed", (alice, "")))})
-    lab.hub()
+    lab.start("scheduler", environ={"RQFLOW__SECURITY__SIGNING": "false"})
     until(lambda: any(one.verifies for one in recorded(lab)), what="the worker in the history")
     return lab, {KEY: str(alice.key)}
 

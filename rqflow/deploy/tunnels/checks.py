@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from rqflow.deploy import statedir
 from rqflow.deploy.tunnels import places, status
@@ -13,7 +15,8 @@ from rqflow.exceptions import RqflowError
 from rqflow.settings import Settings
 from rqflow.tunnel import Direction, Tunnel
 
-#: States in which ssh holds the connection, so that something may be asked through it.
+#: Seconds that a socket may take to be connected; and states in which ssh holds the connection, so that something may be asked through it.
+_PATIENCE = 5.0
 _CONNECTED = frozenset({State.UP, State.UNPROVEN, State.SERVICE_AWAY})
 
 
@@ -29,6 +32,7 @@ class Seen:
 
 def look(settings: Settings) -> Iterator[Seen]:
     """Look at each tunnel: ssh first, then each service through it. Changes nothing."""
+    yield from map(_end, places.landed(settings))
     machine = statedir.this_machine()
     for tunnel in settings.tunnels.named.values():
         try:
@@ -49,6 +53,18 @@ def look(settings: Settings) -> Iterator[Seen]:
                 yield Seen(check=check, is_well=True, detail=f"answers through it in {answer.latency * 1000:.0f} ms")
             elif failure is not None:
                 yield Seen(check=check, is_well=False, detail=failure.error, remedy=failure.remedy)
+
+
+def _end(landing: Path) -> Seen:
+    """See whether the tunnel of another machine, which ends here, is there."""
+    check = f"tunnel {landing.parent.name}: {landing.stem}"
+    with socket.socket(socket.AF_UNIX) as own:
+        own.settimeout(_PATIENCE)
+        try:
+            own.connect(str(landing))
+        except OSError as error:
+            return Seen(check=check, is_well=False, detail=f"{landing}: {error.strerror or error}", remedy=status.whose(landing))
+    return Seen(check=check, is_well=True, detail=f"{places.owner(landing) or 'somebody'} lends it to us")
 
 
 def _ssh(tunnel: Tunnel, seen: status.TunnelStatus) -> Seen:

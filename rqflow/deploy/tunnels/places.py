@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from rqflow.deploy import embedded, statedir
 from rqflow.exceptions import ConfigError
@@ -16,6 +16,8 @@ SCHEME, SUFFIX = "tunnel", "+tunnel"
 #: Where services listen when nobody says otherwise; the name under which PostgreSQL's clients look for a socket.
 _PORTS = {REDIS: 6379, "mysql": 3306, "mariadb": 3306, "postgresql": 5432, "postgres": 5432}
 POSTGRES_SOCKET = ".s.PGSQL.5432"
+#: Below the home of an account that is dialled: where tunnels with -R end, each in a folder of its name.
+LANDING = (".rqflow", "tunnels")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +104,21 @@ def goes_through(url: str) -> str:
     """Return the name of the tunnel through which a URL goes; empty for one that goes through none."""
     scheme, _, rest = url.partition("://")
     return _split(rest)[1] if scheme == SCHEME or scheme.endswith(SUFFIX) else ""
+
+
+def landed(settings: Settings) -> list[Path]:
+    """Return the sockets in redis.url and database.url at which a tunnel of another machine ends here."""
+    paths = [unquote(urlsplit(settings.redis.url).path) if settings.redis.url.startswith("unix:") else "",
+             *parse_qs(urlsplit(settings.database.url).query).get("unix_socket", [])]
+    return [Path(path) for path in paths if Path(path).parts[-4:-2] == LANDING]
+
+
+def owner(landing: Path) -> str:
+    """Return whose tunnel ends at the socket `landing`, as HOST:HOME; empty when it has never come."""
+    try:
+        return (landing.parent / "owner").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _split(rest: str) -> tuple[str, str, str, str]:

@@ -13,7 +13,7 @@ from rqflow import process
 from rqflow.deploy import flock
 from rqflow.deploy.statedir import Machine
 from rqflow.deploy.tunnels.failures import WORKING, State
-from rqflow.deploy.tunnels.places import Place, goes_through, place
+from rqflow.deploy.tunnels.places import Place, goes_through, landed, owner, place
 from rqflow.settings import Settings
 from rqflow.tunnel import Tunnel
 
@@ -68,11 +68,20 @@ def told(tunnel: Tunnel, own: Place) -> TunnelStatus:
 
 def hint(settings: Settings, state: Path, machine: Machine) -> str:
     """Return what is wrong with the tunnel that redis.url goes through, and what to do; empty where it goes through none, or that one works."""
+    if landings := [path for path in landed(settings) if path.name == "redis.sock"]:
+        return whose(landings[0])
     tunnel = settings.tunnels.named.get(goes_through(settings.redis.url))
     seen = told(tunnel, place(state, machine, tunnel.name)) if tunnel is not None else None
     if seen is None or seen.is_working:
         return ""
     return f"Tunnel {seen.name}: {seen.state}{f': {seen.error}' if seen.error else ''}. {seen.remedy}".strip()
+
+
+def whose(landing: Path) -> str:
+    """Return who keeps up the tunnel that ends at a socket here, in words that say what to do when nobody answers there."""
+    keeper = owner(landing)
+    come = f"which {keeper} keeps up: `rqflow tunnel status` says there what is wrong" if keeper else "which has never come: `rqflow tunnel up` there"
+    return f"It is the end of tunnel {landing.parent.name} of the other side, {come}."
 
 
 def tell(own: Place, status: TunnelStatus, ssh: int | None) -> None:

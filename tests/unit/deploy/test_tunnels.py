@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 
 from rqflow.deploy import statedir
 from rqflow.deploy.statedir import Machine
-from rqflow.deploy.tunnels import command, failures, places
+from rqflow.deploy.tunnels import checks, command, failures, places, status
 from rqflow.deploy.tunnels.command import Ssh
 from rqflow.deploy.tunnels.failures import Failure, State
 from rqflow.deploy.tunnels.patience import Patience
@@ -248,3 +251,28 @@ def test_the_words_of_a_landing_are_carried_out_by_a_shell(tmp_path: Path) -> No
     other = ssh.landing("other:/home")[-1]
     done = subprocess.run(["sh", "-c", other], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, f"{command.TAKEN}host:/it's home\n")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for the names of sockets."""
+    with tempfile.TemporaryDirectory(prefix="rq-") as name:
+        yield Path(name)
+
+
+def test_who_is_at_the_end_of_a_tunnel_of_another_machine_is_told_whose_it_is(home: Path, short: Path) -> None:
+    folder = short / ".rqflow/tunnels/lab"
+    folder.mkdir(parents=True)
+    settings = load(home=home, environ={"RQFLOW__REDIS__URL": f"unix://:pw@{folder}/redis.sock?db=1",
+                                        "RQFLOW__DATABASE__URL": f"mysql://u:p@localhost/d?unix_socket={folder}/database.sock"})
+    assert [path.name for path in places.landed(settings)] == ["redis.sock", "database.sock"]
+    assert "which has never come" in status.hint(settings, STATE, MACHINE)
+    (folder / "owner").write_text("inside:/home/me\n")
+    assert "the end of tunnel lab of the other side, which inside:/home/me keeps up" in status.hint(settings, STATE, MACHINE)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "redis.sock"))
+        server.listen()
+        seen = list(checks.look(settings))
+    assert [(one.check, one.is_well) for one in seen] == [("tunnel lab: redis", True), ("tunnel lab: database", False)]
+    assert "inside:/home/me lends it to us" in seen[0].detail
+    assert places.landed(load(home=home, environ={"RQFLOW__REDIS__URL": "unix:///run/redis.sock"})) == []

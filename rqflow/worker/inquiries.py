@@ -108,6 +108,7 @@ class Inquiries:
     def forget(self, held: Try) -> None:
         """The try waits no more."""
         self._waiting.pop(held.id, None)
+        self._told.discard(held.id)
 
     def close(self) -> None:
         """Ask no more."""

@@ -84,8 +84,10 @@ class Preparer:
             self.outside.inquiries = Inquiries(connection, self.outside.member, wake)
 
     def is_answered(self, held: Try) -> bool:
-        """Tell whether what a try waits for from the hub is here."""
-        return self.outside.inquiries is None or self.outside.inquiries.is_answered(held)
+        """Tell whether what a try waits for from the hub is here, or it is to be stopped."""
+        if held.stop and self.outside.inquiries:
+            self.outside.inquiries.forget(held)
+        return held.stop is not None or self.outside.inquiries is None or self.outside.inquiries.is_answered(held)
 
     def has_told(self, held: Try) -> bool:
         """Tell whether the log of a try says that it waits for the hub."""

@@ -305,7 +305,7 @@ class Tasks:
         """Begin the tries whose secrets are here."""
         waiting, self._awaiting = self._awaiting, []
         for held in waiting:
-            if held.stop or self._preparer.is_answered(held):
+            if self._preparer.is_answered(held):
                 self._start(held)
             else:
                 self._awaiting.append(held)

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import pymysql
 import pytest
 
+from rqflow.store.engine import open_engine, reading
 from tests.e2e.lab import base_environ
 from tests.network import Host, Network, needs_network
 from tests.network.hosts import make_key
 from tests.network.network import a_network
 from tests.profile import ENVIRON, PATIENCE
+from tests.proxy import Proxy
 from tests.waiting import until
 
 #: Where the Python is that these tests run on, and rqflow as a hub has it.
@@ -272,3 +275,69 @@ def test_the_hub_adds_a_machine_that_only_lets_ssh_in(network: Network) -> None:
     finally:
         node.run(node.home / "rqflow" / "venv" / "bin" / "rqflow", "down", code=None)
         hub.run("rqflow", "down", code=None)
+
+
+TWO = """
+from rqflow import DAG, BashOperator
+with DAG("two", schedule=None):
+    a = BashOperator(task_id="a", bash_command="echo said by {{ task.task_id }}; exit 3", retries=1, retry_delay=0, queue="node")
+    b = BashOperator(task_id="b", bash_command="echo {{ var.value.token }} | wc -c; echo done", queue="node", do_xcom_push=True)
+    b >> BashOperator(task_id="c", bash_command="echo got {{ ti.xcom_pull('b') }}; exit 99", queue="node")
+"""
+
+
+def history(url: str, run_id: str) -> dict[str, list[tuple[Any, ...]]]:
+    """What the database tells of a run, without what differs between any two."""
+    engine = open_engine(url)
+    try:
+        with reading(engine) as connection:
+            key = connection.exec_driver_sql(f"SELECT run_key FROM dag_run WHERE run_id = '{run_id}'").scalar()
+            asked = {
+                "dag_run": "state, version", "task_instance": "task_id, state, try_number, reason, queue",
+                "task_try": "task_id, try_number, state, reason, exit_code, host, queue, log_bytes", "xcom": "task_id, `key`, value",
+            }
+            return {table: sorted(map(tuple, connection.exec_driver_sql(f"SELECT {columns} FROM {table} WHERE run_key = '{key}'")))
+                    for table, columns in asked.items()}
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.timeout(180)
+def test_with_one_port_or_two_the_same_stands_in_the_history(configured: tuple[Machine, Machine], mariadb_url: str) -> None:
+    """With the database forwarded too the worker records itself, while no scheduler runs; without, the hub does it."""
+    hub, node = configured
+    socket_path = mariadb_url.partition("unix_socket=")[2]
+    with pymysql.connect(user="root", unix_socket=socket_path) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE joined")
+    with hub.host.inside():
+        database = Proxy(socket_path)
+        database.start()
+    url, address = mariadb_url.replace("/rqflow?", "/joined?"), f"root@{hub.host.address}"
+    with (hub.home / "rqflow" / "rqflow.cfg").open("a") as stream:
+        stream.write(f"[database]\nurl = mysql://root@127.0.0.1:{database.port}/joined\n")
+    hub.run("rqflow", "db", "upgrade")
+    hub.run("rqflow", "var", "set", "token", "tiger")
+    (hub.home / "two.py").write_text(TWO)
+    join = ("rqflow", "worker", "join", address, "--hub-key", fingerprint(hub.host), "--queues", "node")
+    try:
+        hub.run("rqflow", "up", "scheduler")
+        node.run(*join)
+        node.run("rqflow", "up", "worker")
+        hub.run("rqflow", "submit", "two.py", "--run", "--run-id", "one", "--follow", code=1)
+        node.run("rqflow", "down")
+        node.run(*join, "--database")
+        assert f"redis=127.0.0.1:6379 database=127.0.0.1:{database.port}\n" in (node.home / "rqflow" / "rqflow.cfg").read_text()
+        node.run("rqflow", "up", "worker")
+        until(lambda: [one["state"] for one in node.json("tunnel", "status")] == ["up"], patience=LONG, what="the tunnel to be up with both")
+        # Each tells what the hub's key opens: so one that was asked for while it was there is all that the second run takes.
+        hub.run("rqflow", "submit", "two.py", "--run", "--run-id", "zero", "--follow", code=1)
+        hub.run("rqflow", "down")
+        hub.run("rqflow", "submit", "two.py", "--run", "--run-id", "two")
+        until(lambda: history(url, "two")["dag_run"] and history(url, "two")["dag_run"][0][0] == "failed", patience=LONG, what="the worker to record it all")
+        assert history(url, "one") == history(url, "two")
+        assert [(row[0], row[1], row[2]) for row in history(url, "two")["task_try"]] == [
+            ("a", 1, "up_for_retry"), ("a", 2, "failed"), ("b", 1, "success"), ("c", 1, "skipped")]
+    finally:
+        node.run("rqflow", "down", code=None)
+        hub.run("rqflow", "down", code=None)
+        database.close()

@@ -42,6 +42,8 @@ _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", "/bin/python3")
 class NoSuchAccount(TaskFailed):
     """A task may not, or cannot, run under an account; a further try would be in vain until somebody changes that."""
 
+    exit_code = 3
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:

@@ -171,6 +171,23 @@ def test_a_worker_that_could_run_nothing_does_not_start(site: Site, run_as: str,
     assert said in site.said()
 
 
+def test_a_folder_that_somebody_else_has_made_for_an_account_is_not_used(lab: Site, place: Place) -> None:
+    folder = place.shared / "theirs"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)
+    base = folder / f"rqflow-{place.uid(place.ann)}"
+    lab.environ |= {"RQFLOW__WORKER__ACCOUNT_DIR": str(folder)}
+    reasons = []
+    for number, make in enumerate((lambda: base.mkdir(), lambda: base.symlink_to(place.shared))):
+        make()
+        os.chown(base, place.uid(place.bob), -1, follow_symlinks=False)
+        run = lab.run(a_version(specs=[as_ann(place, "t", "true")], dag_id=f"d{number}"), dag_id=f"d{number}")
+        lab.work()
+        reasons.append(lab.task(run).reason)
+        base.rename(folder / f"was{number}")
+    assert reasons == [f"could not be started: {base} is not a folder that is this account's alone: remove it, or mend its owner and mode"] * 2
+
+
 def test_a_stock_worker_runs_nothing_under_another_account(site: Site, place: Place) -> None:
     run = site.run(a_version(specs=[a_task("t", f"touch {place.shared}/stock", run_as_user=place.ann)]))
     environ = {**site.environ, "RQFLOW__REDIS__URL": site.url, "RQFLOW__WORKER__ACCOUNTS": place.ann}

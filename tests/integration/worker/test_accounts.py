@@ -18,6 +18,8 @@ import pytest
 from tests import accounts
 from tests.accounts import Place
 from tests.integration.worker.conftest import RQ, Site, is_alive
+from tests.integration.worker.test_outside import dag
+from tests.integration.worker.test_sealed import MADE, SECRET, JoinedHub, hub  # noqa: F401 (a fixture)
 from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
@@ -120,6 +122,21 @@ def test_the_desk_hears_nobody_but_what_it_holds_of_that_account(lab: Site, plac
     own, *others = lab.log(run, "told").splitlines()[:3]
     assert own.startswith("this is no question: ")
     assert others == [refusal, refusal]
+
+
+def test_a_worker_that_joined_lets_accounts_ask_for_their_secrets(lab: Site, place: Place, hub: JoinedHub) -> None:  # noqa: F811 (it is that one)
+    """It cannot open them itself: the child asks at its desk with a ticket of its own, and has its worker note what its log must not show."""
+    hub.join()
+    run = dag(lab, f"""
+def read():
+    Variable.set("made_password", "{MADE}")
+    print("read", Variable.get("plain"), Variable.get("token"), Variable.get("made_password"))
+with DAG("d", schedule=None):
+    PythonOperator(task_id="p", python_callable=read, run_as_user={place.ann!r})
+""")
+    lab.work()
+    assert lab.states(run) == {"p": "success"}, lab.log(run, "p")
+    assert lab.log(run, "p").splitlines()[0] == f"read visible {'*' * len(SECRET)} {'*' * len(MADE)}"
 
 
 def test_outputs_are_the_accounts_own_affair(lab: Site, place: Place) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from rqflow.broker import protocol
+from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy import health, standing
 from rqflow.deploy.asking import Asking, NoAnswer
 from rqflow.deploy.health import DB, REDIS
@@ -24,6 +25,7 @@ from rqflow.deploy.standing import LiveFigures
 from rqflow.deploy.tally import WAITS, Spread, Tally, Waits
 from rqflow.exceptions import RqflowError
 from rqflow.settings import Settings
+from rqflow.states import RunState
 from rqflow.store import figures
 from rqflow.store.engine import reading
 from rqflow.store.figures import Standing
@@ -83,7 +85,7 @@ METRICS: dict[str, About] = {
 #: Made by the web server of its own requests.
 OF_REQUESTS = {"rqflow_http_request_duration_seconds": About(HISTOGRAM, "How long requests to the web server took.", ("method", "route", "code"))}
 #: What a channel is called whose recipients begin so.
-_CHANNELS = {"mailto": "mail"}
+_CHANNELS = {"mailto": "mail", "webhook": "webhook", "chat": "chat"}
 
 
 class Metrics(Collector):
@@ -98,6 +100,7 @@ class Metrics(Collector):
         self._tally = Tally(by_task=settings.metrics.task_label)
         self._asking_live, self._asking_history = Asking(REDIS, self._live.look), Asking(DB, self._ask_history)
         self._turn = threading.Lock()
+        self._dag_ids: tuple[str, ...] = ()
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
@@ -151,6 +154,7 @@ class Metrics(Collector):
         if live is not None:
             yield from (_family(name, values) for name, values in live.figures.items())
         if history is not None:
+            self._dag_ids = history.dag_ids
             now = live.now if live is not None else None
             yield _family("rqflow_dags", {(state,): count for state, count in history.dags.items()})
             yield _family("rqflow_dag_import_errors", {(): history.broken_files})
@@ -166,7 +170,11 @@ class Metrics(Collector):
     def _counted(self) -> Iterator[Metric]:
         """Give what was counted, also while nobody can be asked: counters do not come and go."""
         tally = self._tally
-        yield _family("rqflow_runs_total", tally.runs)
+        # From nothing to one is no increase to Prometheus: what alerts wait for begins with 0.
+        none = {(dag_id, RunState.FAILED.value, trigger): 0 for dag_id in self._dag_ids for trigger in (MANUAL, SCHEDULED, BACKFILL)}
+        unsent = {(channel, "failed"): 0 for channel in _CHANNELS.values()}
+        sent = {(_CHANNELS.get(channel, channel), result): count for (channel, result), count in tally.messages.items()}
+        yield _family("rqflow_runs_total", none | tally.runs)
         yield _family("rqflow_run_duration_seconds", tally.run_seconds)
         yield _family("rqflow_run_schedule_delay_seconds", {(dag_id,): spread for dag_id, spread in tally.schedule_delays.items()})
         yield _family("rqflow_tasks_total", tally.tasks)
@@ -175,8 +183,7 @@ class Metrics(Collector):
         yield _family("rqflow_task_retries_total", {(dag_id,): count for dag_id, count in tally.retries.items()})
         yield _family("rqflow_tasks_lost_total", {(): tally.lost})
         yield _family("rqflow_log_bytes_total", {(): tally.log_bytes})
-        yield _family("rqflow_notifications_total",
-                      {(_CHANNELS.get(channel, channel), result): count for (channel, result), count in tally.messages.items()})
+        yield _family("rqflow_notifications_total", unsent | sent)
         if tally.by_task:
             yield _family("rqflow_task_max_rss_bytes", tally.max_rss)
 

@@ -45,8 +45,9 @@ class Happening:
 class Standing:
     """How all stands now."""
 
-    #: {state: DAGs}, DAG files that cannot be loaded.
+    #: {state: DAGs}, the names of those that are there, DAG files that cannot be loaded.
     dags: dict[str, int]
+    dag_ids: tuple[str, ...]
     broken_files: int
     #: {(dag_id, state): unfinished runs}, {queue: since when its oldest queued task waits}, {state: unfinished backfills}.
     runs: dict[tuple[str, str], int]
@@ -90,7 +91,8 @@ def stand(connection: Connection) -> Standing:
     filling = select(backfill.c.state, func.count()).where(backfill.c.state.in_(going)).group_by(backfill.c.state)
     unsent = select(func.count()).select_from(notice_message).where(notice_message.c.state.in_(("waiting", "sending")))
     return Standing(
-        dags=dags, broken_files=len(dag_files.broken(connection)),
+        dags=dags, dag_ids=tuple(connection.execute(select(dag.c.dag_id).where(dag.c.is_active).order_by(dag.c.dag_id)).scalars()),
+        broken_files=len(dag_files.broken(connection)),
         runs={(dag_id, state): count for dag_id, state, count in connection.execute(unfinished)},
         oldest={queue: since for queue, since in connection.execute(waits) if since},
         backfills={row[0]: row[1] for row in connection.execute(filling)},

@@ -81,6 +81,7 @@ def test_all_metrics_are_told_with_their_labels_and_what_they_say_is_so(settings
     assert of(found, "rqflow_dags", state="active") == 2
     assert of(found, "rqflow_runs", dag="open", state="running") == 1
     assert of(found, "rqflow_runs_total", dag="done", state="failed", trigger="manual") == 1
+    assert of(found, "rqflow_runs_total", dag="open", state="failed", trigger="scheduled") == 0, "or its first failure would be no increase"
     assert of(found, "rqflow_tasks_total", dag="done", task="a", state="failed") == 1
     assert of(found, "rqflow_tasks_total", dag="done", task="b", state="upstream_failed") == 1
     assert of(found, "rqflow_task_duration_seconds_count", dag="done", task="a") == 1

@@ -125,6 +125,7 @@ class Supervision:
         Raises NotFound for an unknown program, ConfigError when the folder cannot be used, Conflict when supervisord does not start.
         """
         wanted = self._names(needed(self.settings, names))
+        self._check_tunnels(wanted)
         self.state = statedir.prepare(self.settings, statedir.this_machine())
         (self.state / "supervisor").mkdir(mode=0o700, exist_ok=True)
         with flock.held(self.state / "supervisor.start"):
@@ -175,6 +176,12 @@ class Supervision:
         """Return how each program stands, in the order in which they start; raises NotUp when no supervisord runs."""
         found = {one["name"]: one for one in self._ask("getAllProcessInfo")}
         return [self._with_link(_status(found[name])) for name in self._names() if name in found]
+
+    def _check_tunnels(self, names: Sequence[str]) -> None:
+        """Raise ConfigError for a tunnel among these programs that cannot be; else it would end over and over, and only its log would say why."""
+        for name, tunnel in self.settings.tunnels.named.items():
+            if f"{TUNNEL}{name}" in names:
+                places.routes(tunnel, self.settings, self.state, statedir.this_machine(), "~")
 
     def _with_link(self, one: ProgramStatus) -> ProgramStatus:
         """Return how a program stands; that of a tunnel runs while it tries, so that this alone says little."""

@@ -48,6 +48,14 @@ def test_tunnels_are_instances_of_a_unit_or_programs_of_their_own(rqflow: Rqflow
     assert rqflow("tunnel", "print", "hub").out.startswith("ssh -NT ")
 
 
+def test_a_tunnel_that_cannot_be_is_refused_before_anything_starts(rqflow: Rqflow, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("RQFLOW__TUNNELS__HUB", "-L hub redis port=6400")
+    monkeypatch.setenv("RQFLOW__REDIS__URL", "tunnel://hub")
+    refused = rqflow("up", "worker")
+    assert (refused.code, "would let every account of its machine use redis" in refused.err) == (6, True)
+    assert not (home / "state").exists()
+
+
 @pytest.mark.parametrize(("words", "code", "said"), [
     (("web",), 3, "There are scheduler, webserver, worker, tunnel, target"), (("--user", "--account", "lab"), 2, "--account"),
     (("--supervisor", "worker"), 2, "one file"),

@@ -161,9 +161,9 @@ class Accounts:
             return own
         allowed = {name for limits in signers for name in (*limits.run_as, limits.user)} | self._others
         if wanted not in allowed:
-            who = ", ".join(limits.principal for limits in signers) or "nobody who signed it"
-            raise NoSuchAccount(f"run_as_user={wanted!r} is not allowed here: neither worker.accounts nor run_as= of {who} has it",
-                                hint="See docs/how-to/accounts.md.")
+            who = ", ".join(limits.principal for limits in signers)
+            why = f"neither worker.accounts nor run_as= of {who} has it" if who else "worker.accounts does not have it, and nobody has signed for it"
+            raise NoSuchAccount(f"run_as_user={wanted!r} is not allowed here: {why}", hint="See docs/how-to/accounts.md.")
         return wanted
 
     def _own(self, wanted: str | None, signers: Sequence[Limits]) -> str | None:

@@ -170,7 +170,7 @@ def test_what_may_not_run_as_an_account_does_not_run(lab: Site, place: Place) ->
     lab.work()
     reasons = {name: lab.task(run, name).reason for name in ("refused", "nowhere")}
     assert not (place.shared / "ran").exists()
-    assert reasons["refused"] == "run_as_user='nobody' is not allowed here: neither worker.accounts nor run_as= of nobody who signed it has it"
+    assert reasons["refused"] == "run_as_user='nobody' is not allowed here: worker.accounts does not have it, and nobody has signed for it"
     assert reasons["nowhere"] == "this machine has no account rq-no-such-account"
     assert lab.states(run)["own"] == "success"
     assert lab.log(run, "own").startswith("root\n")

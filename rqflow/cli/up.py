@@ -10,6 +10,8 @@ import click
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
+from rqflow.deploy import installing
+from rqflow.deploy.installing import Way
 from rqflow.deploy.supervision import RUNNING, STOPPED, NotUp, ProgramStatus, Supervision
 
 COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("link", "LINK"),
@@ -63,6 +65,11 @@ def status(app: App, printer: Printer) -> int:
 
 
 def _supervision(app: App) -> Supervision:
+    """Return the supervisord of this home, and say so when systemd runs the services: people then mean those."""
+    record = installing.recorded(app.settings.home)
+    if record is not None and record.way is not Way.CRON:
+        output.note(f"The services of {app.settings.home} are installed as {installing.said(record.way)}, which systemctl and "
+                    "`rqflow service status` are for; this is about a supervisord beside them.")
     return Supervision(app.settings, app.file)
 
 

@@ -91,8 +91,11 @@ def test_units_are_installed_once_told_to_systemd_and_taken_away_again(rqflow: R
     status = {one["name"]: one for one in json.loads(rqflow("service", "status", "-o", "json").out)}
     assert {(one["way"], one["file"]) for one in status.values()} == {("system", "as installed")}
     assert status["rqflow-scheduler.service"]["state"] == "active"
+    told = rqflow("status")
+    assert (told.code, "installed as units of the system, which systemctl and `rqflow service status` are for" in told.err) == (1, True)
     (tmp_path / "systemctl.log").unlink()
     assert rqflow("service", "uninstall").code == 0
+    assert "installed as" not in rqflow("status").err
     assert [path.name for path in (tmp_path / "system").iterdir()] == ["other.service"]
     assert calls(tmp_path) == ["disable --now rqflow.target", "daemon-reload"]
     assert not (home / "service.json").exists()

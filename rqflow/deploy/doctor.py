@@ -16,7 +16,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
 from rqflow.broker.status import WorkerStatus
-from rqflow.deploy import health, keychecks, live, statedir, trust_checks, workchecks
+from rqflow.deploy import embedded, health, keychecks, live, statedir, trust_checks, workchecks
 from rqflow.deploy.finding import Finding, Verdict
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
 from rqflow.deploy.tunnels import checks as tunnels
@@ -159,7 +159,11 @@ def _exposure(connection: redis.Redis, settings: Settings) -> Finding:
         verdict = Verdict.WARNING if settings.redis.allow_open else Verdict.PROBLEM
         return Finding(check="redis access", verdict=verdict, detail=f"{why}: whoever reaches it decides what workers run",
                        remedy="requirepass or a user of its own, see docs/how-to/security-redis.md")
-    return _ok("redis access", "the private one, on a socket for its owner alone" if not url else "nobody of the network comes in without a password")
+    if not url:
+        port = embedded.opened(settings)
+        more = f", and for workers that joined on 127.0.0.1:{port.port}, which takes a password" if port else ""
+        return _ok("redis access", f"the private one, on a socket for its owner alone{more}")
+    return _ok("redis access", "nobody of the network comes in without a password")
 
 
 def _memory(connection: redis.Redis) -> Iterator[Finding]:

@@ -110,6 +110,12 @@ def place(state: Path, machine: statedir.Machine) -> Place:
     return Place(state=state, socket=statedir.socket_folder(state, machine) / "redis.sock")
 
 
+def opened(settings: Settings) -> Opened | None:
+    """Return the port on which the private Redis of a home listens too; None: on its socket alone."""
+    machine = statedir.this_machine()
+    return place(statedir.locate(settings, machine), machine).opened
+
+
 def parse_version(text: str) -> tuple[int, int]:
     """Return (major, minor) out of what `redis-server --version` prints; (0, 0) when it says none."""
     match = re.search(r"\bv=(\d+)\.(\d+)", text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rqflow import settings as configuration
-from rqflow.deploy import live, statedir
+from rqflow.deploy import embedded, live, statedir
 from rqflow.exceptions import RqflowError
 from rqflow.security import signing
 from rqflow.security.trust import Trust
@@ -45,7 +45,7 @@ def _workers(settings: Settings) -> Seen:
             return Seen(check="signatures", detail=f"workers of this home run only what was signed by somebody of {trust.allowed}")
     except RqflowError as error:
         return Seen(check="signatures", detail=error.message, remedy=error.hint, is_wrong=True)
-    if not settings.redis.url:
+    if not settings.redis.url and embedded.opened(settings) is None:
         return Seen(check="signatures", detail="not asked for: only you can write into your private Redis")
     return Seen(check="signatures", detail="not asked for: whoever can write into Redis can have workers of this home run anything",
                 remedy="security.allowed_signers on the workers, security.signing where people submit: docs/how-to/security.md")

@@ -141,6 +141,9 @@ def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine
         assert (node.home / "got").read_text().strip() == "tiger-in-the-tank"
         assert "read " + "*" * len("tiger-in-the-tank") in hub.run("rqflow", "task", "logs", run_id, "p")
         assert not list((node.home / "rqflow").glob("fernet.key"))
+        doctor = hub.run("rqflow", "doctor", code=None)
+        assert "for workers that joined on 127.0.0.1:" in doctor
+        assert "not asked for: whoever can write into Redis" in doctor
     finally:
         node.run("rqflow", "down", code=None)
         hub.run("rqflow", "down", code=None)

@@ -11,11 +11,11 @@ from urllib.parse import quote, urlsplit
 
 from rqflow import clock
 from rqflow.broker import keys
-from rqflow.broker.protocol import PROTOCOL, release
+from rqflow.broker.protocol import PROTOCOL, processes, release
 from rqflow.deploy import embedded, statedir
 from rqflow.deploy.joining import authorized
 from rqflow.deploy.services import Services
-from rqflow.deploy.supervision import Supervision
+from rqflow.deploy.supervision import NotUp, Supervision
 from rqflow.exceptions import ConfigError, Conflict, UsageError
 from rqflow.security.keyring import Keyring
 from rqflow.security.sealing import BoxKey, is_public
@@ -116,9 +116,11 @@ def redis_way(services: Services, tunnel: str, notes: list[str]) -> Way:
     """Return how a worker reaches Redis through its tunnel; the private one is given a port first, with a password, which `notes` tell."""
     settings = services.settings
     if services.is_embedded:
-        place = embedded.place(services.state, statedir.this_machine())
+        machine = statedir.this_machine()
+        place = embedded.place(services.state, machine)
+        running = {one.pid: f"{one.kind} (pid {one.pid})" for one in processes(services.connection) if one.host == machine.host}
         if embedded.open_port(place, services.connection):
-            notes.append(_restarted(settings))
+            notes.append(_restarted(settings, running))
         opened = place.opened
         assert opened is not None
         return Way(address=Address(host="127.0.0.1", port=opened.port), url=f"tunnel://:{opened.password}@{tunnel}")
@@ -162,12 +164,13 @@ def _checked(asked: Mapping[str, Any]) -> tuple[str, str, str]:
     return name, public, ssh_key
 
 
-def _restarted(settings: Settings) -> str:
-    """Start the services of this home again, which know no password of Redis; say what else there is to do."""
-    supervision = Supervision(settings, settings.file)
-    with suppress(OSError):
-        if supervision.is_up():
-            supervision.restart([one.program for one in supervision.status() if one.pid])
-            return "the private Redis of the hub listens on a port of 127.0.0.1 now, with a password; the hub's services were started anew for that"
-    return ("the private Redis of the hub listens on a port of 127.0.0.1 now, with a password: on the hub, start anew what runs there already "
-            "(scheduler, workers)")
+def _restarted(settings: Settings, running: Mapping[int, str]) -> str:
+    """Start the services of this home again, which know no password of Redis; say which of the `running` {pid: name} are left to people."""
+    supervision, left = Supervision(settings, settings.file), dict(running)
+    with suppress(NotUp):
+        supervised = [one for one in supervision.status() if one.pid]
+        for one in supervised:
+            left.pop(one.pid or 0, None)
+        supervision.restart([one.program for one in supervised])
+    told = "the private Redis of the hub listens on a port of 127.0.0.1 now, with a password"
+    return f"{told}: on the hub, end and start anew {', '.join(left.values())}" if left else told

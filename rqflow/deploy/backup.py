@@ -32,6 +32,8 @@ CONFIG, KEYS, HOME, NAMED, TABLES, INDEX, DAGS, LOGS = "rqflow.cfg", KEY_FILE, "
 KEPT = ("keys", "worker.id")
 #: Sections whose settings may name files of trust.
 _TRUST = ("security", "tunnels", "smtp")
+#: A setting that names a person's own private key, which is nobody else's to keep.
+_PERSONAL = "signing_key"
 
 
 @dataclass(kw_only=True)
@@ -83,7 +85,7 @@ def named_files(settings: Settings) -> dict[str, Path]:
     found = {}
     for section, option, kind in keys():
         value = getattr(getattr(settings, section), option.name)
-        if section in _TRUST and kind is str and value and not option.metadata.get("secret") and "\n" not in value:
+        if section in _TRUST and option.name != _PERSONAL and kind is str and value and not option.metadata.get("secret") and "\n" not in value:
             path = settings.home / Path(value).expanduser()
             if path.is_file() and not os.access(path, os.X_OK):  # a program, such as tunnels.ssh, is nothing to keep
                 found[f"{section}.{option.name}"] = path

@@ -153,6 +153,9 @@ def test_files_that_settings_of_trust_name_are_in_it_and_what_the_environment_se
     (home / "rqflow.cfg").write_text("[smtp]\nsmtp_ca_file = ca.pem\n")
     (home / "ca.pem").write_text("a certificate")
     assert list(backup.named_files(load(home=home, environ={}))) == ["smtp.smtp_ca_file"]
+    (home / "id_ed25519").write_text("a person's own key")
+    personal = load(home=home, environ={"RQFLOW__SECURITY__SIGNING_KEY": "id_ed25519", "RQFLOW__SECURITY__ALLOWED_SIGNERS": "ca.pem"})
+    assert list(backup.named_files(personal)) == ["security.allowed_signers", "smtp.smtp_ca_file"], "a person's key is nobody else's to keep"
     rqflow("db", "upgrade")
     monkeypatch.setenv("RQFLOW__WORKER__SLOTS", "3")
     done = rqflow("db", "backup", tmp_path / "b")

@@ -16,6 +16,7 @@ import pymysql
 import pytest
 
 from rqflow.store.engine import open_engine, reading
+from tests.e2e import test_coming_from_airflow as coming_from_airflow
 from tests.e2e.lab import base_environ
 from tests.network import Host, Network, needs_network
 from tests.network.hosts import make_key
@@ -109,6 +110,12 @@ def fingerprint(host: Host) -> str:
     return subprocess.run(["ssh-keygen", "-lf", host.sshd.folder / "host_key.pub"], capture_output=True, text=True, check=True).stdout.split()[1]
 
 
+def of_the_page() -> list[str]:
+    """The three commands, as docs/how-to/coming-from-airflow-1.md has them."""
+    (commands,) = (text for title, language, text in coming_from_airflow.blocks() if (title, language) == (coming_from_airflow.ELSEWHERE, "sh"))
+    return commands.splitlines()
+
+
 @pytest.mark.timeout(240)
 def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine, Machine], network: Network) -> None:
     """The hub has the private Redis and SQLite; the node has no way to anywhere but the hub."""
@@ -117,18 +124,19 @@ def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine
     hub.run("rqflow", "var", "set", "token", "tiger-in-the-tank")
     hub.run("rqflow", "up", "redis", "scheduler")
     address = f"root@{hub.host.address}"
+    bootstrap, join, up = (line.replace("rqflow@hub", address) for line in of_the_page())
     try:
         terminal = node.shell()
-        terminal.sendline(f"ssh {address} rqflow worker bootstrap | sh")
+        terminal.sendline(bootstrap)
         terminal.expect_exact(f"Next: rqflow worker join {address}")
         terminal.expect_exact("READY$ ")
-        terminal.sendline(f"rqflow worker join {address} --queues node --name gpu")
+        terminal.sendline(join)
         terminal.expect_exact(fingerprint(hub.host))
         terminal.expect("Is this what its owner says.*: ")
         terminal.sendline("y")
         terminal.expect_exact("node.gpu has joined")
         terminal.expect_exact("READY$ ")
-        terminal.sendline("rqflow up worker; echo up=$?")
+        terminal.sendline(f"{up}; echo up=$?")
         terminal.expect_exact("up=0")
         terminal.close()
         workers = until(lambda: hub.json("worker", "list"), patience=LONG, what="the worker to be seen on the hub")

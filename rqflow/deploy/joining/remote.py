@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from rqflow.exceptions import ConfigError, NotPermitted, RqflowError, ServiceUnreachable
+from rqflow.exceptions import ConfigError, Conflict, NotPermitted, RqflowError, ServiceUnreachable
 from rqflow.settings import Tunnels
 from rqflow.tunnel import Target
 
@@ -130,6 +130,8 @@ class Remote:
         if code == 127 and any("rqflow-join: there is no rqflow" in line for line in lines):
             return ConfigError(f"there is no rqflow on {self.target}: neither on the PATH, nor in ~/rqflow/venv",
                                hint="Install it there; or put a link to it into ~/.local/bin of that account.")
+        if any("No such command" in line for line in lines):
+            return Conflict(f"rqflow on {self.target} is of a release that lets no worker join", hint="Upgrade it there first.")
         told = [line.removeprefix("rqflow: ") for line in lines]
         return RqflowError(f"{self.target}: {told[0] if told else f'rqflow ended there with exit code {code}'}", hint="\n".join(told[1:]))
 

@@ -8,19 +8,22 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from rqflow.deploy.joining import authorized, bootstrap, configuration, hub, installer, wheels
+from rqflow.deploy.joining.remote import Remote
 from rqflow.deploy.joining.wheels import Wheel
-from rqflow.exceptions import ConfigError, UsageError
-from rqflow.settings import Database, Settings
-from rqflow.tunnel import Address
+from rqflow.exceptions import ConfigError, Conflict, NotPermitted, RqflowError, ServiceUnreachable, UsageError
+from rqflow.settings import Database, Settings, Tunnels
+from rqflow.tunnel import Address, parse_target
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGtmZ2Zn"
 ADDRESS = Address(host="127.0.0.1", port=6379)
@@ -171,6 +174,35 @@ def test_neither_sqlite_nor_a_socket_goes_through_the_tunnel(tmp_path: Path) -> 
     for url, why in (("sqlite:////x.db", "is SQLite"), ("mysql://me@localhost/flow?unix_socket=/run/my.sock", "on the unix socket /run/my.sock")):
         with pytest.raises(ConfigError, match=why):
             hub.database_way(Settings(home=tmp_path, database=Database(url=url)), "hub")
+
+
+@pytest.mark.parametrize(("code", "said", "kind", "message"), [
+    (255, "me@hub: Permission denied (publickey).", NotPermitted, "me@hub lets nobody log in: me@hub: Permission denied"),
+    (255, "ssh: connect to host hub port 22: Connection refused", ServiceUnreachable, "me@hub cannot be reached by ssh"),
+    (127, "rqflow-join: there is no rqflow", ConfigError, "there is no rqflow on me@hub"),
+    (2, "Usage: rqflow worker\n\nError: No such command 'admit'.", Conflict, "is of a release that lets no worker join"),
+    (7, "Warning: noise\nrqflow: Redis does not answer\nIs it running?", RqflowError, "me@hub: Redis does not answer\nIs it running?"),
+    (1, "", RqflowError, "rqflow ended there with exit code 1"),
+])
+def test_what_goes_wrong_over_there_is_told_apart(code: int, said: str, kind: type[RqflowError], message: str, tmp_path: Path) -> None:
+    """ssh is a script here, which says what ssh and rqflow would."""
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\nread line\nprintf '%s\\n' {shlex.quote(said)} >&2\nexit {code}\n")
+    program.chmod(0o755)
+    remote = Remote(target=parse_target("me@hub"), settings=replace(Tunnels(), ssh=str(program)))
+    with pytest.raises(kind) as raised, remote.rqflow(["worker", "admit"], "{}"):
+        pass
+    assert message in str(raised.value)
+
+
+def test_an_answer_is_found_behind_what_a_login_says_and_the_other_side_ends_with_the_block(tmp_path: Path) -> None:
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nread line\necho Welcome\necho '[1]'\necho \"$line\"\ncat > /dev/null\ntouch " + str(tmp_path / "ended") + "\n")
+    program.chmod(0o755)
+    with Remote(target=parse_target("me@hub"), settings=replace(Tunnels(), ssh=str(program))).rqflow(["worker", "admit"], '{"a": 1}') as told:
+        assert told == {"a": 1}
+        assert not (tmp_path / "ended").exists()
+    assert (tmp_path / "ended").exists()
 
 
 def test_the_installer_is_told_in_one_word_of_the_shell(tmp_path: Path) -> None:

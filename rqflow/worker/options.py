@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
@@ -49,6 +50,13 @@ def work_dir_of(settings: Settings, asked: Asked) -> Path:
     """Return the folder of this worker; of the default the caller has seen that it is on a local disk."""
     state = settings.home / (settings.core.state_dir or "state")
     return (asked.get("work_dir") or Path(settings.worker.work_dir or state / "worker")).expanduser()
+
+
+def usual_work_dir(settings: Settings) -> Path:
+    """Return the folder of the home's own worker. One that the environment of a process names is that of a further worker."""
+    if settings.origins.get("worker.work_dir", "").startswith("RQFLOW__"):
+        settings = replace(settings, worker=replace(settings.worker, work_dir=""))
+    return work_dir_of(settings, {})
 
 
 def words(text: str) -> list[str]:

@@ -51,7 +51,7 @@ from rqflow.worker.link import Backoff
 from rqflow.worker.listening import Bell, Subscription
 from rqflow.worker.logship import LogShipper
 from rqflow.worker.loop import Loop, Options
-from rqflow.worker.options import Asked, options_of, words, work_dir_of
+from rqflow.worker.options import Asked, options_of, usual_work_dir, words, work_dir_of
 from rqflow.worker.prepare import Preparer
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.slots import Slots
@@ -239,7 +239,7 @@ class Worker(rq_worker.Worker):
     # -- own --
 
     def _work(self, work_dir: WorkDir, settings: Settings, options: Options) -> bool:
-        own = identity.name_of(settings.home, socket.gethostname(), work_dir, work_dir_of(settings, {}))
+        own = identity.name_of(settings.home, socket.gethostname(), work_dir, usual_work_dir(settings))
         self.name = f"{own}.{secrets.token_hex(3)}"
         self.hostname, self.pid = socket.gethostname(), os.getpid()
         work_dir.keep_program()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rqflow import settings
 from rqflow.broker.names import machine_of, member_of
 from rqflow.exceptions import ConfigError
 from rqflow.worker import identity
+from rqflow.worker.options import usual_work_dir
 from rqflow.worker.workdir import NAMES, WorkDir
 
 
@@ -32,6 +34,13 @@ def test_other_work_dirs_of_a_home_belong_to_the_same_member(tmp_path: Path) -> 
     own, other = named(tmp_path), named(tmp_path, folder="elsewhere")
     assert own != other
     assert member_of(other) == member_of(own) == own
+
+
+def test_a_work_dir_of_the_environment_is_that_of_a_further_worker(tmp_path: Path) -> None:
+    (tmp_path / "rqflow.cfg").write_text("[worker]\nwork_dir = /fast/disk\n")
+    assert usual_work_dir(settings.load(home=tmp_path, environ={})) == Path("/fast/disk")
+    of_one_process = settings.load(home=tmp_path, environ={"RQFLOW__WORKER__WORK_DIR": "/other/disk"})
+    assert usual_work_dir(of_one_process) == tmp_path / "state" / "worker"
 
 
 def test_a_work_dir_that_an_older_release_used_keeps_its_name(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class View:
     before_it: int = 0
     #: The runs that must end before its own, which waits for room, may start; empty: it has started.
     active_runs: Sequence[str] = ()
+    #: What it waits for from the hub, in words, before it can begin.
+    awaited: str = ""
     #: The zone of its DAG, by name, and that of who asks.
     zone: str = "UTC"
     viewer: tzinfo = UTC
@@ -107,6 +109,8 @@ def _removed(task: TaskSpec) -> tuple[str, str]:
 
 def _running(view: View) -> tuple[str, str]:
     status = view.status
+    if view.awaited:
+        return f"it is to begin on {status.worker}, which waits for the hub's answer: {view.awaited}", "`rqflow scheduler` on the hub"
     if status.unreachable_since is None:
         return f"it runs on {status.worker} since {view.at(status.started_at)}", "its own end; `rqflow run cancel` ends it before"
     until = f"until {view.at(status.assumed_until)}" if status.assumed_until else "for as long as it takes"
@@ -202,7 +206,9 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
         workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
         halt=control.paused_queues(broker).get(spec.queue),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
-        holders=_holders(broker, version, spec, status), before_it=before_it, active_runs=_active_runs(broker, version, run_key),
+        holders=_holders(broker, version, spec, status), before_it=before_it,
+        awaited=broker.awaited(status.worker, status.execution_id) if status.state is TaskState.RUNNING else "",
+        active_runs=_active_runs(broker, version, run_key),
         zone=version.timezone, viewer=viewer))
 
 

@@ -180,6 +180,11 @@ class LiveState:
         """Return the live workers."""
         return self._read(status.workers, self.connection)
 
+    def awaited(self, worker: str, execution_id: str) -> str:
+        """Return what a try that a worker holds waits for from the hub, in words; empty for nothing, or where nobody says so."""
+        said = self._read(self.connection.hget, keys.RQ_WORKER + worker, "awaits")
+        return str(decode(said).get(execution_id, "")) if said else ""
+
     def is_suspended(self) -> bool:
         """Tell whether `rq suspend` keeps workers from claiming."""
         return bool(self._read(self.connection.exists, keys.RQ_SUSPENDED))

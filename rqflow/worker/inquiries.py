@@ -105,6 +105,11 @@ class Inquiries:
         """Tell whether the log of a try says that it waits."""
         return held.id in self._told
 
+    def awaited(self) -> dict[str, str]:
+        """Return {execution: what it waits for, in words}."""
+        with self._lock:
+            return {name: f"the {WORDS[kind]} {called}" for name, ((kind, called, _), _) in self._waiting.items()}
+
     def forget(self, held: Try) -> None:
         """The try waits no more."""
         self._waiting.pop(held.id, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,8 @@ class Vitals:
         """Return the time by Redis' clock, about, in microseconds."""
         return to_micros(clock.utcnow()) - self._offset
 
-    def fields(self, leaving: str, linked_since: datetime) -> dict[Any, Any]:
-        """Return the fields of RQ's record; `leaving` says how it ends, if it does."""
+    def fields(self, leaving: str, linked_since: datetime, awaited: Mapping[str, str]) -> dict[Any, Any]:
+        """Return the fields of RQ's record; `leaving` says how it ends, if it does, `awaited` what tries wait for from the hub."""
         disk = os.statvfs(self._folder)
         return {"clock_offset": f"{self._offset / 1_000_000:.3f}", "linked_since": str(to_micros(linked_since)), "leaving": leaving,
-                "disk_free": str(disk.f_bavail * disk.f_frsize)}
+                "awaits": json.dumps(awaited) if awaited else "", "disk_free": str(disk.f_bavail * disk.f_frsize)}

@@ -90,6 +90,7 @@ class Worker(rq_worker.Worker):
         self._options: Options | None = None
         self._admission = Admission(None)
         self._vitals: Vitals | None = None
+        self._inquiries: Inquiries | None = None
         self._callbacks: Callbacks | None = None
         self._subscription: Subscription | None = None
 
@@ -252,6 +253,7 @@ class Worker(rq_worker.Worker):
         environ = configuration.environment()
         preparer = Preparer(broker, settings, work_dir, environ, admission)
         preparer.ask_hub(self._broker().connection, self._machine, lambda: loop.wake())
+        self._inquiries = preparer.outside.inquiries
         preparer.accounts.check(settings.security)
         if preparer.accounts.runs_as_root:
             logger.warning("tasks run as root: set worker.run_as, or start the worker under another account", extra=logs.context("tasks_as_root"))
@@ -326,7 +328,7 @@ class Worker(rq_worker.Worker):
         """Add to RQ's record how this worker fares, and keep what it is for when that is gone."""
         if self._vitals and self._options:
             leaving, since = (self._loop.leaving, self._loop.linked_since) if self._loop else ("", clock.utcnow())
-            connection.hset(self.key, mapping=self._vitals.fields(leaving, since))
+            connection.hset(self.key, mapping=self._vitals.fields(leaving, since, self._inquiries.awaited() if self._inquiries else {}))
             connection.hset(HEARD, self._machine, standing.heard(
                 self._vitals.now(), pid=self.pid or 0, name=self.name, host=self.hostname or "", queues=self._options.queues,
                 labels=self._options.labels, slots=self._options.slots, version=protocol.release()))

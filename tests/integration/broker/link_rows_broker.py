@@ -371,6 +371,12 @@ def _(w: World) -> Case:
         lambda: w.db.zscore(keys.RQ_SCHEDULED_JOBS, claim.job_id) == at.timestamp(), lambda: w.states()["a"] == "up_for_retry"))
 
 
+@row(f"{READING}awaited", READ)
+def _(w: World) -> Case:
+    w.db.hset(f"{keys.RQ_WORKER}w1", "awaits", '{"e1": "the Variable x"}')
+    return Case(call=lambda: w.far.awaited("w1", "e1"), check=same("the Variable x"))
+
+
 @row(f"{READING}is_suspended", READ)
 def _(w: World) -> Case:
     w.db.set(keys.RQ_SUSPENDED, "1")

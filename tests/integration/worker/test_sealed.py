@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rqflow import clock
-from rqflow.actions import connections, variables
+from rqflow.actions import connections, variables, why
 from rqflow.broker import requests
 from rqflow.broker.requests import RequestDesk
 from rqflow.dag.asking import SECRETS
@@ -148,6 +148,10 @@ def test_a_hub_that_is_away_is_waited_for_and_the_log_says_so(site: Site, hub: J
     logs = site.folder / "work" / "logs"
     until(lambda: any("waits for the hub's answer: the Variable token" in path.read_text() for path in logs.glob("*.log")), what="the log to say it")
     assert site.states(run) == {"b": "running", "n": "success", "p": "running"}
+    version = site.broker.version(run.version)
+    assert version
+    until(lambda: "waits for the hub's answer: the Variable token" in why.task(site.broker, version, run.key, site.task(run, "b").index).reason,
+          what="why to say it")
     hub.begin()
     site.until(run, "success", "b")
     site.until(run, "success", "p")
@@ -198,10 +202,10 @@ def test_the_hub_gives_secrets_only_for_what_the_worker_holds_and_only_to_it(sit
     entries = ask(good)
     assert list(entries["VAR"]) == ["token"]
     assert Keyring([], boxes=[BoxKey(good.private)]).open(entries["VAR"]["token"]["key"], entries["VAR"]["token"]["value"], "it") == SECRET
-    for wrong, why in ((ticket_of(hub, run, execution="0" * 32), "does not hold"), (ticket_of(hub, run, worker="other.0000"), "has not joined"),
+    for wrong, reason in ((ticket_of(hub, run, execution="0" * 32), "does not hold"), (ticket_of(hub, run, worker="other.0000"), "has not joined"),
                        (ticket_of(hub, run, key=BoxKey.fresh()), "is not the worker"),
                        (replace(good, private=BoxKey.fresh().private), "is not the worker")):
-        with pytest.raises(RqflowError, match=why):
+        with pytest.raises(RqflowError, match=reason):
             ask(wrong)
     hub.join("elsewhere.beef")
     with pytest.raises(RqflowError, match="is not the worker"):

@@ -15,13 +15,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
-from benchmarks import report, soak_audit, soak_lab, soak_plan, soak_task, system
+from benchmarks import report, soak_audit, soak_far, soak_lab, soak_plan, soak_task, system
 from benchmarks.soak_audit import Audit
 from benchmarks.soak_lab import Site
 from benchmarks.soak_plan import Plan, PlannedDag, PlannedRun
@@ -39,7 +39,7 @@ from rqflow.store import runs
 from rqflow.store.engine import reading
 from rqflow.store.runs import RunFilter
 
-FULL_FAULTS, FULL_MINUTES = 200, 20.0
+FULL_FAULTS, FULL_MINUTES, FAR_MINUTES = 200, 20.0, 6.0
 #: Seconds between two faults on average, where no time is given.
 EVERY = 5.0
 #: Seconds after the last fault within which all runs must have ended, and after that all logs be archived.
@@ -97,12 +97,13 @@ class Outcome:
     tries: int
 
 
-def soak(plan: Plan, folder: Path, store: str, *, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Do what `plan` says in an empty folder, and audit it."""
+def soak(plan: Plan, folder: Path, store: str, *, say: Callable[[str], None] = lambda _: None,
+         make_site: Callable[[Path, str], AbstractContextManager[Site]] = soak_lab.site) -> Outcome:
+    """Do what `plan` says in an empty folder, and audit it; `make_site` makes the system there."""
     evidence = folder / "evidence"
     (evidence / "locks").mkdir(parents=True)
     began = time.monotonic()
-    with soak_lab.site(folder, store) as site:
+    with make_site(folder, store) as site:
         versions = _versions(site, plan, evidence)
         site.start()
         site.began = time.monotonic()
@@ -220,11 +221,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Soak, print, write the file; return the exit code."""
     asked = parser().parse_args(arguments)
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1 << 32)
-    faults = asked.faults or (FULL_FAULTS if asked.full else 12)
-    minutes = asked.minutes or (FULL_MINUTES if asked.full else faults * EVERY / 60)
-    store, = system.stores([asked.store]) or [system.SQLITE]
+    full_minutes = FAR_MINUTES if asked.far else FULL_MINUTES
+    faults = asked.faults or ((int(FAR_MINUTES * 60 / EVERY) if asked.far else FULL_FAULTS) if asked.full else 12)
+    minutes = asked.minutes or (full_minutes if asked.full else faults * EVERY / 60)
+    store, = system.stores([system.SQLITE if asked.far else asked.store]) or [system.SQLITE]
     kinds = [kind for kind in soak_plan.FAULTS if store == system.MARIADB or kind != soak_plan.DATABASE]
-    plan = soak_plan.make(seed, faults=faults, seconds=minutes * 60, kinds=kinds, dags=24 if asked.full else 8)
+    plan = soak_plan.make(seed, faults=faults, seconds=minutes * 60, kinds=list(soak_plan.FAR_FAULTS) if asked.far else kinds,
+                          dags=24 if asked.full else 8, queues=soak_plan.FAR_QUEUES if asked.far else None)
     console = report.console()
 
     def say(text: str) -> None:
@@ -236,11 +239,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = report.surroundings()
     commit = f"commit {about['commit'][:12]}{' and changes' if about['changed'] else ''}"
     machine = f"{about['cores']} processors, Python {about['python']}, {about['redis'].partition(' sha')[0]}"
-    head = [f"scripts/soak --seed {seed} --faults {faults} --minutes {minutes:g} --store {store}", f"{about['date'][:19]} UTC, {commit}, {machine}"]
+    head = [f"scripts/soak{' --far' if asked.far else ''} --seed {seed} --faults {faults} --minutes {minutes:g} --store {store}",
+            f"{about['date'][:19]} UTC, {commit}, {machine}"]
     for text in head:
         say(text)
     folder = Path(tempfile.mkdtemp(prefix="rqflow-soak-"))
-    outcome = soak(plan, folder, store, say=say)
+    outcome = soak(plan, folder, store, say=say, make_site=soak_far.site if asked.far else soak_lab.site)
     verdict = ["Nothing lost, nothing doubled, no run unfinished, all logs byte for byte."] if not outcome.wrong else [
         f"{len(outcome.wrong)} THINGS ARE WRONG:", *outcome.wrong]
     for text in (*outcome.lines, *verdict):
@@ -261,7 +265,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, metavar="N", help="do again what this seed decides; a random one when not given")
     made.add_argument("--faults", type=int, metavar="N", help="number of faults (12)")
     made.add_argument("--minutes", type=float, metavar="M", help=f"time for them ({EVERY:g} s for each)")
-    made.add_argument("--full", action="store_true", help=f"{FULL_FAULTS} faults in {FULL_MINUTES:g} minutes")
+    made.add_argument("--full", action="store_true", help=f"{FULL_FAULTS} faults in {FULL_MINUTES:g} minutes; with --far {FAR_MINUTES:g} minutes")
+    made.add_argument("--far", action="store_true", help="a hub and two workers that only ssh reaches, in network namespaces, as root; with SQLite")
     made.add_argument("--store", choices=[system.SQLITE, system.MARIADB], default=system.MARIADB, help="database of the history (mariadb)")
     made.add_argument("--keep", action="store_true", help="keep the folder with evidence and logs; it is kept when anything is wrong")
     made.add_argument("--output", type=Path, metavar="FILE", help="write what is found there too")

@@ -117,7 +117,7 @@ class Auditor:
         if record.state is TaskState.LOST:
             self.audit.counts[f"lost: {record.reason}"] += 1
             self.audit.counts["lost tries that had ended before, as they wrote themselves"] += len(ends)
-            if planned.queue not in soak_plan.GRACES and not self._killed.get(soak_plan.SHEPHERD):
+            if planned.queue not in soak_plan.GRACES and not any(self._killed.get(kind) for kind in soak_plan.ENDS_TASKS):
                 yield f"is lost, and no shepherd was killed: {record.reason}"
             return
         if record.ended_at is None or record.state.value == "running":

@@ -12,6 +12,9 @@ OK, FLAKY, SKIP, BROKEN, DONE = "ok", "flaky", "skip", "broken", "done"
 DEFAULT, FENCED, STOCK = "default", "fenced", "stock"
 #: Graces of the queues as settings, in seconds: a task of DEFAULT is lost only with the shepherd that watched it.
 GRACES = {FENCED: 4.0, STOCK: 3.0}
+#: How often each is chosen; and where there is no stock worker.
+QUEUES: Mapping[str, int] = {DEFAULT: 14, FENCED: 4, STOCK: 1}
+FAR_QUEUES: Mapping[str, int] = {DEFAULT: 14, FENCED: 4}
 #: Enough that no task fails because its tries were lost.
 RETRIES = 50
 
@@ -23,6 +26,13 @@ DATABASE = "database stop"
 FAULTS: Mapping[str, float] = {
     WORKER: 1.5, SHEPHERD: 0.0, SCHEDULER: 2.0, RECORDER: 2.0, STOCK_WORKER: 1.5, RESTART: 2.0, ROLL_BACK: 1.0, WIPE: 0.0, CUT: 0.0,
     RESET: 4.0, BLACK_HOLE: 6.0, DATABASE: 4.0}
+HOLE, RESETS, LOSS, CABLE = "black hole", "link resets all", "one packet in five lost", "cable pulled"
+SSHD, KEEPER, HUB_REBOOT, WORKER_REBOOT = "sshd", "tunnel", "hub rebooted", "worker rebooted"
+#: The same of machines with ssh between them.
+FAR_FAULTS: Mapping[str, float] = {
+    HOLE: 6.0, RESETS: 4.0, LOSS: 6.0, CABLE: 4.0, SSHD: 3.0, KEEPER: 1.5, WORKER: 1.5, HUB_REBOOT: 4.0, WORKER_REBOOT: 3.0}
+#: After these a try may be lost without any grace: what watched it is gone.
+ENDS_TASKS = frozenset({SHEPHERD, WORKER_REBOOT})
 #: Seconds between two runs on average.
 RUN_EVERY = 1.6
 _STARTS_AT = 0.5
@@ -114,17 +124,21 @@ class Plan:
         return max([0.0, *(run.at for run in self.runs), *(fault.at + fault.lasts for fault in self.faults)])
 
 
-def make(seed: int, *, faults: int, seconds: float, kinds: Sequence[str] = tuple(FAULTS), dags: int = 8) -> Plan:
-    """Return the plan of a seed: `faults` in `seconds`, every kind as often as any other, over as many runs as are done meanwhile."""
+def make(seed: int, *, faults: int, seconds: float, kinds: Sequence[str] = tuple(FAULTS), dags: int = 8,
+         queues: Mapping[str, int] | None = None) -> Plan:
+    """Return the plan of a seed: `faults` in `seconds`, every kind as often as any other, over as many runs as are done meanwhile.
+
+    `queues` says how often each queue is chosen (all three).
+    """
     dice = random.Random(seed)
-    made = [_dag(dice, f"soak_{number}") for number in range(dags)]
+    made = [_dag(dice, f"soak_{number}", queues or QUEUES) for number in range(dags)]
     order: list[str] = []
     while len(order) < faults:
         order += dice.sample(list(kinds), len(kinds))
     every, at, planned = seconds / max(faults, 1), _STARTS_AT, []
     for number, kind in enumerate(order[:faults]):
         at += every * dice.uniform(0.3, 1.7)
-        planned.append(Fault(number=number, at=at, kind=kind, lasts=FAULTS[kind] * dice.uniform(0.1, 1.0), choice=dice.random()))
+        planned.append(Fault(number=number, at=at, kind=kind, lasts={**FAR_FAULTS, **FAULTS}[kind] * dice.uniform(0.1, 1.0), choice=dice.random()))
     started, at = list[PlannedRun](), 0.0
     while at < seconds:
         started.append(PlannedRun(at=at, dag=dice.randrange(dags), run_id=f"r{len(started)}"))
@@ -141,7 +155,7 @@ def part(plan: Plan, first: int, last: int) -> Plan:
     return Plan(seed=plan.seed, dags=plan.dags, runs=runs, faults=moved)
 
 
-def _dag(dice: random.Random, dag_id: str) -> PlannedDag:
+def _dag(dice: random.Random, dag_id: str, queues: Mapping[str, int]) -> PlannedDag:
     """Return a DAG of some tasks, each after up to three of those before it. One end of its own kind at most: what follows is certain then."""
     odd = dice.choice([OK, OK, SKIP, BROKEN])
     count = dice.randrange(4, 12)
@@ -152,7 +166,7 @@ def _dag(dice: random.Random, dag_id: str) -> PlannedDag:
         kind = odd if number == odd_one else dice.choices([OK, FLAKY, DONE], [6, 1, 1])[0]
         tasks.append(PlannedTask(
             task_id=f"t{number}", kind=kind, seconds=round(dice.choice([0.05, 0.2, 0.7, 2.0]) * dice.uniform(0.5, 1.5), 3),
-            lines=dice.choice([0, 1, 10, 200, 5000]), queue=dice.choices([DEFAULT, FENCED, STOCK], [14, 4, 1])[0], upstream=upstream))
+            lines=dice.choice([0, 1, 10, 200, 5000]), queue=dice.choices(list(queues), list(queues.values()))[0], upstream=upstream))
     return PlannedDag(dag_id=dag_id, tasks=tasks)
 
 

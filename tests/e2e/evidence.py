@@ -64,4 +64,5 @@ def reboot(work_dir: Path) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     for name in ("names", "shepherd.journal"):
         path = work_dir / name
-        path.write_text(path.read_text().replace(boot, "0" * 36))
+        if path.exists():  # not before a worker was there
+            path.write_text(path.read_text().replace(boot, "0" * 36))

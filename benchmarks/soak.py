@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import random
 import shlex
 import shutil
@@ -239,6 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = report.surroundings()
     commit = f"commit {about['commit'][:12]}{' and changes' if about['changed'] else ''}"
     machine = f"{about['cores']} processors, Python {about['python']}, {about['redis'].partition(' sha')[0]}"
+    if asked.far and os.geteuid() != 0:
+        say("--far makes network namespaces, which needs root")
+        return 2
     head = [f"scripts/soak{' --far' if asked.far else ''} --seed {seed} --faults {faults} --minutes {minutes:g} --store {store}",
             f"{about['date'][:19]} UTC, {commit}, {machine}"]
     for text in head:

@@ -116,6 +116,8 @@ class Scheduler:
     lock_ttl: timedelta = key(timedelta(seconds=10), "A leader not heard of for this long is replaced; one killed on the standby's machine, at once.")
     unserved_after: timedelta = key(timedelta(minutes=5), "Tasks that wait this long on a queue that no live worker serves are told of once.")
     folder_interval: timedelta = key(timedelta(seconds=10), "How often the leader looks whether files in core.dags_folder have changed. 0: never.")
+    copy_interval: timedelta = key(timedelta(seconds=10), "How often a leader that reaches Redis or the database through a tunnel copies the newest "
+                                                          "runs into its state folder, to be shown while that is down. 0: never.")
     catchup_by_default: bool = key(False, "Make up for past dates of DAGs that do not say `catchup` themselves, as Airflow 1 and 2 do.")
     backfill_ask_above: int = key(1000, "A backfill of more dates than this asks before it starts, or wants --yes.")
     idle_exit: timedelta = key(timedelta(seconds=60), "Processes that `rqflow submit` started end after this much idleness.")

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from rqflow.states import TERMINAL_RUN_STATES, CallbackState, RunState, TaskState
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +160,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def restored(kind: type[T], record: Mapping[str, Any]) -> T:
+    """Return the dataclass of this module of which `record` is the JSON; what this release does not know is left out."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _restored(hints[name], value) for name, value in record.items() if name in hints})
+
+
+def _restored(hint: Any, value: Any) -> Any:
+    options = [one for one in get_args(hint) if one is not type(None)] if get_origin(hint) is UnionType else [hint]
+    kind = options[0]
+    if value is None:
+        return None
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    if get_origin(kind) is tuple:
+        return tuple(_restored(get_args(kind)[0], item) for item in value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    return restored(kind, value) if is_dataclass(kind) and isinstance(kind, type) else value
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:

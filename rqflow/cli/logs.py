@@ -12,11 +12,13 @@ from rqflow.actions import loglines, logs, query, runlogs, select
 from rqflow.actions.loglines import Line, Part
 from rqflow.actions.model import Run, TaskInstance
 from rqflow.actions.runlogs import TaskLine
-from rqflow.cli import output
+from rqflow.cli import output, recalling
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.types import COUNT, COUNT_OR_NONE, MOMENT
+from rqflow.deploy import live, statedir
 from rqflow.deploy.services import Services, open_services
-from rqflow.exceptions import NotFound, UsageError
+from rqflow.exceptions import NotFound, ServiceUnreachable, UsageError
+from rqflow.settings import Settings
 
 #: Bytes that are gathered before they are printed, where nobody waits for them; characters that names of tasks are padded to at most.
 GATHER, NAMES = 1 << 16, 40
@@ -145,6 +147,27 @@ def task_logs(app: App, /, run_name: str, task_id: str, follow: bool, number: in
     at its end.
     """
     part = Part(**asked)
+    try:
+        printed = _print_task(app, part, run_name, task_id, number, follow=follow, timestamps=timestamps, style=style)
+    except ServiceUnreachable as error:
+        if follow or timestamps or style != "text" or not part.is_all:
+            raise
+        _print_archived(app.settings, error, run_name, task_id, number)
+        click.get_current_context().exit(error.exit_code)
+    click.get_current_context().exit(int(part.grep is not None and not printed))
+
+
+def _print_archived(settings: Settings, error: ServiceUnreachable, run_name: str, task_id: str, number: int | None) -> None:
+    """Print what the archive here has of a log, while nobody can be asked how the run stands. Raises `error` where nothing is known."""
+    found = recalling.known(settings, error).find(run_name)
+    machine = statedir.this_machine()
+    here = live.resolved(settings, statedir.locate(settings, machine), machine)
+    for data in logs.read(here, found, task_id, number or max(logs.task_of(found, task_id).try_number, 1)):
+        output.raw(data)
+
+
+def _print_task(app: App, part: Part, run_name: str, task_id: str, number: int | None, *, follow: bool, timestamps: bool, style: str) -> bool:
+    """Print the log of a try, or parts of it; tell whether there was anything."""
     with open_services(app.settings) as services:
         found = query.named(services.broker, services.engine, run_name)
         number = number or max(logs.task_of(found, task_id).try_number, 1)
@@ -163,7 +186,7 @@ def task_logs(app: App, /, run_name: str, task_id: str, follow: bool, number: in
         finally:
             if told := logs.held_back(services.broker, services.settings, found, task_id, number):
                 output.note(told)
-    click.get_current_context().exit(int(part.grep is not None and not printed))
+    return printed
 
 
 def _at_once(texts: Iterable[bytes]) -> bool:

@@ -12,7 +12,7 @@ from rqflow.actions import delete as removing
 from rqflow.actions import follow, notes, query, reruns, scope
 from rqflow.actions.model import Run
 from rqflow.actions.scope import Scope
-from rqflow.cli import deleting, output, rewriting, show
+from rqflow.cli import deleting, output, recalling, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
 from rqflow.cli.cancel import RUN_COLUMNS, RUN_FIELDS, cancel, run_row
@@ -23,7 +23,7 @@ from rqflow.cli.report import report_
 from rqflow.cli.types import COUNT, DURATION, MOMENT, MOST, is_moment
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
 from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, NotFinished, UsageError
+from rqflow.exceptions import Conflict, NotFinished, ServiceUnreachable, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
 from rqflow.store.runs import RunFilter
@@ -61,13 +61,21 @@ def run() -> None:
 @output.listing
 @pass_app
 def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], run_type: str | None, since: datetime | None,
-          until: datetime | None, limit: int, unlimited: bool) -> None:
-    """List runs, the newest first."""
+          until: datetime | None, limit: int, unlimited: bool) -> int:
+    """List runs, the newest first.
+
+    While the tunnel to Redis or the database is down, those that were last known; exits 7 then.
+    """
     printer.check(name for name in output.fields_of(Run) if name != "tasks")
     wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, run_type=run_type, since=since, until=until)
-    with open_services(app.settings) as services:
-        found = query.list_runs(services.broker, services.engine, wanted, limit=None if unlimited else limit)
+    code, most = 0, None if unlimited else limit
+    try:
+        with open_services(app.settings) as services:
+            found = query.list_runs(services.broker, services.engine, wanted, limit=most)
+    except ServiceUnreachable as error:
+        found, code = recalling.known(app.settings, error).matching(wanted, limit=most), error.exit_code
     printer.records([show.run_row(one) for one in found], show.RUN_COLUMNS)
+    return code
 
 
 @run.command("start")
@@ -115,13 +123,22 @@ run.add_command(report_)
 @output.listing
 @pass_app
 def show_(app: App, printer: Printer, name: str, exit_status: bool, only_tasks: bool) -> None:
-    """Show a run with its tasks and all their tries."""
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, name)
+    """Show a run with its tasks and all their tries.
+
+    While the tunnel to Redis or the database is down, as it was last known; exits 7 then.
+    """
+    code = 0
+    try:
+        with open_services(app.settings) as services:
+            found = query.named(services.broker, services.engine, name)
+    except ServiceUnreachable as error:
+        found, code = recalling.known(app.settings, error).find(name), error.exit_code
     if only_tasks:
         printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
     else:
         show.run(printer, found)
+    if code:
+        click.get_current_context().exit(code)
     if exit_status and not found.is_finished:
         raise NotFinished(f"run {found.run_id} is {found.state.value}")
     if exit_status:

@@ -13,6 +13,7 @@ from rqflow.cli.output import Column, Printer
 from rqflow.deploy import installing
 from rqflow.deploy.installing import Way
 from rqflow.deploy.supervision import RUNNING, STOPPED, NotUp, ProgramStatus, Supervision
+from rqflow.deploy.tunnels import linkage
 
 COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("link", "LINK"),
            Column("reason", "REASON"), Column("log", "LOG", wide=True)]
@@ -61,7 +62,14 @@ def status(app: App, printer: Printer) -> int:
     found = _supervision(app).status()
     printer.records([asdict(one) for one in found], COLUMNS)
     wanted = [one for one in found if one.state != STOPPED]
-    return 0 if wanted and all(one.is_well for one in wanted) else 1
+    link = linkage.said(app.settings)
+    if link:
+        from rqflow.deploy import live  # here: redis-py, which is needed for nothing else
+
+        link = link if live.is_link_down(app.settings) else ""
+    if link:
+        output.note(link)
+    return 0 if wanted and not link and all(one.is_well for one in wanted) else 1
 
 
 def _supervision(app: App) -> Supervision:

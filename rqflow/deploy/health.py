@@ -12,6 +12,7 @@ import redis
 from rqflow import clock
 from rqflow.broker import lock, protocol, status
 from rqflow.deploy import live, statedir
+from rqflow.deploy.tunnels import linkage
 from rqflow.exceptions import NotFound, RqflowError
 from rqflow.settings import Settings, without_password
 from rqflow.store import schema
@@ -21,6 +22,8 @@ REDIS, DB, SCHEDULER, WORKER, WEBSERVER = "redis", "db", "scheduler", "worker", 
 COMPONENTS = (REDIS, DB, SCHEDULER, WORKER, WEBSERVER)
 #: Seconds that a web server of this machine gets to answer.
 _WEB_SECONDS = 5.0
+#: Seconds that the database gets for an answer: one behind a link that swallows everything would never give one.
+_DATABASE_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +63,8 @@ def _in_redis(settings: Settings, max_age: timedelta) -> list[Health]:
     try:
         with live.peek(settings) as connection:
             if connection is None:
-                return _unknown("Redis does not answer")
+                link = linkage.said(settings)
+                return _unknown(f"{link}: Redis does not answer" if link else "Redis does not answer")
             seconds, micros = connection.time()
             now = clock.from_micros(seconds * 1_000_000 + micros)
             return [Health(component=REDIS, is_healthy=True, detail=f"answers, version {connection.info('server').get('redis_version', '?')}"),
@@ -117,9 +121,9 @@ def _webserver(settings: Settings) -> Health:
 class Database:
     """The database, asked over connections that stay open; a SQLite that is not there is not made."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is opened yet."""
-        self._settings = settings
+    def __init__(self, settings: Settings, *, seconds: int | None = None) -> None:
+        """Nothing is opened yet. No answer is waited for longer than `seconds`, if given."""
+        self._settings, self._seconds = settings, seconds
         self._engine: Engine | None = None
         self._file: Path | None = None
         self.url = ""
@@ -129,7 +133,7 @@ class Database:
         if self._engine is None:
             machine = statedir.this_machine()
             self.url = live.resolved(self._settings, statedir.locate(self._settings, machine), machine).database.url
-            self._file, self._engine = sqlite_file(self.url), open_engine(self.url)
+            self._file, self._engine = sqlite_file(self.url), open_engine(self.url, seconds=self._seconds)
         if self._file is not None and not self._file.exists():
             raise NotFound(f"{self._file} is not there yet")
         return self._engine
@@ -142,7 +146,7 @@ class Database:
 
 
 def _database(settings: Settings) -> Health:
-    opened = Database(settings)
+    opened = Database(settings, seconds=_DATABASE_SECONDS)
     try:
         schema.check(opened.engine())
     except RqflowError as error:

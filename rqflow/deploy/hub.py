@@ -21,9 +21,10 @@ from rqflow.broker.logstream import LogStream
 from rqflow.broker.requests import RequestDesk
 from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
-from rqflow.deploy import answers
+from rqflow.deploy import answers, lastknown
 from rqflow.deploy.live import another_broker
 from rqflow.deploy.services import Services
+from rqflow.deploy.tunnels import linkage
 from rqflow.recorder import mirroring
 from rqflow.recorder.archive import LogArchive
 from rqflow.recorder.loop import keep_running, step_aside
@@ -138,6 +139,7 @@ def build(services: Services, *, idle_exit: bool = False, parses: bool = True) -
         tidying(another_broker(services, client_name="rqflow-tidying")),
         _answering(services),
         _mirroring(services),
+        *_copying(services),
         *([_reading_folder(services)] if parses and settings.scheduler.folder_interval else []),
     ]
     limit = services.settings.scheduler.idle_exit if idle_exit else None
@@ -191,6 +193,14 @@ def _mirroring(services: Services) -> Chore:
         keep_running(step, stop, name="mirror")
 
     return Chore(name="mirror", run=run)
+
+
+def _copying(services: Services) -> list[Chore]:
+    """Return the chore that keeps what is to be shown while the tunnel to Redis and the database is down, where there is one."""
+    if not services.settings.scheduler.copy_interval or not linkage.through(services.settings):
+        return []
+    copier = lastknown.Copier(another_broker(services, client_name="rqflow-copy"), services.engine, services.settings)
+    return [Chore(name="last known", run=_aside(copier.run))]
 
 
 def _reading_folder(services: Services) -> Chore:

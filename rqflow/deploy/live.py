@@ -19,7 +19,7 @@ from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, Outage, lastingly, patiently, unreachable
 from rqflow.deploy import embedded, statedir
-from rqflow.deploy.tunnels import places, status
+from rqflow.deploy.tunnels import linkage, places, status
 from rqflow.exceptions import BrokerError
 from rqflow.settings import Settings
 
@@ -91,7 +91,8 @@ def _connected(settings: Settings, found: Settings, *, client_name: str, waits: 
         return broker_connection.connect(found.redis.url, found, client_name=client_name, waits=waits)
     except BrokerError as error:
         machine = statedir.this_machine()
-        raise BrokerError(error.message, hint=status.hint(settings, statedir.locate(settings, machine), machine) or error.hint) from error
+        told = status.hint(settings, statedir.locate(settings, machine), machine) or linkage.hint(settings)
+        raise BrokerError(error.message, hint=told or error.hint) from error
 
 
 @contextmanager
@@ -124,6 +125,18 @@ def peek(settings: Settings) -> Iterator[redis.Redis | None]:
             yield None
         else:
             yield connection
+
+
+def is_link_down(settings: Settings) -> bool:
+    """Look whether the tunnel that Redis is reached through is down; False where none leads to it. Raises ConfigError for a bad URL."""
+    name = linkage.through(settings)
+    if not name:
+        return False
+    own = linkage.seen(settings, name)
+    if own is not None:
+        return not own.is_working
+    with peek(settings) as connection:
+        return connection is None
 
 
 def refusal(live: Live) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from rqflow import logs
 from rqflow.deploy import statedir
 from rqflow.deploy.live import Live, open_live, resolved
+from rqflow.deploy.tunnels import linkage
 from rqflow.exceptions import StoreError
 from rqflow.settings import Settings
 from rqflow.store import schema
@@ -49,7 +50,7 @@ def open_database(settings: Settings, *, must_answer: bool = True) -> Iterator[E
             schema.check(engine)
         except StoreError as error:
             if must_answer:
-                raise
+                raise StoreError(error.message, hint=linkage.hint(settings) or error.hint) from error
             logger.warning("going on without the database, which is waited for; nothing is lost, events wait in Redis: %s", error,
                            extra=logs.context("database_down"))
         yield engine

@@ -57,10 +57,10 @@ class Hub:
         self.host.sshd.start()
 
 
+#: A pulled cable is a black hole to both sides; the chaos has it.
 FAULTS: Mapping[str, Callable[[Far], None]] = {
     "reset": lambda far: far.hub.network.reset(far.host, far.hub.host),
     "black hole": lambda far: far.hub.network.cut(far.host, far.hub.host),
-    "cable": lambda far: far.hub.network.unplug(far.host),
     "sshd": lambda far: far.hub.host.sshd.kill(),
 }
 

@@ -18,7 +18,7 @@ from tests.network import Network
 from tests.waiting import until
 
 # One world, on a machine that others load.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 #: Tasks, and how many of them end during each cut.
 COUNT, DURING = 50, 14
 #: Waits for its turn, and writes the same into its log and beside it.

@@ -12,6 +12,8 @@ from rqflow.settings import environment
 
 #: A sign of life is given when so much of systemd's patience is over.
 _PART = 3
+#: Seconds for which somebody who does not read what is sent is waited for.
+PATIENCE = 1.0
 
 
 @dataclass
@@ -32,12 +34,13 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET", ""), int(micros) / 1e6 if micros.isdecimal() and int(micros) and is_for_us else None)
 
     def tell(self, **states: str | int) -> None:
-        """Send states, such as READY=1; a systemd that does not listen is nobody's trouble."""
+        """Send states, such as READY=1; a systemd that does not listen is nobody's trouble: after PATIENCE seconds it is not told."""
         if not self.address:
             return
         name = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         message = "\n".join(f"{key}={value}" for key, value in states.items())
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
+            own.settimeout(PATIENCE)
             own.sendto(message.encode(), name)
 
     def ready(self, status: str) -> None:

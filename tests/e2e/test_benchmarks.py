@@ -16,6 +16,7 @@ from benchmarks.report import Budget, Figure, Report
 from tests.e2e.lab import base_environ
 from tests.services import needs
 
+pytestmark = pytest.mark.timeout(150)  # on a machine that others load
 ROOT = Path(__file__).parents[2]
 
 

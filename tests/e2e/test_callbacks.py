@@ -182,7 +182,8 @@ with DAG("dies", default_args={"on_failure_callback": told("failure")}):
     second = lab.worker(work_dir="second")
     calls = ended(lab, run_id, 2)
     assert len({call["worker"] for call in calls}) == 2
-    assert [said[:3] for said in told(lab)] == [["failure", "killed", 1], ["failure", "lost", 1]]
+    # At least once: on a busy machine a call may take longer than its limit, and is made again.
+    assert {tuple(said[:3]) for said in told(lab)} == {("failure", "killed", 1), ("failure", "lost", 1)}
     assert second.poll() is None
 
 

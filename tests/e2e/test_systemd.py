@@ -18,7 +18,6 @@ import pytest
 from rqflow.deploy import units
 from rqflow.deploy.units import SYSTEM, UNITS
 from tests.e2e.lab import COMMAND, Lab, states
-from tests.profile import PATIENCE
 from tests.waiting import until
 
 #: Seconds that systemd waits for a sign of life, in these tests.
@@ -87,7 +86,8 @@ class Unit:
     def stop(self) -> int:
         """Do as systemd does with KillMode=process: TERM to the main process alone."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        until(lambda: (self.hear(), self.process.poll())[1] is not None, what="its end")
+        return self.process.wait()
 
     def close(self) -> None:
         if self.process.poll() is None:

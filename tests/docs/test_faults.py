@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MAP = ROOT / "docs/explanation/faults.md"
 #: What must be shown by tests with real processes.
-NUMBERS = [*range(1, 20), 22, 23, 28, 29, 30, 48, 49, *range(51, 63), 70, 71, 72, 73, *range(79, 84)]
+NUMBERS = [*range(1, 20), 22, 23, 28, 29, 30, 48, 49, *range(51, 63), *range(69, 74), *range(75, 84)]
 
 
 @cache

@@ -118,7 +118,7 @@ def of_the_page() -> list[str]:
 
 @pytest.mark.timeout(240)
 def test_from_a_bare_machine_to_a_task_in_three_commands(machines: tuple[Machine, Machine], network: Network) -> None:
-    """The hub has the private Redis and SQLite; the node has no way to anywhere but the hub."""
+    """Reliability 69, second half: the hub has the private Redis and SQLite; the node has no way to anywhere but the hub."""
     hub, node = machines
     assert node.host.run("ip", "route").split()[0] == "192.0.2.0/24"
     hub.run("rqflow", "var", "set", "token", "tiger-in-the-tank")

@@ -28,6 +28,7 @@ def started(lab: Lab, *options: str) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def test_it_answers_probes_and_prometheus_whatever_is_away_and_ends_in_good_order(new_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """Reliability 78, as far as there is a page: no route changes anything, whoever asks and from wherever."""
     folder = tmp_path / "own"
     folder.mkdir()
     server = OwnRedis(folder)
@@ -47,6 +48,10 @@ def test_it_answers_probes_and_prometheus_whatever_is_away_and_ends_in_good_orde
         assert 'rqflow_up{component="redis"} 1.0' in text
         assert 'rqflow_http_request_duration_seconds_count{code="200",method="GET",route="/healthz"} 1.0' in text
         assert requests.get(f"{url}/a/path/of/nobody", timeout=PATIENCE).status_code == 404
+        for path in ("/", "/healthz", "/readyz", "/metrics"):
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                answer = requests.request(method, url + path, headers={"Origin": "https://elsewhere.example"}, timeout=PATIENCE)
+                assert answer.status_code == 405, (method, path)
         text = requests.get(f"{url}/metrics", timeout=PATIENCE).text
         assert 'route="none"' in text
         assert "nobody" not in text

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import pytest
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = [path for path in sys.path if path.endswith("site-packages")]
 #: Which tests need this is said where they are skipped.
 _NEEDED = ("useradd", "userdel", "groupadd", "groupdel")
 
@@ -71,6 +73,9 @@ def place() -> Iterator[Place]:
         pytest.skip("only root can make accounts")
     if missing := [name for name in _NEEDED if not shutil.which(name)]:
         pytest.skip(f"there is no {missing[0]} here")
+    for path in (ROOT, *map(Path, PACKAGES)):
+        if closed := next((above for above in (path, *path.parents) if not above.stat().st_mode & stat.S_IXOTH), None):
+            pytest.skip(f"other accounts may not enter {closed}, in which rqflow or what it needs is installed")
     folder = Path(tempfile.mkdtemp(prefix="rqflow-accounts-"))
     folder.chmod(0o755)
     shared = folder / "shared"
@@ -100,9 +105,8 @@ def a_python(folder: Path) -> Path:
     if base is None:
         pytest.skip(f"there is no {version} that all accounts may run")
     subprocess.run([base, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
-    packages = [path for path in sys.path if path.endswith("site-packages")]
     own = folder / "venv" / "lib" / version / "site-packages"
-    (own / "here.pth").write_text("\n".join([*packages, str(ROOT)]))
+    (own / "here.pth").write_text("\n".join([*PACKAGES, str(ROOT)]))
     # What redis-py wants beside it on Python 3.11.0 to 3.11.2, and not on the one that runs the tests, is of asyncio since 3.11.
     (own / "async_timeout.py").write_text("from asyncio import timeout\n")
     return folder / "venv" / "bin" / "python"

@@ -61,7 +61,9 @@ def test_r15_r16_r18_services_that_boot_without_a_hub_recover_and_their_restarts
     assert before["tunnel-hub"]["link"] == "connection refused"
     assert scheduler.poll() is None
     hub.serve()
-    until(lambda: lab.workers() and lock.has_leader(lab.services.connection), patience=RECOVERED, what="worker and scheduler to recover by themselves")
+    # The scheduler makes the tables when it recovers.
+    until(lambda: lab.run("db", "check", code=None).returncode == 0, patience=RECOVERED, what="the scheduler to recover by itself")
+    until(lambda: lab.workers() and lock.has_leader(lab.services.connection), patience=RECOVERED, what="the worker to recover by itself")
     after = standing(services.lab)
     assert [after[name]["pid"] for name in ("tunnel-hub", "worker")] == [before[name]["pid"] for name in ("tunnel-hub", "worker")]
 

@@ -61,7 +61,7 @@ def names(connection: redis.Redis) -> set[str]:
 
 def of_runs(connection: redis.Redis) -> set[str]:
     """Every key that may belong to a run: all but what stands, and what processes that live have of their own."""
-    own = ("rq:worker", "rq:clean_", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers", "rqflow:machines",
+    own = ("rq:worker", "rq:clean_", "rq:scheduler_instance:", "rqflow:leader", "rqflow:protocol", "rqflow:schedulers", "rqflow:machines", "rqflow:heard",
            "rqflow:admitted", "rqflow:announced", "rqflow:recorded:")
     return {name for name in names(connection) - STANDING if not name.startswith((*own, *BELLS, *SHORT))}
 

@@ -66,6 +66,12 @@ def command(*argv: str) -> None:
     until(done, what=f"{argv[0]} to have its turn")
 
 
+def closed_folder() -> Path | None:
+    """Return a folder with rqflow or what it needs below it that other accounts may not enter; None when they may enter all."""
+    folders = (above for path in (ROOT, *map(Path, PACKAGES)) for above in (path, *path.parents))
+    return next((folder for folder in folders if not folder.stat().st_mode & stat.S_IXOTH), None)
+
+
 @contextmanager
 def place() -> Iterator[Place]:
     """Make the accounts, and remove them with all that they have."""
@@ -73,9 +79,8 @@ def place() -> Iterator[Place]:
         pytest.skip("only root can make accounts")
     if missing := [name for name in _NEEDED if not shutil.which(name)]:
         pytest.skip(f"there is no {missing[0]} here")
-    for path in (ROOT, *map(Path, PACKAGES)):
-        if closed := next((above for above in (path, *path.parents) if not above.stat().st_mode & stat.S_IXOTH), None):
-            pytest.skip(f"other accounts may not enter {closed}, in which rqflow or what it needs is installed")
+    if closed := closed_folder():
+        pytest.skip(f"other accounts may not enter {closed}, in which rqflow or what it needs is installed")
     folder = Path(tempfile.mkdtemp(prefix="rqflow-accounts-"))
     folder.chmod(0o755)
     shared = folder / "shared"

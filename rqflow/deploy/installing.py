@@ -13,7 +13,7 @@ import pwd
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -148,23 +148,44 @@ def install(home: Path, made: Installation, around: Surroundings, way: Way, reas
         raise Conflict(f"the services of {home} are installed as {_SAID[before.way]} already", hint="First: rqflow service uninstall")
     outcome = Outcome(way=way, reason=reason)
     if way is Way.CRON:
-        # Without names `up` starts the private Redis too; that of a worker alone is elsewhere, or is started when it is needed.
-        named = [*made.services, *(f"{TUNNEL}{name}" for name in made.tunnels)] if made.services != ALL else []
-        line = cron_line(home, made.command, named)
-        _write_record(home, Record(way=way, line=line))
-        _edit_crontab(around, outcome, home, line)
-        if starts:
-            _carry_out([made.command, "--home", str(home), "up", *named], outcome, can=not around.is_image)
-        return outcome
-    folder, known = around.folder(way), dict(before.files) if before else {}
+        _install_line(home, made, around, outcome, starts=starts)
+    else:
+        _install_units(home, made, around, outcome, before.files if before else {}, starts=starts, replaces=replaces)
+    return outcome
+
+
+def _install_line(home: Path, made: Installation, around: Surroundings, outcome: Outcome, *, starts: bool) -> None:
+    """Put the line into the crontab that runs `rqflow up` when the machine starts."""
+    # Without names `up` starts the private Redis too; that of a worker alone is elsewhere, or is started when it is needed.
+    named = [*made.services, *(f"{TUNNEL}{name}" for name in made.tunnels)] if made.services != ALL else []
+    line = cron_line(home, made.command, named)
+    _write_record(home, Record(way=outcome.way, line=line))
+    _edit_crontab(around, outcome, home, line)
+    if starts:
+        _carry_out([made.command, "--home", str(home), "up", *named], outcome, can=not around.is_image)
+
+
+def _install_units(home: Path, made: Installation, around: Surroundings, outcome: Outcome, known: Mapping[str, str], *, starts: bool,
+                   replaces: bool) -> None:
+    """Write the units of systemd, remove those that are `known` from before and not among them, and enable them."""
+    folder = around.folder(outcome.way)
     texts = _texts(folder, made)
     for path, text in texts.items():
         there = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
         if there not in {None, text} and _sum(there or "") != known.get(str(path)) and not replaces:
             raise Conflict(f"{path} was written, or changed, by somebody else",
                            hint="Put changes into a drop-in (systemctl edit); --force overwrites it.")
+    sums = {str(path): _sum(text) for path, text in texts.items()}
     # First the record: what it lacks would never be removed.
-    _write_record(home, Record(way=way, files={**known, **{str(path): _sum(text) for path, text in texts.items()}}))
+    _write_record(home, Record(way=outcome.way, files={**known, **sums}))
+    _write_units(folder, texts, known, outcome)
+    _write_record(home, Record(way=outcome.way, files=sums))
+    can = around.has_systemd and around.systemctl is not None and not around.is_image
+    _carry_out(_systemctl(outcome.way, "daemon-reload"), outcome, can=can)
+    _carry_out(_systemctl(outcome.way, "enable", *(["--now"] if starts else []), TARGET), outcome, can=can)
+
+
+def _write_units(folder: Path, texts: Mapping[Path, str], known: Mapping[str, str], outcome: Outcome) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -176,11 +197,6 @@ def install(home: Path, made: Installation, around: Surroundings, way: Way, reas
             outcome.removed.append(old)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}", hint="As root, or with --user or --cron.") from error
-    _write_record(home, Record(way=way, files={str(path): _sum(text) for path, text in texts.items()}))
-    can = around.has_systemd and around.systemctl is not None and not around.is_image
-    _carry_out(_systemctl(way, "daemon-reload"), outcome, can=can)
-    _carry_out(_systemctl(way, "enable", *(["--now"] if starts else []), TARGET), outcome, can=can)
-    return outcome
 
 
 def uninstall(home: Path, around: Surroundings, *, replaces: bool = False) -> Outcome:

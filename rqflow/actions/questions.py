@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 
 from rqflow import clock
 from rqflow.actions import query, unsigned, why, why_dag
+from rqflow.actions.verdict import Verdict
 from rqflow.broker import control
 from rqflow.broker.broker import Broker
 from rqflow.broker.lock import has_leader
@@ -22,7 +23,7 @@ from rqflow.store.dags import DagRecord
 from rqflow.store.engine import Connection, Engine, reading
 from rqflow.store.runs import RunFilter, RunRecord
 
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
+OK, WARNING, PROBLEM = Verdict
 #: Runs, and names, that an answer lists at most.
 _RUNS, _NAMES = 5, 5
 _UNFINISHED = frozenset(RunState) - TERMINAL_RUN_STATES
@@ -33,8 +34,7 @@ class Answer:
     """One question that people ask, and what is so."""
 
     question: str
-    #: ok; warning: it may be what you did not expect; problem: it keeps runs, or the task, from starting, or made it fail.
-    verdict: str
+    verdict: Verdict
     answer: str
     #: What to do; empty where nothing is to be done.
     remedy: str = ""

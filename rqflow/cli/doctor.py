@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from rqflow.actions import questions
+from rqflow.actions.verdict import Verdict
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
@@ -30,8 +31,8 @@ def doctor_(app: App, printer: Printer, dag_id: str | None, task_id: str | None)
     if dag_id is not None:
         with open_services(app.settings) as services:
             answers = questions.ask(services.broker, services.engine, services.settings, dag_id, task_id, viewer=app.zone)
-        printer.records([asdict(one) for one in answers], ASKED)
-        return 0 if all(one.verdict != questions.PROBLEM for one in answers) else 1
+        printer.records([asdict(one) | {"verdict": one.verdict.value} for one in answers], ASKED)
+        return 0 if all(one.verdict is not Verdict.PROBLEM for one in answers) else 1
     found = doctor.examine(app.settings)
     printer.records([asdict(one) | {"verdict": one.verdict.value} for one in found], COLUMNS)
     return 0 if doctor.is_well(found) else 1

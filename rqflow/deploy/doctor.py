@@ -10,17 +10,20 @@ from pathlib import Path
 import redis
 
 from rqflow import clock, mail
+from rqflow.actions.verdict import Verdict
 from rqflow.broker import connection as broker_connection
 from rqflow.broker import exposure, keys, protocol, unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.logstream import LogStream
 from rqflow.broker.replies import text
 from rqflow.broker.status import WorkerStatus
-from rqflow.deploy import embedded, health, keychecks, live, statedir, trust_checks, workchecks
-from rqflow.deploy.finding import Finding, Verdict
+from rqflow.deploy import embedded, health, live, statedir
+from rqflow.deploy.checks import keys as key_checks
+from rqflow.deploy.checks import trust, work
+from rqflow.deploy.checks.finding import Finding
+from rqflow.deploy.checks.work import CLOCK_OFF
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
 from rqflow.deploy.tunnels import checks as tunnels
-from rqflow.deploy.workchecks import CLOCK_OFF
 from rqflow.exceptions import RqflowError
 from rqflow.recorder.room import Room
 from rqflow.settings import Settings
@@ -34,7 +37,7 @@ LISTPACK = 512
 
 def examine(settings: Settings) -> list[Finding]:
     """Do all checks that can be done, those of the live state only when Redis answers."""
-    found = [_config(settings), keychecks.modes(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings),
+    found = [_config(settings), key_checks.modes(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings),
              *_trust(settings)]
     try:
         with live.peek(settings) as connection:
@@ -92,7 +95,7 @@ def _tunnels(settings: Settings) -> Iterator[Finding]:
 
 
 def _trust(settings: Settings) -> Iterator[Finding]:
-    for seen in trust_checks.look(settings):
+    for seen in trust.look(settings):
         verdict = Verdict.PROBLEM if seen.is_wrong else Verdict.WARNING if seen.remedy else Verdict.OK
         yield Finding(check=seen.check, verdict=verdict, detail=seen.detail, remedy=seen.remedy)
 
@@ -111,7 +114,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(engine) as connection:
             broken = dag_files.broken(connection)
-            yield keychecks.secrets(settings, connection)
+            yield key_checks.secrets(settings, connection)
     finally:
         engine.dispose()
     if broken:
@@ -213,8 +216,8 @@ def _workers(broker: Broker, settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding(check="workers", verdict=Verdict.WARNING, detail=f"{seen.detail}: no task runs", remedy="rqflow up, or rqflow worker")
     workers = broker.workers()
-    yield from workchecks.queues(broker, workers)
-    yield from workchecks.machines(workers, settings.logs.min_free)
+    yield from work.queues(broker, workers)
+    yield from work.machines(workers, settings.logs.min_free)
     yield from _stuck(broker, settings, workers)
 
 
@@ -223,7 +226,7 @@ def _stuck(broker: Broker, settings: Settings, workers: Sequence[WorkerStatus]) 
     opened = health.Database(settings)
     try:
         with reading(opened.engine()) as connection:
-            yield workchecks.stuck(figures.stand(connection).oldest, broker.now(), workers)
+            yield work.stuck(figures.stand(connection).oldest, broker.now(), workers)
     except RqflowError:
         return
     finally:

@@ -12,7 +12,7 @@ import pytest
 from rqflow import clock
 from rqflow.actions import query, trigger, why_dag
 from rqflow.actions.trigger import Given
-from rqflow.deploy import trust_checks
+from rqflow.deploy.checks import trust
 from rqflow.settings import load
 from rqflow.store import dags, events, workers
 from rqflow.store.engine import reading
@@ -94,7 +94,7 @@ def test_a_change_waits_for_a_signature_and_the_last_signed_version_goes_on(
 
     write(file, "two")
     becomes(lab, "active, unsigned")
-    advised = {one["check"]: one["detail"] for one in (asdict(seen) for seen in trust_checks.look(load(home=lab.home, environ=lab.environ)))}
+    advised = {one["check"]: one["detail"] for one in (asdict(seen) for seen in trust.look(load(home=lab.home, environ=lab.environ)))}
     assert advised["unsigned DAGs"] == "versions wait for a signature: signed"
     assert "no SSH key" in advised["signing key"]
     assert "whoever can write into Redis" in advised["signatures"]

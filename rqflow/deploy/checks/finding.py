@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Verdict(StrEnum):
-    """What a check came to."""
-
-    OK = "ok"
-    #: It works, and may not for ever, or not well.
-    WARNING = "warning"
-    PROBLEM = "problem"
+from rqflow.actions.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

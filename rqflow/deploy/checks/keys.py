@@ -6,7 +6,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from rqflow.deploy.finding import Finding, Verdict
+from rqflow.actions.verdict import Verdict
+from rqflow.deploy.checks.finding import Finding
 from rqflow.exceptions import ConfigError
 from rqflow.security.keyring import KEY_FILE, Keyring
 from rqflow.settings import Settings

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from rqflow.actions.verdict import Verdict
 from rqflow.broker import control
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import WorkerStatus
-from rqflow.deploy.finding import Finding, Verdict
+from rqflow.deploy.checks.finding import Finding
 
 #: A clock that is off by more than that spoils the times in logs; so long a task may wait on a queue that is served before it is told of.
 CLOCK_OFF, LONG = timedelta(seconds=2), timedelta(hours=1)

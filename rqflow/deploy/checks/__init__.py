@@ -1,0 +1,1 @@
+"""What a doctor looks at, a file for each kind of thing."""

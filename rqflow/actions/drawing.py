@@ -16,7 +16,7 @@ COLLAPSE = (AUTO, ALL, NONE)
 #: Tasks up to which a picture shows each of them by itself.
 MANY = 60
 #: Which state a group is shown in: the first of these that one of its tasks is in.
-_WORST = (
+WORST_FIRST = (
     TaskState.FAILED, TaskState.LOST, TaskState.UPSTREAM_FAILED, TaskState.RUNNING, TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE,
     TaskState.QUEUED, TaskState.PARKED, TaskState.PENDING, TaskState.CANCELLED, TaskState.SUCCESS, TaskState.SKIPPED, TaskState.REMOVED,
 )
@@ -38,7 +38,7 @@ class Node:
     @property
     def state(self) -> TaskState | None:
         """The state that it is shown in; None when no run was asked for."""
-        return next((state for state in _WORST if self.counts.get(state)), None)
+        return next((state for state in WORST_FIRST if self.counts.get(state)), None)
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ from rqflow.broker.events import EventStream, is_before
 from rqflow.broker.faults import patiently
 from rqflow.broker.replies import text
 from rqflow.broker.signed import Stored
-from rqflow.broker.status import PoolStatus, RunStatus, TaskStatus, WorkerStatus
+from rqflow.broker.status import PoolStatus, RunStatus, TaskCell, TaskStatus, WorkerStatus
 from rqflow.broker.unserved import Unserved
 from rqflow.clock import from_micros
 from rqflow.dag.run import RunInfo
@@ -163,6 +163,18 @@ class LiveState:
     def run_status(self, run_key: str) -> RunStatus | None:
         """Return how the run stands, or None when Redis has it not."""
         return self._read(status.run_status, self.connection, run_key)
+
+    def run_statuses(self, run_keys: Iterable[str]) -> dict[str, RunStatus]:
+        """Return {run key: how the run stands} of those of these runs that Redis has."""
+        return self._read(status.run_statuses, self.connection, list(run_keys))
+
+    def task_cells(self, run_keys: Iterable[str]) -> dict[str, dict[int, TaskCell]]:
+        """Return {run key: {index of task: how it stands}} of these runs."""
+        return self._read(status.task_cells, self.connection, list(run_keys))
+
+    def recorded_upto(self) -> str:
+        """Return the id of the event stream below which everything is in SQL."""
+        return self._read(EventStream(self.connection).recorded_upto)
 
     def is_finished(self, run_key: str) -> bool:
         """Tell whether the run has ended, or is gone from Redis."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -17,6 +17,9 @@ from rqflow.dag.version import DEFAULT_POOL, Version
 from rqflow.exceptions import RunNotFound, TaskFailed
 from rqflow.states import RunState, TaskState
 from rqflow.wire import decode
+
+#: Marks that a running task instance may have.
+UNREACHABLE, CANCEL_REQUESTED = "unreachable", "cancel requested"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +65,15 @@ class TaskStatus:
     assumed_until: datetime | None = None
     #: The version that it follows, unless that is its run's.
     version: str = ""
+
+
+class TaskCell(NamedTuple):
+    """How a task instance in Redis stands, in as little as a square of a grid shows. A tuple: 25 runs of 1,000 tasks have 25,000 of them."""
+
+    state: str
+    try_number: int
+    #: On a running one: unreachable, cancel requested, or nothing.
+    mark: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +134,29 @@ def run_info(connection: redis.Redis, run_key: str) -> RunInfo:
 def run_status(connection: redis.Redis, run_key: str) -> RunStatus | None:
     """Return how the run stands, or None when Redis has it not. A run being prepared is `queued`."""
     record = _hash(connection, keys.RUN + run_key)
-    if not record:
-        return None
+    return _run_status(run_key, record) if record else None
+
+
+#: What of the hash of a run says how it stands; the rest, what it stands for, may be long.
+_OF_RUN = ("dag", "run_id", "state", "created", "started", "ended", "n", "cancel", "last_event", "seq")
+
+
+def run_statuses(connection: redis.Redis, run_keys: Iterable[str]) -> dict[str, RunStatus]:
+    """Return {run key: how the run stands} of those of these runs that Redis has, in one round trip."""
+    wanted = list(run_keys)
+    with connection.pipeline(transaction=False) as pipe:
+        for run_key in wanted:
+            pipe.hmget(keys.RUN + run_key, _OF_RUN)
+        answers = pipe.execute() if wanted else []
+    found = {}
+    for run_key, values in zip(wanted, answers, strict=True):
+        record = {name: text(value) for name, value in zip(_OF_RUN, values, strict=True) if value is not None}
+        if "dag" in record and "run_id" in record:
+            found[run_key] = _run_status(run_key, record)
+    return found
+
+
+def _run_status(run_key: str, record: Mapping[str, str]) -> RunStatus:
     counts = {TaskState(state): n for state, n in decode(record.get("n", "{}")).items()}
     return RunStatus(
         run_key=run_key, dag_id=record["dag"], run_id=record["run_id"], state=RunState(record.get("state", "queued")),
@@ -138,6 +171,23 @@ def task_statuses(connection: redis.Redis, run_key: str, version: Version, indic
         return []
     values = connection.hmget(keys.task_key(run_key), [str(index) for index in wanted])
     return [_task_status(version, index, decode(value)) for index, value in zip(wanted, values, strict=True) if value]
+
+
+def task_cells(connection: redis.Redis, run_keys: Iterable[str]) -> dict[str, dict[int, TaskCell]]:
+    """Return {run key: {index of task: how it stands}} of these runs, in one round trip; a run that Redis does not have has none."""
+    wanted = list(run_keys)
+    with connection.pipeline(transaction=False) as pipe:
+        for run_key in wanted:
+            pipe.hgetall(keys.task_key(run_key))
+        answers = pipe.execute() if wanted else []
+    return {key: {int(index): _task_cell(decode(value)) for index, value in answer.items()} for key, answer in zip(wanted, answers, strict=True)}
+
+
+def _task_cell(record: dict[str, Any]) -> TaskCell:
+    state, mark = record["s"], ""
+    if state == TaskState.RUNNING.value:
+        mark = UNREACHABLE if "u" in record else CANCEL_REQUESTED if "y" in record or "mk" in record else ""
+    return TaskCell(state, record["t"], mark)
 
 
 def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskStatus:

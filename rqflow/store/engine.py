@@ -214,10 +214,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _set_up_mysql(connection: Any, record: Any) -> None:  # noqa: ARG001 - the signature is SQLAlchemy's
-    """Refuse to cut values silently, speak UTC, and do not wait long for locks."""
+    """Refuse to cut values silently, nor lists that are put together (MySQL's are 1,024 bytes long), speak UTC, and do not wait long for locks."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
+            "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', group_concat_max_len = 1048576, "
             f"innodb_lock_wait_timeout = {LOCK_SECONDS}"
         )
 

@@ -11,6 +11,7 @@ from rqflow.broker import creation, keys, unserved
 from rqflow.broker.broker import Broker
 from rqflow.broker.mirror import Mirror
 from rqflow.broker.rows import job_id
+from rqflow.broker.status import TaskCell
 from rqflow.states import RunState, TaskState
 from tests.integration.broker import playing
 from tests.integration.broker.link_world import (
@@ -305,6 +306,25 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     w.start()
     return Case(call=lambda: getattr(w.far.run_status(w.run.key), "state", None), check=same(RunState.RUNNING))
+
+
+@row(f"{READING}run_statuses", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: {key: one.state for key, one in w.far.run_statuses([w.run.key, "none"]).items()}, check=same({w.run.key: RunState.RUNNING}))
+
+
+@row(f"{READING}task_cells", READ)
+def _(w: World) -> Case:
+    w.start()
+    cells = {0: TaskCell("queued", 1, ""), 1: TaskCell("pending", 1, "")}
+    return Case(call=lambda: w.far.task_cells([w.run.key, "none"]), check=same({w.run.key: cells, "none": {}}))
+
+
+@row(f"{READING}recorded_upto", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: w.far.recorded_upto(), check=same("0-1"))
 
 
 @row(f"{READING}is_finished", READ)

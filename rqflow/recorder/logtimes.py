@@ -10,11 +10,14 @@ import os
 from bisect import bisect_right
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from rqflow.clock import from_micros
 
 SUFFIX = ".times"
 MODE = 0o640
+#: Bytes of an index that are read through, not halved, where an offset is looked for; a line of it is never longer than the second.
+_NEAR, _LONGEST = 4096, 128
 
 
 def note(log: str, offset: int, at: int) -> None:
@@ -29,6 +32,53 @@ def note(log: str, offset: int, at: int) -> None:
 def remove(log: Path) -> None:
     """Remove the index of a log."""
     Path(f"{log}{SUFFIX}").unlink(missing_ok=True)
+
+
+def between(log: Path, start: int, end: int) -> list[tuple[int, int]]:
+    """Return (offset, ms since the epoch) of the parts of a log that reach into [start, end); nothing when there is no index.
+
+    Reads only these lines of the index, which is sorted: that of a log that grew for weeks is long.
+    """
+    found: list[tuple[int, int]] = []
+    latest = 0
+    try:
+        with Path(f"{log}{SUFFIX}").open("rb") as file:
+            file.seek(_line_before(file, start))
+            for line in file:
+                entry = _entry(line)
+                if entry is None:
+                    continue
+                if entry[0] >= end:
+                    break
+                latest = max(latest, entry[1])
+                if entry[0] <= start:
+                    found.clear()
+                found.append((entry[0], latest))
+    except FileNotFoundError:
+        return []
+    return found
+
+
+def _line_before(file: IO[bytes], offset: int) -> int:
+    """Return where in an index some line begins that is about `offset` or bytes before it, near the last such line."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline(_LONGEST)
+        begins = file.tell()
+        entry = _entry(file.readline(_LONGEST))
+        if begins >= high or entry is None or entry[0] > offset:
+            high = middle
+        else:
+            low = begins
+    return low
+
+
+def _entry(line: bytes) -> tuple[int, int] | None:
+    """Return a line of an index; None for half a line, where a disk was full."""
+    words = line.split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
 class LogTimes:

@@ -224,6 +224,9 @@ class Webserver:
 
     host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there are no logins.")
     port: int = key(8080, "Port that it listens on; when another program has it, the next one that is free.")
+    session_lifetime: timedelta = key(timedelta(days=14), "A browser that has sent no request for so long has to log in again.")
+    filter_by_owner: bool = key(False, "Who is no administrator sees only DAGs that are theirs: submitted by them, shared with them, or of an owner "
+                                       "that `rqflow user owner` says they are.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

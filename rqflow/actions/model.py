@@ -139,6 +139,8 @@ class Run:
     sla_misses: int = 0
     #: The backfill that made it, or ran it again last; None: none did.
     backfill_id: int | None = None
+    #: Who started it, by hand or by a backfill; empty: its schedule did, or nobody knows.
+    started_by: str = ""
     tasks: tuple[TaskInstance, ...] = ()
     #: Calls of functions of the DAG; those of tasks are with the tasks.
     callbacks: tuple[Call, ...] = ()

@@ -201,7 +201,8 @@ def _run(record: RunRecord, status: RunStatus | None) -> Run:
         run_type=record.run_type, version=record.version, logical_date=record.logical_date, data_interval_start=record.data_interval_start,
         data_interval_end=record.data_interval_end, created_at=record.created_at, started_at=started_at, ended_at=ended_at,
         duration=seconds_between(started_at, ended_at), cancel_requested=bool(status and status.cancel_requested),
-        conf=record.conf, params=record.params, note=record.note, backfill_id=record.backfill_id)
+        conf=record.conf, params=record.params, note=record.note, backfill_id=record.backfill_id,
+        started_by=record.started_by or "")
 
 
 def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tries: Sequence[TryRecord],

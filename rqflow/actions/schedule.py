@@ -149,9 +149,9 @@ def _begin(version: Version, dates: Series, now: datetime, *, catchup: bool, wan
     return (upto.logical_date if upto else None), Plan(runs=found[len(found) - runs:], skipped=left_out)
 
 
-def pause(connection: Connection, dag_id: str, *, by: str) -> bool:
-    """Let no scheduled run of a DAG start; False when it was paused already."""
-    is_news = schedules.set_paused(connection, dag_id, True, clock.utcnow(), reason=f"{by} paused it")
+def pause(connection: Connection, dag_id: str, *, by: str, why: str = "") -> bool:
+    """Let no scheduled run of a DAG start, for a reason in words (default: who did it); False when it was paused already."""
+    is_news = schedules.set_paused(connection, dag_id, True, clock.utcnow(), reason=why or f"{by} paused it")
     if is_news:
         events.add(connection, "paused", who=by, dag_id=dag_id)
     return is_news

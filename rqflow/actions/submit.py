@@ -8,6 +8,8 @@ from datetime import timedelta, tzinfo
 
 from rqflow import clock, settings
 from rqflow.actions import dag_files, pools, query, retries, schedule, signing, survey, unsigned
+from rqflow.actions.people import ownership
+from rqflow.actions.people.ownership import Submitter
 from rqflow.actions.retries import Moved
 from rqflow.actions.schedule import News
 from rqflow.actions.survey import Report
@@ -104,14 +106,15 @@ class Registered:
 
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
              restores: bool = False, files: Sequence[Report] = (), starts: Collection[str] = (), paused_at_creation: bool | None = None,
-             holds: bool = False) -> list[Registered]:
+             holds: bool = False, submitter: Submitter | None = None) -> list[Registered]:
     """Save the versions as those that new runs take, follow their schedules, and give Redis the pools that they use.
 
     `files` tell where they come from, `starts` which DAGs of @once the caller starts. `wanted` is how many past runs a person asked for.
     `paused_at_creation` says whether new DAGs start paused that do not say it themselves: for those that no person submits, and of these many past
     runs wait in place of ManyRuns. Raises ManyRuns when that must be said, Conflict for a DAG of another file in the folder, and for one that was
     deleted unless this `restores` it, which a person's wish alone may, and NotPermitted for one that lacks a signature, unless this `holds` such back
-    until somebody signs them; nothing is saved then.
+    until somebody signs them, and for one that is another's than the `submitter`'s (None: they come from the folder of DAGs, and new ones are the
+    administrators'); nothing is saved then.
     """
     now = clock.utcnow()
     lacking = unsigned.lacking(engine, broker.settings, versions)
@@ -126,7 +129,7 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
         lacks = version.dag_id in lacking
         if lacks and (held := _hold(connection, version)):
             return held
-        saved = dags.save_version(connection, version, inputs=inputs.get(version.dag_id),
+        saved = dags.save_version(connection, version, inputs=inputs.get(version.dag_id), submitted_by=submitter.person.name if submitter else None,
                                   pause_reason=unsigned.NEVER_SIGNED if lacks else AT_CREATION if starts_paused else None)
         news = schedule.follow(connection, version, now, catchup_by_default=catchup_by_default, wanted=wanted, may_ask=paused_at_creation is None,
                                starts_once=version.dag_id in starts)
@@ -136,9 +139,16 @@ def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, cat
         return Registered(version=version, saved=saved, news=news, pause_reason=dags.find(connection, version.dag_id).paused_because,
                           held_by=0 if lacks else None)
 
+    def check_owner(connection: Connection) -> None:
+        if submitter:
+            ownership.check_submit(connection, submitter, [version.dag_id for version in versions])
+
     def write(connection: Connection) -> list[Registered]:
         dag_files.check(connection, files, survey.dags_folder(broker.settings))
+        check_owner(connection)
         registered = [one(connection, version) for version in versions]
+        # Once more, now that the rows are locked: another's first submit may have come between.
+        check_owner(connection)
         dag_files.note(connection, files, dag_files.loaded_by(broker.settings), now)
         return registered
 

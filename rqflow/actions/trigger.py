@@ -24,7 +24,7 @@ from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.recorder import past
 from rqflow.states import RunState
-from rqflow.store import dags, deletions, events, runs
+from rqflow.store import backfills, dags, deletions, events, runs
 from rqflow.store.engine import Connection, Engine, run_in_transaction
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,12 @@ def start_scheduled(broker: Broker, engine: Engine, run: RunInfo, version: Versi
 
     Raises StoreError, BrokerError or redis-py's errors.
     """
-    is_new, previous = run_in_transaction(engine, lambda connection: (runs.create(connection, run), _last_success(connection, run)))
+
+    def write(connection: Connection) -> tuple[bool, PreviousRun | None]:
+        by = backfills.get(connection, run.backfill_id) if run.backfill_id is not None else None
+        return runs.create(connection, run, started_by=by.who if by else None), _last_success(connection, run)
+
+    is_new, previous = run_in_transaction(engine, write)
     if not is_new and not _is_half_started(broker, engine, run):
         return False
     broker.create_run(replace(run, previous=previous), version, before=past.run_before(engine, run, version))
@@ -200,9 +205,9 @@ def start(broker: Broker, engine: Engine, run: RunInfo, version: Version, *, by:
     """
 
     def write(connection: Connection) -> tuple[bool, PreviousRun | None]:
-        dags.save_version(connection, version, revives=False)
+        dags.save_version(connection, version, revives=False, submitted_by=by)
         _check_date(connection, run)
-        is_new = runs.create(connection, run)
+        is_new = runs.create(connection, run, started_by=by)
         if is_new:
             events.add(connection, "run_started", who=by, dag_id=run.dag_id, run_key=run.key, conf=dict(run.conf), params=dict(run.params))
         return is_new, _last_success(connection, run)

@@ -13,6 +13,7 @@ from rqflow import clock
 from rqflow.actions import dag_files, detached, notices, query, trigger
 from rqflow.actions import submit as action
 from rqflow.actions.model import plain
+from rqflow.actions.people import ownership
 from rqflow.actions.schedule import NONE, ManyRuns
 from rqflow.actions.survey import Report
 from rqflow.broker.lock import has_leader
@@ -125,11 +126,12 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
 def _registered(app: App, services: Services, files: Sequence[Report], starts: Collection[str], wish: Wish) -> list[action.Registered]:
     """Register the DAGs, of which runs of some are started here; where many past runs would start, ask a person on a terminal how many are meant."""
     by_default, wanted = app.settings.scheduler.catchup_by_default, wish.catchup
+    submitter = ownership.at_hub(services.engine, app.settings, who())
     versions = [version for report in files for version in report.versions]
     while True:
         try:
             return action.register(services.broker, services.engine, versions, catchup_by_default=by_default, wanted=wanted, restores=True,
-                                   files=files, starts=starts)
+                                   files=files, starts=starts, submitter=submitter)
         except ManyRuns as error:
             if not (app.may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
                 raise

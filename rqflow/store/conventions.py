@@ -12,8 +12,6 @@ OPTIONS: dict[str, Any] = {
 }
 #: Characters of a state, a sha256 in hex, a run key, a line of text.
 STATE, SHA, KEY, LINE = 32, 64, 16, 1000
-#: Who writes a table whose feature is still to come.
-NOBODY = "nobody yet"
 
 metadata = MetaData(naming_convention={
     "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",

@@ -52,6 +52,8 @@ class DagRecord:
     updated_at: datetime
     #: sha of a version, a newer one as a rule, that waits for a signature; None: there is none.
     unsigned: str | None = None
+    #: Whose it is: who submitted it first, or got it since; None: it came from the folder of DAGs, or is older than that was noted.
+    submitted_by: str | None = None
 
     @property
     def status(self) -> str:
@@ -78,19 +80,20 @@ class Saved:
 
 
 def save_version(connection: Connection, version: Version, *, inputs: str | None = None, pause_reason: str | None = None,
-                 revives: bool = True) -> Saved:
+                 revives: bool = True, submitted_by: str | None = None) -> Saved:
     """Make `version` the one that new runs of its DAG take, and the DAG active, unless it `revives` none; one that is paused stays so.
 
-    A new DAG is paused when there is a `pause_reason`. `inputs` tells what loading it depended on. The same version again changes only what was
-    lost (active flag, file). Safe to repeat, and at the same time from two sides. Raises Conflict for a DAG that was deleted (deletions.lift lets
-    it come back).
+    A new DAG is paused when there is a `pause_reason`, and belongs to `submitted_by`. `inputs` tells what loading it depended on. The same version
+    again changes only what was lost (active flag, file). Safe to repeat, and at the same time from two sides. Raises Conflict for a DAG that was
+    deleted (deletions.lift lets it come back).
     """
     now = clock.utcnow()
     facts = {
         "file": version.file, "description": version.description, "owner": clean(version.owner, ID_LENGTH), "tags": list(version.tags),
         "schedule": version.schedule, "timezone": version.timezone, "updated_at": now,
     }
-    born = {"is_active": True, "is_paused": pause_reason is not None, "pause_reason": pause_reason, "created_at": now}
+    born = {"is_active": True, "is_paused": pause_reason is not None, "pause_reason": pause_reason, "created_at": now,
+            "submitted_by": None if submitted_by is None else clean(submitted_by, ID_LENGTH)}
     upsert(connection, _NEW, [{"dag_id": version.dag_id, **facts, **born}])
     # The lock on the DAG's row puts two that save at the same time in order.
     locked = connection.execute(select(dag.c.version, dag.c.is_paused).where(dag.c.dag_id == version.dag_id).with_for_update()).one()

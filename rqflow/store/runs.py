@@ -17,6 +17,7 @@ from rqflow.states import TERMINAL_RUN_STATES, TERMINAL_STATES, RunState, TaskSt
 from rqflow.store import deletions
 from rqflow.store.engine import Connection
 from rqflow.store.tables import dag_run, dag_version, task_instance
+from rqflow.store.types import ID_LENGTH, clean
 from rqflow.store.upsert import Rule, upsert
 
 _STATES = Rule(table=dag_run, order=("seq",), fixed=frozenset({"dag_id", "run_id", "priority", "note", "created_at"}))
@@ -50,6 +51,8 @@ class RunRecord:
     #: The backfill that made it or ran it again last, and the seq after which it did the latter.
     backfill_id: int | None
     rerun_after: int | None
+    #: Who started it, by hand or by a backfill; None: its schedule did, or nobody knows.
+    started_by: str | None
     state: RunState
     seq: int
     created_at: datetime | None
@@ -84,7 +87,7 @@ class RunFilter:
     run_type: str | None = None
 
 
-def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED) -> bool:
+def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED, started_by: str | None = None) -> bool:
     """Write the row of a new run; False when the DAG has a run of this id, or, for one of a schedule or a backfill, such a one of this logical date.
 
     A run that only events have told of gets what `run` says; that is False too, because it exists already. Safe to repeat. Raises Conflict
@@ -103,6 +106,7 @@ def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.Q
         "created_at": run.created_at or clock.utcnow(),
         "tick": run.logical_date if run.run_type in {SCHEDULED, BACKFILL} else None,
         "options": None if run.options == AS_IT_IS else asdict(run.options), "backfill_id": run.backfill_id,
+        "started_by": None if started_by is None else clean(started_by, ID_LENGTH),
     }
     row = {"run_key": run.key, "dag_id": run.dag_id, "run_id": run.run_id, **facts, "state": state.value, "seq": 0}
     try:

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 
-from rqflow.store.conventions import KEY, LINE, NOBODY, OPTIONS, SHA, STATE, about
+from rqflow.store.conventions import KEY, LINE, OPTIONS, SHA, STATE, about
 from rqflow.store.conventions import metadata as metadata
 from rqflow.store.machine_tables import epoch as epoch  # tables of machines have a page of their own
 from rqflow.store.machine_tables import joined_worker as joined_worker
 from rqflow.store.machine_tables import worker as worker
+from rqflow.store.people_tables import api_token as api_token  # and so have those of people
+from rqflow.store.people_tables import dag_share as dag_share
+from rqflow.store.people_tables import owner_map as owner_map
+from rqflow.store.people_tables import session as session
+from rqflow.store.people_tables import setup_link as setup_link
+from rqflow.store.people_tables import user as user
 from rqflow.store.types import Id, JsonText, LongText, UtcDateTime
 
 dag = Table(
@@ -37,9 +43,11 @@ dag = Table(
     Column("pause_reason", LongText(), doc="Why it is paused, for people; NULL: nobody said."),
     Column("file_key", Id(SHA), doc="The file of the folder of DAGs that it comes from; NULL: it was submitted from elsewhere."),
     Column("inputs", Id(SHA), doc="sha256 of all that loading its version depended on; NULL: not known."),
+    Column("submitted_by", Id(), doc="Whose it is: who submitted it first, or got it since; NULL: the folder of DAGs had it, or an older release."),
     Column("created_at", UtcDateTime(), nullable=False, doc="First submit."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last submit, pause or removal."),
     Index(None, "is_active", "dag_id"), Index(None, "owner", "dag_id"), Index(None, "next_run_at"),
+    Index(None, "submitted_by"),
     info=about("One row a DAG.", "submit"), **OPTIONS,
 )
 
@@ -98,6 +106,7 @@ dag_run = Table(
     Column("options", JsonText(), doc="In what it differs from others of its version: task_regex, alone, pool; NULL: in nothing."),
     Column("backfill_id", Integer(), doc="The backfill that made it, or ran it again last; NULL: none did."),
     Column("rerun_after", BigInteger(), doc="A backfill runs it again: that is still to come while seq is not later than this. Else NULL."),
+    Column("started_by", Id(), doc="Who started it, by hand or by a backfill; NULL: its schedule did, or an older release."),
     Column("state", Id(STATE), nullable=False, doc="queued, running, success, failed or cancelled."),
     Column("seq", BigInteger(), nullable=False, doc="Order of the event that gave the state, microseconds; 0: none yet."),
     Column("created_at", UtcDateTime(), nullable=False, doc="When the run was made; 1970-01-01 while only events told of it."),
@@ -338,17 +347,6 @@ connection = Table(
     Column("description", LongText(), nullable=False, doc="For people."),
     Column("updated_at", UtcDateTime(), nullable=False, doc="Last change."),
     info=about("Where other systems are, and how to log in there.", "conn set, import and delete"), **OPTIONS,
-)
-
-user = Table(
-    "user", metadata,
-    Column("username", Id(), primary_key=True, doc="Login name."),
-    Column("password_hash", LongText(), nullable=False, doc="argon2 hash; empty: may not log in with a password."),
-    Column("role", Id(STATE), nullable=False, doc="viewer, operator or admin."),
-    Column("email", LongText(), nullable=False, doc="Address for notices."),
-    Column("is_active", Boolean(), nullable=False, doc="False: may not log in."),
-    Column("created_at", UtcDateTime(), nullable=False, doc="When it was added."),
-    info=about("People who may use the page.", NOBODY), **OPTIONS,
 )
 
 deletion = Table(

@@ -38,6 +38,7 @@ ONLY_IN: dict[str, str] = {
     "alembic": r"store/.*",
     "pymysql": r"store/.*|operators/hooks\.py",
     "cryptography": r"security/.*",
+    "argon2": r"security/passwords\.py",
     "click": r"cli/.*",
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",

@@ -43,7 +43,7 @@ ONLY_IN: dict[str, str] = {
     "rich": r"cli/.*",
     "rq": r"broker/.*|scheduler/scheduler\.py|worker/.*",
     "rq_scheduler": r"scheduler/scheduler\.py",
-    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/(supervision|units)\.py",
+    "jinja2": r"dag/.*|recorder/notices/.*|actions/report\.py|deploy/(supervision|units)\.py|web/rendering\.py",
     "supervisor": r"deploy/supervision\.py",
     "fastapi": r"web/.*",
     "starlette": r"web/.*",

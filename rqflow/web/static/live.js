@@ -1,0 +1,135 @@
+// @ts-check
+// One stream of events a tab. Elements with data-live (run:KEY, dag:ID, all) are got anew and morphed in place when their topic changes,
+// every 30 s besides, and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
+import { htmx } from "./bridge.js";
+
+const POLL = 30_000, SILENCE = 45_000, PATIENCE = 2_500;
+
+/** @type {EventSource | null} */
+let stream = null;
+/** What the stream was asked for. */
+let asked = "";
+/** When something was heard last, and since when the connection is lost; milliseconds. */
+let heard = 0, lostSince = 0;
+
+/** @returns {HTMLElement[]} */
+function watchers() {
+  return [...document.querySelectorAll("[data-live]")].map((one) => /** @type {HTMLElement} */ (one));
+}
+
+/** Compare ids of the event stream such as 1700000000000-3.
+ * @param {string} one @param {string} other @returns {boolean} whether `one` is `other` or after it */
+function reaches(one, other) {
+  const [a, b] = [one, other].map((id) => id.split("-").map(Number));
+  return a[0] > b[0] || (a[0] === b[0] && (a[1] ?? 0) >= (b[1] ?? 0));
+}
+
+/** @param {HTMLElement} one */
+function renew(one) {
+  // What is being typed in, or chosen from, is left alone; the poll comes back to it.
+  if (one.contains(document.activeElement) && document.activeElement?.matches("input:not([type=checkbox]), textarea, select")) return;
+  htmx.trigger(one, "live", {});
+}
+
+/** @param {string} id @param {{runs?: string[], dags?: string[]}} told */
+function changed(id, told) {
+  const topics = new Set([...(told.runs ?? []).map((key) => `run:${key}`), ...(told.dags ?? []).map((key) => `dag:${key}`), "all"]);
+  for (const one of watchers()) {
+    const wanted = (one.dataset.live ?? "").split(" ");
+    const upto = one.dataset.upto ?? "";
+    if (wanted.some((topic) => topics.has(topic)) && !(upto && id && reaches(upto, id))) renew(one);
+  }
+}
+
+/** The address of the stream for what this page shows; empty when nothing of it is live.
+ * @returns {string} */
+function address() {
+  const topics = new Set(watchers().flatMap((one) => (one.dataset.live ?? "").split(" ")).filter(Boolean));
+  if (!topics.size) return "";
+  const query = new URLSearchParams();
+  if (!topics.has("all")) {
+    for (const topic of [...topics].sort()) {
+      const [kind, ...name] = topic.split(":");
+      query.append(kind, name.join(":"));
+    }
+  }
+  return `/events${query.size ? "?" + query : ""}`;
+}
+
+/** @param {boolean} lost */
+function mark(lost) {
+  const bar = document.getElementById("lost");
+  if (!bar) return;
+  if (!lost) {
+    lostSince = 0;
+    bar.hidden = true;
+  } else {
+    lostSince ||= Date.now();
+    // A reload of the server is over before anybody needs to know.
+    setTimeout(() => { if (lostSince && Date.now() - lostSince >= PATIENCE - 50) bar.hidden = false; }, PATIENCE);
+  }
+}
+
+function close() {
+  stream?.close();
+  stream = null;
+  asked = "";
+}
+
+function connect() {
+  const url = document.hidden ? "" : address();
+  if (url === asked && stream?.readyState !== EventSource.CLOSED) return;
+  close();
+  if (!url) return;
+  asked = url;
+  const opened = new EventSource(url);
+  stream = opened;
+  const alive = () => {
+    heard = Date.now();
+    if (lostSince) {
+      mark(false);
+      for (const one of watchers()) renew(one);
+    }
+  };
+  opened.addEventListener("open", alive);
+  opened.addEventListener("alive", alive);
+  opened.addEventListener("changed", (event) => {
+    alive();
+    changed(event.lastEventId, JSON.parse(event.data));
+  });
+  opened.addEventListener("error", () => { if (stream === opened) mark(true); });
+}
+
+function look() {
+  if (document.hidden) return;
+  // A proxy or a sleeping machine may leave a stream open that says nothing any more; one that the server refused is closed for good.
+  if (stream && (stream.readyState === EventSource.CLOSED || (heard && Date.now() - heard > SILENCE))) close();
+  connect();
+}
+
+/** Begin. */
+export function start() {
+  connect();
+  let polled = Date.now();
+  setInterval(() => {
+    look();
+    if (!document.hidden && Date.now() - polled >= POLL) {
+      polled = Date.now();
+      for (const one of watchers()) renew(one);
+    }
+  }, 3_000);
+  document.addEventListener("htmx:after:swap", () => connect());
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      // A tab that is looked at for a moment only should not connect anew each time.
+      setTimeout(() => { if (document.hidden) close(); }, 5_000);
+      return;
+    }
+    connect();
+    for (const one of watchers()) renew(one);
+  });
+  addEventListener("online", look);
+  addEventListener("offline", () => mark(true));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+}

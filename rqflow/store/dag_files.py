@@ -48,6 +48,12 @@ def broken(connection: Connection) -> list[DagFileRecord]:
     return [one for one in list_all(connection) if one.errors]
 
 
+def problems(connection: Connection) -> dict[str, tuple[str, ...]]:
+    """Return {path: its `file:line: message`} of the files that are there and were not taken over as they are now, by path."""
+    query = select(dag_file.c.path, dag_file.c.errors).where(dag_file.c.is_present, dag_file.c.errors != [])
+    return {path: tuple(errors) for path, errors in sorted(tuple(row) for row in connection.execute(query))}
+
+
 def get(connection: Connection, path: str) -> DagFileRecord | None:
     """Return the file of this path below the folder, or None."""
     row = connection.execute(select(dag_file).where(dag_file.c.file_key == key_of(path))).mappings().first()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, or_, select, union_all
 from sqlalchemy import true as always
 
 from rqflow import clock
@@ -19,6 +19,10 @@ from rqflow.store.tables import dag_run
 _IS_THERE = deletions.not_buried(deletions.RUN, dag_run.c.run_key)
 #: Unfinished runs of one DAG that are looked at when runs are asked for by their states.
 MOST_OPEN = 5_000
+#: DAGs whose newest runs one question names: SQLite unites 500 parts at most.
+MOST_UNITED = 200
+_OPEN = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
+_BY_VALUE = {state.value: state for state in RunState}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +38,8 @@ class RunLine:
     logical_date: datetime | None
     data_interval_end: datetime | None
     backfill_id: int | None
+    #: The person who started it; None: a schedule, or an older release.
+    started_by: str | None
     state: RunState
     #: Order of the event that gave the state, microseconds.
     seq: int
@@ -102,8 +108,7 @@ def by_keys(connection: Connection, run_keys: Collection[str]) -> list[RunLine]:
 
 def unfinished_keys(connection: Connection, dag_id: str | None = None) -> list[str]:
     """Return the keys of the runs, of one DAG or of all, that have not ended as far as the history knows, at most MOST_OPEN: those made last."""
-    open_states = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
-    query = select(dag_run.c.run_key).where(dag_run.c.state.in_(open_states), _IS_THERE)
+    query = select(dag_run.c.run_key).where(dag_run.c.state.in_(_OPEN), _IS_THERE)
     query = query if dag_id is None else query.where(dag_run.c.dag_id == dag_id)
     return list(connection.execute(query.order_by(dag_run.c.created_at.desc()).limit(MOST_OPEN)).scalars())
 
@@ -119,3 +124,73 @@ def line(row: Sequence[Any]) -> RunLine:
     if record["created_at"] == clock.EPOCH:
         record["created_at"] = None
     return RunLine(**record)
+
+
+class Spot(NamedTuple):
+    """A run as a square in a list of many DAGs. A tuple: 100 DAGs with 25 runs each have 2,500."""
+
+    dag_id: str
+    run_key: str
+    state: RunState
+    created_at: datetime | None
+
+
+_SPOT = (dag_run.c.dag_id, dag_run.c.run_key, dag_run.c.state, dag_run.c.created_at)
+
+
+def newest_of(connection: Connection, dag_ids: Sequence[str], limit: int) -> dict[str, list[Spot]]:
+    """Return the `limit` runs of each of these DAGs that were made last, the newest first; at most MOST_UNITED DAGs."""
+    found: dict[str, list[Spot]] = {dag_id: [] for dag_id in dag_ids}
+    # One part a DAG, each of which reads so many entries of an index: windows, and joins too, go through all runs that there ever were. Each gives
+    # one row: a driver takes longer to read 5,000 rows than all else about them.
+    for dag_id, text in connection.execute(union_all(*(_newest(dag_id, limit) for dag_id in dag_ids))) if dag_ids else ():
+        parts = (one.split("|") for one in text.split(","))
+        spots = [Spot(dag_id, run_key, _BY_VALUE[state], _moment(made)) for run_key, state, made in parts]
+        spots.sort(key=lambda spot: (spot.created_at or clock.EPOCH, spot.run_key), reverse=True)
+        found[dag_id] = spots
+    return found
+
+
+def _newest(dag_id: str, limit: int) -> Select[Any]:
+    """Return what asks for the newest runs of one DAG: its id, and key, state and date of all in one text."""
+    own = dag_run.c
+    newest = select(*_SPOT).where(own.dag_id == dag_id, _IS_THERE).order_by(own.created_at.desc()).limit(limit).subquery()
+    text = newest.c.run_key.concat("|").concat(newest.c.state).concat("|").concat(cast(newest.c.created_at, String))
+    return select(newest.c.dag_id, func.aggregate_strings(text, ",")).group_by(newest.c.dag_id)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that a database wrote as text, in UTC."""
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=clock.UTC)
+    return None if moment == clock.EPOCH else moment
+
+
+def unfinished(connection: Connection) -> list[Spot]:
+    """Return the runs that have not ended as far as the history knows, at most MOST_OPEN: those made last."""
+    query = select(*_SPOT).where(dag_run.c.state.in_(_OPEN), _IS_THERE).order_by(dag_run.c.created_at.desc()).limit(MOST_OPEN)
+    return [_spot(row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of the runs of a DAG: when the last one was made, and whether the last that ended well or badly, by that time, has failed."""
+
+    last_made: datetime
+    is_failing: bool
+
+
+def records(connection: Connection) -> dict[str, Record]:
+    """Return {dag_id: what became of its runs} of the DAGs that have any."""
+    own = dag_run.c
+    # Databases skip from state to state in an index for this: it takes no longer when there are more runs.
+    newest = select(own.dag_id, own.state, func.max(own.created_at).label("made")).group_by(own.dag_id, own.state).subquery()
+    bad, good = (func.max(case((newest.c.state == state.value, newest.c.made))) for state in (RunState.FAILED, RunState.SUCCESS))
+    is_failing = case((and_(bad.is_not(None), or_(good.is_(None), bad > good)), 1), else_=0)
+    query = select(newest.c.dag_id, func.max(newest.c.made), is_failing).group_by(newest.c.dag_id)
+    return {dag_id: Record(made, bool(bad_end)) for dag_id, made, bad_end in connection.execute(query)}
+
+
+def _spot(row: Sequence[Any]) -> Spot:
+    dag_id, run_key, state, created_at = row
+    return Spot(dag_id, run_key, _BY_VALUE[state], None if created_at == clock.EPOCH else created_at)

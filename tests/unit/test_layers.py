@@ -49,6 +49,7 @@ ONLY_IN: dict[str, str] = {
     "starlette": r"web/.*",
     "uvicorn": r"web/server\.py",
     "prometheus_client": r"deploy/metrics\.py|web/.*",
+    "cron_descriptor": r"actions/sights/schedule_words\.py",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }

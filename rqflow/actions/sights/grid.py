@@ -65,6 +65,8 @@ class GridRun:
     run_key: str
     run_id: str
     run_type: str | None
+    #: The person who started it; empty: a schedule, or an older release.
+    started_by: str
     state: RunState
     #: True: somebody asked for its end, and it has not come to it.
     cancel_requested: bool
@@ -185,7 +187,8 @@ def _sequence(found: TaskSequence | None, places: Sequence[int | None] | None, l
 
 def _run(line: RunLine, runs: Overlaid, found: TaskSequence, groups: Sequence[GridGroup], now: datetime) -> GridRun:
     return GridRun(
-        run_key=line.run_key, run_id=line.run_id, run_type=line.run_type, state=line.state, cancel_requested=runs.is_cancelling(line.run_key),
+        run_key=line.run_key, run_id=line.run_id, run_type=line.run_type, started_by=line.started_by or "", state=line.state,
+        cancel_requested=runs.is_cancelling(line.run_key),
         logical_date=line.logical_date, data_interval_end=line.data_interval_end, created_at=line.created_at, started_at=line.started_at,
         ended_at=line.ended_at, duration=seconds_between(line.started_at, line.ended_at or now), backfill_id=line.backfill_id, version=line.version,
         states=found.states, group_states="".join([sequence.worst(found.states[group.start:group.stop]) for group in groups]),

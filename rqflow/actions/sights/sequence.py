@@ -89,6 +89,12 @@ class Sequences:
         self._keep((line, made[line.run_key]) for line in missing if broker and line.is_finished and line.run_key not in runs.live)
         return found | kept | made
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._kept.clear()
+            self._used = 0
+
     def _keep(self, made: Iterable[tuple[RunLine, TaskSequence]]) -> None:
         with self._lock:
             for line, sequence in made:

@@ -16,7 +16,7 @@ from rqflow.actions import describe, query, schedule, select, sources, survey, u
 from rqflow.actions import submit as action
 from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
-from rqflow.cli import deleting, output, signing, trying
+from rqflow.cli import deleting, output, owner, signing, trying
 from rqflow.cli import show as show_parts
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
@@ -38,6 +38,7 @@ LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
     Column("next_run_at", "NEXT RUN"), Column("status", "STATUS"), Column("file", "FILE"), Column("last_state", "LAST RUN", wide=True),
     Column("description", "DESCRIPTION", wide=True), Column("updated_at", "SUBMITTED", wide=True), Column("pause_reason", "WHY PAUSED", wide=True),
+    Column("submitted_by", "BELONGS TO", wide=True),
 ]
 
 
@@ -226,6 +227,8 @@ def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) 
 
 dag.add_command(graph)
 dag.add_command(signing.sign)
+for command in (owner.chown, owner.share, owner.unshare):
+    dag.add_command(command)
 
 
 @dag.command()

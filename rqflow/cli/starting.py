@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -126,7 +127,7 @@ def _tell(app: App, services: Services, registered: Sequence[action.Registered],
 def _registered(app: App, services: Services, files: Sequence[Report], starts: Collection[str], wish: Wish) -> list[action.Registered]:
     """Register the DAGs, of which runs of some are started here; where many past runs would start, ask a person on a terminal how many are meant."""
     by_default, wanted = app.settings.scheduler.catchup_by_default, wish.catchup
-    submitter = ownership.at_hub(services.engine, app.settings, who())
+    submitter = ownership.at_hub(services.engine, app.settings, who(), os.geteuid())
     versions = [version for report in files for version in report.versions]
     while True:
         try:

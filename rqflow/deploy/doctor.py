@@ -19,7 +19,7 @@ from rqflow.broker.replies import text
 from rqflow.broker.status import WorkerStatus
 from rqflow.deploy import embedded, health, live, statedir
 from rqflow.deploy.checks import keys as key_checks
-from rqflow.deploy.checks import trust, work
+from rqflow.deploy.checks import people, trust, work
 from rqflow.deploy.checks.finding import Finding
 from rqflow.deploy.checks.work import CLOCK_OFF
 from rqflow.deploy.health import DB, SCHEDULER, WORKER
@@ -110,11 +110,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     yield _ok("database", seen.detail)
     machine = statedir.this_machine()
-    engine = open_engine(live.resolved(settings, statedir.locate(settings, machine), machine).database.url)
+    url = live.resolved(settings, statedir.locate(settings, machine), machine).database.url
+    yield people.administrators(settings, url)
+    engine = open_engine(url)
     try:
         with reading(engine) as connection:
             broken = dag_files.broken(connection)
             yield key_checks.secrets(settings, connection)
+            yield people.page(settings, connection)
     finally:
         engine.dispose()
     if broken:

@@ -60,6 +60,9 @@ class EventFilter:
     kinds: Collection[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    #: Whose deed, and what it was.
+    who: str | None = None
+    event: str | None = None
 
 
 def add(connection: Connection, event: str, *, who: str, dag_id: str = "", run_key: str = "", task_id: str = "", **given: Any) -> None:
@@ -92,8 +95,10 @@ def search(
     wanted = wanted or EventFilter()
     columns = event_log.c
     query = select(event_log).order_by(columns.seq.desc(), columns.source.desc()).limit(limit)
-    for column, value in ((columns.dag_id, wanted.dag_id), (columns.run_key, wanted.run_key), (columns.task_id, wanted.task_id)):
-        query = query if value is None else query.where(column == value)
+    named = ((columns.dag_id, wanted.dag_id), (columns.run_key, wanted.run_key), (columns.task_id, wanted.task_id), (columns.who, wanted.who),
+             (columns.event, wanted.event))
+    for column, value in named:
+        query = query if value is None else query.where(column == clean(value))
     if wanted.kinds is not None:
         query = query.where(columns.kind.in_(wanted.kinds))
     if wanted.since is not None:

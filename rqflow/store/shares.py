@@ -30,7 +30,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mapping:
+class OwnerMapping:
     """Who an owner is; the columns of table owner_map."""
 
     owner: str
@@ -63,10 +63,10 @@ def unshare(connection: Connection, dag_id: str, username: str) -> bool:
     return bool(connection.execute(delete(dag_share).where(dag_share.c.dag_id == dag_id, dag_share.c.username == username)).rowcount)
 
 
-def mappings(connection: Connection) -> list[Mapping]:
+def mappings(connection: Connection) -> list[OwnerMapping]:
     """Return who the owners are, by owner and name."""
     query = select(owner_map).order_by(owner_map.c.owner, owner_map.c.username)
-    return [Mapping(**row) for row in connection.execute(query).mappings()]
+    return [OwnerMapping(**row) for row in connection.execute(query).mappings()]
 
 
 def owners_of(connection: Connection, username: str) -> frozenset[str]:

@@ -6,7 +6,6 @@ from the folder of DAGs, is the administrators'.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from rqflow.store import dags, events, shares, users
 from rqflow.store.dags import DagRecord
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.runs import RunRecord
-from rqflow.store.shares import EVERYONE, Mapping, Share
+from rqflow.store.shares import EVERYONE, OwnerMapping, Share
 from rqflow.store.types import ID_LENGTH
 
 
@@ -109,13 +108,13 @@ class Submitter:
         return cls(person, person.is_admin)
 
 
-def at_hub(engine: Engine, settings: Settings, name: str) -> Submitter:
-    """Return the account at the hub's command line as one who submits.
+def at_hub(engine: Engine, settings: Settings, name: str, uid: int) -> Submitter:
+    """Return the account at the hub's command line, by its name and number, as one who submits.
 
     It is an administrator like all who read the database, yet takes no DAG from another account without a word: that does only root, whose SQLite of
     the home it is, or who is an administrator among the users too.
     """
-    rules = os.geteuid() == 0 or (not settings.database.url and _owner_of(settings.home) == os.geteuid())
+    rules = uid == 0 or (not settings.database.url and _owner_of(settings.home) == uid)
     if not rules:
         with reading(engine) as connection:
             user = users.get(connection, name)
@@ -183,7 +182,7 @@ def unshare(engine: Engine, dag_id: str, username: str, *, by: str) -> None:
     run_in_transaction(engine, write)
 
 
-def mappings(engine: Engine) -> list[Mapping]:
+def mappings(engine: Engine) -> list[OwnerMapping]:
     """Return who the owners of DAG files are."""
     with reading(engine) as connection:
         return shares.mappings(connection)

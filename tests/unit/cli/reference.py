@@ -9,13 +9,18 @@ import textwrap
 from collections.abc import Iterator
 
 from rqflow.actions import backfill_view, connections, describe, model, pools, steering, top, variables, why, why_dag
+from rqflow.actions.people.audit import Deed
+from rqflow.actions.people.users import Departure
 from rqflow.actions.report import TRACE, Summary
 from rqflow.broker.control import QueueStatus
 from rqflow.broker.status import WorkerStatus
-from rqflow.cli import backfill, cancel, dag, deleting, rewriting, starting, trying, var
+from rqflow.cli import backfill, cancel, dag, deleting, owner, rewriting, starting, trying, user, var
 from rqflow.deploy.tunnels.status import TunnelStatus
 from rqflow.deploy.tunnels.trust import HostKey
 from rqflow.store.dags import DagRecord
+from rqflow.store.shares import OwnerMapping, Share
+from rqflow.store.tokens import TokenRecord
+from rqflow.store.users import UserRecord
 from tests.unit.builders import a_version
 
 #: Records -> the commands that print them, and what is added there.
@@ -38,6 +43,12 @@ RECORDS: dict[type, str] = {
     connections.Shown: "`conn list`, `get`",
     TunnelStatus: "`tunnel status`",
     HostKey: "`tunnel trust`",
+    UserRecord: "`user list`, `add`, `edit`, `enable`",
+    Departure: "`user disable`, `delete`",
+    TokenRecord: "`token list`, `revoke`, with `state` (active, expired, revoked); `token create` adds `token`",
+    Deed: "`audit list`",
+    OwnerMapping: "`user owner list`, `set`",
+    Share: "`dag share`, `unshare`",
     top.Top: "`top`",
     top.RunningTask: "in `tasks` of `top`",
 }
@@ -55,6 +66,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "dag graph": ("dag_id", "nodes", "edges"), "dag validate": ("file", "dags", "errors", "warnings", "unsupported"),
     "dag test, task test": trying.FIELDS, "task render": ("field", "value"), "backfill start --dry-run": backfill.DATE_FIELDS,
     "backfill pause, resume, cancel": backfill.STEERED_FIELDS, "pool, var, conn export": var.EXPORT_FIELDS, "conn test": ("conn_id", "works", "message"),
+    "user setup-link": user.LINK_FIELDS, "user sessions": user.SESSION_FIELDS, "user passwd, user logout": ("username", "sessions_ended"),
+    "user owner delete": ("owner", "removed"), "dag chown": owner.CHOWN_FIELDS,
 }
 
 

@@ -1,8 +1,10 @@
-"""A page of all components in all states, to look at: `python -m tests.web_sheet.app PORT`. No part of rqflow."""
+"""A page of all components in all states, to look at: `python -m tests.web_sheet.app PORT` (0: any free one; it says which). No part of rqflow."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -22,6 +24,9 @@ CSP = ("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'sel
        "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 STATES = [*(state.value for state in TaskState), "unreachable"]
 
+BEGAN = clock.utcnow() - timedelta(minutes=7)
+COUNT = itertools.count(1)
+
 app = FastAPI(openapi_url=None)
 app.include_router(assets.router)
 environment = rendering.environment()
@@ -38,7 +43,7 @@ async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Res
 
 @app.get("/")
 def sheet(request: Request) -> Response:
-    return rendering.page(request, "sheet.html", states=STATES, when=clock.utcnow() - timedelta(minutes=7))
+    return rendering.page(request, "sheet.html", states=STATES, when=BEGAN)
 
 
 @app.get("/split")
@@ -53,7 +58,7 @@ def dialog(request: Request) -> Response:
 
 @app.get("/fragment")
 def fragment(request: Request) -> Response:
-    return rendering.fragment(request, "_live.html", when=clock.utcnow())
+    return rendering.fragment(request, "_live.html", when=BEGAN, count=next(COUNT))
 
 
 @app.post("/x")
@@ -73,4 +78,7 @@ async def events() -> StreamingResponse:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}\n")
+    sys.stdout.flush()
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run(sockets=[listening])

@@ -9,8 +9,12 @@ const POLL = 30_000, SILENCE = 45_000, PATIENCE = 2_500;
 let stream = null;
 /** What the stream was asked for. */
 let asked = "";
-/** When something was heard last, and since when the connection is lost; milliseconds. */
-let heard = 0, lostSince = 0;
+/** When something was heard last; milliseconds. */
+let heard = 0;
+/** What fails now, and how it is told: the stream, getting a fragment.
+ * @type {Map<"stream" | "fragment", string>} */
+const failing = new Map();
+const LOST = "Connection to the server lost, trying again. What you see may be old.";
 
 /** @returns {HTMLElement[]} */
 function watchers() {
@@ -56,18 +60,27 @@ function address() {
   return `/events${query.size ? "?" + query : ""}`;
 }
 
-/** @param {boolean} lost */
-function mark(lost) {
+/** Note that something fails, or that it works again; when all works again everything is got anew.
+ * @param {"stream" | "fragment"} what @param {string} why empty when it works */
+function mark(what, why) {
+  const failed = failing.size > 0;
+  if (why) failing.set(what, why);
+  else failing.delete(what);
+  if (failed === failing.size > 0) return;
   const bar = document.getElementById("lost");
-  if (!bar) return;
-  if (!lost) {
-    lostSince = 0;
-    bar.hidden = true;
-  } else {
-    lostSince ||= Date.now();
-    // A reload of the server is over before anybody needs to know.
-    setTimeout(() => { if (lostSince && Date.now() - lostSince >= PATIENCE - 50) bar.hidden = false; }, PATIENCE);
+  if (!failing.size) {
+    if (bar) bar.hidden = true;
+    for (const one of watchers()) renew(one);
+    return;
   }
+  // A restart of the server is over before anybody needs to know.
+  setTimeout(() => {
+    const [said] = failing.values();
+    const words = bar?.querySelector("span");
+    if (!bar || !words || !said) return;
+    words.textContent = said;
+    bar.hidden = false;
+  }, PATIENCE);
 }
 
 function close() {
@@ -86,10 +99,7 @@ function connect() {
   stream = opened;
   const alive = () => {
     heard = Date.now();
-    if (lostSince) {
-      mark(false);
-      for (const one of watchers()) renew(one);
-    }
+    mark("stream", "");
   };
   opened.addEventListener("open", alive);
   opened.addEventListener("alive", alive);
@@ -97,7 +107,7 @@ function connect() {
     alive();
     changed(event.lastEventId, JSON.parse(event.data));
   });
-  opened.addEventListener("error", () => { if (stream === opened) mark(true); });
+  opened.addEventListener("error", () => { if (stream === opened) mark("stream", LOST); });
 }
 
 function look() {
@@ -105,6 +115,17 @@ function look() {
   // A proxy or a sleeping machine may leave a stream open that says nothing any more; one that the server refused is closed for good.
   if (stream && (stream.readyState === EventSource.CLOSED || (heard && Date.now() - heard > SILENCE))) close();
   connect();
+  const [first] = watchers();
+  if (failing.has("fragment") && first) renew(first);
+}
+
+/** Whether fragments can be got says more than the stream: a proxy may hold that one open.
+ * @param {Event} event */
+function told(event) {
+  const { ctx } = /** @type {CustomEvent} */ (event).detail;
+  if (!ctx?.sourceElement?.hasAttribute?.("data-live")) return;
+  const status = ctx.response?.status ?? 0;
+  mark("fragment", status === 0 ? LOST : status >= 500 ? `The server cannot answer now (${status}), trying again. What you see may be old.` : "");
 }
 
 /** Begin. */
@@ -119,6 +140,8 @@ export function start() {
     }
   }, 3_000);
   document.addEventListener("htmx:after:swap", () => connect());
+  document.addEventListener("htmx:after:request", told);
+  document.addEventListener("htmx:error", told);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       // A tab that is looked at for a moment only should not connect anew each time.
@@ -129,7 +152,6 @@ export function start() {
     for (const one of watchers()) renew(one);
   });
   addEventListener("online", look);
-  addEventListener("offline", () => mark(true));
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
 }

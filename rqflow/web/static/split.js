@@ -19,6 +19,7 @@ function now(bar) {
 
 /** Begin. */
 export function start() {
+  document.querySelector(".split-list [aria-current]")?.scrollIntoView({ block: "nearest" });
   for (const bar of document.querySelectorAll(".split-bar")) {
     const at = /** @type {HTMLElement} */ (bar);
     at.setAttribute("aria-valuenow", String(Math.round((100 * now(at)) / (at.parentElement?.clientWidth || 1))));

@@ -127,6 +127,7 @@ def test_r41_a_backfill_of_three_days_makes_three_runs_and_leaves_the_schedule_a
     assert world.states() == {"backfill__01": "success", "backfill__02": "success", "backfill__03": "success"}
     run = world.runs()[0]
     assert (run.run_id, run.data_interval_start, run.data_interval_end) == ("backfill__2026-01-01T00:00:00+00:00", FIRST, FIRST + DAY)
+    assert {run.started_by for run in world.runs()} == {"ann"}
     with reading(world.engine) as connection:
         assert schedules.get(connection, "d") == before
 

@@ -107,6 +107,8 @@ def environment() -> Environment:
     made.filters.update(moment=moment, machine=machine, ago=ago, lasting=duration_words, size=size_words, linked=linked, words=words, key=key,
                         part=part)
     made.globals.update(static=static, query=query, release=protocol.release())
+    # Once for all templates, which need not import it.
+    made.globals["ui"] = made.get_template("macros/ui.html").module
     return made
 
 

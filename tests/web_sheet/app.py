@@ -56,6 +56,12 @@ def dialog(request: Request) -> Response:
     return rendering.page(request, "dialog.html")
 
 
+@app.get("/login")
+def login(request: Request) -> Response:
+    request.state.person = None
+    return rendering.page(request, "login.html")
+
+
 @app.get("/fragment")
 def fragment(request: Request) -> Response:
     return rendering.fragment(request, "_live.html", when=BEGAN, count=next(COUNT))

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import ConsoleMessage, sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PAGES = {"sheet": "/", "split": "/split", "page": "/dialog", "bare": "/dialog?bare=1"}
+PAGES = {"sheet": "/", "split": "/split", "page": "/dialog", "bare": "/dialog?bare=1", "login": "/login"}
 
 
 def main(url: str, folder: str, axe: str = "") -> int:

@@ -3,7 +3,8 @@
 // every 30 s besides, and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
 import { htmx } from "./bridge.js";
 
-const POLL = 30_000, SILENCE = 45_000, PATIENCE = 2_500;
+// The server ends each stream after 300 s, and says nothing that we hear while nothing changes.
+const POLL = 30_000, SILENCE = 330_000, PATIENCE = 6_000;
 
 /** @type {EventSource | null} */
 let stream = null;
@@ -35,13 +36,13 @@ function renew(one) {
   htmx.trigger(one, "live", {});
 }
 
-/** @param {string} id @param {{runs?: string[], dags?: string[]}} told */
+/** @param {string} id @param {{all?: boolean, runs?: string[], dags?: string[]}} told `all`: whatever this page shows may have changed */
 function changed(id, told) {
   const topics = new Set([...(told.runs ?? []).map((key) => `run:${key}`), ...(told.dags ?? []).map((key) => `dag:${key}`), "all"]);
   for (const one of watchers()) {
     const wanted = (one.dataset.live ?? "").split(" ");
     const upto = one.dataset.upto ?? "";
-    if (wanted.some((topic) => topics.has(topic)) && !(upto && id && reaches(upto, id))) renew(one);
+    if (told.all || (wanted.some((topic) => topics.has(topic)) && !(upto && id && reaches(upto, id)))) renew(one);
   }
 }
 
@@ -102,7 +103,6 @@ function connect() {
     mark("stream", "");
   };
   opened.addEventListener("open", alive);
-  opened.addEventListener("alive", alive);
   opened.addEventListener("changed", (event) => {
     alive();
     changed(event.lastEventId, JSON.parse(event.data));

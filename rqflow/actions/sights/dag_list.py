@@ -16,7 +16,7 @@ from rqflow.states import RunState
 from rqflow.store import dag_files, dags, run_lines
 from rqflow.store.dags import DagRecord
 from rqflow.store.engine import Engine, reading
-from rqflow.store.run_lines import MOST_UNITED, Spot
+from rqflow.store.run_lines import MOST_DAGS, Spot
 
 #: DAGs of a page when nobody says how many, and runs that are shown of each.
 DAGS, RUNS = 50, 25
@@ -115,7 +115,7 @@ def dag_list(broker: Broker | None, engine: Engine, *, text: str | None = None, 
     for given, there_are in ((show, SHOWS), (sort, SORTS)):
         if given not in there_are:
             raise UsageError(f"there is no {given!r}", hint=f"There are {', '.join(there_are)}.")
-    limit, offset = max(1, min(limit, MOST_UNITED)), max(0, offset)
+    limit, offset = max(1, min(limit, MOST_DAGS)), max(0, offset)
     with reading(engine) as connection:
         known = [record for record in dags.search(connection) if sees is None or sees(record)]
         records, unfinished = run_lines.records(connection), run_lines.unfinished(connection)

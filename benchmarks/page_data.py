@@ -21,10 +21,12 @@ import redis
 from jinja2 import Environment
 
 from rqflow import clock, runtime
-from rqflow.actions import submit, trigger
+from rqflow.actions import query, submit, trigger
 from rqflow.actions.sights import sequence
 from rqflow.actions.sights.dag_list import dag_list
 from rqflow.actions.sights.grid import grid
+from rqflow.actions.sights.run_view import run_page
+from rqflow.actions.sights.timeline import timeline
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.dag.version import TaskSpec, Version
@@ -157,11 +159,19 @@ def sights(world: World) -> dict[str, Callable[[], object]]:
         assert len(found.runs) == 25
         return GRID.render(grid=found)
 
+    def line(run_key: str) -> object:
+        run = query.show(broker, engine, run_key)
+        return timeline(run, query.version_of(broker, engine, run), clock.utcnow())
+
     return {
         "grid 1,000 x 25": lambda: grid(broker, engine, WIDE),
         "grid 1,000 x 25, rendered": shown_grid,
         "DAG list, 50 rows": lambda: dag_list(broker, engine),
         "DAG list, 200 rows": lambda: dag_list(broker, engine, limit=200),
+        "run of 1,000, ended": lambda: run_page(broker, engine, world.wide_run),
+        "run of 1,000, live": lambda: run_page(broker, engine, world.live_run),
+        "timeline of 1,000, ended": lambda: line(world.wide_run),
+        "timeline of 1,000, live": lambda: line(world.live_run),
     }
 
 

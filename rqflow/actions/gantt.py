@@ -71,7 +71,7 @@ def gantt(run: Run, now: datetime) -> Gantt:
     rows = tuple(
         Row(task_id=name, y=number * ROW, bars=tuple(_bar(one, first, now, scale, name) for one in begun[name])) for number, name in enumerate(shown))
     names = 12 + 7 * max((len(name) for name in shown), default=0)
-    lines = tuple(Line(x=at * scale, label=duration_words(float(at)) if at else "0") for at in range(0, int(seconds) + 1, _step(seconds)))
+    lines = tuple(Line(x=at * scale, label=duration_words(float(at)) if at else "0") for at in axis(seconds))
     return Gantt(rows=rows, lines=lines, names=names, width=int(names + WIDTH) + 40, height=len(rows) * ROW + 24)
 
 
@@ -94,6 +94,11 @@ def _end(one: Try, now: datetime) -> datetime:
 def _step(seconds: float) -> int:
     """Return the distance of the lines in seconds: one that people count in, whole days at last."""
     return next((step for step in _STEPS if seconds / step <= LINES), -(-int(seconds) // (LINES * DAY)) * DAY or DAY)
+
+
+def axis(seconds: float) -> tuple[int, ...]:
+    """Return where lines stand on an axis of so many seconds: from 0, at most some LINES of them."""
+    return tuple(range(0, int(seconds) + 1, _step(seconds)))
 
 
 def legend(run: Run) -> Sequence[tuple[str, str]]:

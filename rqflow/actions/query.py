@@ -83,7 +83,7 @@ def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int |
         missed = sla.counts(connection, [record.run_key for record in found])
     live = set(broker.live_runs())
     statuses = {key: broker.run_status(key) for key in (one.run_key for one in found if one.run_key in live or not one.is_finished)}
-    return [replace(_run(record, statuses.get(record.run_key)), sla_misses=missed.get(record.run_key, 0)) for record in found]
+    return [replace(as_run(record, statuses.get(record.run_key)), sla_misses=missed.get(record.run_key, 0)) for record in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
         # Redis forgets a run when the history has all of it.
         with reading(engine) as connection:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
-    run = replace(_run(known.record, status), sla_misses=len(known.missed), callbacks=tuple(known.calls.get("", ())))
+    run = replace(as_run(known.record, status), sla_misses=len(known.missed), callbacks=tuple(known.calls.get("", ())))
     return replace(run, tasks=tuple(_tasks(broker, known, live, records)))
 
 
@@ -193,7 +193,8 @@ def live_tasks(broker: Broker, run_key: str, version: Version) -> list[TaskInsta
     return [_task(spec, found.get(spec.task_id), None, ()) for spec in version.tasks]
 
 
-def _run(record: RunRecord, status: RunStatus | None) -> Run:
+def as_run(record: RunRecord, status: RunStatus | None) -> Run:
+    """Return a run without its tasks: as the history knows it, and as it stands in Redis where that has it."""
     started_at = status.started_at if status else record.started_at
     ended_at = status.ended_at if status else record.ended_at
     return Run(

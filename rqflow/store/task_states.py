@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import String, cast, func, select
 
@@ -35,3 +37,25 @@ def of_runs(connection: Connection, run_keys: Collection[str]) -> dict[str, Reco
         if number > 1:
             run.tries.update(dict.fromkeys(of_row, number))
     return found
+
+
+class TaskLine(NamedTuple):
+    """A task instance in one line; columns of table task_instance. A tuple: a run may have 10,000."""
+
+    task_index: int
+    state: str
+    try_number: int
+    max_tries: int
+    reason: str
+    worker: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    version: str | None
+
+
+_LINE = [task_instance.c[name] for name in TaskLine._fields]
+
+
+def of_run(connection: Connection, run_key: str) -> dict[int, TaskLine]:
+    """Return {index: task instance} of a run; a task to which nothing happened is not there."""
+    return {row[0]: TaskLine(*row) for row in connection.execute(select(*_LINE).where(task_instance.c.run_key == run_key))}

@@ -6,7 +6,7 @@ Outlines are kept for the whole process: a version never changes, and to read on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -16,8 +16,8 @@ from rqflow.dag.version import Version
 from rqflow.store import dags
 from rqflow.store.engine import Engine, reading
 
-#: Outlines that are kept.
-_KEPT = 256
+#: Tasks of all outlines that are kept: some 1.5 kB each.
+_KEPT = 40_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +64,8 @@ class Outline:
     #: The task ids by their index in the version, and for each place the index of its task.
     task_ids: tuple[str, ...]
     indices: tuple[int, ...]
+    #: The version without its sources and what its tasks execute.
+    bare: Version
 
 
 def outline_of(version: Version) -> Outline:
@@ -80,7 +82,11 @@ def outline_of(version: Version) -> Outline:
         inside[f"t{task.task_id}"] = task
     _walk(version.groups, root, "", 0, tasks, groups)
     return Outline(version=version.sha, tasks=tuple(tasks), groups=tuple(groups), places={task.task_id: n for n, task in enumerate(tasks)},
-                   task_ids=tuple(task.task_id for task in version.tasks), indices=tuple(task.index for task in tasks))
+                   task_ids=tuple(task.task_id for task in version.tasks), indices=tuple(task.index for task in tasks), bare=_bare(version))
+
+
+def _bare(version: Version) -> Version:
+    return replace(version, sources={}, default_args={}, tasks=tuple(replace(task, fields={}, params={}, doc="") for task in version.tasks))
 
 
 def _path(groups: Mapping[str, Any], group_id: str) -> tuple[str, ...]:
@@ -114,7 +120,7 @@ class Outlines:
     """The outlines that this process has used last. For all threads."""
 
     def __init__(self, most: int = _KEPT) -> None:
-        """Keep `most` of them."""
+        """Keep those of `most` tasks in all, one at least."""
         self._most, self._lock = most, Lock()
         self._kept: dict[str, Outline] = {}
 
@@ -130,7 +136,7 @@ class Outlines:
                 # The one used last is the last to go.
                 self._kept.pop(sha, None)
                 self._kept[sha] = outline
-            while len(self._kept) > self._most:
+            while len(self._kept) > 1 and sum(len(outline.tasks) for outline in self._kept.values()) > self._most:
                 self._kept.pop(next(iter(self._kept)))
         return found | made
 

@@ -53,3 +53,8 @@ def from_micros(micros: int | str) -> datetime:
 def to_micros(moment: datetime) -> int:
     """Return `moment`, which must be aware, as microseconds since the epoch."""
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def aware(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a zone is taken as UTC."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ _FORGET = Path(__file__).with_name("lua").joinpath("forget_readers.lua").read_te
 Entry = tuple[str, list[Any]]
 #: A machine that does not ask for so long what of it was recorded is gone.
 RECORDED_SECONDS = 30 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a reader who takes nothing from the recorders saw: the newest id, and {run key: dag_id} of the runs of which something was told."""
+
+    upto: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventStream:
@@ -58,6 +67,13 @@ class EventStream:
                 pipe.expire(keys.RECORDED + machine, RECORDED_SECONDS)
             pipe.xack(keys.EVENTS, GROUP, *ids)
             pipe.execute()
+
+    def follow(self, since: str, *, block_ms: int, count: int = 500) -> Seen:
+        """Return what came after the id `since`, waiting `block_ms` for it; nobody is kept from having it too."""
+        answer: Any = self.connection.xread({keys.EVENTS: since}, count=count, block=block(self.connection, block_ms))
+        entries = [entry for _, found in answer or [] for entry in _decode(found)]
+        told = [event for _, events in entries for event in events if isinstance(event, dict) and isinstance(event.get("run"), str)]
+        return Seen(entries[-1][0] if entries else "", {event["run"]: str(event.get("dag", "")) for event in told})
 
     def newest(self) -> str:
         """Return the id of the newest entry that there ever was; the events of a step that was answered before are not newer."""

@@ -116,6 +116,17 @@ def unreachable(error: Exception, since: datetime, *, where: str = "", noticed: 
                        "it is back", hint=hint)
 
 
+def refusal(connection: redis.Redis) -> str:
+    """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them, or is away."""
+    try:
+        connection.ping()  # which Redis refuses then, as it does every write
+    except redis.exceptions.ResponseError as error:
+        return str(error)
+    except LINK_ERRORS:
+        return ""
+    return ""
+
+
 class Outage:
     """The times without Redis, told as they go on: once when one begins or changes its kind, once a minute, once when it is over."""
 

@@ -14,7 +14,7 @@ from rqflow.actions import follow, logs, query
 from rqflow.actions import submit as action
 from rqflow.actions.follow import Snapshot
 from rqflow.actions.model import Run, TaskInstance
-from rqflow.broker.faults import LINK_ERRORS
+from rqflow.broker.faults import LINK_ERRORS, refusal
 from rqflow.broker.lock import has_leader
 from rqflow.cli import show
 from rqflow.cli.output import Printer, duration, note, problem
@@ -22,7 +22,6 @@ from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
 from rqflow.deploy.background import Started
-from rqflow.deploy.live import refusal
 from rqflow.deploy.services import Services
 from rqflow.exceptions import NotFinished
 from rqflow.states import FAILURE_STATES
@@ -137,7 +136,7 @@ class Follower:
             yield snapshot
             if clock.monotonic() - looked_at >= LOOK_EVERY:
                 looked_at = clock.monotonic()
-                refused = refusal(self.services)
+                refused = refusal(self.services.connection)
                 if refused and refused != told:
                     problem(f"warning: the run goes on when Redis takes writes again, and it says: {refused}")
                 told = refused

@@ -7,10 +7,10 @@ from dataclasses import asdict
 import click
 
 from rqflow.actions import query, select, why, why_dag
+from rqflow.broker.faults import refusal
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy.live import refusal
 from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import DagNotFound
 
@@ -38,7 +38,8 @@ def _of_task(app: App, printer: Printer, services: Services, name: str, task_id:
     printer.check(output.fields_of(why.Why))
     record = query.find_run(services.engine, name)
     version = query.version_of(services.broker, services.engine, record)
-    found = why.task(services.broker, version, record.run_key, select.one_task(version, task_id), refusal=refusal(services), viewer=app.zone)
+    found = why.task(services.broker, version, record.run_key, select.one_task(version, task_id), refusal=refusal(services.connection),
+                     viewer=app.zone)
     if printer.is_for_people and not printer.fields:
         output.line(f"{found.task_id} is {found.state.value}: {found.reason}")
         _lifted(found.lifted_by)
@@ -65,7 +66,7 @@ def _of_run(app: App, printer: Printer, services: Services, name: str) -> None:
     printer.check(output.fields_of(why.Why))
     record = query.find_run(services.engine, name)
     version = query.version_of(services.broker, services.engine, record)
-    found = why.run(services.broker, version, record.run_key, refusal=refusal(services), viewer=app.zone)
+    found = why.run(services.broker, version, record.run_key, refusal=refusal(services.connection), viewer=app.zone)
     printer.records([{**asdict(one), "state": one.state.value} for one in found], _COLUMNS)
 
 

@@ -139,17 +139,6 @@ def is_link_down(settings: Settings) -> bool:
         return connection is None
 
 
-def refusal(live: Live) -> str:
-    """Return why Redis takes no writes though it answers, most often that its disk is full; empty when it does take them, or is away."""
-    try:
-        live.connection.ping()  # which Redis refuses then, as it does every write
-    except redis.exceptions.ResponseError as error:
-        return str(error)
-    except LINK_ERRORS:
-        return ""
-    return ""
-
-
 def another_broker(live: Live, *, client_name: str = "") -> Broker:
     """Return a broker on a connection of its own, for another thread."""
     return Broker(broker_connection.open_connection(live.settings.redis.url, live.settings, client_name=client_name), live.settings)

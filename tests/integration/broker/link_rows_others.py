@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -25,7 +24,7 @@ from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.sources import forget_libraries
 from rqflow.broker.watch import Held, Watch
 from rqflow.clock import to_micros
-from rqflow.deploy.live import Live, open_live, peek, refusal
+from rqflow.deploy.live import open_live, peek
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 from rqflow.worker import stock
@@ -247,6 +246,12 @@ def _(w: World) -> Case:
     # What was given and lost on the way is pending: a recorder begins with that after a broken link.
     far, near = a_stream(w)
     return Case(call=lambda: far.read("me", block_ms=50), check=all_ours(w, near))
+
+
+@row("broker/events.py:EventStream.follow", ONCE)
+def _(w: World) -> Case:
+    far, near = a_stream(w)
+    return Case(call=lambda: far.follow("0-0", block_ms=50), check=same(near.follow("0-0", block_ms=50)))
 
 
 @row("broker/events.py:EventStream.pending", ONCE)
@@ -589,11 +594,6 @@ def _(w: World) -> Case:
 
 
 # -- other rooms --
-
-
-@row("deploy/live.py:refusal", QUIET)
-def _(w: World) -> Case:
-    return Case(call=lambda: refusal(cast(Live, SimpleNamespace(connection=w.connection))), check=same(""))
 
 
 @row("scheduler/scheduler.py:Scheduler.heartbeat", ONCE)

@@ -76,10 +76,16 @@ def numbered_version(engine: Engine, dag_id: str, number: int) -> Version:
     return version
 
 
-def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int | None) -> list[Run]:
-    """Return runs without their tasks, the one made last first; states are those of Redis where it has the run."""
+def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int | None, after: str | None = None) -> list[Run]:
+    """Return runs without their tasks, the one made last first; states are those of Redis where it has the run.
+
+    With `after`, the key of a run, those that follow it in that order. Raises RunNotFound for one that is not there.
+    """
     with reading(engine) as connection:
-        found = runs.search(connection, wanted, limit=limit)
+        last = runs.by_key(connection, after) if after is not None else None
+        if after is not None and last is None:
+            raise RunNotFound(f"there is no run {after}")
+        found = runs.search(connection, wanted, limit=limit, after=last)
         missed = sla.counts(connection, [record.run_key for record in found])
     live = set(broker.live_runs())
     statuses = {key: broker.run_status(key) for key in (one.run_key for one in found if one.run_key in live or not one.is_finished)}

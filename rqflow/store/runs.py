@@ -85,6 +85,8 @@ class RunFilter:
     until: datetime | None = None
     #: manual, scheduled or backfill.
     run_type: str | None = None
+    #: Only those of these DAGs.
+    dag_ids: Collection[str] | None = None
 
 
 def create(connection: Connection, run: RunInfo, *, state: RunState = RunState.QUEUED, started_by: str | None = None) -> bool:
@@ -186,8 +188,8 @@ def previous(
     return _first(connection, query.order_by(dag_run.c.logical_date.desc(), dag_run.c.created_at.desc()))
 
 
-def search(connection: Connection, wanted: RunFilter | None = None, *, limit: int | None = None) -> list[RunRecord]:
-    """Return the runs that pass, the one made last first."""
+def search(connection: Connection, wanted: RunFilter | None = None, *, limit: int | None = None, after: RunRecord | None = None) -> list[RunRecord]:
+    """Return the runs that pass, the one made last first; with `after` those that follow it in that order."""
     wanted = wanted or RunFilter()
     columns = dag_run.c
     query = select(dag_run).where(_IS_THERE).order_by(columns.created_at.desc(), columns.run_key).limit(limit)
@@ -201,6 +203,11 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
         query = query.where(columns.created_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(columns.created_at < wanted.until)
+    if wanted.dag_ids is not None:
+        query = query.where(columns.dag_id.in_(list(wanted.dag_ids)))
+    if after is not None:
+        same = (columns.created_at == after.created_at) & (columns.run_key > after.run_key)
+        query = query.where(or_(columns.created_at < after.created_at, same))
     return [_record(row) for row in connection.execute(query).mappings()]
 
 

@@ -1,0 +1,135 @@
+"""A hub as one person meets it: the live state and the history, opened when they are needed, and what that person may see and change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from rqflow.actions import query
+from rqflow.actions.people import ownership
+from rqflow.actions.people.ownership import Claims
+from rqflow.broker import faults
+from rqflow.broker.absent import Absent
+from rqflow.broker.broker import Broker
+from rqflow.exceptions import BrokerError, DagNotFound, NotPermitted, RunNotFound
+from rqflow.security.roles import Person
+from rqflow.settings import Settings
+from rqflow.store import dags, runs
+from rqflow.store.dags import DagFilter, DagRecord
+from rqflow.store.engine import Engine, reading
+from rqflow.store.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a hub comes from: its settings, and what opens its two halves, each of which may be away."""
+
+    settings: Settings
+    engine: Callable[[], Engine]
+    broker: Callable[[], AbstractContextManager[Broker]]
+    #: Sees to it that somebody carries out what was set free, where nobody else does: on the embedded default.
+    carry: Callable[[Broker], None] = lambda _: None
+
+
+class Hub:
+    """Of one request or one command; for one thread. Made by `meet`."""
+
+    def __init__(self, source: Source, person: Person, stack: ExitStack) -> None:
+        """Open nothing; what is opened later is closed with `stack`."""
+        self.settings, self.person = source.settings, person
+        self._source, self._stack = source, stack
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The history. Raises StoreError or Conflict."""
+        return self._source.engine()
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The live state, to be changed. Raises BrokerError while Redis is away."""
+        return self._stack.enter_context(self._source.broker())
+
+    @cached_property
+    def live(self) -> Broker:
+        """The live state, to be read: while Redis is away, one of which nothing is known (broker/absent.py)."""
+        try:
+            return self.broker
+        except BrokerError as error:
+            return Absent(error)
+
+    @property
+    def away(self) -> str:
+        """Why the live state is not known; empty: it is."""
+        return str(self.live.error) if isinstance(self.live, Absent) else ""
+
+    def go_on(self) -> None:
+        """See that somebody carries out what was set free."""
+        self._source.carry(self.broker)
+
+    def refusal(self) -> str:
+        """Return why Redis takes no writes though it answers; empty when it does take them."""
+        return faults.refusal(self.broker.connection)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """What makes DAGs the person's."""
+        with reading(self.engine) as connection:
+            return ownership.claims(connection, self.person)
+
+    def sees(self, dag: DagRecord) -> bool:
+        """Tell whether the person may see a DAG and its runs."""
+        return self.claims.may_see(dag, filter_by_owner=self.settings.webserver.filter_by_owner)
+
+    def visible_dag_ids(self) -> frozenset[str] | None:
+        """Return the ids of the DAGs that the person may see; None: all."""
+        if self.person.is_admin or not self.settings.webserver.filter_by_owner:
+            return None
+        with reading(self.engine) as connection:
+            return frozenset(one.dag_id for one in dags.search(connection, DagFilter(fileless=True)) if self.sees(one))
+
+    def dag(self, dag_id: str, *, changes: bool = False) -> DagRecord:
+        """Return a DAG that the person may see, or change. Raises DagNotFound, also for one that is not to be seen, and NotPermitted."""
+        with reading(self.engine) as connection:
+            found = dags.find(connection, dag_id)
+        if not self.sees(found):
+            raise DagNotFound(f"there is no DAG {dag_id}", hint="`rqflow dag list` shows those that you may see.")
+        if changes and not self.claims.may_change_dag(found):
+            raise NotPermitted(f"{dag_id} is {_whose(found)}, and {self.person.name} may not change it",
+                               hint=f"`rqflow dag share {dag_id} {self.person.name}` lets you, where an admin or its owner says so.")
+        return found
+
+    def run(self, text: str, *, changes: bool = False) -> RunRecord:
+        """Return the run that a RUN argument, or a run key, names, as `dag` does. Raises RunNotFound, NotPermitted."""
+        with reading(self.engine) as connection:
+            found = runs.by_key(connection, text)
+        found = found or query.find_run(self.engine, text)
+        with reading(self.engine) as connection:
+            dag = dags.get(connection, found.dag_id)
+        if dag is not None and not self.sees(dag):
+            raise RunNotFound(f"there is no run {text}", hint="`rqflow run list` shows those that you may see.")
+        if changes:
+            self.must_change([found])
+        return found
+
+    def must_change(self, found: Iterable[RunRecord]) -> None:
+        """Raise NotPermitted when one of these runs is not the person's to change."""
+        for run in found:
+            with reading(self.engine) as connection:
+                dag = dags.get(connection, run.dag_id)
+            if not self.claims.may_change_run(dag, run):
+                raise NotPermitted(f"run {run.run_id} of {run.dag_id} is not {self.person.name}'s to change"
+                                   + (f": {run.started_by} started it" if run.started_by else ""),
+                                   hint=f"`rqflow dag share {run.dag_id} {self.person.name}` lets you, where an admin or the DAG's owner says so.")
+
+
+def _whose(dag: DagRecord) -> str:
+    return f"{dag.submitted_by}'s" if dag.submitted_by else "the administrators'"
+
+
+@contextmanager
+def meet(source: Source, person: Person) -> Iterator[Hub]:
+    """Give a hub to a person for the block."""
+    with ExitStack() as stack:
+        yield Hub(source, person, stack)

@@ -1,0 +1,178 @@
+"""Operations on the tasks of a run."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from datetime import datetime
+
+from rqflow import clock
+from rqflow.actions import cancel as cancelling
+from rqflow.actions import logs, query, reruns, scope, select
+from rqflow.actions import mark_lost as lost
+from rqflow.actions import run_now as now
+from rqflow.actions import why as reasons
+from rqflow.actions.model import TaskInstance
+from rqflow.actions.scope import Scope
+from rqflow.actions.why import Why
+from rqflow.api.hub import Hub
+from rqflow.api.operation import Page, about, operation
+from rqflow.api.reruns import Reruns, changed_rows, chosen_rows
+from rqflow.api.runs import OneRun, ending
+from rqflow.exceptions import UsageError
+from rqflow.security.roles import Role
+from rqflow.states import TaskState
+from rqflow.store.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OneTask(OneRun):
+    """Which task of which run."""
+
+    task_id: str = about("Its id.")
+
+
+@operation("tasks.get", "GET", "/runs/{run}/tasks/{task_id}", Role.VIEWER)
+def get_task(hub: Hub, asked: OneTask) -> TaskInstance:
+    """Show a task of a run with all its tries."""
+    return logs.task_of(query.show(hub.live, hub.engine, hub.run(asked.run).run_key), asked.task_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearTasks(OneRun):
+    """Which tasks are to run again; those of other runs of the DAG too where `past`, `future`, `since` or `until` says so."""
+
+    task: str = about("An id, a pattern, x+, +x, group:G or state:failed.", "*")
+    upstream: bool = about("And all that they depend on.", False)
+    downstream: bool = about("And all that depends on them.", False)
+    only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
+    only_running: bool = about("Of these only those that run: they are stopped, and run again.", False)
+    past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
+    future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
+    since: datetime | None = about("And the same tasks in the runs of the DAG with this logical date or a later one.", None)
+    until: datetime | None = about("Of the other runs only those with this logical date or an earlier one.", None)
+    same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
+    dry_run: bool = about("Only list the tasks that would run again.", False)
+
+
+@operation("tasks.clear", "POST", "/runs/{run}/clear", Role.OPERATOR)
+def clear_tasks(hub: Hub, asked: ClearTasks) -> Reruns:
+    """Let tasks of a run run again, with new tries, as the latest version of the DAG says."""
+    record = hub.run(asked.run, changes=True)
+    since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
+    wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, only_failed=asked.only_failed,
+                   only_running=asked.only_running, past=asked.past, future=asked.future, since=since, until=until)
+    chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
+    hub.must_change([one.run for one in chosen])
+    if asked.dry_run:
+        return chosen_rows(chosen, hub=hub, same_version=asked.same_version)
+    done = changed_rows(reruns.clear(hub.broker, hub.engine, chosen, by=hub.person.name, stops=asked.only_running, same_version=asked.same_version))
+    hub.go_on()
+    return done
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarkTasks(OneRun):
+    """Which tasks get which state."""
+
+    task: str = about("An id, a pattern, x+, +x, group:G or state:failed.")
+    state: str = about("success, failed or skipped.")
+    upstream: bool = about("And all that they depend on.", False)
+    downstream: bool = about("And all that depends on them.", False)
+    past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
+    future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
+    dry_run: bool = about("Only list the tasks that would be marked.", False)
+
+
+@operation("tasks.mark", "POST", "/runs/{run}/mark-tasks", Role.OPERATOR)
+def mark_tasks(hub: Hub, asked: MarkTasks) -> Reruns:
+    """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
+    record = hub.run(asked.run, changes=True)
+    if asked.state not in {TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value}:
+        raise UsageError(f"state: {asked.state!r} is none of success, failed, skipped")
+    wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, past=asked.past, future=asked.future)
+    chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
+    hub.must_change([one.run for one in chosen])
+    if asked.dry_run:
+        return chosen_rows(chosen)
+    done = changed_rows(reruns.mark(hub.broker, hub.engine, chosen, TaskState(asked.state), by=hub.person.name))
+    hub.go_on()
+    return done
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KillTask(OneTask):
+    """How a task is ended."""
+
+    force: bool = about("KILL at once.", False)
+    grace: float | None = about("Seconds from the first signal to KILL; worker.kill_grace when not given.", None)
+    signal: str = about("The first signal.", "TERM")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskNow:
+    """A task of a run, and its state now."""
+
+    dag_id: str
+    run_id: str
+    run_key: str
+    task_id: str
+    state: str
+
+
+def _now(record: RunRecord, task_id: str, state: str) -> TaskNow:
+    return TaskNow(dag_id=record.dag_id, run_id=record.run_id, run_key=record.run_key, task_id=task_id, state=state)
+
+
+@operation("tasks.kill", "POST", "/runs/{run}/tasks/{task_id}/kill", Role.OPERATOR)
+def kill_task(hub: Hub, asked: KillTask) -> TaskNow:
+    """End a task that runs, or waits; it has no further try."""
+    record = hub.run(asked.run, changes=True)
+    number = signal.Signals.__members__.get(f"SIG{asked.signal.upper().removeprefix('SIG')}")
+    if number is None:
+        raise UsageError(f"signal: there is no signal {asked.signal!r}")
+    how = ending(force=asked.force, grace=asked.grace, number=number)
+    state = cancelling.cancel_task(hub.broker, hub.engine, record, asked.task_id, by=hub.person.name, how=how)
+    return _now(record, asked.task_id, state.value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunNow(OneTask):
+    """Which task is to start at once."""
+
+    same_version: bool = about("As its last try was, and not as the DAG says now.", False)
+
+
+@operation("tasks.run_now", "POST", "/runs/{run}/tasks/{task_id}/run-now", Role.OPERATOR)
+def run_now(hub: Hub, asked: RunNow) -> TaskNow:
+    """Start a task at once that waits for the delay of a retry or the next look of a sensor, or is parked."""
+    record = hub.run(asked.run, changes=True)
+    version = query.version_of(hub.broker, hub.engine, record)
+    index = select.one_task(version, asked.task_id)
+    now.run_now(hub.broker, hub.engine, record, index, version.tasks[index].task_id, by=hub.person.name, same_version=asked.same_version)
+    hub.go_on()
+    return _now(record, version.tasks[index].task_id, TaskState.QUEUED.value)
+
+
+@operation("tasks.mark_lost", "POST", "/runs/{run}/tasks/{task_id}/mark-lost", Role.OPERATOR)
+def mark_lost(hub: Hub, asked: OneTask) -> TaskNow:
+    """Declare lost what runs of a task on a machine that is gone; the task goes on as its on_lost says."""
+    record = hub.run(asked.run, changes=True)
+    state = lost.mark_lost(hub.broker, hub.engine, record, asked.task_id, by=hub.person.name)
+    return _now(record, asked.task_id, str(state))
+
+
+@operation("tasks.why", "GET", "/runs/{run}/tasks/{task_id}/why", Role.VIEWER)
+def why(hub: Hub, asked: OneTask) -> Why:
+    """Say why a task does not run: the one reason that holds it, and what lifts that."""
+    record = hub.run(asked.run)
+    version = query.version_of(hub.live, hub.engine, record)
+    return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal())
+
+
+@operation("runs.why", "GET", "/runs/{run}/why", Role.VIEWER)
+def why_run(hub: Hub, asked: OneRun) -> Page[Why]:
+    """Say why each task of a run that has not ended does not run."""
+    record = hub.run(asked.run)
+    version = query.version_of(hub.live, hub.engine, record)
+    return Page(items=tuple(reasons.run(hub.broker, version, record.run_key, refusal=hub.refusal())))

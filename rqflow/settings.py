@@ -220,10 +220,16 @@ class Tunnels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Webserver:
-    """The web server: health and metrics; the page comes."""
+    """The web server: the page, the REST API, health and metrics."""
 
-    host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there are no logins.")
+    host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there is no user.")
     port: int = key(8080, "Port that it listens on; when another program has it, the next one that is free.")
+    root_path: str = key("", "Path of a proxy below which it is, such as /rqflow.")
+    trusted_proxies: str = key("", "Addresses, or networks, of proxies that are believed about where requests come from, comma-separated.")
+    user_header: str = key("", "Header in which such a proxy names the user whom it has let in, such as Remote-User. Empty: no proxy is asked.")
+    proxy_role: str = key("", "Role of somebody new whom a proxy names: viewer, operator or admin. Empty: only who was added is let in.")
+    tls_cert: str = key("", "Certificate (PEM), for https without a proxy.")
+    tls_key: str = key("", "Its key (PEM).")
     session_lifetime: timedelta = key(timedelta(days=14), "A browser that has sent no request for so long has to log in again.")
     filter_by_owner: bool = key(False, "Who is no administrator sees only DAGs that are theirs: submitted by them, shared with them, or of an owner "
                                        "that `rqflow user owner` says they are.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from rqflow.cli import (
@@ -15,18 +17,30 @@ from rqflow.deploy.reloading import Reload
 
 @click.command()
 @click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="N", help="Port (webserver.port), or the next one that is free.")
-@click.option("--host", metavar="ADDRESS", help="Address (webserver.host); only of this machine, for there are no logins yet.")
+@click.option("--host", "-hn", "--hostname", metavar="ADDRESS", help="Address (webserver.host); one that other machines reach needs a user first.")
+@click.option("--root-path", metavar="PATH", help="Path of a proxy below which it is (webserver.root_path).")
+@click.option("--forwarded-allow-ips", "proxies", metavar="ADDRESS,...", help="Proxies that are believed about where requests come from "
+                                                                            "(webserver.trusted_proxies).")
+@click.option("--tls-cert", metavar="FILE", help="Certificate, for https (webserver.tls_cert).")
+@click.option("--tls-key", metavar="FILE", help="Its key (webserver.tls_key).")
+@click.option("--access-log", is_flag=True, help="Tell of each request.")
+@click.option("-d", "--debug", is_flag=True, help="Tell of each request, and more of everything else.")
 @pass_app
-def webserver(app: App, port: int | None, host: str | None) -> None:
-    """Serve /healthz, /readyz and /metrics over HTTP, in the foreground; the page of DAGs and runs comes.
+def webserver(app: App, /, access_log: bool, debug: bool, **given: Any) -> None:
+    """Serve the page, the REST API, /healthz, /readyz and /metrics over HTTP, in the foreground.
 
-    It waits for nobody: while Redis or the database is away it says so, and goes on.
+    It waits for nobody: while Redis is away the history is shown, and while the database is, a page that says so.
     """
-    from rqflow.web.server import serve  # here: takes a second to import, which `metrics` does not need
+    from rqflow.web.server import Way, serve  # here: takes a second to import, which `metrics` does not need
 
+    app.verbosity += 1 if debug else 0
     settings = app.service_settings()
     reload = Reload(app.fresh_settings)
-    serve(settings, settings.webserver.host if host is None else host, settings.webserver.port if port is None else port, heed_reload=reload.install)
+    known = settings.webserver
+    chosen: dict[str, Any] = {
+        "host": known.host, "port": known.port, "root_path": known.root_path, "proxies": known.trusted_proxies, "tls_cert": known.tls_cert,
+        "tls_key": known.tls_key} | {name: value for name, value in given.items() if value is not None}
+    serve(settings, Way(**chosen, access_log=access_log or debug), heed_reload=reload.install)
     reload.carry_out()
 
 

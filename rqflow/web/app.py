@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from rqflow.broker import protocol
 from rqflow.settings import Settings
-from rqflow.web import monitoring, start
+from rqflow.web import assets, live, monitoring, problems, reference, rest
 from rqflow.web.deps import Parts
+from rqflow.web.guard import NotTooLarge, OwnPagesOnly, SafeHeaders
+from rqflow.web.pages import PAGES
 from rqflow.web.timing import RequestTimes
 
 
@@ -23,9 +26,17 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         parts.close()
 
-    app = FastAPI(title="rqflow", version=protocol.release(), docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
+    app = FastAPI(title="rqflow", version=protocol.release(), docs_url=None, redoc_url=None, openapi_url=None, lifespan=life,
+                  separate_input_output_schemas=False)
     app.state.parts = parts
+    problems.install(app)
+    # The one that is added last comes first.
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(NotTooLarge)
+    app.add_middleware(OwnPagesOnly)
+    app.add_middleware(SafeHeaders)
     app.add_middleware(RequestTimes, registry=parts.registry)
-    for room in (start, monitoring):
+    for room in (monitoring, assets, live, reference, *PAGES):
         app.include_router(room.router)
+    app.include_router(rest.router())
     return app

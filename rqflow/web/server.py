@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
 from rqflow import logs
+from rqflow.actions.people import users as people
 from rqflow.deploy import exposure, health, statedir
+from rqflow.deploy.services import open_database
 from rqflow.exceptions import ConfigError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
 from rqflow.web.app import create_app
+from rqflow.web.deps import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +30,34 @@ logger = logging.getLogger(__name__)
 TRIES, GRACE = 100, 5
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """How the web server is reached: its socket, what stands before it, and whether it tells of each request."""
+
+    host: str
+    port: int
+    #: Below which path of a proxy it is, such as /rqflow.
+    root_path: str = ""
+    #: Addresses of proxies that are believed about where requests come from (X-Forwarded-For, X-Forwarded-Proto); empty: of none.
+    proxies: str = ""
+    #: Files of a certificate and its key (PEM), for https.
+    tls_cert: str = ""
+    tls_key: str = ""
+    access_log: bool = False
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot be."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ConfigError("webserver: tls_cert and tls_key go together", hint="Give both, or none.")
+        for name, file in (("tls_cert", self.tls_cert), ("tls_key", self.tls_key)):
+            if file and not os.access(file, os.R_OK):
+                raise ConfigError(f"webserver.{name}: {file} cannot be read")
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise ConfigError(f"webserver.root_path: {self.root_path!r} must begin with / and not end with it")
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on `port`, or on the next one that is free; 0 is any. Raises ConfigError for one that cannot be."""
-    exposure.refuse_open_page(host)
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     for tried in range(port, min(port + TRIES, 65536) if port else 1):
         made = socket.socket(family, kind, protocol)
@@ -47,15 +77,23 @@ def listen(host: str, port: int) -> socket.socket:
     raise ConfigError(f"ports {port} to {port + TRIES - 1} of {host} are all taken", hint="Name another one with --port.")
 
 
-def serve(settings: Settings, host: str, port: int, *, heed_reload: Callable[[Callable[[], None]], None]) -> None:
-    """Serve until SIGTERM or SIGINT, or until what `heed_reload` was given is called. Raises ConfigError."""
-    listening = listen(host, port)
-    name = f"[{host}]" if ":" in host else host
-    url = f"http://{name}:{listening.getsockname()[1]}"
+def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], None]], None]) -> None:
+    """Serve until SIGTERM or SIGINT, or until what `heed_reload` was given is called. Raises ConfigError.
+
+    An address that other machines reach is refused while there is no user: whoever came first could make themselves one.
+    """
+    way.check()
+    exposure.refuse_open_page(way.host, lambda: _has_users(settings))
+    listening = listen(way.host, way.port)
+    name = f"[{way.host}]" if ":" in way.host else way.host
+    url = f"http{'s' if way.tls_cert else ''}://{name}:{listening.getsockname()[1]}"
     note = health.webserver_file(statedir.prepare(settings, statedir.this_machine()))
-    config = uvicorn.Config(create_app(settings), log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on",
-                            timeout_graceful_shutdown=GRACE)
-    server = _Server(config, url, note)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log, server_header=False,
+        lifespan="on", timeout_graceful_shutdown=GRACE, root_path=way.root_path, proxy_headers=bool(way.proxies),
+        forwarded_allow_ips=way.proxies or None, ssl_certfile=way.tls_cert or None, ssl_keyfile=way.tls_key or None)
+    server = _Server(config, app.state.parts, url, note)
     heed_reload(server.stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn ends in good order, and then does what was to be done before it: nothing.
@@ -64,12 +102,17 @@ def serve(settings: Settings, host: str, port: int, *, heed_reload: Callable[[Ca
         server.run(sockets=[listening])
 
 
+def _has_users(settings: Settings) -> bool:
+    with open_database(settings) as engine:
+        return people.count_users(engine) > 0
+
+
 class _Server(uvicorn.Server):
     """uvicorn that tells where it listens, and systemd that it lives."""
 
-    def __init__(self, config: uvicorn.Config, url: str, note: Path) -> None:
+    def __init__(self, config: uvicorn.Config, parts: Parts, url: str, note: Path) -> None:
         super().__init__(config)
-        self._url, self._note = url, note
+        self._parts, self._url, self._note = parts, url, note
 
     def stop(self) -> None:
         """End in good order, soon."""
@@ -89,8 +132,9 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End."""
+        """End; first the streams of events, which would go on as long as somebody listens."""
         NOTIFIER.stopping()
+        self._parts.newsroom.close()
         with suppress(FileNotFoundError):
             self._note.unlink()
         await super().shutdown(sockets)

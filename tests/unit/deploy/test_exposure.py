@@ -16,16 +16,17 @@ def test_which_addresses_only_this_machine_reaches(host: str, expected: bool) ->
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "192.0.2.1", "::"])
-def test_r75_a_page_without_logins_is_not_shown_to_other_machines(host: str) -> None:
+def test_r75_a_page_without_a_user_is_not_shown_to_other_machines(host: str) -> None:
     """Reliability 75: the web server refuses, and says why."""
-    with pytest.raises(ConfigError, match="no logins yet") as refused:
-        exposure.refuse_open_page(host)
-    assert "ssh -L" in refused.value.hint
+    with pytest.raises(ConfigError, match="there is no user yet") as refused:
+        exposure.refuse_open_page(host, lambda: False)
+    assert "rqflow user add" in refused.value.hint
+    exposure.refuse_open_page(host, lambda: True)
 
 
 def test_a_host_that_there_is_not_is_said() -> None:
     with pytest.raises(ConfigError, match=r"there is no host 'no\.such\.host\.invalid'"):
-        exposure.refuse_open_page("no.such.host.invalid")
+        exposure.refuse_open_page("no.such.host.invalid", lambda: True)
 
 
 @pytest.mark.parametrize(("url", "of_network", "login"), [

@@ -1,0 +1,15 @@
+"""Answers to forms: to another page, which says what was done."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from rqflow.web.rendering import OK, flash
+
+
+def done(request: Request, target: str, message: str, kind: str = OK) -> Response:
+    """Lead on to the page `target`, which shows `message` once: by a redirect, or by a word to htmx when that sent the form."""
+    if request.headers.get("hx-request"):
+        return flash(Response(status_code=204, headers={"HX-Redirect": target}), message, kind)
+    return flash(RedirectResponse(target, status_code=303), message, kind)

@@ -1,0 +1,126 @@
+"""What every answer says to browsers, and which requests are refused before anybody looks at them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from rqflow import logs
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+#: Scripts and styles come from here alone (viz-js is WebAssembly; ansi_up writes style attributes); nothing may frame a page.
+CONTENT_SECURITY = "; ".join((
+    "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self'", "style-src-attr 'unsafe-inline'", "img-src 'self' data:",
+    "connect-src 'self'", "font-src 'self'", "worker-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"))
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+#: Methods that change nothing (RFC 9110, section 9.2.1).
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Bytes that a request may bring: a conf of 10 MB with what is around it.
+MOST_BYTES = 11 << 20
+
+
+class SafeHeaders:
+    """ASGI middleware: gives each answer the headers that keep browsers from doing more than a page needs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, and add to the answer what it does not say itself."""
+        async def heard(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, heard if scope["type"] == "http" else send)
+
+
+class OwnPagesOnly:
+    """ASGI middleware: refuses what changes something and was sent by a page of somebody else.
+
+    By Sec-Fetch-Site where the browser says it, which it does not over plain http to another machine; by Origin, else Referer, then. A request with
+    none of them comes from no browser, and one with a token of its own cannot be forged by a page (the rule of Go's CrossOriginProtection).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, or answer 403."""
+        if scope["type"] == "http" and scope["method"] not in SAFE:
+            headers = Headers(scope=scope)
+            if (why := _foreign(headers)) and "authorization" not in headers:
+                logger.warning("refused %s %s: %s", scope["method"], scope["path"], why, extra=logs.context("foreign_page"))
+                await _refusal(scope, 403, f"refused: {why}", "Do it on rqflow's own page.")(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _foreign(headers: Headers) -> str:
+    """Return why a request comes from a page of somebody else; empty: it does not."""
+    site = headers.get("sec-fetch-site")
+    if site:
+        return "" if site in {"same-origin", "none"} else f"the request comes from another site (Sec-Fetch-Site: {site})"
+    origin = headers.get("origin") or headers.get("referer")
+    if not origin:
+        return ""
+    return "" if urlsplit(origin).netloc.lower() == headers.get("host", "").lower() else f"the request comes from a page of {origin[:200]}"
+
+
+class NotTooLarge:
+    """ASGI middleware: ends requests that bring more than MOST_BYTES, announced or not."""
+
+    def __init__(self, app: ASGIApp, most: int = MOST_BYTES) -> None:
+        """Stand before `app`; take `most` bytes."""
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, or answer 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdigit() or int(announced) > self._most:
+            await _refusal(scope, 413, f"a request may bring {self._most >> 20} MB", "Put large inputs into files.")(scope, receive, send)
+            return
+        came = 0
+
+        async def counted() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self._most:
+                raise _TooLargeError
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        except _TooLargeError:
+            await _refusal(scope, 413, f"a request may bring {self._most >> 20} MB", "Put large inputs into files.")(scope, receive, send)
+
+
+class _TooLargeError(Exception):
+    """More came than may."""
+
+
+def _refusal(scope: Scope, status: int, message: str, hint: str) -> Response:
+    if "/api/" in scope["path"]:
+        return JSONResponse({"type": "about:blank", "title": "refused", "status": status, "detail": message, "hint": hint}, status,
+                            media_type="application/problem+json")
+    return PlainTextResponse(f"{message}\n{hint}\n", status)

@@ -1,0 +1,120 @@
+"""Errors as answers: a problem document (RFC 9457) for programs, a page for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import quote
+
+import redis
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
+
+from rqflow import clock, logs
+from rqflow.broker.faults import unreachable
+from rqflow.exceptions import (
+    ConfigError,
+    Conflict,
+    DagLoadError,
+    NotFinished,
+    NotFound,
+    NotPermitted,
+    RqflowError,
+    ServiceUnreachable,
+    TimedOut,
+    UsageError,
+)
+from rqflow.web.deps import NotLoggedIn
+from rqflow.web.guard import SAFE
+from rqflow.web.rendering import page
+
+logger = logging.getLogger(__name__)
+
+#: The status of an answer for each kind of error; the first that fits.
+STATUS: tuple[tuple[type[RqflowError], int], ...] = (
+    (NotLoggedIn, 401), (NotPermitted, 403), (NotFound, 404), (Conflict, 409), (NotFinished, 409), (UsageError, 422), (ConfigError, 422),
+    (DagLoadError, 422), (ServiceUnreachable, 503), (TimedOut, 504), (RqflowError, 400))
+_TITLES = {400: "Not possible", 401: "Not logged in", 403: "Not permitted", 404: "Not found", 405: "Not allowed", 409: "Conflict", 413: "Too large",
+           422: "Bad input", 429: "Too many", 500: "A fault of rqflow", 503: "Not reached", 504: "Not in time"}
+#: Seconds after which somebody who was told 503 may ask again.
+RETRY_AFTER = 5
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer errors."""
+    app.add_exception_handler(RqflowError, _of_ours)  # type: ignore[arg-type]  # starlette types handlers by the base of all errors
+    app.add_exception_handler(RequestValidationError, _of_input)  # type: ignore[arg-type]  # as above
+    app.add_exception_handler(HTTPException, _of_http)  # type: ignore[arg-type]  # as above
+    app.add_exception_handler(redis.exceptions.RedisError, _of_redis)  # type: ignore[arg-type]  # as above
+    app.add_exception_handler(Exception, _of_nobody)
+
+
+def status_of(error: RqflowError) -> int:
+    """Return the status of the answer for an error."""
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def document(status: int, detail: str, *, hint: str = "", exit_code: int = 1, **more: Any) -> dict[str, Any]:
+    """Return a problem document: the members of RFC 9457, what to do, and the exit code that the command line has for it."""
+    return {"type": "about:blank", "title": _TITLES.get(status, "Refused"), "status": status, "detail": detail, "hint": hint,
+            "exit_code": exit_code, **more}
+
+
+def is_for_programs(request: Request) -> bool:
+    """Tell whether an answer is read by a program."""
+    return request.url.path.startswith(("/api/", "/airflow/api/"))
+
+
+def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
+    headers = {**(headers or {}), **({"Retry-After": str(RETRY_AFTER)} if status == 503 else {}),
+               **({"WWW-Authenticate": 'Bearer realm="rqflow"'} if status == 401 else {})}
+    if is_for_programs(request):
+        return JSONResponse(document(status, detail, hint=hint, exit_code=exit_code), status, media_type="application/problem+json", headers=headers)
+    found = page(request, "problem.html", status=status, code=status, title=_TITLES.get(status, "Refused"), detail=detail, hint=hint)
+    found.headers.update(headers)
+    return found
+
+
+async def _of_ours(request: Request, error: RqflowError) -> Response:
+    if isinstance(error, NotLoggedIn) and not is_for_programs(request) and "authorization" not in request.headers:
+        return _to_login(request)
+    return _answer(request, status_of(error), error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def _to_login(request: Request) -> Response:
+    """Send somebody to the login, and after it back to where they were: where a form was sent, to the page that it stood on."""
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method in SAFE else _page_of(request)
+    target = f"/login?next={quote(back)}" + ("" if request.method in SAFE else "&expired=1")
+    if request.headers.get("hx-request"):  # a part of a page: the whole page goes there
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return RedirectResponse(target, status_code=303)
+
+
+def _page_of(request: Request) -> str:
+    """Return the path of our page from which a form was sent."""
+    path = request.headers.get("referer", "").partition("://")[2].partition("/")[2]
+    return f"/{path}"
+
+
+async def _of_input(request: Request, error: RequestValidationError) -> Response:
+    said = "; ".join(f"{'.'.join(str(part) for part in one['loc'] if part not in {'query', 'body', 'path'}) or 'the request'}: {one['msg']}"
+                     for one in error.errors()[:20])
+    return _answer(request, 422, said, exit_code=2)
+
+
+async def _of_http(request: Request, error: HTTPException) -> Response:
+    hint = "The menu leads on." if error.status_code == 404 else ""
+    return _answer(request, error.status_code, str(error.detail), hint="" if is_for_programs(request) else hint,
+                   exit_code=3 if error.status_code == 404 else 1, headers=dict(error.headers or {}))
+
+
+async def _of_redis(request: Request, error: redis.exceptions.RedisError) -> Response:
+    found = unreachable(error, clock.utcnow(), noticed=True)
+    return _answer(request, 503, found.message, hint=found.hint, exit_code=found.exit_code)
+
+
+async def _of_nobody(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=logs.context("web_fault"))
+    return _answer(request, 500, "something went wrong that nobody thought of; the web server's log has it", hint="Please report it.")

@@ -1,0 +1,25 @@
+"""A site for each test, on SQLite."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from rqflow.store.engine import open_engine
+from tests.integration.web.site import Site
+
+
+@pytest.fixture
+def site(db: redis.Redis, redis_url: str, sqlite_template: Path, tmp_path: Path, home: Path) -> Iterator[Site]:
+    """An application whose history is an empty SQLite database."""
+    file = tmp_path / "site.db"
+    shutil.copy(sqlite_template, file)
+    engine = open_engine(f"sqlite:///{file}")
+    made = Site(db, redis_url, engine, home)
+    yield made
+    made.close()
+    engine.dispose()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 
+from rqflow.actions.dot import DotEdge, DotFrame, DotNode, digraph, quoted
 from rqflow.actions.drawing import Drawing, Node
 from rqflow.exceptions import RqflowError
 from rqflow.states import TaskState
@@ -64,27 +65,18 @@ def _ascii(drawing: Drawing) -> str:
 
 
 def _dot(drawing: Drawing) -> str:
-    lines = [f"digraph {_quoted(drawing.dag_id)} {{", "  rankdir=LR;", "  node [shape=box, style=\"rounded,filled\", fillcolor=white];"]
-    for number, frame in enumerate(sorted({node.frame for node in drawing.nodes})):
-        inside = [_dot_node(node) for node in drawing.nodes if node.frame == frame]
-        if frame:
-            lines += [f"  subgraph cluster_{number} {{", f"    label={_quoted(frame)};", *(f"    {node}" for node in inside), "  }"]
-        else:
-            lines += [f"  {node}" for node in inside]
-    for (above, below), label in drawing.edges.items():
-        names = _quoted(drawing.nodes[above].name), _quoted(drawing.nodes[below].name)
-        lines.append(f"  {names[0]} -> {names[1]}{f' [label={_quoted(label)}]' if label else ''};")
-    return "\n".join([*lines, "}"]) + "\n"
+    frames = [DotFrame(name=frame, label=frame) for frame in sorted({node.frame for node in drawing.nodes}) if frame]
+    edges = [DotEdge(above=drawing.nodes[above].name, below=drawing.nodes[below].name, attributes={"label": quoted(label)} if label else {})
+             for (above, below), label in drawing.edges.items()]
+    return digraph(drawing.dag_id, head=["rankdir=LR;", 'node [shape=box, style="rounded,filled", fillcolor=white];'], frames=frames,
+                   nodes=[DotNode(name=node.name, attributes=_dot_attributes(node), frame=node.frame) for node in drawing.nodes], edges=edges)
 
 
-def _dot_node(node: Node) -> str:
-    about = []
-    if node.is_group:
-        about += [f"label={_quoted(_lines(node))}", "shape=folder", "style=filled"]
+def _dot_attributes(node: Node) -> dict[str, str]:
+    about = {"label": quoted(_lines(node)), "shape": "folder", "style": "filled"} if node.is_group else {}
     if node.state:
-        about += [f"fillcolor={_quoted(COLOURS.get(node.state, 'white'))}", f"tooltip={_quoted(node.told)}"]
-    attributes = f" [{', '.join(about)}]" if about else ""
-    return f"{_quoted(node.name)}{attributes};"
+        about |= {"fillcolor": quoted(COLOURS.get(node.state, "white")), "tooltip": quoted(node.told)}
+    return about
 
 
 def _lines(node: Node) -> str:
@@ -101,11 +93,6 @@ def _mermaid(drawing: Drawing) -> str:
 
 def _json(drawing: Drawing) -> str:
     return json.dumps(drawing.plain(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _quoted(name: str) -> str:
-    """Return a text in quotes, as Graphviz takes it."""
-    return json.dumps(name, ensure_ascii=False)
 
 
 def _entity(label: str) -> str:

@@ -107,10 +107,15 @@ def waiting(broker: Broker, queue: str) -> list[tuple[str, int]]:
     """Return the tasks (run key, index) that wait for a worker on a queue."""
 
     def ask() -> list[tuple[str, int]]:
-        members = [text(member) for key in (keys.READY, keys.LABELLED) for member in broker.connection.zrange(key + queue, 0, -1)]
-        return [(run_key, int(index)) for run_key, _, index in (member[_NUMBER:].rpartition(":") for member in members)]
+        return [place_of(text(member)) for key in (keys.READY, keys.LABELLED) for member in broker.connection.zrange(key + queue, 0, -1)]
 
     return patiently(broker.connection, ask)
+
+
+def place_of(member: str) -> tuple[str, int]:
+    """Return the task (run key, index) that a member of a set of ready ones names."""
+    run_key, _, index = member[_NUMBER:].rpartition(":")
+    return run_key, int(index)
 
 
 def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:

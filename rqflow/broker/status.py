@@ -184,10 +184,14 @@ def task_cells(connection: redis.Redis, run_keys: Iterable[str]) -> dict[str, di
 
 
 def _task_cell(record: dict[str, Any]) -> TaskCell:
-    state, mark = record["s"], ""
-    if state == TaskState.RUNNING.value:
-        mark = UNREACHABLE if "u" in record else CANCEL_REQUESTED if "y" in record or "mk" in record else ""
-    return TaskCell(state, record["t"], mark)
+    return TaskCell(record["s"], record["t"], mark_of(record))
+
+
+def mark_of(record: Mapping[str, Any]) -> str:
+    """Return the mark of a task instance as it lies in Redis: UNREACHABLE, CANCEL_REQUESTED, or nothing, which all have that do not run."""
+    if record["s"] != TaskState.RUNNING.value:
+        return ""
+    return UNREACHABLE if "u" in record else CANCEL_REQUESTED if "y" in record or "mk" in record else ""
 
 
 def _task_status(version: Version, index: int, record: dict[str, Any]) -> TaskStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, or_, select
@@ -19,6 +19,8 @@ from rqflow.store.tables import dag, dag_run
 _IS_THERE = deletions.not_buried(deletions.RUN, dag_run.c.run_key)
 #: Unfinished runs of one DAG that are looked at when runs are asked for by their states.
 MOST_OPEN = 5_000
+#: How long before a run may have been made that fails, to be told of.
+LONGEST_RUN = timedelta(days=30)
 #: DAGs whose newest runs one question names.
 MOST_DAGS = 200
 _OPEN = [state.value for state in RunState if state not in TERMINAL_RUN_STATES]
@@ -192,3 +194,29 @@ def records(connection: Connection) -> dict[str, Record]:
 def _spot(row: Sequence[Any]) -> Spot:
     dag_id, run_key, state, created_at = row
     return Spot(dag_id, run_key, _BY_VALUE[state], None if created_at == clock.EPOCH else created_at)
+
+
+def failed_since(connection: Connection, since: datetime, limit: int) -> list[RunLine]:
+    """Return up to `limit` runs that failed at or after `since`, the last first; those that were made more than LONGEST_RUN before are left out."""
+    own = dag_run.c
+    # The first two have an index, and so this reads no more than the failed runs of that time.
+    query = select(*COLUMNS).where(own.state == RunState.FAILED.value, own.created_at >= since - LONGEST_RUN, own.ended_at >= since, _IS_THERE)
+    return _lines(connection, query.order_by(own.ended_at.desc(), own.run_key).limit(limit))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coming:
+    """A run that a schedule will start."""
+
+    dag_id: str
+    due_at: datetime
+    schedule: str | None
+    timezone: str
+
+
+def coming_until(connection: Connection, until: datetime, limit: int) -> list[Coming]:
+    """Return when the next run of each DAG is due, of those where that is before `until`, at most `limit`: the first ones first."""
+    own = dag.c
+    query = select(own.dag_id, own.next_run_at, own.schedule, own.timezone).where(own.next_run_at < until, own.is_active, ~own.is_paused)
+    rows = connection.execute(query.order_by(own.next_run_at, own.dag_id).limit(limit))
+    return [Coming(dag_id=dag_id, due_at=due_at, schedule=schedule, timezone=zone) for dag_id, due_at, schedule, zone in rows]

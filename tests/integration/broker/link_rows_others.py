@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import control, deleting, keys, lock, protocol, standing, wiping
+from rqflow.broker import control, deleting, keys, lock, overview, protocol, standing, wiping
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -23,7 +23,7 @@ from rqflow.broker.requests import RequestDesk, ask
 from rqflow.broker.restoring import Remembered, restore
 from rqflow.broker.sources import forget_libraries
 from rqflow.broker.watch import Held, Watch
-from rqflow.clock import to_micros
+from rqflow.clock import from_micros, to_micros
 from rqflow.deploy.live import open_live, peek
 from rqflow.settings import Settings
 from rqflow.states import TaskState
@@ -657,3 +657,32 @@ def _(w: World) -> Case:
 def _(w: World) -> Case:
     w.db.sadd(f"{keys.RQ_WORKER}w1:executions", "j:e")
     return Case(call=lambda: stock._execution_id(w.connection, "w1", "j"), check=same("e"))
+
+
+# -- overview --
+
+
+@row("broker/overview.py:pulse", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: overview.pulse(w.far), check=lambda answer: same((False, 1))((answer.has_leader, answer.events)))
+
+
+@row("broker/overview.py:running_now", READ)
+def _(w: World) -> Case:
+    w.start()
+    playing.claim(w.near)
+    return Case(call=lambda: [(one.run_key, one.index, one.worker) for one in overview.running_now(w.far)], check=same([(w.run.key, 0, "w1")]))
+
+
+@row("broker/overview.py:ended_since", READ)
+def _(w: World) -> Case:
+    w.start()
+    playing.play(w.near)
+    return Case(call=lambda: overview.ended_since(w.far, from_micros(0), 5), check=same([w.run.key]))
+
+
+@row("broker/overview.py:longest_waiting", READ)
+def _(w: World) -> Case:
+    w.start()
+    return Case(call=lambda: list(overview.longest_waiting(w.far, ["default", "other"])), check=same(["default"]))

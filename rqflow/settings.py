@@ -342,6 +342,11 @@ def given(name: str, *, environ: Mapping[str, str] | None = None) -> str | None:
     return environ.get(f"RQFLOW_{name}", environ.get(f"AIRFLOW_{name}"))
 
 
+def server_token(*, environ: Mapping[str, str] | None = None) -> str:
+    """Return the token with which a server is asked (RQFLOW_TOKEN); empty when there is none."""
+    return (os.environ if environ is None else environ).get("RQFLOW_TOKEN", "").strip()
+
+
 def environment() -> dict[str, str]:
     """Return the whole environment of this process, for processes that are started from it."""
     return dict(os.environ)

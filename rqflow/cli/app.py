@@ -31,6 +31,8 @@ class App:
     color: str = "auto"
     may_ask: bool = True
     tz: str = "UTC"
+    #: URL of the web server of a hub that is asked in place of this one.
+    server: str = ""
 
     @cached_property
     def settings(self) -> Settings:

@@ -18,7 +18,6 @@ from rqflow.cli.types import COUNT, COUNT_OR_NONE, MOMENT
 from rqflow.deploy import live, statedir
 from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import NotFound, ServiceUnreachable, UsageError
-from rqflow.settings import Settings
 
 #: Bytes that are gathered before they are printed, where nobody waits for them; characters that names of tasks are padded to at most.
 GATHER, NAMES = 1 << 16, 40
@@ -152,14 +151,14 @@ def task_logs(app: App, /, run_name: str, task_id: str, follow: bool, number: in
     except ServiceUnreachable as error:
         if follow or timestamps or style != "text" or not part.is_all:
             raise
-        _print_archived(app.settings, error, run_name, task_id, number)
+        _print_archived(app, error, run_name, task_id, number)
         click.get_current_context().exit(error.exit_code)
     click.get_current_context().exit(int(part.grep is not None and not printed))
 
 
-def _print_archived(settings: Settings, error: ServiceUnreachable, run_name: str, task_id: str, number: int | None) -> None:
+def _print_archived(app: App, error: ServiceUnreachable, run_name: str, task_id: str, number: int | None) -> None:
     """Print what the archive here has of a log, while nobody can be asked how the run stands. Raises `error` where nothing is known."""
-    found = recalling.known(settings, error).find(run_name)
+    found, settings = recalling.known(app, error).find(run_name), app.settings
     machine = statedir.this_machine()
     here = live.resolved(settings, statedir.locate(settings, machine), machine)
     for data in logs.read(here, found, task_id, number or max(logs.task_of(found, task_id).try_number, 1)):

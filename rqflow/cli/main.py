@@ -129,6 +129,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 })
 @click.option("--home", type=click.Path(path_type=Path), help="Folder of configuration and DAGs (RQFLOW_HOME; ~/rqflow).")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (RQFLOW_CONFIG; HOME/rqflow.cfg).")
+@click.option("--server", envvar="RQFLOW_SERVER", metavar="URL", default="",
+              help="Ask the hub whose web server this is (RQFLOW_SERVER), with the token in RQFLOW_TOKEN.")
 @click.option("-v", "--verbose", count=True, help="Say more; with it a bug shows its traceback.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours; NO_COLOR and FORCE_COLOR are heeded.")
@@ -136,14 +138,15 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--tz", default="UTC", metavar="ZONE", help="Zone of the times shown: UTC, local or Area/City.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
-def cli(ctx: click.Context, home: Path | None, file: Path | None, verbose: int, quiet: bool, color: str, no_input: bool, tz: str) -> None:
+def cli(ctx: click.Context, /, home: Path | None, file: Path | None, server: str, verbose: int, quiet: bool, color: str, no_input: bool,
+        tz: str) -> None:
     """Run DAGs of bash tasks on many machines, by Redis queues.
 
     `rqflow submit dag.py --run --follow` runs a DAG file here and now; nothing has to be set up before.
     """
     from rqflow.cli.app import App  # here: imports the settings, which --help does not need
 
-    ctx.obj = App(home=home, file=file, verbosity=-1 if quiet else verbose, color=color, may_ask=not no_input, tz=tz)
+    ctx.obj = App(home=home, file=file, verbosity=-1 if quiet else verbose, color=color, may_ask=not no_input, tz=tz, server=server)
 
 
 def main(args: Sequence[str] | None = None) -> int:

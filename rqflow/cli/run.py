@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,11 +13,13 @@ from rqflow.actions import delete as removing
 from rqflow.actions import follow, notes, query, reruns, scope
 from rqflow.actions.model import Run
 from rqflow.actions.scope import Scope
+from rqflow.api.runs import ListRuns, OneRun, get_run, list_runs
 from rqflow.cli import deleting, output, recalling, rewriting, show
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.asking import confirm
 from rqflow.cli.cancel import RUN_COLUMNS, RUN_FIELDS, cancel, run_row
 from rqflow.cli.execute import exec_
+from rqflow.cli.hub import asking, paged
 from rqflow.cli.logs import run_logs
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.report import report_
@@ -67,13 +70,15 @@ def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...
     While the tunnel to Redis or the database is down, those that were last known; exits 7 then.
     """
     printer.check(name for name in output.fields_of(Run) if name != "tasks")
-    wanted = RunFilter(dag_id=dag_id, states=[RunState(state) for state in states] or None, run_type=run_type, since=since, until=until)
     code, most = 0, None if unlimited else limit
+    chosen = [RunState(state) for state in states]
     try:
-        with open_services(app.settings) as services:
-            found = query.list_runs(services.broker, services.engine, wanted, limit=most)
+        with asking(app) as ask:
+            wanted = ListRuns(dag_id=dag_id, state=chosen, run_type=run_type, since=since, until=until)
+            found = paged(lambda after, some: ask(list_runs, replace(wanted, after=after, limit=some)), most)
     except ServiceUnreachable as error:
-        found, code = recalling.known(app.settings, error).matching(wanted, limit=most), error.exit_code
+        known = RunFilter(dag_id=dag_id, states=chosen or None, run_type=run_type, since=since, until=until)
+        found, code = recalling.known(app, error).matching(known, limit=most), error.exit_code
     printer.records([show.run_row(one) for one in found], show.RUN_COLUMNS)
     return code
 
@@ -129,10 +134,10 @@ def show_(app: App, printer: Printer, name: str, exit_status: bool, only_tasks: 
     """
     code = 0
     try:
-        with open_services(app.settings) as services:
-            found = query.named(services.broker, services.engine, name)
+        with asking(app) as ask:
+            found = ask(get_run, OneRun(run=name))
     except ServiceUnreachable as error:
-        found, code = recalling.known(app.settings, error).find(name), error.exit_code
+        found, code = recalling.known(app, error).find(name), error.exit_code
     if only_tasks:
         printer.records([show.task_row(one) for one in found.tasks], show.TASK_COLUMNS)
     else:

@@ -22,10 +22,16 @@ from jinja2 import Environment
 
 from rqflow import clock, runtime
 from rqflow.actions import query, submit, trigger
+from rqflow.actions.sights import search as searching
 from rqflow.actions.sights import sequence
+from rqflow.actions.sights.charts import resource_use, scatter, task_durations
 from rqflow.actions.sights.dag_list import dag_list
+from rqflow.actions.sights.graph_view import graph
 from rqflow.actions.sights.grid import grid
+from rqflow.actions.sights.home import home
+from rqflow.actions.sights.outline import OUTLINES
 from rqflow.actions.sights.run_view import run_page
+from rqflow.actions.sights.search import search
 from rqflow.actions.sights.timeline import timeline
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
@@ -163,6 +169,7 @@ def sights(world: World) -> dict[str, Callable[[], object]]:
         run = query.show(broker, engine, run_key)
         return timeline(run, query.version_of(broker, engine, run), clock.utcnow())
 
+    wide = wide_version()
     return {
         "grid 1,000 x 25": lambda: grid(broker, engine, WIDE),
         "grid 1,000 x 25, rendered": shown_grid,
@@ -172,12 +179,20 @@ def sights(world: World) -> dict[str, Callable[[], object]]:
         "run of 1,000, live": lambda: run_page(broker, engine, world.live_run),
         "timeline of 1,000, ended": lambda: line(world.wide_run),
         "timeline of 1,000, live": lambda: line(world.live_run),
+        "home": lambda: home(broker, engine),
+        "graph of 1,000": lambda: graph(wide),
+        "run scatter": lambda: scatter(broker, engine, WIDE),
+        "task durations": lambda: task_durations(broker, engine, WIDE),
+        "resource use": lambda: resource_use(broker, engine, WIDE),
+        "search": lambda: search(broker, engine, "align s01"),
     }
 
 
 def forget_all() -> None:
     """Be a process that has shown nothing yet."""
     sequence.SEQUENCES.clear()
+    OUTLINES.clear()
+    searching.TASK_NAMES.clear()
 
 
 def timed(call: Callable[[], object], times: int, before: Callable[[], object] = lambda: None) -> list[float]:

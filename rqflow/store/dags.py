@@ -19,6 +19,7 @@ from rqflow.store.engine import Connection
 from rqflow.store.tables import dag, dag_version
 from rqflow.store.types import ID_LENGTH, clean
 from rqflow.store.upsert import Rule, upsert
+from rqflow.wire import decode
 
 _NEW = Rule(table=dag)
 _IS_THERE = deletions.not_buried(deletions.DAG, dag.c.dag_id)
@@ -204,6 +205,13 @@ def versions(connection: Connection, shas: Collection[str]) -> dict[str, Version
     signed = signatures.of(connection, shas)
     query = select(*_TEXT).where(dag_version.c.version.in_(list(shas)))
     return {sha: Version.from_json(_unpacked(text), signed.get(sha, ())) for sha, text in connection.execute(query)}
+
+
+def task_names(connection: Connection, shas: Collection[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return {sha: (task_id, operator) of its tasks} of those of these versions that there are: less work than all of a version."""
+    query = select(*_TEXT).where(dag_version.c.version.in_(list(shas)))
+    return {sha: tuple((task["task_id"], task.get("operator_name", "")) for task in decode(_unpacked(text))["tasks"])
+            for sha, text in connection.execute(query)}
 
 
 def latest_version(connection: Connection, dag_id: str) -> Version | None:

@@ -124,6 +124,11 @@ class Outlines:
         self._most, self._lock = most, Lock()
         self._kept: dict[str, Outline] = {}
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._kept.clear()
+
     def of(self, broker: Broker | None, engine: Engine, shas: Iterable[str | None]) -> dict[str, Outline]:
         """Return {sha: outline} of these versions; those that nobody knows are left out."""
         wanted = {sha for sha in shas if sha}

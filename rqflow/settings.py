@@ -227,7 +227,15 @@ class Webserver:
     root_path: str = key("", "Path of a proxy below which it is, such as /rqflow.")
     trusted_proxies: str = key("", "Addresses, or networks, of proxies that are believed about where requests come from, comma-separated.")
     user_header: str = key("", "Header in which such a proxy names the user whom it has let in, such as Remote-User. Empty: no proxy is asked.")
-    proxy_role: str = key("", "Role of somebody new whom a proxy names: viewer, operator or admin. Empty: only who was added is let in.")
+    proxy_role: str = key("", "Role of somebody new whom a proxy, or the provider below, names: viewer, operator or admin. Empty: only who was added "
+                              "is let in.")
+    oidc_issuer: str = key("", "URL of a provider of OpenID Connect by which people may log in; takes `pip install rqflow[oidc]`. Empty: by password "
+                               "alone.")
+    oidc_name: str = key("single sign-on", "What it is called on the login page.")
+    oidc_client_id: str = key("", "Id under which it knows this server, with BASE/oidc/back as the address to come back to.")
+    oidc_client_secret: str = key("", "Secret that goes with it; empty: it asks for none.", secret=True)
+    oidc_scope: str = key("openid profile email", "What it is asked for.")
+    oidc_user_claim: str = key("preferred_username", "Claim that is the user name.")
     tls_cert: str = key("", "Certificate (PEM), for https without a proxy.")
     tls_key: str = key("", "Its key (PEM).")
     session_lifetime: timedelta = key(timedelta(days=14), "A browser that has sent no request for so long has to log in again.")

@@ -10,7 +10,7 @@ from rqflow.deploy.asking import NoAnswer
 from rqflow.deploy.health import DB, REDIS
 from rqflow.web.deps import ThePart
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 #: Seconds within which a part must answer to count as ready.
 PATIENCE = 3.0
 

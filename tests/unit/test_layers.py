@@ -49,6 +49,7 @@ ONLY_IN: dict[str, str] = {
     "fastapi": r"web/.*",
     "starlette": r"web/.*",
     "pydantic": r"web/.*",
+    "authlib": r"web/pages/oidc\.py",
     "limits": r"web/throttle\.py",
     "uvicorn": r"web/server\.py",
     "prometheus_client": r"deploy/metrics\.py|web/.*",

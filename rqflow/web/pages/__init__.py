@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rqflow.web.pages import home, session, trigger
+from rqflow.web.pages import home, oidc, session, trigger
 
 #: Modules with a router, in the order in which paths are looked up.
-PAGES = (home, session, trigger)
+PAGES = (home, oidc, session, trigger)

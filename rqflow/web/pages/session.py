@@ -31,7 +31,8 @@ def login_page(request: Request, parts: ThePart, next: str = "/", expired: bool 
     engine = parts.lasting.engine()
     if signin.who(request, parts.lasting.settings, engine) is not None:
         return RedirectResponse(inside(next), status_code=303)
-    return page(request, "login.html", next=inside(next), expired=expired, username="", problem="", has_users=people.count_users(engine) > 0)
+    return page(request, "login.html", next=inside(next), expired=expired, username="", problem="", has_users=people.count_users(engine) > 0,
+                provider=provider(parts))
 
 
 @router.post("/login")
@@ -44,13 +45,21 @@ def login(request: Request, parts: ThePart, username: Annotated[str, Form(max_le
         parts.throttle.must_wait(username, ip)
         made = signing_in.by_password(engine, username, password, ip=ip, agent=agent(request), lifetime=settings.webserver.session_lifetime)
     except NotPermitted as error:
-        found = page(request, "login.html", next=inside(next), expired=False, username=username, problem=error.message, has_users=True)
+        found = page(request, "login.html", next=inside(next), expired=False, username=username, problem=error.message, has_users=True,
+                     provider=provider(parts))
         found.status_code = 401
         return found
-    return _entered(request, parts, made, inside(next))
+    return entered(request, parts, made, inside(next))
 
 
-def _entered(request: Request, parts: Parts, made: NewSession, target: str) -> Response:
+def provider(parts: Parts) -> str:
+    """Return what the provider of logins is called; empty: there is none."""
+    settings = parts.lasting.settings.webserver
+    return settings.oidc_name if settings.oidc_issuer else ""
+
+
+def entered(request: Request, parts: Parts, made: NewSession, target: str) -> Response:
+    """Lead a person who has logged in on to `target`, with the new session in their browser."""
     old = signin.secret_of(request)
     if old:  # a new login gets a new session, and the old one ends
         signing_in.log_out(parts.lasting.engine(), old)
@@ -89,7 +98,7 @@ def set_up(request: Request, parts: ThePart, secret: str, username: Annotated[st
         found = page(request, "setup.html", link=setup.look(engine, secret), secret=secret, username=username, problem=error.message)
         found.status_code = 422
         return found
-    response = _entered(request, parts, made, "/")
+    response = entered(request, parts, made, "/")
     flash(response, f"Welcome, {made.username}.")
     return response
 

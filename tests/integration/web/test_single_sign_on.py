@@ -1,0 +1,92 @@
+"""Logging in by a proxy that is trusted, and by a provider of OpenID Connect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from rqflow.actions.people import users
+from rqflow.deploy.lasting import Lasting
+from rqflow.security.roles import Role
+from tests.integration.web.provider import Provider
+from tests.integration.web.serving import served
+from tests.integration.web.site import BASE, Site
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(site: Site) -> Configure:
+    """Changes settings of [webserver]."""
+    def change(**webserver: Any) -> None:
+        settings = replace(site.settings, webserver=replace(site.settings.webserver, **webserver))
+        site.app.state.parts.lasting = Lasting(settings, client_name="rqflow-web")
+
+    return change
+
+
+def from_address(site: Site, address: str) -> TestClient:
+    return TestClient(site.app, base_url=BASE, client=(address, 1), follow_redirects=False)
+
+
+def test_a_proxy_that_is_trusted_names_the_user_and_nobody_else_does(site: Site, configure: Configure) -> None:
+    configure(user_header="Remote-User", trusted_proxies="192.0.2.1, 198.51.100.0/24")
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source="proxy")
+    for address, status in (("192.0.2.1", 200), ("198.51.100.7", 200), ("192.0.2.2", 303), ("testclient", 303)):
+        assert from_address(site, address).get("/", headers={"Remote-User": "ann"}).status_code == status, address
+    assert from_address(site, "192.0.2.1").get("/", headers={"Remote-User": "stranger"}).status_code == 403
+    configure(user_header="Remote-User", trusted_proxies="192.0.2.1", proxy_role="viewer")
+    assert from_address(site, "192.0.2.1").get("/", headers={"Remote-User": "stranger"}).status_code == 200
+    assert users.get(site.engine, "stranger").role == Role.VIEWER
+    configure()
+    assert from_address(site, "192.0.2.1").get("/", headers={"Remote-User": "ann"}).status_code == 303
+
+
+@pytest.fixture
+def provider() -> Iterator[tuple[Provider, str]]:
+    made = Provider(preferred_username="ann", name="Ann", email="ann@example.org")
+    with served(made.app) as url:
+        yield made, url
+
+
+def test_a_person_logs_in_by_a_provider(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
+    configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="operator", oidc_name="Lab login")
+    users.add(site.engine, "root", role=Role.ADMIN, by="test")
+    browser = site.browser()
+    assert "Log in with Lab login" in browser.get("/login?next=/dags").text
+    sent = browser.get("/oidc/login?next=/dags")
+    back = httpx2.get(sent.headers["location"], follow_redirects=False).headers["location"]
+    assert back.startswith(f"{BASE}/oidc/back?code=")
+    entered = browser.get(back)
+    assert (entered.status_code, entered.headers["location"]) == (303, "/dags"), entered.text
+    assert browser.get("/").status_code == 200
+    assert (users.get(site.engine, "ann").email, users.get(site.engine, "ann").role) == ("ann@example.org", Role.OPERATOR)
+
+
+def test_the_answer_of_a_provider_is_good_in_the_browser_that_asked_alone(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
+    configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="operator")
+    asked = site.browser().get("/oidc/login")
+    back = httpx2.get(asked.headers["location"], follow_redirects=False).headers["location"]
+    other = site.browser()
+    assert other.get(back).status_code == 403
+    other.get("/oidc/login")
+    assert other.get(back).status_code == 403
+    own = site.browser()
+    query = urlsplit(own.get("/oidc/login").headers["location"]).query
+    state = dict(part.split("=") for part in query.split("&"))["state"]
+    refused = own.get(f"/oidc/back?state={state}&code=stolen")
+    assert (refused.status_code, "the provider refuses" in refused.text) == (403, True)
+    assert own.get("/oidc/back?error=access_denied&error_description=%3Cscript%3E").status_code == 403
+
+
+def test_a_provider_that_is_away_or_is_none_is_said(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
+    assert site.browser().get("/oidc/login").status_code == 403
+    configure(oidc_issuer="http://127.0.0.1:1", oidc_client_id="rqflow")
+    answer = site.browser().get("/oidc/login")
+    assert (answer.status_code, "does not answer as it should" in answer.text) == (503, True)

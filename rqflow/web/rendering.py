@@ -94,8 +94,9 @@ def part(value: object) -> str:
 
 
 def query(**known: object) -> str:
-    """Return `?a=1&b=2` of what is neither None nor empty; empty text when nothing is left."""
-    kept = {name: key(value) for name, value in known.items() if value not in (None, "", [], ())}
+    """Return `?a=1&b=2` of what is neither None nor empty, a list as one a value; empty text when nothing is left."""
+    many = ((name, value if isinstance(value, list | tuple) else (value,)) for name, value in known.items())
+    kept = [(name, key(one)) for name, values in many for one in values if one not in (None, "")]
     return f"?{urlencode(kept)}" if kept else ""
 
 

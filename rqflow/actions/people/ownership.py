@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rqflow import clock
 from rqflow.actions.model import Run
@@ -23,6 +24,19 @@ from rqflow.store.shares import EVERYONE, OwnerMapping, Share
 from rqflow.store.types import ID_LENGTH
 
 
+class Owned(Protocol):
+    """What tells whose a DAG is: its record, or its row in a list."""
+
+    @property
+    def dag_id(self) -> str: ...  # noqa: D102 - as in DagRecord
+
+    @property
+    def owner(self) -> str: ...  # noqa: D102 - as in DagRecord
+
+    @property
+    def submitted_by(self) -> str | None: ...  # noqa: D102 - as in DagRecord
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What makes DAGs a person's, asked once for many DAGs."""
@@ -32,7 +46,7 @@ class Claims:
     shared: frozenset[str]
     owners: frozenset[str]
 
-    def owns(self, dag: DagRecord) -> bool:
+    def owns(self, dag: Owned) -> bool:
         """Tell whether a DAG is theirs; all are an administrator's."""
         if self.person.is_admin or dag.submitted_by == self.person.name or dag.dag_id in self.shared:
             return True

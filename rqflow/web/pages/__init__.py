@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from rqflow.web.pages import home, oidc, session, trigger
+from rqflow.web.pages import (
+    dags,
+    home,
+    oidc,
+    session,
+    trigger,
+)
 
 #: Modules with a router, in the order in which paths are looked up.
-PAGES = (home, oidc, session, trigger)
+PAGES = (
+    dags,
+    home,
+    oidc,
+    session,
+    trigger,
+)

@@ -140,6 +140,11 @@ def fragment(request: Request, template: str, *, status: int = 200, **known: Any
     return page(request, template, status=status, **known)
 
 
+def live_page(request: Request, template: str, part: str, **known: Any) -> HTMLResponse:
+    """Return a page whose live part is the template `part`; that part alone when it is got anew."""
+    return page(request, part if is_fragment(request) else template, **known)
+
+
 def flash(answer: Response, message: str, kind: str = OK) -> Response:
     """Let the next page show `message` once, and return `answer`, a redirect to that page."""
     # Browsers drop a cookie beyond 4096 bytes.

@@ -15,9 +15,9 @@ from rqflow.exceptions import UsageError
 from rqflow.security.roles import Role
 from rqflow.web.answers import done
 from rqflow.web.deps import Filled, TheHub
-from rqflow.web.rendering import fragment, is_fragment, page
-from rqflow.web.seeing import filter_of, live_of, upto
 from rqflow.web.pages.session import inside
+from rqflow.web.rendering import live_page, page
+from rqflow.web.seeing import filter_of, live_of, upto
 
 router = APIRouter(include_in_schema=False)
 #: What people are offered when a DAG would start many past runs: how many of the last ones.
@@ -33,9 +33,8 @@ def dag_list_page(request: Request, hub: TheHub, q: str = "", tag: Annotated[lis
     found = sight.dag_list(live_of(hub), hub.engine, text=q, tags=tags, owner=owner or None, show=show, sort=sort, offset=offset, sees=filter_of(hub))
     may_change = {one.dag_id for one in found.dags if hub.person.role.allows(Role.OPERATOR) and hub.claims.owns(one)}
     chosen = {"q": q, "tag": tags, "owner": owner, "show": show, "sort": sort}
-    known = {"found": found, "chosen": chosen, "may_change": may_change, "may_start": hub.person.role.allows(Role.OPERATOR), "upto": now,
-             "away": hub.away}
-    return fragment(request, "_dags.html", **known) if is_fragment(request) else page(request, "dags.html", **known)
+    return live_page(request, "dags.html", "_dags.html", found=found, chosen=chosen, may_change=may_change,
+                     may_start=hub.person.role.allows(Role.OPERATOR), upto=now, away=hub.away)
 
 
 @router.post("/dags/{dag_id}/paused")

@@ -279,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runtime.collect_rarely()
     made = argparse.ArgumentParser(prog="python -m benchmarks.page_data", description=__doc__)
     made.add_argument("--dags", type=int, default=200, metavar="N", help="DAGs (200)")
+    made.add_argument("--runs", type=int, default=1000, metavar="N", help="runs of each DAG (1000)")
     made.add_argument("--times", type=int, default=60, metavar="N", help="how often each sight is asked for (60)")
     made.add_argument("--small", action="store_true", help="a small history, to try the program out")
     made.add_argument("--only", default="", metavar="TEXT", help="only what has this in its name")
@@ -286,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("--attach", type=Path, metavar="FILE", help="measure on what another one keeps")
     asked = made.parse_args(arguments)
     size = (Size(dags=asked.dags, runs=30, wide_runs=30, small_runs=3) if asked.small
-            else Size(dags=asked.dags, runs=1000, wide_runs=400, small_runs=max(600_000 // SMALL_TASKS // asked.dags, 1)))
+            else Size(dags=asked.dags, runs=asked.runs, wide_runs=min(asked.runs, 400), small_runs=max(600_000 // SMALL_TASKS // asked.dags, 1)))
     with attached(asked.attach) if asked.attach else opened(size, asked.keep) as world:
         if not asked.keep:
             measure(world, asked.times, asked.only)

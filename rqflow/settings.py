@@ -224,7 +224,6 @@ class Webserver:
 
     host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there is no user.")
     port: int = key(8080, "Port that it listens on; when another program has it, the next one that is free.")
-    root_path: str = key("", "Path of a proxy below which it is, such as /rqflow.")
     trusted_proxies: str = key("", "Addresses, or networks, of proxies that are believed about where requests come from, comma-separated.")
     user_header: str = key("", "Header in which such a proxy names the user whom it has let in, such as Remote-User. Empty: no proxy is asked.")
     proxy_role: str = key("", "Role of somebody new whom a proxy, or the provider below, names: viewer, operator or admin. Empty: only who was added "

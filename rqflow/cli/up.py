@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
+from rqflow import clock
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy import installing
+from rqflow.deploy import health, installing, page
 from rqflow.deploy.installing import Way
-from rqflow.deploy.supervision import RUNNING, STOPPED, NotUp, ProgramStatus, Supervision
+from rqflow.deploy.supervision import RUNNING, STOPPED, WEBSERVER, NotUp, ProgramStatus, Supervision
 from rqflow.deploy.tunnels import linkage
+from rqflow.exceptions import RqflowError
 
 COLUMNS = [Column("program", "PROGRAM"), Column("state", "STATE"), Column("pid", "PID"), Column("since", "SINCE"), Column("link", "LINK"),
            Column("reason", "REASON"), Column("log", "LOG", wide=True)]
+
+#: Seconds that the web server gets to listen.
+PAGE_PATIENCE = 10.0
 
 
 @click.command()
@@ -29,7 +35,30 @@ def up(app: App, printer: Printer, programs: tuple[str, ...]) -> int:
 
     They are started again whatever ends them, until `rqflow down`. What runs already is left alone.
     """
-    return _print(printer, _supervision(app).up(programs))
+    found = _supervision(app).up(programs)
+    code = _print(printer, found)
+    if sys.stderr.isatty() and any(one.program == WEBSERVER and one.state == RUNNING for one in found):
+        _tell_page(app)
+    return code
+
+
+def _tell_page(app: App) -> None:
+    """Say to a person where the page is, once it is there, and how somebody can log in while nobody can."""
+    from rqflow.actions.people import users  # here: the libraries of the database, which the other commands do not need
+    from rqflow.deploy.services import open_database
+
+    until = clock.monotonic() + PAGE_PATIENCE
+    while not health.look(app.settings, [health.WEBSERVER])[0].is_healthy and clock.monotonic() < until:
+        clock.sleep(0.1)
+    output.note(f"The page: {page.url(app.settings)}")
+    try:
+        with open_database(app.settings) as engine:
+            is_new = users.count_users(engine) == 0
+    except RqflowError as error:  # the services run, and wait for it
+        output.note(f"The database cannot be asked now: {error.message}")
+        return
+    if is_new:
+        output.note("Nobody can log in yet: `rqflow user setup-link` prints a link for the first admin.")
 
 
 @click.command()

@@ -18,7 +18,6 @@ from rqflow.deploy.reloading import Reload
 @click.command()
 @click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="N", help="Port (webserver.port), or the next one that is free.")
 @click.option("--host", "-hn", "--hostname", metavar="ADDRESS", help="Address (webserver.host); one that other machines reach needs a user first.")
-@click.option("--root-path", metavar="PATH", help="Path of a proxy below which it is (webserver.root_path).")
 @click.option("--forwarded-allow-ips", "proxies", metavar="ADDRESS,...", help="Proxies that are believed about where requests come from "
                                                                             "(webserver.trusted_proxies).")
 @click.option("--tls-cert", metavar="FILE", help="Certificate, for https (webserver.tls_cert).")
@@ -38,7 +37,7 @@ def webserver(app: App, /, access_log: bool, debug: bool, **given: Any) -> None:
     reload = Reload(app.fresh_settings)
     known = settings.webserver
     chosen: dict[str, Any] = {
-        "host": known.host, "port": known.port, "root_path": known.root_path, "proxies": known.trusted_proxies, "tls_cert": known.tls_cert,
+        "host": known.host, "port": known.port, "proxies": known.trusted_proxies, "tls_cert": known.tls_cert,
         "tls_key": known.tls_key} | {name: value for name, value in given.items() if value is not None}
     serve(settings, Way(**chosen, access_log=access_log or debug), heed_reload=reload.install)
     reload.carry_out()

@@ -29,6 +29,7 @@ from rqflow.exceptions import (
 from rqflow.web.deps import NotLoggedIn
 from rqflow.web.guard import SAFE
 from rqflow.web.rendering import page
+from rqflow.web.rest import PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ def document(status: int, detail: str, *, hint: str = "", exit_code: int = 1, **
 
 
 def is_for_programs(request: Request) -> bool:
-    """Tell whether an answer is read by a program."""
-    return request.url.path.startswith(("/api/", "/airflow/api/"))
+    """Tell whether an answer is read by a program: all of the API but the page that tells people of it."""
+    return request.url.path != f"{PREFIX}/reference" and request.url.path.startswith(("/api/", "/airflow/api/"))
 
 
 def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:

@@ -36,8 +36,6 @@ class Way:
 
     host: str
     port: int
-    #: Below which path of a proxy it is, such as /rqflow.
-    root_path: str = ""
     #: Addresses of proxies that are believed about where requests come from (X-Forwarded-For, X-Forwarded-Proto); empty: of none.
     proxies: str = ""
     #: Files of a certificate and its key (PEM), for https.
@@ -52,8 +50,6 @@ class Way:
         for name, file in (("tls_cert", self.tls_cert), ("tls_key", self.tls_key)):
             if file and not os.access(file, os.R_OK):
                 raise ConfigError(f"webserver.{name}: {file} cannot be read")
-        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
-            raise ConfigError(f"webserver.root_path: {self.root_path!r} must begin with / and not end with it")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -91,7 +87,7 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
     app = create_app(settings)
     config = uvicorn.Config(
         app, log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log, server_header=False,
-        lifespan="on", timeout_graceful_shutdown=GRACE, root_path=way.root_path, proxy_headers=bool(way.proxies),
+        lifespan="on", timeout_graceful_shutdown=GRACE, proxy_headers=bool(way.proxies),
         forwarded_allow_ips=way.proxies or None, ssl_certfile=way.tls_cert or None, ssl_keyfile=way.tls_key or None)
     server = _Server(config, app.state.parts, url, note)
     heed_reload(server.stop)

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psutil
 import pytest
+import requests
 
 from tests.e2e.lab import COMMAND, Lab, alive, states
 from tests.profile import PATIENCE
@@ -158,3 +160,18 @@ def test_the_control_script_takes_the_words_of_those_used_to_it(new_lab: Callabl
     finally:
         control(lab, "stop")
     assert "not up" in control(lab, "status", code=1)
+
+
+def test_at_a_terminal_it_says_where_the_page_is_and_how_to_log_in(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab()
+    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "up"], env=lab.environ, encoding="utf-8", timeout=PATIENCE)
+    try:
+        child.expect(r"The page: (http://127\.0\.0\.1:\d+)")
+        assert child.match
+        url = child.match[1]
+        child.expect("Nobody can log in yet: `rqflow user setup-link`")
+        child.expect(pexpect.EOF)
+        assert "There is no user yet" in requests.get(f"{url}/login", timeout=PATIENCE).text
+    finally:
+        child.close()
+        lab.run("down")

@@ -86,6 +86,12 @@ def list_runs(broker: Broker, engine: Engine, wanted: RunFilter, *, limit: int |
         if after is not None and last is None:
             raise RunNotFound(f"there is no run {after}")
         found = runs.search(connection, wanted, limit=limit, after=last)
+    return as_they_stand(broker, engine, found)
+
+
+def as_they_stand(broker: Broker, engine: Engine, found: Sequence[RunRecord]) -> list[Run]:
+    """Return these runs without their tasks; states are those of Redis where it has the run."""
+    with reading(engine) as connection:
         missed = sla.counts(connection, [record.run_key for record in found])
     live = set(broker.live_runs())
     statuses = {key: broker.run_status(key) for key in (one.run_key for one in found if one.run_key in live or not one.is_finished)}

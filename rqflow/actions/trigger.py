@@ -44,6 +44,8 @@ class Given:
     priority: int = 0
     #: Only the tasks that this TASK argument names, whatever the others are; None: all.
     selector: str | None = None
+    #: What it covers, the end excluded; None: what the schedule says of the logical date.
+    interval: tuple[datetime, datetime] | None = None
 
 
 def read_params(pairs: Sequence[str], defaults: Mapping[str, Any], specs: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -116,7 +118,9 @@ def read_conf(text: str) -> dict[str, Any]:
 def by_hand(version: Version, given: Given, now: datetime) -> RunInfo:
     """Return the run that a person starts at `now`; raises UsageError for params or a run id that do not fit, TaskNotFound for tasks."""
     moment = (given.logical_date or now).astimezone(clock.UTC)
-    start, end = timetable.of(version).manual_interval(moment)
+    start, end = given.interval or timetable.of(version).manual_interval(moment)
+    if end < start:
+        raise UsageError(f"the data interval ends ({end.isoformat()}) before it begins ({start.isoformat()})")
     run_id = given.run_id if given.run_id is not None else _run_id(moment)
     _check_run_id(run_id)
     known = {name: value for name, value in given.conf.items() if name in version.params or name in version.param_specs}

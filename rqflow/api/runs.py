@@ -78,6 +78,8 @@ class StartRun:
     params: dict[str, Any] = about("Values of params of the DAG for this run.", {})
     conf: dict[str, Any] = about("dag_run.conf of this run.", {})
     logical_date: datetime | None = about("Its logical date; now when not given.", None)
+    data_interval_start: datetime | None = about("Start of what it covers; what the schedule says of the logical date when not given.", None)
+    data_interval_end: datetime | None = about("End of what it covers, excluded; given together with the start.", None)
     run_id: str | None = about("Its name; manual__LOGICAL_DATE when not given.", None)
     note: str = about("A remark about it.", "")
     priority: int = about("Added to the weight of each of its tasks.", 0)
@@ -98,7 +100,7 @@ def start_run(hub: Hub, asked: StartRun) -> Run:
         run_id = run_id or f"{MANUAL}__key-{asked.idempotency_key}"
     moment = clock.aware(asked.logical_date) if asked.logical_date else None
     given = trigger.Given(params=asked.params, conf=asked.conf, logical_date=moment, run_id=run_id, note=asked.note, priority=asked.priority,
-                          selector=asked.task)
+                          selector=asked.task, interval=_interval(asked))
     run = trigger.by_hand(version, given, now)
     try:
         trigger.start(hub.broker, hub.engine, run, version, by=hub.person.name)
@@ -109,6 +111,16 @@ def start_run(hub: Hub, asked: StartRun) -> Run:
             raise
     hub.go_on()
     return replace(query.show(hub.broker, hub.engine, run.key), tasks=())
+
+
+def _interval(asked: StartRun) -> tuple[datetime, datetime] | None:
+    """Return the data interval that was given; raises UsageError for half a one."""
+    start, end = asked.data_interval_start, asked.data_interval_end
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise UsageError("data_interval_start and data_interval_end are given together, or neither")
+    return clock.aware(start), clock.aware(end)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

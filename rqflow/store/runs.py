@@ -221,9 +221,10 @@ def set_note(connection: Connection, run_key: str, note: str) -> None:
     connection.execute(update(dag_run).where(dag_run.c.run_key == run_key).values(note=note))
 
 
-def matching(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[RunRecord]:
-    """Return the runs for which all conditions hold, by logical date: for this room."""
-    query = select(dag_run).where(_IS_THERE, *conditions).order_by(dag_run.c.logical_date, dag_run.c.run_key).limit(limit)
+def matching(connection: Connection, *conditions: ColumnElement[bool], order: Sequence[Any] = (dag_run.c.logical_date, dag_run.c.run_key),
+             limit: int | None = None, offset: int | None = None) -> list[RunRecord]:
+    """Return the runs for which all conditions hold, by logical date or in another order: for this room."""
+    query = select(dag_run).where(_IS_THERE, *conditions).order_by(*order).limit(limit).offset(offset)
     return [_record(row) for row in connection.execute(query).mappings()]
 
 

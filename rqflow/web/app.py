@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from rqflow.broker import protocol
 from rqflow.settings import Settings
 from rqflow.web import assets, live, monitoring, problems, reference, rest
+from rqflow.web.airflow import app as airflow
 from rqflow.web.deps import Parts
 from rqflow.web.guard import NotTooLarge, OwnPagesOnly, SafeHeaders
 from rqflow.web.pages import PAGES
@@ -39,4 +40,5 @@ def create_app(settings: Settings) -> FastAPI:
     for room in (monitoring, assets, live, reference, *PAGES):
         app.include_router(room.router)
     app.include_router(rest.router())
+    app.include_router(airflow.router)
     return app

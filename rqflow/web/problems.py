@@ -26,6 +26,7 @@ from rqflow.exceptions import (
     TimedOut,
     UsageError,
 )
+from rqflow.web.airflow import errors as airflow
 from rqflow.web.deps import NotLoggedIn
 from rqflow.web.guard import SAFE
 from rqflow.web.rendering import page
@@ -68,9 +69,13 @@ def is_for_programs(request: Request) -> bool:
     return request.url.path != f"{PREFIX}/reference" and request.url.path.startswith(("/api/", "/airflow/api/"))
 
 
-def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
+def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None,
+            error: RqflowError | None = None) -> Response:
     headers = {**(headers or {}), **({"Retry-After": str(RETRY_AFTER)} if status == 503 else {}),
-               **({"WWW-Authenticate": 'Bearer realm="rqflow"'} if status == 401 else {})}
+               **({"WWW-Authenticate": f'{"Basic" if airflow.is_airflows(request.url.path) else "Bearer"} realm="rqflow"'} if status == 401 else {})}
+    if airflow.is_airflows(request.url.path):
+        return JSONResponse(airflow.document(status, detail, hint=hint, error=error), airflow.status(status), media_type="application/problem+json",
+                            headers=headers)
     if is_for_programs(request):
         return JSONResponse(document(status, detail, hint=hint, exit_code=exit_code), status, media_type="application/problem+json", headers=headers)
     found = page(request, "problem.html", status=status, code=status, title=_TITLES.get(status, "Refused"), detail=detail, hint=hint)
@@ -81,7 +86,7 @@ def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_
 async def _of_ours(request: Request, error: RqflowError) -> Response:
     if isinstance(error, NotLoggedIn) and not is_for_programs(request) and "authorization" not in request.headers:
         return _to_login(request)
-    return _answer(request, status_of(error), error.message, hint=error.hint, exit_code=error.exit_code)
+    return _answer(request, status_of(error), error.message, hint=error.hint, exit_code=error.exit_code, error=error)
 
 
 def _to_login(request: Request) -> Response:

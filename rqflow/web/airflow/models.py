@@ -1,0 +1,316 @@
+"""What goes in and out, in Airflow's words: the names and types are those of its API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+#: The release of Airflow whose API this is.
+AIRFLOW = "2.10.0"
+#: A date with time and zone, written as Airflow writes it.
+Moment = Annotated[datetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
+
+
+class Given(BaseModel):
+    """The body of a request. What Airflow does not know there, or gives out only, is refused as it does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Tag(BaseModel):
+    """A tag of a DAG."""
+
+    name: str
+
+
+class Dag(BaseModel):
+    """A DAG as lists have it. What rqflow has nothing of is as in an Airflow that does not use it."""
+
+    dag_id: str
+    dag_display_name: str
+    root_dag_id: str | None = None
+    is_paused: bool
+    is_active: bool
+    is_subdag: bool = False
+    last_parsed_time: Moment | None
+    last_pickled: Moment | None = None
+    last_expired: Moment | None = None
+    scheduler_lock: bool | None = None
+    pickle_id: str | None = None
+    default_view: str | None = "grid"
+    fileloc: str
+    file_token: str
+    owners: list[str]
+    description: str | None
+    schedule_interval: dict[str, Any] | None
+    timetable_description: str | None
+    tags: list[Tag]
+    max_active_tasks: int | None
+    max_active_runs: int | None
+    max_consecutive_failed_dag_runs: int | None
+    has_task_concurrency_limits: bool
+    has_import_errors: bool
+    next_dagrun: Moment | None
+    next_dagrun_data_interval_start: Moment | None
+    next_dagrun_data_interval_end: Moment | None
+    next_dagrun_create_after: Moment | None
+
+
+class DagDetail(Dag):
+    """A DAG with what its file says."""
+
+    timezone: str
+    catchup: bool | None
+    orientation: str | None = "LR"
+    concurrency: int | None
+    start_date: Moment | None
+    end_date: Moment | None
+    dag_run_timeout: dict[str, Any] | None
+    dataset_expression: None = None
+    doc_md: str | None
+    params: dict[str, Any]
+    is_paused_upon_creation: bool | None
+    last_parsed: Moment | None
+    template_search_path: list[str] | None
+    render_template_as_native_obj: bool
+
+
+class DagList(BaseModel):
+    """Some DAGs."""
+
+    dags: list[Dag]
+    total_entries: int
+
+
+class DagChange(Given):
+    """What may be changed of a DAG."""
+
+    is_paused: bool | None = None
+
+
+class DagRun(BaseModel):
+    """A run."""
+
+    conf: dict[str, Any]
+    dag_id: str
+    dag_run_id: str
+    execution_date: Moment | None
+    logical_date: Moment | None
+    data_interval_start: Moment | None
+    data_interval_end: Moment | None
+    start_date: Moment | None
+    end_date: Moment | None
+    external_trigger: bool
+    last_scheduling_decision: Moment | None = None
+    note: str | None
+    run_type: str
+    state: str
+
+
+class DagRunList(BaseModel):
+    """Some runs."""
+
+    dag_runs: list[DagRun]
+    total_entries: int
+
+
+class NewDagRun(Given):
+    """A run that is to be started."""
+
+    dag_run_id: str | None = None
+    logical_date: datetime | None = None
+    execution_date: datetime | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    conf: dict[str, Any] | None = None
+    note: str | None = None
+
+
+class DagRunsWanted(Given):
+    """Which runs of any DAG, for a question that is too long for an address."""
+
+    order_by: str | None = None
+    page_offset: int = 0
+    page_limit: int = 100
+    dag_ids: list[str] | None = None
+    states: list[str | None] | None = None
+    execution_date_gte: datetime | None = None
+    execution_date_lte: datetime | None = None
+    start_date_gte: datetime | None = None
+    start_date_lte: datetime | None = None
+    end_date_gte: datetime | None = None
+    end_date_lte: datetime | None = None
+
+
+class DagRunChange(Given):
+    """What a run is to be."""
+
+    state: Literal["success", "failed", "queued"]
+
+
+class Dry(Given):
+    """Whether it is only said what would be done, which it is unless somebody says otherwise."""
+
+    dry_run: bool = True
+
+
+class Note(Given):
+    """A remark."""
+
+    note: str | None
+
+
+class TaskInstance(BaseModel):
+    """A task of a run, or one try of it. There are no mapped tasks: `map_index` is -1."""
+
+    task_id: str
+    task_display_name: str
+    dag_id: str
+    dag_run_id: str
+    execution_date: Moment | None
+    start_date: Moment | None
+    end_date: Moment | None
+    duration: float | None
+    state: str | None
+    try_number: int
+    map_index: int = -1
+    max_tries: int
+    hostname: str
+    unixname: str = ""
+    pool: str
+    pool_slots: int
+    queue: str
+    priority_weight: int
+    operator: str
+    queued_when: Moment | None
+    pid: int | None
+    executor: str | None = None
+    executor_config: str = "{}"
+    note: str | None = None
+    sla_miss: dict[str, Any] | None = None
+    rendered_map_index: str | None = None
+    rendered_fields: dict[str, Any] = {}
+    trigger: None = None
+    triggerer_job: None = None
+
+
+class TaskInstanceList(BaseModel):
+    """Some of them."""
+
+    task_instances: list[TaskInstance]
+    total_entries: int
+
+
+class TaskInstanceReference(BaseModel):
+    """The name of a task of a run."""
+
+    task_id: str
+    dag_id: str
+    execution_date: Moment | None
+    dag_run_id: str
+
+
+class TaskInstanceReferenceList(BaseModel):
+    """Some names."""
+
+    task_instances: list[TaskInstanceReference]
+
+
+class TaskInstancesWanted(Given):
+    """Which task instances of any DAG."""
+
+    dag_ids: list[str] | None = None
+    dag_run_ids: list[str] | None = None
+    task_ids: list[str] | None = None
+    state: list[str | None] | None = None
+    pool: list[str] | None = None
+    queue: list[str] | None = None
+    executor: list[str] | None = None
+    execution_date_gte: datetime | None = None
+    execution_date_lte: datetime | None = None
+    start_date_gte: datetime | None = None
+    start_date_lte: datetime | None = None
+    end_date_gte: datetime | None = None
+    end_date_lte: datetime | None = None
+    duration_gte: float | None = None
+    duration_lte: float | None = None
+    page_offset: int = 0
+    page_limit: int = 100
+    order_by: str | None = None
+
+
+class TaskInstanceChange(Dry):
+    """The state that a task of a run is to get."""
+
+    new_state: Literal["success", "failed", "skipped"]
+
+
+class TaskInstancesChange(TaskInstanceChange):
+    """The same for tasks beside it, and in other runs."""
+
+    task_id: str
+    execution_date: datetime | None = None
+    dag_run_id: str | None = None
+    include_upstream: bool = False
+    include_downstream: bool = False
+    include_past: bool = False
+    include_future: bool = False
+
+
+class TaskInstancesClear(Dry):
+    """What is to run again."""
+
+    task_ids: list[str | list[str | int]] | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    only_failed: bool = True
+    only_running: bool = False
+    include_subdags: bool = False
+    include_parentdag: bool = False
+    reset_dag_runs: bool = False
+    dag_run_id: str | None = None
+    include_upstream: bool = False
+    include_downstream: bool = False
+    include_future: bool = False
+    include_past: bool = False
+
+
+class Task(BaseModel):
+    """A task of a DAG."""
+
+    class_ref: dict[str, str]
+    task_id: str
+    task_display_name: str
+    owner: str
+    start_date: Moment | None
+    end_date: Moment | None
+    trigger_rule: str
+    extra_links: list[dict[str, Any]]
+    depends_on_past: bool
+    is_mapped: bool = False
+    wait_for_downstream: bool
+    retries: int
+    queue: str | None
+    executor: str | None = None
+    pool: str
+    pool_slots: int
+    execution_timeout: dict[str, Any] | None
+    retry_delay: dict[str, Any] | None
+    retry_exponential_backoff: bool
+    priority_weight: int
+    #: The weight is the effective one, after the author's rule.
+    weight_rule: str = "absolute"
+    ui_color: str = "#fff"
+    ui_fgcolor: str = "#000"
+    template_fields: list[str]
+    downstream_task_ids: list[str]
+    doc_md: str | None
+
+
+class TaskList(BaseModel):
+    """The tasks of a DAG."""
+
+    tasks: list[Task]
+    total_entries: int

@@ -19,7 +19,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.status import RunStatus, TaskStatus
 from rqflow.dag import partial
 from rqflow.dag.version import TaskSpec, Version
-from rqflow.exceptions import DagNotFound, NotFound, RunNotFound, TaskFailed
+from rqflow.exceptions import DagNotFound, NotFound, RunNotFound, TaskFailed, TaskNotFound
 from rqflow.recorder.reading import Event, read
 from rqflow.states import TERMINAL_STATES, TaskState
 from rqflow.store import callbacks, dags, runs, sla
@@ -126,6 +126,30 @@ def show(broker: Broker, engine: Engine, run_key: str) -> Run:
             records = {task.task_id: task for task in store_tasks.of_run(connection, run_key)}
     run = replace(as_run(known.record, status), sla_misses=len(known.missed), callbacks=tuple(known.calls.get("", ())))
     return replace(run, tasks=tuple(_tasks(broker, known, live, records)))
+
+
+def show_task(broker: Broker, engine: Engine, run_key: str, task_id: str) -> Run:
+    """Return a run with one of its task instances alone, and all tries of that, however many others it has.
+
+    Raises RunNotFound, or TaskNotFound.
+    """
+    status = broker.run_status(run_key)
+    events = broker.unrecorded(status) if status else []
+    with reading(engine) as connection:
+        record = runs.by_key(connection, run_key)
+        if record is None:
+            raise RunNotFound(f"there is no run {run_key}")
+        version = _version(broker, connection, record.version)
+        own = [one for one in with_unrecorded(store_tasks.tries(connection, run_key, task_id, with_facts=False), events) if one.task_id == task_id]
+    spec = next((one for one in version.tasks if one.task_id == task_id), None) if version else None
+    if spec is None:
+        raise TaskNotFound(f"run {record.run_id} of {record.dag_id} has no task {task_id}")
+    live = broker.task_statuses(run_key, [spec.index]) if status and broker.run_exists(run_key) else []
+    with reading(engine) as connection:
+        # Asked last: Redis forgets a run when the history has all of it.
+        recorded = None if live else store_tasks.get(connection, run_key, task_id)
+    task = _task(partial.as_in(record.info, spec), live[0] if live else None, recorded, own, version=record.version)
+    return replace(as_run(record, status), tasks=(task,))
 
 
 def _live(broker: Broker, run_key: str) -> dict[str, TaskStatus]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rqflow.actions import query, rewrite
 from rqflow.actions.model import Run
+from rqflow.exceptions import RunNotFound, TaskNotFound
 from rqflow.states import RunState, TaskState
 from tests.integration.actions.hub import Hub
 from tests.integration.broker import playing
@@ -33,3 +36,26 @@ def test_all_tries_are_told_though_nothing_of_them_is_recorded_yet(hub: Hub) -> 
     assert tries(query.show(hub.broker, hub.engine, run.run_key)) == tries(shown), "half of it is recorded"
     hub.record()
     assert tries(query.show(hub.broker, hub.engine, run.run_key)) == tries(shown)
+
+
+def test_one_task_is_told_as_with_all_others_at_any_time(hub: Hub) -> None:
+    run = hub.start(a_version({"a": [], "b": ["a"]}, dag_id="line"))
+
+    def both() -> None:
+        whole = query.show(hub.broker, hub.engine, run.run_key)
+        for task in whole.tasks:
+            assert query.show_task(hub.broker, hub.engine, run.run_key, task.task_id) == replace(whole, tasks=(task,))
+
+    both()
+    (claim,) = playing.claim(hub.broker)
+    both()
+    playing.tell(hub.broker, playing.end(claim, facts={"exit_code": 0}))
+    both()
+    playing.play(hub.broker, {"b": TaskState.FAILED})
+    both()
+    hub.forget(run)
+    both()
+    with pytest.raises(TaskNotFound):
+        query.show_task(hub.broker, hub.engine, run.run_key, "c")
+    with pytest.raises(RunNotFound):
+        query.show_task(hub.broker, hub.engine, "0" * 16, "a")

@@ -13,7 +13,7 @@ from rqflow.actions.logview.logfile import LogFile
 from rqflow.actions.logview.shown import ShownLine, show
 
 #: Lines, and bytes, that a block has at most; a line that is longer than these is a block of its own.
-LINES, BYTES = 1000, 320 << 10
+LINES, BYTES = 1000, 160 << 10
 #: Lines before the one that is looked for, where a block is made around it.
 CONTEXT = 200
 

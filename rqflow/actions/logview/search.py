@@ -31,15 +31,12 @@ class Found:
     """What one call found, and from where the next one goes on."""
 
     hits: tuple[Hit, ...]
-    #: Where a line begins, and its number.
+    #: Where a line begins, and its number: the last one, when it has no end yet.
     upto: int
     line: int
     size: int
-
-    @property
-    def is_all(self) -> bool:
-        """Whether the log was looked through to its end."""
-        return self.upto >= self.size
+    #: Whether the log was looked through to its end.
+    is_all: bool = False
 
 
 def for_text(text: str) -> Finder:
@@ -93,7 +90,7 @@ def search(file: LogFile, finder: Finder, start: int = 0, line: int = 1, *, most
             kept = (kept + data)[-4 * LONGEST:]
         if whole and at < file.size and clock.monotonic() > deadline:
             return Found(hits=tuple(hits), upto=start, line=line, size=file.size)
-    return Found(hits=tuple(hits), upto=file.size, line=line, size=file.size)
+    return Found(hits=tuple(hits), upto=start, line=line, size=file.size, is_all=True)
 
 
 def _within(spots: Iterator[int], data: bytes, offset: int, start: int, line: int) -> Iterator[Hit]:

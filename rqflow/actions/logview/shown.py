@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 #: Bytes that are shown of one line; the rest is said to be left out.
-CUT = 8 << 10
+CUT = 4 << 10
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])?")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")

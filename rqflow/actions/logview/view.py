@@ -12,7 +12,6 @@ from rqflow.actions.logview.blocks import Block
 from rqflow.actions.logview.index import LineIndexes
 from rqflow.actions.logview.logfile import LogFile, opened
 from rqflow.actions.model import Run, TaskInstance, Try
-from rqflow.broker.broker import Broker
 from rqflow.exceptions import NotFound
 from rqflow.recorder import logtimes
 from rqflow.settings import Settings
@@ -86,14 +85,6 @@ def number_at(where: Place, indexes: LineIndexes, offset: int, *, seconds: float
             return indexes.of(where.path, file).number_at(file, min(offset, file.size), seconds=seconds)
     except FileNotFoundError:
         return None
-
-
-def may_grow(broker: Broker, where: Place, index: int) -> bool:
-    """Tell whether more of a log may come; `index` is that of the task in its version. Asks for nothing but this task."""
-    if not broker.run_exists(where.run.run_key):
-        return False
-    now = broker.task_statuses(where.run.run_key, [index])
-    return bool(now) and now[0].try_number <= where.try_number and now[0].state in _GROWS
 
 
 def _chosen(where: Place, file: LogFile, indexes: LineIndexes, wanted: Wanted) -> Block:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rqflow.web.pages import (
     dags,
     home,
+    logs,
     oidc,
     session,
     trigger,
@@ -14,6 +15,7 @@ from rqflow.web.pages import (
 PAGES = (
     dags,
     home,
+    logs,
     oidc,
     session,
     trigger,

@@ -77,3 +77,14 @@ def test_errors_are_found_as_lines_count_as_such(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\n".join(lines))
     hits, _ = all_hits(tmp_path / "log", for_errors)
     assert [number for _, number in hits] == [number for number, line in enumerate(lines, 1) if is_error(line)] == [2, 4, 6, 7, 9]
+
+
+def test_a_line_that_has_no_end_yet_is_looked_at_again(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\nnee")
+    with opened(path) as file:
+        found = search(file, for_text("needle"))
+    assert (found.hits, found.is_all, found.upto, found.line) == ((), True, 4, 2)
+    path.write_bytes(b"one\nneedle\n")
+    with opened(path) as file:
+        assert [hit.line for hit in search(file, for_text("needle"), found.upto, found.line).hits] == [2]

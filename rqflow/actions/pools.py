@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rqflow.actions import variables
 from rqflow.broker.broker import Broker
 from rqflow.broker.status import PoolStatus
 from rqflow.dag.version import DEFAULT_POOL
 from rqflow.exceptions import PoolNotFound, UsageError
-from rqflow.store import pools
+from rqflow.store import events, pools
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.types import clean
 
 #: Slots that a pool may have.
 MOST = 2**31 - 1
@@ -38,7 +41,7 @@ def list_all(broker: Broker, engine: Engine) -> list[Pool]:
     found = [Pool(name=one.name, slots=one.slots, description=one.description, used=use.used, parked=use.parked)
              for one in records for use in [live.get(one.name, idle)]]
     if all(one.name != DEFAULT_POOL for one in found):
-        use = live[DEFAULT_POOL]
+        use = live.get(DEFAULT_POOL, idle)
         found.append(Pool(name=DEFAULT_POOL, slots=None, used=use.used, parked=use.parked, description="Tasks that name no pool; no limit yet."))
     return sorted(found, key=lambda pool: pool.name)
 
@@ -51,14 +54,15 @@ def get(broker: Broker, engine: Engine, name: str) -> Pool:
     return found[0]
 
 
-def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: str | None = None) -> bool:
+def put(broker: Broker, engine: Engine, name: str, slots: int, *, by: str, description: str | None = None) -> bool:
     """Make a pool or change it, in SQL first; True when it is new. Raises UsageError for a name or a number of slots that no pool can have."""
     variables.check(name)
     if not 0 <= slots <= MOST:
         raise UsageError(f"a pool has 0 or more slots, {MOST} at most, not {slots}")
 
     def write(connection: Connection) -> bool:
-        return pools.put(connection, name, slots, description=description)
+        events.add(connection, "pool_set", who=by, pool=name, slots=slots)
+        return pools.put(connection, name, slots, description=None if description is None else clean(description))
 
     is_new = run_in_transaction(engine, write)
     broker.set_pool(name, slots)
@@ -67,23 +71,30 @@ def put(broker: Broker, engine: Engine, name: str, slots: int, *, description: s
 
 def read_file(text: str, name: str) -> dict[str, tuple[int, str | None]]:
     """Return {pool: (slots, description)} of an exported file's text, rqflow's or Airflow's; raises UsageError naming it."""
+    return of_export(variables.json_object(text, name, "pools"), name)
+
+
+def of_export(plain: Mapping[str, Any], name: str) -> dict[str, tuple[int, str | None]]:
+    """Return the same of what the file `name` holds."""
     found = {}
-    for pool, given in variables.json_object(text, name, "pools").items():
+    for pool, given in plain.items():
         variables.check(pool)
         slots = given.get("slots") if isinstance(given, dict) else given
         if not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= MOST:
             raise UsageError(f"{name}: pool {pool} needs slots, a number of 0 or more, {MOST} at most")
-        found[pool] = (slots, given.get("description") if isinstance(given, dict) else None)
+        text = given.get("description") if isinstance(given, dict) else None
+        found[pool] = (slots, None if text is None else str(text))
     return found
 
 
-def remove(broker: Broker, engine: Engine, name: str) -> None:
+def remove(broker: Broker, engine: Engine, name: str, *, by: str) -> None:
     """Delete a pool; raises PoolNotFound, or UsageError for the default pool."""
     if name == DEFAULT_POOL:
         raise UsageError(f"{DEFAULT_POOL} cannot be deleted: tasks that name no pool use it", hint="Give it other slots with `rqflow pool set`.")
 
     def write(connection: Connection) -> None:
         pools.remove(connection, name)
+        events.add(connection, "pool_deleted", who=by, pool=name)
 
     run_in_transaction(engine, write)
     broker.set_pool(name, None)

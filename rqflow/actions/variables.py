@@ -147,7 +147,7 @@ def as_text(value: Any) -> str:
 
 def check(name: str, value: str = "") -> None:
     """Raise UsageError for a name or value that cannot be stored."""
-    if not name.strip() or name != name.strip() or len(name) > MAX_NAME or any(ord(character) < 32 for character in name):
+    if not name.strip() or name != name.strip() or len(name) > MAX_NAME or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in name):
         raise UsageError(f"a name has 1 to {MAX_NAME} characters, no blank at either end and no control character, not {name[:40]!r}")
     if len(value.encode("utf-8", "replace")) > MAX_BYTES:
         raise UsageError(f"the value of {name} is larger than {MAX_BYTES >> 20} MB", hint="Keep it in a file that the workers see.")

@@ -87,7 +87,12 @@ def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
 
     Raises NotPermitted when the person's role is too low, and whatever the operation raises: RqflowErrors.
     """
+    must_permit(hub, wanted)
+    return wanted.run(hub, asked)
+
+
+def must_permit(hub: Hub, wanted: Operation[Any, Any]) -> None:
+    """Raise NotPermitted when the person's role is too low for an operation."""
     if not hub.person.role.allows(wanted.role):
         raise NotPermitted(f"{hub.person.name} is {hub.person.role.value}, and {wanted.name} takes {wanted.role.value}",
                            hint="An admin may give another role: `rqflow user edit NAME --role ROLE`.")
-    return wanted.run(hub, asked)

@@ -71,9 +71,14 @@ def paused_queues(broker: Broker) -> dict[str, Halt]:
     return _halts(broker, keys.HALTED)
 
 
+def paused_workers(broker: Broker) -> dict[str, Halt]:
+    """Return {what a worker is called over its restarts: who paused it}."""
+    return _halts(broker, keys.HALTED_WORKERS)
+
+
 def is_paused(broker: Broker, worker: str) -> Halt | None:
     """Return who paused a worker; None: nobody has."""
-    return _halts(broker, keys.HALTED_WORKERS).get(machine_of(worker))
+    return paused_workers(broker).get(machine_of(worker))
 
 
 def tell(broker: Broker, worker: str, **payload: str) -> bool:

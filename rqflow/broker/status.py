@@ -108,6 +108,12 @@ class WorkerStatus:
     clock_offset: float | None = None
     #: Bytes that are free on the disk of its work_dir.
     disk_free: int | None = None
+    #: Tasks of its machine that run or want to, on average of the last minute, and its processors.
+    load: float | None = None
+    cpus: int | None = None
+    #: Bytes of memory of its machine that processes could have, and all.
+    memory_free: int | None = None
+    memory: int | None = None
     #: Since when nothing was heard of it, by Redis' clock, which is longer than its lease; null: it is heard of.
     unreachable_since: datetime | None = None
 
@@ -248,8 +254,13 @@ def workers(connection: redis.Redis) -> list[WorkerStatus]:
             last_heartbeat=datetime.fromisoformat(raw["last_heartbeat"]) if raw.get("last_heartbeat") else None,
             version=raw.get("rqflow", ""), linked_since=_moment(raw.get("linked_since")),
             clock_offset=float(raw["clock_offset"]) if raw.get("clock_offset") else None,
-            disk_free=int(raw["disk_free"]) if raw.get("disk_free") else None))
+            disk_free=_count(raw, "disk_free"), load=float(raw["load"]) if raw.get("load") else None, cpus=_count(raw, "cpus"),
+            memory_free=_count(raw, "memory_free"), memory=_count(raw, "memory")))
     return found
+
+
+def _count(raw: Mapping[str, str], name: str) -> int | None:
+    return int(raw[name]) if raw.get(name) else None
 
 
 def _state(raw: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from rqflow.actions import connections, pools, variables
 from rqflow.cli import conn, output, var
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.deploy.services import open_database, open_services
 from rqflow.exceptions import NotFound, UsageError
 from rqflow.security.keyring import Keyring
@@ -123,11 +123,11 @@ def pool_(app: App, name: str | None, setting: tuple[str, str, str] | None, doom
             renamed("pool -s", "pool set")
             if not setting[1].isdecimal():
                 raise UsageError(f"{setting[1]!r} is no number of slots")
-            pools.put(services.broker, services.engine, setting[0], int(setting[1]), description=setting[2])
+            pools.put(services.broker, services.engine, setting[0], int(setting[1]), by=who(), description=setting[2])
             name = setting[0]
         elif doomed is not None:
             renamed("pool -x", "pool delete")
-            pools.remove(services.broker, services.engine, doomed)
+            pools.remove(services.broker, services.engine, doomed, by=who())
             output.note(f"pool {doomed} deleted")
             return
         else:

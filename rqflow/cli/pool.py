@@ -8,7 +8,7 @@ import click
 
 from rqflow.actions import pools
 from rqflow.cli import formerly, output
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.var import EXPORT_FIELDS, read_file, write_file
 from rqflow.deploy.services import open_services
@@ -65,7 +65,7 @@ def set_(app: App, printer: Printer, name: str, slots: int, description: str | N
     """Make a pool, or change its slots; tasks that run go on."""
     printer.check(output.fields_of(pools.Pool))
     with open_services(app.settings) as services:
-        is_new = pools.put(services.broker, services.engine, name, slots, description=description)
+        is_new = pools.put(services.broker, services.engine, name, slots, by=who(), description=description)
         printer.report([asdict(pools.get(services.broker, services.engine, name))], COLUMNS)
     output.note(f"pool {name} {'made' if is_new else 'changed'}: {slots} slots")
 
@@ -78,7 +78,7 @@ def delete(app: App, printer: Printer, name: str) -> None:
     """Delete a pool; tasks that name it wait until it exists again."""
     printer.check(("name",))
     with open_services(app.settings) as services:
-        pools.remove(services.broker, services.engine, name)
+        pools.remove(services.broker, services.engine, name, by=who())
     output.note(f"pool {name} deleted")
     printer.report([{"name": name}], COLUMNS[:1])
 
@@ -93,7 +93,7 @@ def import_(app: App, printer: Printer, file: str) -> None:
     wanted = pools.read_file(read_file(file), file)
     with open_services(app.settings) as services:
         for name, (slots, description) in wanted.items():
-            pools.put(services.broker, services.engine, name, slots, description=description)
+            pools.put(services.broker, services.engine, name, slots, by=who(), description=description)
         printer.report([asdict(one) for one in pools.list_all(services.broker, services.engine) if one.name in wanted], COLUMNS)
     output.note(f"{len(wanted)} pool{'s' if len(wanted) != 1 else ''} stored")
 

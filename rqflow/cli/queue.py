@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from rqflow.actions import requeue, steering
+from rqflow.actions import halting, requeue, steering
 from rqflow.broker import control
 from rqflow.broker.control import QueueStatus
 from rqflow.cli import output, rewriting
@@ -46,7 +46,7 @@ def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
         for name in names:
             steering.queue(services.broker, name)
         for name in names:
-            control.pause_queue(services.broker, name, who())
+            halting.pause_queue(services.broker, services.engine, name, by=who())
             output.note(f"queue {name} is paused")
         printer.report([asdict(one) for one in control.queues(services.broker) if one.name in names], COLUMNS)
 
@@ -62,7 +62,8 @@ def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
         for name in names:
             steering.queue(services.broker, name)
         for name in names:
-            output.note(f"queue {name} {'gives work again' if control.resume_queue(services.broker, name) else 'was not paused'}")
+            was_paused = halting.resume_queue(services.broker, services.engine, name, by=who())
+            output.note(f"queue {name} {'gives work again' if was_paused else 'was not paused'}")
         go_on(app, services)
         printer.report([asdict(one) for one in control.queues(services.broker) if one.name in names], COLUMNS)
 
@@ -79,7 +80,7 @@ def empty(app: App, printer: Printer, name: str, yes: bool) -> None:
         waiting = steering.queue(services.broker, name).waiting
         if waiting:
             confirm(app, f"{waiting} task{'s' if waiting > 1 else ''} of the queue {name} {'are' if waiting > 1 else 'is'} cancelled", yes=yes)
-        cancelled = steering.empty(services.broker, name, who())
+        cancelled = halting.empty_queue(services.broker, services.engine, name, by=who())
         go_on(app, services)
     output.note(f"{len(cancelled)} task{'s' if len(cancelled) != 1 else ''} cancelled")
     printer.report([asdict(one) for one in cancelled], TASK_COLUMNS)

@@ -99,7 +99,7 @@ def forget(app: App, printer: Printer, name: str) -> None:
     from rqflow.deploy.services import open_services
 
     with open_services(app.settings) as services:
-        done = hub.forget(services, member_of(name), by=who())
+        done = hub.forget(services.engine, member_of(name), by=who())
         try:
             forgotten = forget_worker.forget(services.broker, services.engine, name, by=who())
         except NotFound:

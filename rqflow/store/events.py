@@ -89,9 +89,9 @@ def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def search(
-    connection: Connection, wanted: EventFilter | None = None, *, limit: int | None = None, after: EventRecord | None = None,
+    connection: Connection, wanted: EventFilter | None = None, *, limit: int | None = None, after: tuple[int, str] | None = None,
 ) -> list[EventRecord]:
-    """Return the events that pass, newest first; with `after` those that follow it in that order."""
+    """Return the events that pass, newest first; with `after`, a (seq, source), those that follow it in that order."""
     wanted = wanted or EventFilter()
     columns = event_log.c
     query = select(event_log).order_by(columns.seq.desc(), columns.source.desc()).limit(limit)
@@ -106,7 +106,7 @@ def search(
     if wanted.until is not None:
         query = query.where(columns.seq < clock.to_micros(wanted.until))
     if after is not None:
-        query = query.where(tuple_(columns.seq, columns.source) < (after.seq, after.source))
+        query = query.where(tuple_(columns.seq, columns.source) < (after[0], clean(after[1])))
     return [_record(row) for row in connection.execute(query).mappings()]
 
 

@@ -77,6 +77,13 @@ def messages_ended(connection: Connection, after: datetime, upto: datetime) -> l
     return [(recipient, state == _SENT) for recipient, state in connection.execute(query)]
 
 
+def oldest_queued(connection: Connection) -> dict[str, datetime]:
+    """Return {queue: since when its oldest queued task waits}."""
+    waits = (select(task_instance.c.queue, func.min(task_instance.c.updated_at)).where(task_instance.c.state == TaskState.QUEUED.value)
+             .group_by(task_instance.c.queue))
+    return {queue: since for queue, since in connection.execute(waits) if since}
+
+
 def stand(connection: Connection) -> Standing:
     """Return how all stands."""
     dags = {"active": 0, "paused": 0, "inactive": 0}
@@ -85,8 +92,6 @@ def stand(connection: Connection) -> Standing:
         dags["inactive" if not is_active else "paused" if is_paused else "active"] += count
     own, open_states = (dag_run.c.dag_id, dag_run.c.state), (RunState.QUEUED.value, RunState.RUNNING.value)
     unfinished = select(*own, func.count()).where(dag_run.c.state.in_(open_states)).group_by(*own)
-    waits = (select(task_instance.c.queue, func.min(task_instance.c.updated_at)).where(task_instance.c.state == TaskState.QUEUED.value)
-             .group_by(task_instance.c.queue))
     going = [state.value for state in (BackfillState.QUEUED, BackfillState.RUNNING, BackfillState.PAUSED)]
     filling = select(backfill.c.state, func.count()).where(backfill.c.state.in_(going)).group_by(backfill.c.state)
     unsent = select(func.count()).select_from(notice_message).where(notice_message.c.state.in_(("waiting", "sending")))
@@ -94,7 +99,7 @@ def stand(connection: Connection) -> Standing:
         dags=dags, dag_ids=tuple(connection.execute(select(dag.c.dag_id).where(dag.c.is_active).order_by(dag.c.dag_id)).scalars()),
         broken_files=len(dag_files.broken(connection)),
         runs={(dag_id, state): count for dag_id, state, count in connection.execute(unfinished)},
-        oldest={queue: since for queue, since in connection.execute(waits) if since},
+        oldest=oldest_queued(connection),
         backfills={row[0]: row[1] for row in connection.execute(filling)},
         messages=int(connection.execute(unsent).scalar_one()),
     )

@@ -15,6 +15,7 @@ from rqflow import clock
 from rqflow.clock import to_micros
 
 _COMPARE_EVERY = 60.0
+_MEMORY = Path("/proc/meminfo")
 
 
 class Vitals:
@@ -45,4 +46,15 @@ class Vitals:
         """Return the fields of RQ's record; `leaving` says how it ends, if it does, `awaited` what tries wait for from the hub."""
         disk = os.statvfs(self._folder)
         return {"clock_offset": f"{self._offset / 1_000_000:.3f}", "linked_since": str(to_micros(linked_since)), "leaving": leaving,
-                "awaits": json.dumps(awaited) if awaited else "", "disk_free": str(disk.f_bavail * disk.f_frsize)}
+                "awaits": json.dumps(awaited) if awaited else "", "disk_free": str(disk.f_bavail * disk.f_frsize),
+                "load": f"{os.getloadavg()[0]:.2f}", "cpus": str(os.cpu_count() or ""), **_memory(_MEMORY)}
+
+
+def _memory(file: Path) -> dict[str, str]:
+    """Return the bytes of memory of this machine and those that processes could have, as a /proc/meminfo says; nothing where there is none."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return {}
+    known = {line[0].rstrip(":"): int(line[1]) << 10 for line in lines if len(line) == 3 and line[2] == "kB"}
+    return {name: str(known[said]) for name, said in (("memory", "MemTotal"), ("memory_free", "MemAvailable")) if said in known}

@@ -21,7 +21,7 @@ from rqflow.security.keyring import Keyring
 from rqflow.security.sealing import BoxKey, is_public
 from rqflow.settings import Settings
 from rqflow.store import events, joined
-from rqflow.store.engine import Connection, run_in_transaction, server_address
+from rqflow.store.engine import Connection, Engine, run_in_transaction, server_address
 from rqflow.tunnel import Address, parse_address
 from rqflow.worker.identity import ID
 
@@ -94,7 +94,7 @@ def hub_key(settings: Settings) -> str:
     return BoxKey.of_hub(next(iter(ring.keys.values()))).public
 
 
-def forget(services: Services, name: str, *, by: str, file: Path | None = None) -> list[str]:
+def forget(engine: Engine, name: str, *, by: str, file: Path | None = None) -> list[str]:
     """Take the registration of a worker away, and its line of authorized_keys; return in words what was done, nothing for one that has not joined."""
     done: list[str] = []
 
@@ -104,7 +104,7 @@ def forget(services: Services, name: str, *, by: str, file: Path | None = None) 
             events.add(connection, "worker_left", who=by, worker=name)
         return is_known
 
-    if run_in_transaction(services.engine, write):
+    if run_in_transaction(engine, write):
         done.append("its key opens no secret any more")
     place = file or authorized.file_of(Path.home())
     if authorized.remove(place, name):

@@ -7,8 +7,10 @@ from rqflow.web.pages import (
     home,
     logs,
     oidc,
+    pools,
     session,
     trigger,
+    workers,
 )
 
 #: Modules with a router, in the order in which paths are looked up.
@@ -17,6 +19,8 @@ PAGES = (
     home,
     logs,
     oidc,
+    pools,
     session,
     trigger,
+    workers,
 )

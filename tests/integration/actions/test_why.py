@@ -46,7 +46,7 @@ def rule(hub: Hub) -> Made:
 
 
 def pool(hub: Hub) -> Made:
-    pools.put(hub.broker, hub.engine, "disk", 1)
+    pools.put(hub.broker, hub.engine, "disk", 1, by="ann")
     version = a_version(["a", "b"], each={"pool": "disk"})
     run = hub.start(version)
     taken, = playing.claim(hub.broker)
@@ -134,7 +134,7 @@ def followed(hub: Hub) -> Made:
     version, later = a_version(["a", "b"]), a_version(["a", "b"], each={"pool": "disk"})
     run = hub.start(version)
     playing.play(hub.broker)
-    pools.put(hub.broker, hub.engine, "disk", 1)
+    pools.put(hub.broker, hub.engine, "disk", 1, by="ann")
     hub.start(later, day=1)
     playing.claim(hub.broker)
     hub.record()

@@ -307,7 +307,7 @@ def test_an_unknown_pool_holds_a_file_until_there_is_one(world: World) -> None:
     path = world.write("with DAG('d', schedule=None):\n    BashOperator(task_id='a', bash_command='true', pool='gpu')\n")
     assert world.look()[0].errors == (f"{path}:5: task a of DAG d: there is no pool gpu",)
     assert world.look() == []
-    pools.put(world.broker, world.engine, "gpu", 2)
+    pools.put(world.broker, world.engine, "gpu", 2, by="ann")
     assert world.look()[0].word == "loaded"
 
 

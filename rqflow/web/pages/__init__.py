@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rqflow.web.pages import (
+    dag,
     dags,
     home,
     logs,
@@ -15,6 +16,7 @@ from rqflow.web.pages import (
 
 #: Modules with a router, in the order in which paths are looked up.
 PAGES = (
+    dag,
     dags,
     home,
     logs,

@@ -203,3 +203,8 @@ def show(value: Any) -> str:
     if isinstance(value, Limits):
         return format_limits(value)
     return format_size(value) if isinstance(value, Size) else str(value)
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a string is text that every database takes: without NUL, and without halves of surrogate pairs."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -20,6 +20,7 @@ from rqflow.store import dags, runs
 from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.engine import Engine, reading
 from rqflow.store.runs import RunRecord
+from rqflow.values import is_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +93,8 @@ class Hub:
     def dag(self, dag_id: str, *, changes: bool = False) -> DagRecord:
         """Return a DAG that the person may see, or change. Raises DagNotFound, also for one that is not to be seen, and NotPermitted."""
         with reading(self.engine) as connection:
-            found = dags.find(connection, dag_id)
-        if not self.sees(found):
+            found = dags.find(connection, dag_id) if is_text(dag_id) else None
+        if found is None or not self.sees(found):
             raise DagNotFound(f"there is no DAG {dag_id}", hint="`rqflow dag list` shows those that you may see.")
         if changes and not self.claims.may_change_dag(found):
             raise NotPermitted(f"{dag_id} is {_whose(found)}, and {self.person.name} may not change it",
@@ -102,6 +103,8 @@ class Hub:
 
     def run(self, text: str, *, changes: bool = False) -> RunRecord:
         """Return the run that a RUN argument, or a run key, names, as `dag` does. Raises RunNotFound, NotPermitted."""
+        if not is_text(text):
+            raise RunNotFound("there is no such run")
         with reading(self.engine) as connection:
             found = runs.by_key(connection, text)
         found = found or query.find_run(self.engine, text)

@@ -7,12 +7,13 @@ page calls them. All go through `perform`, so that none of them lets anybody do 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 from rqflow.api.hub import Hub
-from rqflow.exceptions import NotPermitted
+from rqflow.exceptions import NotPermitted, UsageError
 from rqflow.security.roles import Role
+from rqflow.values import is_text
 
 I = TypeVar("I")  # noqa: E741 - input and output
 O = TypeVar("O")  # noqa: E741
@@ -85,9 +86,14 @@ def operation(name: str, method: Method, path: str, role: Role) -> Callable[[Cal
 def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
     """Carry out an operation for the person of `hub`, and return what it gives.
 
-    Raises NotPermitted when the person's role is too low, and whatever the operation raises: RqflowErrors.
+    Raises NotPermitted when the person's role is too low, UsageError for what is no text, and whatever the operation raises: RqflowErrors.
     """
     must_permit(hub, wanted)
+    for one in fields(asked):  # type: ignore[arg-type]  # inputs are dataclasses
+        value = getattr(asked, one.name)
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str) and not is_text(text):
+                raise UsageError(f"{one.name}: it has characters in it that are no text")
     return wanted.run(hub, asked)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import redis
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from rqflow import clock, logs
@@ -123,4 +123,9 @@ async def _of_redis(request: Request, error: redis.exceptions.RedisError) -> Res
 
 async def _of_nobody(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=logs.context("web_fault"))
-    return _answer(request, 500, "something went wrong that nobody thought of; the web server's log has it", hint="Please report it.")
+    said, hint = "something went wrong that nobody thought of; the web server's log has it", "Please report it."
+    try:
+        return _answer(request, 500, said, hint=hint)
+    except Exception:
+        logger.exception("no page can be made", extra=logs.context("web_fault"))
+        return PlainTextResponse(f"{said}\n{hint}\n", 500)

@@ -314,3 +314,27 @@ class TaskList(BaseModel):
 
     tasks: list[Task]
     total_entries: int
+
+
+class XComItem(BaseModel):
+    """The name of an XCom."""
+
+    key: str
+    timestamp: Moment
+    execution_date: Moment | None
+    map_index: int = -1
+    task_id: str
+    dag_id: str
+
+
+class XCom(XComItem):
+    """An XCom with its value."""
+
+    value: Any
+
+
+class XComList(BaseModel):
+    """Some names of XComs."""
+
+    xcom_entries: list[XComItem]
+    total_entries: int

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from rqflow.security.roles import Role
 from rqflow.store.engine import open_engine
+from tests.integration.web.airflow import Client, MakeClient
+from tests.integration.web.serving import served
 from tests.integration.web.site import Site
 
 
@@ -23,3 +26,10 @@ def site(db: redis.Redis, redis_url: str, sqlite_template: Path, tmp_path: Path,
     yield made
     made.close()
     engine.dispose()
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[MakeClient]:
+    """Makes clients of Airflow's API, which the site answers behind a socket."""
+    with served(site.app) as url:
+        yield lambda name="ann", role=Role.ADMIN, token="": Client(site, url, name, role, token)

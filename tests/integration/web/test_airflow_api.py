@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-import pytest
 import requests
-from airflow_client.client.exceptions import ApiException
 from airflow_client.client.model.clear_dag_run import ClearDagRun
 from airflow_client.client.model.dag import DAG
 from airflow_client.client.model.dag_run import DAGRun
@@ -20,31 +16,9 @@ from rqflow.actions import submit
 from rqflow.security.roles import Role
 from rqflow.states import TaskState
 from tests.integration.broker import playing
-from tests.integration.web.airflow import Client
-from tests.integration.web.serving import served
+from tests.integration.web.airflow import MakeClient, refused
 from tests.integration.web.site import Site
 from tests.unit.builders import a_version
-
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def client(site: Site) -> Iterator[MakeClient]:
-    """Makes clients of one served application."""
-    with served(site.app) as url:
-        yield lambda name="ann", role=Role.ADMIN, token="": Client(site, url, name, role, token)
-
-
-def refused(status: int, call: Callable[[], object]) -> dict[str, object]:
-    """The problem with which a call is refused."""
-    with pytest.raises(ApiException) as caught:
-        call()
-    assert caught.value.status == status, caught.value.body
-    problem = json.loads(caught.value.body)
-    assert problem["status"] == status
-    assert problem["type"].startswith("https://airflow.apache.org/docs/")
-    assert problem["title"]
-    return dict(problem)
 
 
 def dags(site: Site) -> None:

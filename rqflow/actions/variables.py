@@ -16,6 +16,7 @@ from rqflow.security.keyring import Keyring, WrongKey
 from rqflow.security.masking import STARS
 from rqflow.store import connections, events, variables
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.types import clean
 from rqflow.store.variables import VariableRecord
 
 #: Longest name, and most bytes of a value: each worker keeps a copy.
@@ -40,7 +41,7 @@ class Variable:
 class Given:
     """A Variable as somebody wants it; what is None stays as it is."""
 
-    value: str
+    value: str | None
     is_secret: bool | None = None
     description: str | None = None
 
@@ -79,20 +80,31 @@ def put(broker: Broker, engine: Engine, keyring: Keyring, wanted: Mapping[str, G
     Raises UsageError for a name or value that cannot be, WrongKey when what is stored was sealed with a key that is not at hand.
     """
     for key, given in wanted.items():
-        check(key, given.value)
+        check(key, given.value or "")
 
     def write(connection: Connection) -> int:
         check_keys(connection, keyring)
         new = 0
         for key, given in wanted.items():
-            name, sealed = keyring.seal(given.value)
-            new += variables.put(connection, key, sealed, secret_key=name, is_secret=given.is_secret, description=given.description)
+            name, sealed = _kept(connection, key, given) if given.value is None else keyring.seal(given.value)
+            new += variables.put(connection, key, sealed, secret_key=name, is_secret=given.is_secret,
+                                 description=None if given.description is None else clean(given.description))
             events.add(connection, "variable_set", who=by, key=key)
         return new
 
     new = run_in_transaction(engine, write)
     mirroring.send(broker, engine)
     return new
+
+
+def _kept(connection: Connection, key: str, given: Given) -> tuple[str | None, str]:
+    """Return the key and the value of a Variable that keeps what it has; a secret does so as a secret alone, for else it could be read then."""
+    record = variables.get(connection, key)
+    if record is None:
+        raise UsageError(f"the Variable {key} needs a value")
+    if record.is_secret and given.is_secret is False:
+        raise UsageError(f"{key} is a secret, and is shown to nobody", hint="Give it a new value with that, or leave it a secret.")
+    return record.secret_key, record.value
 
 
 def remove(broker: Broker, engine: Engine, keys: Sequence[str], *, by: str) -> None:
@@ -108,10 +120,10 @@ def remove(broker: Broker, engine: Engine, keys: Sequence[str], *, by: str) -> N
     mirroring.send(broker, engine)
 
 
-def exported(engine: Engine, keyring: Keyring) -> dict[str, Any]:
-    """Return all Variables in clear, as `read_file` understands it; raises WrongKey."""
+def exported(engine: Engine, keyring: Keyring, *, with_secrets: bool = True) -> dict[str, Any]:
+    """Return all Variables in clear, or those alone that are no secrets, as `read_file` understands it; raises WrongKey."""
     with reading(engine) as connection:
-        records = variables.list_all(connection)
+        records = [one for one in variables.list_all(connection) if with_secrets or not is_hidden(one.key, is_secret=bool(one.is_secret))]
     values = {record.key: opened(keyring, VAR, record.key, record.entry) for record in records}
     return {
         record.key: as_exported(Given(value=values[record.key], is_secret=record.is_secret, description=record.description)) for record in records
@@ -120,7 +132,11 @@ def exported(engine: Engine, keyring: Keyring) -> dict[str, Any]:
 
 def read_file(text: str, name: str) -> dict[str, Given]:
     """Return the Variables that the text of an exported file holds, rqflow's or Airflow's; raises UsageError naming it."""
-    plain = json_object(text, name, "Variables")
+    return of_export(json_object(text, name, "Variables"))
+
+
+def of_export(plain: Mapping[str, Any]) -> dict[str, Given]:
+    """Return the Variables of what an exported file holds."""
     found = {}
     for key, value in plain.items():
         parts = value if isinstance(value, dict) and "value" in value and value.keys() <= _PARTS else {"value": value}
@@ -156,7 +172,6 @@ def check(name: str, value: str = "") -> None:
 def check_keys(connection: Connection, keyring: Keyring) -> None:
     """Raise WrongKey unless all that is stored can be opened: nobody shall seal with a key that the others do not have."""
     keyring.check({*variables.keys_in_use(connection), *connections.keys_in_use(connection)})
-
 
 
 

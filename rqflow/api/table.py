@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from rqflow.api import audit, dags, pools, queues, runs, tasks, workers
+from rqflow.api import (
+    audit,
+    connections,
+    dags,
+    pools,
+    queues,
+    runs,
+    tasks,
+    variables,
+    workers,
+)
 from rqflow.api.operation import Operation
 
 #: Modules that declare operations, in the order of the reference.
-ROOMS = (dags, runs, tasks, workers, queues, pools, audit)
+ROOMS = (
+    dags,
+    runs,
+    tasks,
+    workers,
+    queues,
+    pools,
+    variables,
+    connections,
+    audit,
+)
 OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(value for room in ROOMS for value in vars(room).values()
                                                     if isinstance(value, Operation) and value.run.__module__ == room.__name__)
 BY_NAME: dict[str, Operation[Any, Any]] = {one.name: one for one in OPERATIONS}

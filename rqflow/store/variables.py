@@ -45,7 +45,8 @@ def get(connection: Connection, key: str) -> VariableRecord | None:
     return VariableRecord(**row) if row else None
 
 
-def put(connection: Connection, key: str, value: str, *, secret_key: str, is_secret: bool | None = None, description: str | None = None) -> bool:
+def put(connection: Connection, key: str, value: str, *, secret_key: str | None, is_secret: bool | None = None,
+        description: str | None = None) -> bool:
     """Make the Variable, or change it, `is_secret` and description only where they are given; True when it is new."""
     given = {"is_secret": is_secret, "description": description}
     values = {"value": value, "secret_key": secret_key, "updated_at": clock.utcnow(), **{k: v for k, v in given.items() if v is not None}}

@@ -127,7 +127,8 @@ def page(request: Request, template: str, *, status: int = 200, **known: Any) ->
     message = None if is_fragment(request) else _flashed(request)
     shown = {"person": getattr(request.state, "person", None), "path": request.url.path, "flash": message,
              "layout": "_dialog.html" if in_dialog else "base.html", **known}
-    answer = HTMLResponse(environment().get_template(template).render(shown), status_code=status)
+    # A lone surrogate, which a value may have that came as JSON, is no text that could be sent.
+    answer = HTMLResponse(environment().get_template(template).render(shown).encode("utf-8", "replace"), status_code=status)
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Vary"] = "HX-Request, HX-Target"
     if message is not None:

@@ -56,7 +56,7 @@ def _handler(one: Operation[Any, Any]) -> Callable[..., Response]:
 
     def handle(hub: TheHub, **given: Any) -> Response:
         asked = given.pop("body", None)
-        values = {**given, **({name: getattr(asked, name) for name in asked.model_fields_set} if asked is not None else {})}
+        values = {**given, **({_outer(name): getattr(asked, name) for name in asked.model_fields_set} if asked is not None else {})}
         result = perform(hub, one, one.asked(**values))
         return answered(result)
 
@@ -82,11 +82,20 @@ def _signature(one: Operation[Any, Any]) -> tuple[list[inspect.Parameter], type[
         elif one.method in {"GET", "DELETE"}:
             parameters.append(_parameter(field, Annotated[kind, Query(description=text)]))
         else:
-            in_body[field.name] = (kind, ModelField(description=text, **_default(field)))
+            in_body[_inner(field.name)] = (kind, ModelField(alias=field.name, description=text, **_default(field)))
     if not in_body:
         return parameters, None
     name = "".join(part.title() for part in one.name.split("."))
     return parameters, create_model(f"{name}Body", __config__=ConfigDict(extra="forbid"), **in_body)  # type: ignore[call-overload]  # names are data here
+
+
+def _inner(name: str) -> str:
+    """Return the name of a field in the model of a body, whose base class has some names for itself, such as schema."""
+    return f"{name}_own" if hasattr(BaseModel, name) else name
+
+
+def _outer(name: str) -> str:
+    return name.removesuffix("_own")
 
 
 def _default(field: Field[Any]) -> dict[str, Any]:

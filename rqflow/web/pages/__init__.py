@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rqflow.web.pages import (
+    connections,
     dag,
     dags,
     home,
@@ -12,11 +13,13 @@ from rqflow.web.pages import (
     runs,
     session,
     trigger,
+    variables,
     workers,
 )
 
 #: Modules with a router, in the order in which paths are looked up.
 PAGES = (
+    connections,
     dag,
     dags,
     home,
@@ -26,5 +29,6 @@ PAGES = (
     runs,
     session,
     trigger,
+    variables,
     workers,
 )

@@ -26,7 +26,7 @@ from rqflow.store.runs import RunRecord
 from rqflow.store.task_pages import TaskPage, TaskRow
 from rqflow.web.airflow import states
 from rqflow.web.airflow.asking import ANY, Moments, Part, ThePart, moments, part
-from rqflow.web.airflow.models import (
+from rqflow.web.airflow.instance_models import (
     TaskInstance,
     TaskInstanceChange,
     TaskInstanceList,

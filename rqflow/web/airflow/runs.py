@@ -24,17 +24,8 @@ from rqflow.store.run_pages import Between, RunPage
 from rqflow.store.runs import RunRecord
 from rqflow.web.airflow import states
 from rqflow.web.airflow.asking import ANY, Answer, Moments, Part, ThePart, chosen, moments, only, part, words
-from rqflow.web.airflow.models import (
-    DagRun,
-    DagRunChange,
-    DagRunList,
-    DagRunsWanted,
-    Dry,
-    NewDagRun,
-    Note,
-    TaskInstanceReference,
-    TaskInstanceReferenceList,
-)
+from rqflow.web.airflow.instance_models import TaskInstanceReference, TaskInstanceReferenceList
+from rqflow.web.airflow.models import DagRun, DagRunChange, DagRunList, DagRunsWanted, Dry, NewDagRun, Note
 from rqflow.web.deps import TheHub
 
 router = APIRouter(include_in_schema=False)

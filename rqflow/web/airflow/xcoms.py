@@ -18,7 +18,7 @@ from rqflow.store import xcoms as stored
 from rqflow.store.engine import reading
 from rqflow.store.runs import RunRecord
 from rqflow.web.airflow.asking import ANY, ThePart
-from rqflow.web.airflow.models import XCom, XComItem, XComList
+from rqflow.web.airflow.instance_models import XCom, XComItem, XComList
 from rqflow.web.airflow.runs import seen, the_run
 from rqflow.web.deps import TheHub
 

@@ -105,7 +105,7 @@ def masked(body: BaseModel, mask: Sequence[str], allowed: Collection[str]) -> di
 
     Raises UsageError for a name that is not `allowed`, or that the body does not have.
     """
-    given = {name: getattr(body, name) for name in body.model_fields_set}
+    given = body.model_dump(by_alias=True, exclude_unset=True)
     if not mask:
         return given
     for name in mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from rqflow.web.airflow.models import Given, Moment
 
@@ -97,3 +97,68 @@ class EventLogList(BaseModel):
 
     event_logs: list[EventLog]
     total_entries: int
+
+
+class Variable(BaseModel):
+    """A Variable."""
+
+    key: str
+    value: str
+    description: str | None
+
+
+class VariableList(BaseModel):
+    """Some Variables."""
+
+    variables: list[Variable]
+    total_entries: int
+
+
+class VariableGiven(Given):
+    """What a Variable is to be."""
+
+    key: str | None = None
+    value: str | None = None
+    description: str | None = None
+
+
+class ConnectionItem(BaseModel):
+    """A Connection as lists have it."""
+
+    model_config = ConfigDict(protected_namespaces=(), populate_by_name=True)
+
+    connection_id: str
+    conn_type: str
+    description: str | None
+    host: str | None
+    login: str | None
+    # A model has a method of this name already.
+    schema_: str | None = Field(alias="schema")
+    port: int | None
+
+
+class Connection(ConnectionItem):
+    """A Connection."""
+
+    extra: str | None
+
+
+class ConnectionList(BaseModel):
+    """Some Connections."""
+
+    connections: list[ConnectionItem]
+    total_entries: int
+
+
+class ConnectionGiven(Given):
+    """What a Connection is to be."""
+
+    connection_id: str | None = None
+    conn_type: str | None = None
+    description: str | None = None
+    host: str | None = None
+    login: str | None = None
+    schema_: str | None = Field(default=None, alias="schema")
+    port: int | None = None
+    password: str | None = None
+    extra: str | None = None

@@ -1,14 +1,17 @@
-"""Pools, health, version, what people did and what cannot be loaded by Airflow's API, driven by its client."""
+"""Pools, Variables, Connections, health, version, what people did and what cannot be loaded by Airflow's API, driven by its client."""
 
 from __future__ import annotations
 
 import requests
+from airflow_client.client.model.connection import Connection
 from airflow_client.client.model.dag import DAG
 from airflow_client.client.model.dag_run import DAGRun
 from airflow_client.client.model.pool import Pool
+from airflow_client.client.model.variable import Variable
 
 from rqflow import clock
-from rqflow.actions import submit
+from rqflow.actions import connections, submit, variables
+from rqflow.security.keyring import Keyring
 from rqflow.security.roles import Role
 from rqflow.store import dag_files
 from rqflow.store.dag_files import DagFileRecord
@@ -84,3 +87,60 @@ def test_files_that_cannot_be_loaded_are_listed(site: Site, client: MakeClient) 
     assert (found.filename, found.stack_trace) == ("lab/bad.py", "lab/bad.py:3: no\nlab/bad.py:5: no")
     assert api.get_import_error(found.import_error_id).filename == "lab/bad.py"
     refused(404, lambda: api.get_import_error(1))
+
+
+def test_variables_are_made_changed_and_deleted_and_no_secret_is_given(site: Site, client: MakeClient) -> None:
+    ann, otto, viewer = client(), client("otto", Role.OPERATOR), client("vera", Role.VIEWER)
+    api = ann.variables
+    made = api.post_variables(Variable(key="lab/data", value='{"a": 1}', description="where"))
+    assert (made.key, made.value, made.description) == ("lab/data", '{"a": 1}', "where")
+    api.post_variables(Variable(key="api_token", value="hunter2"))
+    assert api.get_variable("lab/data").value == '{"a": 1}'
+    assert api.get_variable("api_token").value == "***"
+    assert [(one.key, one.value) for one in api.get_variables(order_by="-key").variables] == [("lab/data", '{"a": 1}'), ("api_token", "***")]
+    assert api.patch_variable("lab/data", Variable(key="lab/data", value="new", description="x"), update_mask=["value"]).description == "where"
+    assert api.patch_variable("lab/data", Variable(key="lab/data", value="newer", description="what")).value == "newer"
+    api.patch_variable("api_token", Variable(key="api_token", value="***", description="d"))
+    assert variables.exported(site.engine, Keyring.of(site.settings))["api_token"] == {"value": "hunter2", "description": "d"}
+    assert otto.variables.get_variables().total_entries == 2
+    for call in (lambda: otto.variables.post_variables(Variable(key="k", value="v")), lambda: otto.variables.delete_variable("lab/data"),
+                 lambda: viewer.variables.get_variables(), lambda: otto.variables.patch_variable("lab/data", Variable(key="lab/data", value="v"))):
+        refused(403, call)
+    for call in (lambda: api.post_variables(Variable(key="k")), lambda: api.patch_variable("lab/data", Variable(key="other", value="v")),
+                 lambda: api.patch_variable("lab/data", Variable(key="lab/data", value="v"), update_mask=["secret"])):
+        refused(400, call)
+    api.delete_variable("lab/data")
+    refused(404, lambda: api.get_variable("lab/data"))
+    refused(404, lambda: api.patch_variable("lab/data", Variable(key="lab/data", value="v")))
+
+
+def test_connections_are_made_changed_and_deleted_and_no_secret_is_given(site: Site, client: MakeClient) -> None:
+    ann, otto, viewer = client(), client("otto", Role.OPERATOR), client("vera", Role.VIEWER)
+    api = ann.connections
+    made = api.post_connection(Connection(connection_id="db", conn_type="mysql", host="h", login="me", schema="s", port=3306, password="hunter2",
+                                          extra='{"ssl": true}', description="d"))
+    assert (made.connection_id, made.conn_type, made.host, made.login, made.schema, made.port, made.extra) == ("db", "mysql", "h", "me", "s", 3306, "***")
+    assert "password" not in made.to_dict()
+    changed = api.patch_connection("db", Connection(login="you", schema="other", extra="***"), update_mask=["login"])
+    assert (changed.login, changed.schema, changed.host) == ("you", "s", "h")
+    shown = connections.get(site.engine, Keyring.of(site.settings), "db", show_secrets=True)
+    assert (shown.password, shown.extra) == ("hunter2", '{"ssl": true}')
+    # What is secret goes to no other server than it was given for.
+    refused(400, lambda: api.patch_connection("db", Connection(host="elsewhere")))
+    emptied = api.patch_connection("db", Connection(connection_id="db", conn_type="mysql", host=None, extra=None, password=""))
+    assert (emptied.to_dict()["host"], emptied.extra) == (None, None)
+    listed = api.get_connections(order_by="connection_id")
+    assert ([(one.connection_id, one.login) for one in listed.connections], listed.total_entries) == ([("db", "you")], 1)
+    refused(409, lambda: api.post_connection(Connection(connection_id="db", conn_type="mysql")))
+    for call in (lambda: api.post_connection(Connection(connection_id="x")), lambda: api.patch_connection("db", Connection(connection_id="other")),
+                 lambda: api.patch_connection("db", Connection(host="h"), update_mask=["connection_id"]),
+                 lambda: api.post_connection(Connection(connection_id="x", conn_type="http", extra="no json")),
+                 lambda: api.post_connection(Connection(connection_id="x", conn_type="http", port=99999))):
+        refused(400, call)
+    assert otto.connections.get_connection("db").extra is None
+    for call in (lambda: otto.connections.post_connection(Connection(connection_id="x", conn_type="http")), lambda: viewer.connections.get_connections(),
+                 lambda: otto.connections.patch_connection("db", Connection(host="x")), lambda: otto.connections.delete_connection("db")):
+        refused(403, call)
+    api.delete_connection("db")
+    refused(404, lambda: api.get_connection("db"))
+    refused(404, lambda: api.delete_connection("db"))

@@ -56,5 +56,8 @@ def to_micros(moment: datetime) -> int:
 
 
 def aware(moment: datetime) -> datetime:
-    """Return a moment in UTC; one without a zone is taken as UTC."""
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Return a moment in UTC; one without a zone is taken as UTC, and so is one at an end of time that UTC does not reach."""
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        return moment.replace(tzinfo=UTC)

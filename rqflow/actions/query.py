@@ -254,7 +254,7 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
         known["state"] = TaskState.REMOVED
     elif live:
         known = {name: getattr(live, name) for name in _OF_LIVE}
-        known["reason"] = live.reason or _marks(live, unserved or {})
+        known["reason"] = live.reason or marks(live, unserved or {})
     elif record:
         known = {name: getattr(record, name) for name in _OF_RECORD}
     own = {one.try_number: one for one in tries}
@@ -269,7 +269,7 @@ def _task(spec: TaskSpec, live: TaskStatus | None, record: TaskRecord | None, tr
         duration=seconds_between(known.get("started_at"), ended_at), **known)
 
 
-def _marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
+def marks(live: TaskStatus, unserved: Mapping[str, str]) -> str:
     """Return what is to be said of a running task, or one that waits for a worker, beside its state."""
     if live.state is TaskState.QUEUED:
         return unserved.get(live.queue, "")

@@ -16,7 +16,7 @@ from rqflow.broker.broker import Broker
 from rqflow.exceptions import BrokerError, DagNotFound, NotPermitted, RunNotFound
 from rqflow.security.roles import Person
 from rqflow.settings import Settings
-from rqflow.store import dags, runs
+from rqflow.store import dags, deletions, runs
 from rqflow.store.dags import DagFilter, DagRecord
 from rqflow.store.engine import Engine, reading
 from rqflow.store.runs import RunRecord
@@ -110,6 +110,8 @@ class Hub:
         found = found or query.find_run(self.engine, text)
         with reading(self.engine) as connection:
             dag = dags.get(connection, found.dag_id)
+            if deletions.of_runs(connection, [found.run_key]):
+                raise RunNotFound(f"run {found.run_id} of {found.dag_id} was deleted")
         if dag is not None and not self.sees(dag):
             raise RunNotFound(f"there is no run {text}", hint="`rqflow run list` shows those that you may see.")
         if changes:

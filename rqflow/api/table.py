@@ -10,10 +10,12 @@ from rqflow.api import (
     dags,
     pools,
     queues,
+    reports,
     runs,
     tasks,
     variables,
     workers,
+    xcoms,
 )
 from rqflow.api.operation import Operation
 
@@ -21,7 +23,9 @@ from rqflow.api.operation import Operation
 ROOMS = (
     dags,
     runs,
+    reports,
     tasks,
+    xcoms,
     workers,
     queues,
     pools,

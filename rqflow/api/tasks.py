@@ -17,9 +17,12 @@ from rqflow.actions.scope import Scope
 from rqflow.actions.why import Why
 from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, about, operation
-from rqflow.api.reruns import Reruns, changed_rows, chosen_rows
+from rqflow.api.reruns import Reruns, changed_rows, chosen_rows, must_be_unchanged
 from rqflow.api.runs import OneRun, ending
-from rqflow.exceptions import UsageError
+from rqflow.dag.version import amend
+from rqflow.deploy import rendered as rendering
+from rqflow.deploy.rendered import RenderedField
+from rqflow.exceptions import NotFound, UsageError
 from rqflow.security.roles import Role
 from rqflow.states import TaskState
 from rqflow.store.runs import RunRecord
@@ -52,6 +55,7 @@ class ClearTasks(OneRun):
     since: datetime | None = about("And the same tasks in the runs of the DAG with this logical date or a later one.", None)
     until: datetime | None = about("Of the other runs only those with this logical date or an earlier one.", None)
     same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
+    seen_at: datetime | None = about("Refuse when somebody cleared, marked or cancelled something of the run at this time or later.", None)
     dry_run: bool = about("Only list the tasks that would run again.", False)
 
 
@@ -62,6 +66,7 @@ def clear_tasks(hub: Hub, asked: ClearTasks) -> Reruns:
     since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
     wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, only_failed=asked.only_failed,
                    only_running=asked.only_running, past=asked.past, future=asked.future, since=since, until=until)
+    must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
     hub.must_change([one.run for one in chosen])
     if asked.dry_run:
@@ -81,6 +86,7 @@ class MarkTasks(OneRun):
     downstream: bool = about("And all that depends on them.", False)
     past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
     future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
+    seen_at: datetime | None = about("Refuse when somebody cleared, marked or cancelled something of the run at this time or later.", None)
     dry_run: bool = about("Only list the tasks that would be marked.", False)
 
 
@@ -91,6 +97,7 @@ def mark_tasks(hub: Hub, asked: MarkTasks) -> Reruns:
     if asked.state not in {TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value}:
         raise UsageError(f"state: {asked.state!r} is none of success, failed, skipped")
     wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, past=asked.past, future=asked.future)
+    must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
     hub.must_change([one.run for one in chosen])
     if asked.dry_run:
@@ -168,6 +175,51 @@ def why(hub: Hub, asked: OneTask) -> Why:
     record = hub.run(asked.run)
     version = query.version_of(hub.live, hub.engine, record)
     return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TryOfTask(OneTask):
+    """Which try of it."""
+
+    try_number: int | None = about("Its number; the last one, or the one that comes, when not given.", None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendering:
+    """What a try was given: its template fields, and the variables of its author and of rqflow. Secrets are blotted out."""
+
+    task_id: str
+    try_number: int
+    #: sha of the version that it was of.
+    version: str
+    fields: tuple[RenderedField, ...]
+    env: dict[str, str]
+    #: Why the fields are not rendered, and what to do; empty: they are.
+    error: str = ""
+    hint: str = ""
+
+
+@operation("tasks.rendered", "GET", "/runs/{run}/tasks/{task_id}/rendered", Role.VIEWER)
+def rendered(hub: Hub, asked: TryOfTask) -> Rendering:
+    """Show the template fields of a task as a try of it had them, or will have them, and the variables that it is given.
+
+    They are rendered again, with the Variables, Connections and XComs that there are now. Secrets are blotted out.
+    """
+    record = hub.run(asked.run)
+    task = query.show_task(hub.live, hub.engine, record.run_key, asked.task_id).tasks[0]
+    number = asked.try_number if asked.try_number is not None else max(task.try_number, 1)
+    one = next((one for one in task.tries if one.try_number == number), None)
+    if one is None and asked.try_number is not None:
+        raise NotFound(f"{task.task_id} has no try {number}")
+    own = query.version_of(hub.live, hub.engine, record)
+    sha = (one.version if one else task.version) or own.sha
+    later = query.version_by_sha(hub.live, hub.engine, sha) if sha != own.sha else None
+    version = amend(own, later) if later else own
+    if record.info is None:
+        raise NotFound(f"of run {record.run_id} too little is known to render anything")
+    made = rendering.of_one_try(hub.live, hub.engine, hub.settings, version, version.by_id[task.task_id], record.info, number)
+    return Rendering(task_id=task.task_id, try_number=number, version=version.sha, fields=made.fields, env=dict(made.env), error=made.error,
+                     hint=made.hint)
 
 
 @operation("runs.why", "GET", "/runs/{run}/why", Role.VIEWER)

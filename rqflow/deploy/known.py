@@ -32,9 +32,10 @@ def mirrored(settings: Settings) -> Mirrored:
 class Known:
     """What one process of the command line, or of the hub, knows, looked up when it is needed."""
 
-    def __init__(self, settings: Settings, masker: Masker) -> None:
-        """Look into the database of `settings`; `masker` is told the secrets that are read."""
+    def __init__(self, settings: Settings, masker: Masker, read: Callable[[], Mirrored] | None = None) -> None:
+        """Look into the database of `settings`, or what `read` gives of it; `masker` is told the secrets that are read."""
         self._settings, self._masker = settings, masker
+        self._look = read or (lambda: mirrored(settings))
         self._read = Mirrored()
         self._read_at = -math.inf
 
@@ -44,7 +45,7 @@ class Known:
 
     def _entries(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         if clock.monotonic() - self._read_at >= _LASTS:
-            self._read, self._read_at = mirrored(self._settings), clock.monotonic()
+            self._read, self._read_at = self._look(), clock.monotonic()
         return self._read.entries.get(kind, {})
 
     def _open(self, kind: str, name: str, entry: Mapping[str, Any]) -> Any:

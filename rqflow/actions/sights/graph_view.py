@@ -19,6 +19,8 @@ from rqflow.states import TaskState
 TASK, GROUP, FAN = "task", "group", "fan"
 #: A fan has more members than this; neighbours are compared to this depth.
 ALIKE, DEPTH = 8, 16
+#: Characters of the name on a node.
+LABEL = 44
 #: Nodes up to which a drawing is readable.
 READABLE = 300
 #: What stands before the name of a fan: its first task.
@@ -236,6 +238,11 @@ def _frames(version: Version, nodes: Sequence[GraphNode]) -> tuple[GraphFrame, .
     return tuple(GraphFrame(id=_id("frame", group_id), group_id=group_id, label=group_id) for group_id in paths)
 
 
+def _short(label: str) -> str:
+    """Return a label as a node has room for it; its tooltip has all of it."""
+    return label if len(label) <= LABEL else f"{label[:LABEL - 12]}…{label[-11:]}"
+
+
 def _dot(version: Version, nodes: Sequence[GraphNode], frames: Sequence[GraphFrame], edges: Sequence[tuple[GraphNode, GraphNode, str]]) -> str:
     shapes = {TASK: {}, GROUP: {"shape": "folder", "style": "filled"}, FAN: {"peripheries": "2"}}
     return digraph(
@@ -246,6 +253,6 @@ def _dot(version: Version, nodes: Sequence[GraphNode], frames: Sequence[GraphFra
         frames=[DotFrame(name=frame.group_id, label=frame.label, parent="".join(_path(version, frame.group_id)[-2:-1]),
                          attributes={"id": quoted(frame.id), "class": quoted("frame")}) for frame in frames],
         nodes=[DotNode(name=node.id, frame=node.group_id, attributes={
-            "id": quoted(node.id), "class": quoted(node.kind), "label": quoted(node.label), "tooltip": quoted(node.name.removeprefix(_FAN)),
+            "id": quoted(node.id), "class": quoted(node.kind), "label": quoted(_short(node.label)), "tooltip": quoted(node.name.removeprefix(_FAN)),
             **shapes[node.kind]}) for node in nodes],
         edges=[DotEdge(above=above.id, below=below.id, attributes={"label": quoted(label)} if label else {}) for above, below, label in edges])

@@ -198,7 +198,7 @@ def _why(known: _Known, index: int, state: TaskState) -> str:
         what = f"try {live.try_number + 1} of {live.max_tries}" if state is TaskState.UP_FOR_RETRY else "its next look"
         return f"{what} is due at {live.due_at:%Y-%m-%d %H:%M:%S} UTC{f'; {live.reason}' if live.reason else ''}"
     if state is TaskState.RUNNING and live.unreachable_since:
-        return f"its worker is unreachable since {live.unreachable_since:%Y-%m-%d %H:%M:%S} UTC; it counts as running"
+        return query.marks(live, {})
     return live.reason
 
 

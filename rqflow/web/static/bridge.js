@@ -23,7 +23,7 @@ export function start() {
   document.addEventListener("htmx:response:error", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
     if (ctx.sourceElement?.hasAttribute("data-live")) return; // live.js tries again by itself
-    if ([409, 422].includes(ctx.response.status)) return; // their answer says it in its place
+    if ([403, 409, 422].includes(ctx.response.status)) return; // their answer says it in its place
     toast(`The server refused: ${ctx.response.status} ${ctx.response.raw.statusText}`, "bad");
   });
 }

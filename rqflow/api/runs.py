@@ -43,6 +43,7 @@ class ListRuns:
     dag_id: str | None = about("Only runs of this DAG.", None)
     state: list[RunState] = about("Only runs in one of these states.", [])
     run_type: str | None = about("Only runs that were started so: manual, scheduled or backfill.", None)
+    version: str | None = about("Only runs that were made of the version of this sha.", None)
     since: datetime | None = about("Only runs made at or after this time.", None)
     until: datetime | None = about("Only runs made before this time.", None)
     limit: int = about("At most so many.", 25)
@@ -58,7 +59,7 @@ def list_runs(hub: Hub, asked: ListRuns) -> Page[Run]:
     if asked.dag_id is not None:
         hub.dag(asked.dag_id)
     since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
-    wanted = RunFilter(dag_id=asked.dag_id, states=asked.state or None, run_type=asked.run_type, since=since, until=until,
+    wanted = RunFilter(dag_id=asked.dag_id, states=asked.state or None, run_type=asked.run_type, version=asked.version, since=since, until=until,
                        dag_ids=hub.visible_dag_ids())
     found = query.list_runs(hub.live, hub.engine, wanted, limit=limit + 1, after=asked.after)
     return Page(items=tuple(found[:limit]), next=found[limit - 1].run_key if len(found) > limit else None)

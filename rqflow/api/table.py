@@ -12,8 +12,10 @@ from rqflow.api import (
     queues,
     reports,
     runs,
+    sharing,
     tasks,
     variables,
+    versions,
     workers,
     xcoms,
 )
@@ -22,6 +24,8 @@ from rqflow.api.operation import Operation
 #: Modules that declare operations, in the order of the reference.
 ROOMS = (
     dags,
+    versions,
+    sharing,
     runs,
     reports,
     tasks,

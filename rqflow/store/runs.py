@@ -85,6 +85,8 @@ class RunFilter:
     until: datetime | None = None
     #: manual, scheduled or backfill.
     run_type: str | None = None
+    #: Made of the version of this sha.
+    version: str | None = None
     #: Only those of these DAGs.
     dag_ids: Collection[str] | None = None
 
@@ -203,6 +205,8 @@ def search(connection: Connection, wanted: RunFilter | None = None, *, limit: in
         query = query.where(columns.created_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(columns.created_at < wanted.until)
+    if wanted.version is not None:
+        query = query.where(columns.version == wanted.version)
     if wanted.dag_ids is not None:
         query = query.where(columns.dag_id.in_(list(wanted.dag_ids)))
     if after is not None:

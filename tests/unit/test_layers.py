@@ -54,6 +54,7 @@ ONLY_IN: dict[str, str] = {
     "uvicorn": r"web/server\.py",
     "prometheus_client": r"deploy/metrics\.py|web/.*",
     "cron_descriptor": r"actions/sights/schedule_words\.py",
+    "pygments": r"web/highlight\.py",
     "jsonschema": r"dag/params\.py",
     "orjson": r"wire\.py",
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from rqflow.web.pages import (
     connections,
     dag,
+    dag_code,
+    dag_details,
+    dag_durations,
     dags,
     home,
     logs,
@@ -23,6 +26,9 @@ from rqflow.web.pages import (
 PAGES = (
     connections,
     dag,
+    dag_code,
+    dag_details,
+    dag_durations,
     dags,
     home,
     logs,

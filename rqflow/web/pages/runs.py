@@ -45,6 +45,7 @@ class Chosen:
     run_type: str
     since: str
     until: str
+    version: str = ""
 
     def asked(self, *, limit: int, after: str | None = None, among: list[RunState] | None = None) -> ListRuns:
         """Return it as the input of the operation; `among`: only these states. Raises UsageError."""
@@ -52,13 +53,13 @@ class Chosen:
         states = [RunState(state)] if state else []
         if among is not None:
             states = [one for one in among if not states or one in states]
-        return ListRuns(dag_id=self.dag_id or None, state=states, run_type=one_of("run_type", self.run_type, TYPES), limit=limit, after=after,
-                        since=moment_of("since", self.since), until=moment_of("until", self.until))
+        return ListRuns(dag_id=self.dag_id or None, state=states, run_type=one_of("run_type", self.run_type, TYPES), version=self.version or None,
+                        limit=limit, after=after, since=moment_of("since", self.since), until=moment_of("until", self.until))
 
     @property
     def query(self) -> dict[str, str]:
         """What of it the address says, but for the DAG."""
-        return {"state": self.state, "run_type": self.run_type, "since": self.since, "until": self.until}
+        return {"state": self.state, "run_type": self.run_type, "since": self.since, "until": self.until, "version": self.version}
 
 
 def moment_of(name: str, text: str) -> datetime | None:
@@ -93,10 +94,10 @@ def runs_page(request: Request, hub: TheHub, dag: str = "", state: str = "", run
 
 @router.get("/dags/{dag_id}/runs")
 def dag_runs_page(request: Request, hub: TheHub, dag_id: str, state: str = "", run_type: str = "", since: str = "", until: str = "",
-                  after: str = "") -> HTMLResponse:
+                  version: str = "", after: str = "") -> HTMLResponse:
     """Show the runs of a DAG: when they began and how long they took, and a list."""
     now, dag = upto(hub), hub.dag(dag_id)
-    _, known = _listed(hub, Chosen(dag_id, state, run_type, since, until), after)
+    _, known = _listed(hub, Chosen(dag_id, state, run_type, since, until, version), after)
     scatter = sight.scatter(live_of(hub), hub.engine, dag_id)
     return live_page(request, "dag_runs.html", "_dag_runs.html", **about_dag(hub, dag), **known, hint="", upto=now, scatter=scatter,
                      chart=scatter_chart(scatter), home=request.url.path, of_dag=True, deeds={name: deed[0] for name, deed in DEEDS.items()})
@@ -104,11 +105,11 @@ def dag_runs_page(request: Request, hub: TheHub, dag_id: str, state: str = "", r
 
 @router.get("/dags/{dag_id}/runs/{deed}")
 def bulk_page(request: Request, hub: TheHub, dag_id: str, deed: str, state: str = "", run_type: str = "", since: str = "",
-              until: str = "") -> HTMLResponse:
+              until: str = "", version: str = "") -> HTMLResponse:
     """Show of which runs something would be done."""
     dag = hub.dag(dag_id)
     word, _, states = _deed(deed)
-    chosen = Chosen(dag_id, state, run_type, since, until)
+    chosen = Chosen(dag_id, state, run_type, since, until, version)
     asked = chosen.asked(limit=MANY, among=states)
     found: Page[Run] = perform(hub, list_runs, asked) if asked.state else Page(items=())
     rows = [(run, *_preview(hub, deed, run)) for run in found.items]

@@ -75,6 +75,9 @@ class World:
 
     broker: Broker
     engine: Engine
+    #: Where the two are, for other processes.
+    database_url: str
+    redis_url: str
     wide_run: str
     live_run: str
 
@@ -85,7 +88,7 @@ def wide_version() -> Version:
     for step, name in enumerate(STEPS):
         for sample in range(SAMPLES):
             index = step * SAMPLES + sample
-            tasks.append(_task(index, f"{name}.s{sample:03d}", group_id=name, upstream=(index - SAMPLES,) if step else (),
+            tasks.append(a_task(index, f"{name}.s{sample:03d}", group_id=name, upstream=(index - SAMPLES,) if step else (),
                                downstream=(index + SAMPLES,) if step < len(STEPS) - 1 else ()))
     return Version(dag_id=WIDE, file="wide.py", generation="native", tasks=tuple(tasks), groups={name: {} for name in STEPS}, tags=("bio",),
                    schedule="0 2 * * *", owner="ann")
@@ -93,13 +96,14 @@ def wide_version() -> Version:
 
 def small_version(number: int) -> Version:
     """Return a DAG of a chain."""
-    tasks = tuple(_task(index, f"t{index:02d}", upstream=(index - 1,) if index else (), downstream=(index + 1,) if index < SMALL_TASKS - 1 else ())
+    tasks = tuple(a_task(index, f"t{index:02d}", upstream=(index - 1,) if index else (), downstream=(index + 1,) if index < SMALL_TASKS - 1 else ())
                   for index in range(SMALL_TASKS))
     return Version(dag_id=f"dag_{number:04d}", file=f"f{number}.py", generation="native", tasks=tasks, tags=(f"tag{number % 7}",),
                    owner=f"o{number % 5}", schedule="@daily", description="One of many.")
 
 
-def _task(index: int, task_id: str, **changes: object) -> TaskSpec:
+def a_task(index: int, task_id: str, **changes: object) -> TaskSpec:
+    """Return a task that runs `true`."""
     return TaskSpec(index=index, task_id=task_id, operator="bash", operator_name="BashOperator", fields={"bash_command": "true"}, **changes)  # type: ignore[arg-type]
 
 
@@ -259,7 +263,7 @@ def opened(size: Size, keep: Path | None) -> Iterator[World]:
                     keep.write_text(json.dumps({"url": url, "redis": redis_url, "wide_run": wide_run, "live_run": live_run}))
                     while keep.exists():
                         time.sleep(1)
-                yield World(broker=broker, engine=engine, wide_run=wide_run, live_run=live_run)
+                yield World(broker=broker, engine=engine, database_url=url, redis_url=redis_url, wide_run=wide_run, live_run=live_run)
             engine.dispose()
 
 
@@ -270,25 +274,39 @@ def attached(kept: Path) -> Iterator[World]:
     with redis.Redis.from_url(said["redis"]) as connection:
         broker = Broker(connection, Settings(home=kept.parent), caller="w2")
         engine = open_engine(said["url"])
-        yield World(broker=broker, engine=engine, wide_run=said["wide_run"], live_run=said["live_run"])
+        yield World(broker=broker, engine=engine, database_url=said["url"], redis_url=said["redis"], wide_run=said["wide_run"],
+                    live_run=said["live_run"])
         engine.dispose()
+
+
+def parser(program: str, about: str) -> argparse.ArgumentParser:
+    """Return what reads the command line of this and of other programs that measure on the same world."""
+    made = argparse.ArgumentParser(prog=program, description=about)
+    made.add_argument("--dags", type=int, default=200, metavar="N", help="DAGs (200)")
+    made.add_argument("--runs", type=int, default=1000, metavar="N", help="runs of each DAG (1000)")
+    made.add_argument("--times", type=int, default=60, metavar="N", help="how often each is asked for (60)")
+    made.add_argument("--small", action="store_true", help="a small history, to try the program out")
+    made.add_argument("--only", default="", metavar="TEXT", help="only what has this in its name")
+    made.add_argument("--attach", type=Path, metavar="FILE", help="measure on what another `page_data --keep` keeps")
+    return made
+
+
+@contextmanager
+def world_of(asked: argparse.Namespace, keep: Path | None = None) -> Iterator[World]:
+    """Give the world that the command line asks for."""
+    size = (Size(dags=asked.dags, runs=30, wide_runs=30, small_runs=3) if asked.small
+            else Size(dags=asked.dags, runs=asked.runs, wide_runs=min(asked.runs, 400), small_runs=max(600_000 // SMALL_TASKS // asked.dags, 1)))
+    with attached(asked.attach) if asked.attach else opened(size, keep) as world:
+        yield world
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill, measure, print."""
     runtime.collect_rarely()
-    made = argparse.ArgumentParser(prog="python -m benchmarks.page_data", description=__doc__)
-    made.add_argument("--dags", type=int, default=200, metavar="N", help="DAGs (200)")
-    made.add_argument("--runs", type=int, default=1000, metavar="N", help="runs of each DAG (1000)")
-    made.add_argument("--times", type=int, default=60, metavar="N", help="how often each sight is asked for (60)")
-    made.add_argument("--small", action="store_true", help="a small history, to try the program out")
-    made.add_argument("--only", default="", metavar="TEXT", help="only what has this in its name")
+    made = parser("python -m benchmarks.page_data", __doc__ or "")
     made.add_argument("--keep", type=Path, metavar="FILE", help="fill only; write into this file where the services are, and stay while it is there")
-    made.add_argument("--attach", type=Path, metavar="FILE", help="measure on what another one keeps")
     asked = made.parse_args(arguments)
-    size = (Size(dags=asked.dags, runs=30, wide_runs=30, small_runs=3) if asked.small
-            else Size(dags=asked.dags, runs=asked.runs, wide_runs=min(asked.runs, 400), small_runs=max(600_000 // SMALL_TASKS // asked.dags, 1)))
-    with attached(asked.attach) if asked.attach else opened(size, asked.keep) as world:
+    with world_of(asked, asked.keep) as world:
         if not asked.keep:
             measure(world, asked.times, asked.only)
 

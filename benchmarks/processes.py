@@ -45,10 +45,19 @@ def usages(pids: Mapping[str, int]) -> dict[str, Usage]:
 
 def pss(pid: int) -> float:
     """Return the memory of the process in MiB: its own, and its share of what it has together with others."""
+    return _rolled_up(pid, "Pss")
+
+
+def rss(pid: int) -> float:
+    """Return the memory of the process in MiB: its own, and all of what it has together with others."""
+    return _rolled_up(pid, "Rss")
+
+
+def _rolled_up(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"the kernel does not tell the Pss of process {pid}")
+    raise ValueError(f"the kernel does not tell the {name} of process {pid}")
 
 
 def total(found: Mapping[str, Usage]) -> float:

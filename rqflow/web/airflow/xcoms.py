@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter
 
 from rqflow import clock
 from rqflow.actions import query
 from rqflow.actions.logs import task_of
+from rqflow.api import xcoms as operations
 from rqflow.api.hub import Hub
+from rqflow.api.operation import perform
+from rqflow.api.xcoms import ListXComs
 from rqflow.exceptions import NotFound, TaskNotFound, UsageError
 from rqflow.store import task_pages
-from rqflow.store import xcoms as stored
 from rqflow.store.engine import reading
 from rqflow.store.runs import RunRecord
 from rqflow.web.airflow.asking import ANY, ThePart
@@ -42,7 +43,7 @@ def list_entries(hub: TheHub, dag_id: str, dag_run_id: str, task_id: str, part: 
                         total_entries=total)
     record = the_run(hub, dag_id, dag_run_id)
     times = _times(hub, record)
-    names = [(its, key) for its, values in sorted(_values(hub, record, task).items()) for key in sorted(values) if xcom_key in {None, key}]
+    names = [(its, key) for its, key in _values(hub, record, task) if xcom_key in {None, key}]
     return XComList(xcom_entries=[_item(dag_id, its, key, record.logical_date, times.get((its, key)) or _since(record))
                                   for its, key in part.of(names)], total_entries=len(names))
 
@@ -56,22 +57,19 @@ def get_entry(hub: TheHub, dag_id: str, dag_run_id: str, task_id: str, xcom_key:
     record = the_run(hub, dag_id, dag_run_id)
     if map_index != -1:
         raise TaskNotFound(f"task {task_id} of run {dag_run_id} is not mapped")
-    text = _values(hub, record, task_id).get(task_id, {}).get(xcom_key)
-    if text is None:
+    found = _values(hub, record, task_id)
+    if (task_id, xcom_key) not in found:
         task_of(query.show(hub.live, hub.engine, record.run_key), task_id)
         raise NotFound(f"XCom entry not found: {xcom_key} of task {task_id}")
     item = _item(dag_id, task_id, xcom_key, record.logical_date, _times(hub, record).get((task_id, xcom_key)) or _since(record))
-    value = json.loads(text)
+    value = found[task_id, xcom_key]
     return XCom(**dict(item), value=str(value) if stringify else value)
 
 
-def _values(hub: Hub, record: RunRecord, task_id: str | None) -> Mapping[str, Mapping[str, str]]:
-    """Return {task_id: {key: JSON text}}: from Redis while it has the run, from SQL afterwards."""
-    task_ids = None if task_id is None else [task_id]
-    if hub.live.run_exists(record.run_key):
-        return hub.live.xcoms(record.run_key, task_ids)
-    with reading(hub.engine) as connection:
-        return stored.of_run(connection, record.run_key, task_ids)
+def _values(hub: Hub, record: RunRecord, task_id: str | None) -> dict[tuple[str, str], Any]:
+    """Return {(task_id, key): value} of a task, or of all tasks of a run."""
+    found = perform(hub, operations.list_xcoms, ListXComs(run=record.run_key, task_id=task_id))
+    return {(one.task_id, one.key): one.value for one in found.items}
 
 
 def _times(hub: Hub, record: RunRecord) -> dict[tuple[str, str], datetime]:

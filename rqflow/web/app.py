@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from rqflow.broker import protocol
@@ -37,8 +37,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(OwnPagesOnly)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestTimes, registry=parts.registry)
-    for room in (monitoring, assets, live, reference, *PAGES):
-        app.include_router(room.router)
-    app.include_router(rest.router())
-    app.include_router(airflow.router)
+    for router in routers():
+        app.include_router(router)
     return app
+
+
+def routers() -> list[APIRouter]:
+    """Return all routers, in the order in which paths are looked up."""
+    return [*(room.router for room in (monitoring, assets, live, reference, *PAGES)), rest.router(), airflow.router]

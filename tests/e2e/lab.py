@@ -25,7 +25,7 @@ from rqflow.deploy.tunnels.places import place
 from rqflow.deploy.tunnels.status import TunnelStatus, told
 from rqflow.settings import load
 from rqflow.store.runs import RunFilter
-from tests import profile
+from tests import forked, profile
 from tests.network import Host
 from tests.waiting import until
 
@@ -90,18 +90,20 @@ class Lab:
     def run(self, *arguments: str | Path, code: int | None = 0, timeout: float = 60, stdin: str | None = None,
             environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code; `code` None takes any."""
-        done = subprocess.run([*self.command, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder, text=True,
-                              capture_output=True, timeout=timeout, input=stdin if stdin is not None else "")
+        surroundings = {**self.environ, **(environ or {})}
+        if self._host is None:
+            done = forked.run([*map(str, arguments)], environ=surroundings, folder=self.folder, timeout=timeout, stdin=stdin or "")
+        else:
+            done = subprocess.run([*self.command, *map(str, arguments)], env=surroundings, cwd=self.folder, text=True, capture_output=True, timeout=timeout,
+                                  input=stdin or "")
         assert code is None or done.returncode == code, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
     def together(self, *commands: list[str]) -> str:
-        """Carry out some commands in one process, which is quicker than one for each; return what they printed."""
-        program = "import json, sys; from rqflow.cli.main import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
-        done = subprocess.run([sys.executable, "-c", program, json.dumps(commands)], env=self.environ, cwd=self.folder, text=True, capture_output=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        """Run some commands; return what they printed."""
+        ended = [self.run(*words) for words in commands]
+        return "".join(done.stdout + done.stderr for done in ended)
 
     def json(self, *arguments: str | Path) -> Any:
         """Run a command with -o json and return what it printed."""

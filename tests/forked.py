@@ -1,0 +1,144 @@
+"""Commands of rqflow as processes that are forked from one which has imported it, so that each takes a tenth of the processor that Python's start takes.
+
+They are processes like any: with an environment, a working directory and streams of their own, and an end by exit code or signal. What is about the
+start of the program itself is tested by starting it (Lab.start, tests/e2e/test_submitting.py).
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import io
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+#: Bytes of a request; the environment is the most of it.
+MOST = 1 << 20
+#: Modules of commands that are imported before.
+IMPORTED = ("backfill", "dag", "hub", "logs", "pool", "queue", "run", "show", "starting", "submit", "task", "top", "user", "var", "why", "worker")
+
+
+class Parent:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for one in (self._socket, theirs):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST)
+        with theirs:
+            self._process = subprocess.Popen([sys.executable, "-m", "tests.forked", str(theirs.fileno())], pass_fds=[theirs.fileno()],
+                                             cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL)
+        self._turn = threading.Lock()
+        atexit.register(self.close)
+
+    def start(self, words: Sequence[str], environ: Mapping[str, str], folder: Path, streams: Sequence[IO[bytes]]) -> tuple[int, socket.socket]:
+        """Fork a command; return its pid, and a socket that tells how it ended."""
+        told, theirs = socket.socketpair()
+        with theirs, self._turn:
+            request = json.dumps({"words": list(words), "environ": dict(environ), "folder": str(folder)}).encode()
+            socket.send_fds(self._socket, [request], [*(one.fileno() for one in streams), theirs.fileno()])
+            return int(self._socket.recv(32)), told
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+        self._process.wait()
+
+
+@cache
+def parent() -> Parent:
+    """The one of this process."""
+    return Parent()
+
+
+def run(words: Sequence[str], *, environ: Mapping[str, str], folder: Path, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as subprocess.run does; raises TimeoutExpired after having killed it."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        pid, told = parent().start(words, environ, folder, (given, out, err))
+        with told:
+            told.settimeout(timeout)
+            try:
+                answer = told.recv(32)
+            except TimeoutError as error:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(words), timeout) from error
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(list(words), int(answer), out.read().decode(), err.read().decode())
+
+
+def _serve(connection: socket.socket) -> None:
+    """Fork for each request; a thread a child waits for its end and tells of it."""
+    for name in ("main", *IMPORTED):
+        importlib.import_module(f"rqflow.cli.{name}")
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, MOST, 4)
+        if not request:
+            return
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _become(json.loads(request), descriptors)
+        *streams, told = descriptors
+        for one in streams:
+            os.close(one)
+        connection.send(str(pid).encode())
+        threading.Thread(target=_wait, args=(pid, told), daemon=True).start()
+
+
+def _wait(pid: int, told: int) -> None:
+    _, status = os.waitpid(pid, 0)
+    os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+    os.close(told)
+
+
+def _become(wanted: dict[str, object], descriptors: Sequence[int]) -> None:
+    """Be the command; does not return."""
+    *streams, told = descriptors
+    os.close(told)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    words, environ = wanted["words"], wanted["environ"]
+    assert isinstance(words, list)
+    assert isinstance(environ, dict)
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(str(wanted["folder"]))
+    time.tzset()
+    random.seed()
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), encoding="utf-8")
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), encoding="utf-8")
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "wb", closefd=False)), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.argv = ["rqflow", *words]
+    sys.orig_argv = [sys.executable, "-m", "rqflow.cli.main", *words]
+    code = 1
+    try:
+        code = sys.modules["rqflow.cli.main"].main(words)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as serving:
+        _serve(serving)

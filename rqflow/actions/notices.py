@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from rqflow import clock
 from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict
 from rqflow.recorder.notices import content, letters
 from rqflow.settings import Settings
-from rqflow.store import notices, runs
+from rqflow.store import events, notices, runs
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
 from rqflow.store.notices import Message
 
@@ -61,7 +60,7 @@ def show(engine: Engine, settings: Settings, text: str) -> tuple[Shown, letters.
         return _shown(connection, message), letters.write(told)
 
 
-def again(engine: Engine, texts: Collection[str] | None) -> int:
+def again(engine: Engine, texts: Collection[str] | None, *, by: str) -> int:
     """Let messages be tried again that were refused, given up or not sent: those that `texts` name, or all; return how many.
 
     Raises NotFound, UsageError, or Conflict for one that is waiting or was sent.
@@ -74,7 +73,13 @@ def again(engine: Engine, texts: Collection[str] | None) -> int:
             if one.state in {notices.WAITING, notices.SENDING, notices.SENT}:
                 raise Conflict(f"message {one.message_id} is {one.state}", hint="Only what was refused, given up or not sent is tried again.")
         ids = [one.message_id for one in found]
-    return run_in_transaction(engine, partial(notices.again, message_ids=ids, now=clock.utcnow()))
+
+    def write(connection: Connection) -> int:
+        count = notices.again(connection, ids, clock.utcnow())
+        events.add(connection, "notices_retried", who=by, messages=ids or "all", count=count)
+        return count
+
+    return run_in_transaction(engine, write)
 
 
 def warnings(versions: Iterable[Version], settings: Settings) -> list[str]:

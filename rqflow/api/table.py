@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from rqflow.api import (
+    account,
     audit,
     connections,
     dags,
+    notices,
+    owners,
     pools,
     queues,
     reports,
     runs,
+    sessions,
     sharing,
+    slas,
     tasks,
+    tokens,
+    users,
     variables,
     versions,
     workers,
@@ -35,6 +42,13 @@ ROOMS = (
     pools,
     variables,
     connections,
+    slas,
+    notices,
+    users,
+    owners,
+    tokens,
+    sessions,
+    account,
     audit,
 )
 OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(value for room in ROOMS for value in vars(room).values()

@@ -11,7 +11,7 @@ from rqflow import mail
 from rqflow.actions import notices
 from rqflow.actions.notices import Shown
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app
+from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
 from rqflow.deploy.services import open_database, open_services
@@ -74,7 +74,7 @@ def retry(app: App, messages: tuple[str, ...], every: bool) -> None:
     if bool(messages) == every:
         raise UsageError("name the messages, or say --all")
     with open_database(app.settings) as engine:
-        count = notices.again(engine, None if every else messages)
+        count = notices.again(engine, None if every else messages, by=who())
     output.note(f"{count} message{'s' if count != 1 else ''} will be tried again")
 
 

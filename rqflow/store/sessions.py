@@ -26,7 +26,12 @@ class SessionRecord:
     @property
     def name(self) -> str:
         """What people call it: the beginning of its digest, of which nobody can make the secret."""
-        return self.digest[:12]
+        return name_of(self.digest)
+
+
+def name_of(digest: str) -> str:
+    """Return what people call the session of this digest."""
+    return digest[:12]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,19 +91,24 @@ def record(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     upsert(connection, _ONCE, [{**row, "is_notified": False} for row in rows])
 
 
-def search(connection: Connection, *, dag_id: str | None = None, since: datetime | None = None, untold: bool = False,
-           limit: int | None = None) -> list[Miss]:
-    """Return the misses that pass, the one seen last first; `untold`: only those that mark_told was not called for."""
+def search(connection: Connection, *, dag_id: str | None = None, dag_ids: Collection[str] | None = None, since: datetime | None = None,
+           untold: bool = False, limit: int | None = None, offset: int = 0) -> list[Miss]:
+    """Return the misses that pass, the one seen last first, without the first `offset` ones.
+
+    `dag_ids`: only of these DAGs; `untold`: only those that mark_told was not called for.
+    """
     columns = [sla_miss.c[name] for name in Miss.__slots__ if name in sla_miss.c]
     query = select(*columns, dag_run.c.run_id, dag_run.c.logical_date).join(dag_run, dag_run.c.run_key == sla_miss.c.run_key)
     if dag_id is not None:
         query = query.where(sla_miss.c.dag_id == dag_id)
+    if dag_ids is not None:
+        query = query.where(sla_miss.c.dag_id.in_(list(dag_ids)))
     if since is not None:
         query = query.where(sla_miss.c.seen_at >= since)
     if untold:
         query = query.where(~sla_miss.c.is_notified)
     query = query.order_by(sla_miss.c.seen_at.desc(), sla_miss.c.run_key, sla_miss.c.task_id)
-    return [Miss(**row) for row in connection.execute(query.limit(limit)).mappings()]
+    return [Miss(**row) for row in connection.execute(query.limit(limit).offset(offset or None)).mappings()]
 
 
 def mark_told(connection: Connection, misses: Sequence[Miss]) -> None:

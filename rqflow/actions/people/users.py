@@ -107,6 +107,20 @@ def set_password(engine: Engine, username: str, password: str, *, by: str, keep:
     return run_in_transaction(engine, write)
 
 
+def change_own_password(engine: Engine, username: str, current: str, password: str, *, keep: str | None = None,
+                        passwords: Passwords = STANDARD) -> int:
+    """Let a person change their password, which they show to have; otherwise as `set_password`. Raises UsageError also for a wrong present one."""
+    with reading(engine) as connection:
+        users.find(connection, username)
+        kept = users.password_hash(connection, username)
+    if not kept:
+        raise UsageError(f"{username} has no password here", hint="An administrator makes a set-up link, by which you choose one.")
+    if not passwords.verify(kept, current):
+        run_in_transaction(engine, lambda connection: events.add(connection, "login_failed", who=username, why="password", how="change of password"))
+        raise UsageError("the present password is wrong")
+    return set_password(engine, username, password, by=username, keep=keep, passwords=passwords)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Departure:
     """What became of what a person had who is let in no more."""

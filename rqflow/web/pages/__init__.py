@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rqflow.web.pages import (
+    account,
+    audit,
     connections,
     dag,
     dag_code,
@@ -18,12 +20,15 @@ from rqflow.web.pages import (
     runs,
     session,
     trigger,
+    users,
     variables,
     workers,
 )
 
 #: Modules with a router, in the order in which paths are looked up.
 PAGES = (
+    account,
+    audit,
     connections,
     dag,
     dag_code,
@@ -39,6 +44,7 @@ PAGES = (
     runs,
     session,
     trigger,
+    users,
     variables,
     workers,
 )

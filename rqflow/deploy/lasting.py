@@ -19,7 +19,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.faults import LINK_ERRORS, unreachable
 from rqflow.deploy import background, embedded, statedir
 from rqflow.deploy.live import Live, resolved
-from rqflow.exceptions import BrokerError
+from rqflow.exceptions import BrokerError, RqflowError
 from rqflow.settings import Settings
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine
@@ -78,8 +78,8 @@ class Lasting:
     def broker(self) -> Iterator[Broker]:
         """Lend a broker to one thread, for the block.
 
-        Raises ConfigError, Conflict for a release that cannot work with what lives in Redis, BrokerError. One that fails in the block is not lent
-        again.
+        Raises ConfigError, Conflict for a release that cannot work with what lives in Redis, BrokerError. One that fails in the block is closed, and
+        not lent again.
         """
         since = clock.utcnow()
         lent = self._take()
@@ -92,6 +92,16 @@ class Lasting:
         except redis.exceptions.RedisError as error:
             lent.connection.close()
             raise BrokerError(f"Redis refuses what it is asked: {error}", hint="What may the user in redis.url do there?") from error
+        except RqflowError as error:
+            # What is refused to somebody says nothing of the link.
+            if isinstance(error, BrokerError):
+                lent.connection.close()
+            else:
+                self._brokers.put(lent)
+            raise
+        except BaseException:
+            lent.connection.close()
+            raise
         else:
             self._brokers.put(lent)
 
@@ -132,7 +142,11 @@ class Lasting:
         try:
             protocol.check(connection)
         except LINK_ERRORS as error:
+            connection.close()
             raise unreachable(error, since) from error
+        except BaseException:
+            connection.close()
+            raise
         return Broker(connection, settings)
 
     def _use_private_redis(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rqflow.deploy.lasting import Lasting
-from rqflow.exceptions import BrokerError
+from rqflow.exceptions import BrokerError, UsageError
 from rqflow.settings import Database, RedisSettings
 from rqflow.states import TaskState
 from tests.integration.broker import playing
@@ -64,6 +64,18 @@ def test_when_redis_is_back_all_goes_on_by_itself(without_redis: Site, own: OwnR
     assert "Redis does not answer" not in browser.get("/").text
     own.kill()
     assert "Redis does not answer" in browser.get("/").text
+
+
+def test_a_broker_is_lent_again_after_a_refusal_and_closed_after_a_fault(site: Site) -> None:
+    lasting = site.app.state.parts.lasting
+    with pytest.raises(UsageError), lasting.broker() as first:
+        raise UsageError("no")
+    with pytest.raises(ZeroDivisionError), lasting.broker() as second:
+        raise ZeroDivisionError
+    assert second is first
+    with lasting.broker() as third:
+        assert third is not first
+    assert [one["name"] for one in site.hub.db.client_list()].count("rqflow-web") == 1
 
 
 def test_a_broker_that_failed_is_not_lent_again(without_redis: Site, own: OwnRedis) -> None:

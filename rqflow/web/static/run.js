@@ -5,6 +5,8 @@ import { htmx } from "./bridge.js";
 /** The elements that links change: data-panel links the panel, data-list links and forms the list. */
 const TARGETS = { panel: "panel", list: "tasks" };
 let latest = 0;
+/** The address of what is shown: a step to a line of a log changes only what stands behind its #. */
+let shownAt = location.pathname + location.search;
 
 /** @param {string} url @param {string} target id of the element @param {boolean} push whether one can go back from it */
 async function go(url, target, push) {
@@ -16,6 +18,7 @@ async function go(url, target, push) {
   }
   if (push) history.pushState({ run: true }, "", url);
   else history.replaceState({ run: true }, "", url);
+  shownAt = location.pathname + location.search;
   on.setAttribute("aria-busy", "true");
   await htmx.ajax("GET", url, { target: on, swap: `${target === "panel" ? "outerHTML" : "outerMorph"} ignoreTitle:true`, headers: { "HX-Target": `div#${target}` } });
   if (asked === latest) settle();
@@ -141,8 +144,12 @@ document.addEventListener("htmx:before:swap", (event) => {
   for (const task of /** @type {CustomEvent} */ (event).detail.tasks) mark(task.fragment);
 });
 document.addEventListener("htmx:after:swap", follow);
+// Going back changes the same pieces; htmx would load the page anew.
+document.addEventListener("htmx:before:history:restore", (event) => event.preventDefault());
 addEventListener("popstate", () => {
   const url = location.pathname + location.search;
+  if (url === shownAt) return;
+  shownAt = url;
   const field = document.querySelector("form[data-list] input[name=q]");
   if (field instanceof HTMLInputElement) field.value = new URLSearchParams(location.search).get("q") ?? "";
   latest += 1;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rqflow.actions import query
 from rqflow.dag import differences
+from rqflow.dag.version import Version
 from rqflow.exceptions import NotFound
 from rqflow.store.engine import Engine
 
@@ -11,9 +12,14 @@ from rqflow.store.engine import Engine
 def text(engine: Engine, dag_id: str, number: int | None = None) -> str:
     """Return the DAG file of a version, of the newest by default; raises DagNotFound, NotFound."""
     version = query.find_version(engine, dag_id) if number is None else query.numbered_version(engine, dag_id, number)
+    return of_version(version)
+
+
+def of_version(version: Version) -> str:
+    """Return the DAG file of a version; raises NotFound."""
     source = version.sources.get(version.file)
     if not isinstance(source, str):
-        raise NotFound(f"{dag_id} has no file: it was made from a command", hint=f"`rqflow dag show {dag_id}` shows its tasks.")
+        raise NotFound(f"{version.dag_id} has no file: it was made from a command", hint=f"`rqflow dag show {version.dag_id}` shows its tasks.")
     return source if source.endswith("\n") else f"{source}\n"
 
 

@@ -205,7 +205,7 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
         return f"paused ({registered.pause_reason}): {news.waiting_words}`rqflow dag unpause {version.dag_id}` lets its scheduled runs start"
     changed = "its schedule or its start is another one than before, and counts from now on; " if news.is_changed else ""
     if news.next:
-        return f"{changed}{news.left_out_words}{news.started_words}next run {words(news.next, version, viewer)}"
+        return f"{changed}{news.left_out_words}{news.started_words}next run {words(news.next, version.timezone, viewer)}"
     if timetable.of(version).has_series and version.end_date:
         return f"{changed}no run comes by itself, for its end_date {version.end_date} is over: {by_hand}"
     found = query.list_runs(broker, engine, runs.RunFilter(dag_id=version.dag_id), limit=1)
@@ -216,11 +216,11 @@ def what_next(broker: Broker, engine: Engine, registered: Registered, viewer: tz
     return f"@once has run ({last.state.value}{when}): --run for another"
 
 
-def words(interval: Interval, version: Version, viewer: tzinfo) -> str:
+def words(interval: Interval, timezone: str, viewer: tzinfo) -> str:
     """Return when a scheduled run starts and what it covers, by the clock of its DAG, and by the viewer's where that is another."""
-    own = timetable.zone(version.timezone)
+    own = timetable.zone(timezone)
     covers = f", covers [{interval.start.astimezone(own):%Y-%m-%d %H:%M:%S}, {interval.end.astimezone(own):%Y-%m-%d %H:%M:%S})"
-    return f"at {timetable.by_clocks(interval.end, version.timezone, viewer)}{covers if interval.start != interval.end else ''}"
+    return f"at {timetable.by_clocks(interval.end, timezone, viewer)}{covers if interval.start != interval.end else ''}"
 
 
 def describe(registered: Registered) -> str:

@@ -32,6 +32,8 @@ class Source:
     broker: Callable[[], AbstractContextManager[Broker]]
     #: Sees to it that somebody carries out what was set free, where nobody else does: on the embedded default.
     carry: Callable[[Broker], None] = lambda _: None
+    #: Nothing is shown while Redis is away, but said: of a command, which can be called again.
+    needs_live: bool = False
 
 
 class Hub:
@@ -58,6 +60,8 @@ class Hub:
         try:
             return self.broker
         except BrokerError as error:
+            if self._source.needs_live:
+                raise
             return Absent(error)
 
     @property

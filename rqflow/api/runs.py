@@ -71,6 +71,35 @@ def get_run(hub: Hub, asked: OneRun) -> Run:
     return query.show(hub.live, hub.engine, hub.run(asked.run).run_key)
 
 
+@operation("runs.head", "GET", "/runs/{run}/head", Role.VIEWER)
+def head_run(hub: Hub, asked: OneRun) -> Run:
+    """Show a run without its tasks."""
+    record = hub.run(asked.run)
+    return query.as_run(record, hub.live.run_status(record.run_key))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunVersion:
+    """The version of a DAG that a run runs, and what the run is given, both as workers get them: as JSON."""
+
+    dag_id: str
+    run_id: str
+    #: Its sha, and its canonical JSON.
+    version: str
+    json: str
+    #: None: too little is known of the run.
+    info: str | None
+
+
+@operation("runs.version", "GET", "/runs/{run}/version", Role.VIEWER)
+def version_of_run(hub: Hub, asked: OneRun) -> RunVersion:
+    """Show the version of a DAG that a run runs."""
+    record = hub.run(asked.run)
+    version = query.version_of(hub.live, hub.engine, record)
+    info = record.info.to_json() if record.info else None
+    return RunVersion(dag_id=record.dag_id, run_id=record.run_id, version=version.sha, json=version.json, info=info)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartRun:
     """A run that is to be started."""
@@ -164,7 +193,7 @@ def delete_run(hub: Hub, asked: DeleteRun) -> Deleted:
     record = hub.run(asked.run, changes=True)
     removing.delete_run(hub.broker, hub.engine, record, by=hub.person.name, keeps_logs=asked.keep_logs)
     hub.go_on()
-    return Deleted(dag_id=record.dag_id, run_id=record.run_id)
+    return Deleted(dag_id=record.dag_id, run_id=record.run_id, run_key=record.run_key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,11 +203,20 @@ class Note(OneRun):
     note: str = about("It takes the place of the one that the run has.")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noted:
+    """A run with its remark."""
+
+    dag_id: str
+    run_id: str
+    note: str
+
+
 @operation("runs.note", "PUT", "/runs/{run}/note", Role.OPERATOR)
-def note_run(hub: Hub, asked: Note) -> Note:
+def note_run(hub: Hub, asked: Note) -> Noted:
     """Write a remark about a run."""
     record = hub.run(asked.run, changes=True)
-    return Note(run=record.run_id, note=notes.write(hub.engine, record, asked.note, by=hub.person.name))
+    return Noted(dag_id=record.dag_id, run_id=record.run_id, note=notes.write(hub.engine, record, asked.note, by=hub.person.name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

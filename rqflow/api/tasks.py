@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rqflow import clock
 from rqflow.actions import cancel as cancelling
-from rqflow.actions import logs, query, reruns, scope, select
+from rqflow.actions import logs, query, reruns, rewrite, scope, select
 from rqflow.actions import mark_lost as lost
 from rqflow.actions import run_now as now
 from rqflow.actions import why as reasons
 from rqflow.actions.model import TaskInstance
 from rqflow.actions.scope import Scope
 from rqflow.actions.why import Why
+from rqflow.api.dags import OneDag, zone
 from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, about, operation
 from rqflow.api.reruns import Reruns, changed_rows, chosen_rows, must_be_unchanged
@@ -24,7 +26,7 @@ from rqflow.deploy import rendered as rendering
 from rqflow.deploy.rendered import RenderedField
 from rqflow.exceptions import NotFound, UsageError
 from rqflow.security.roles import Role
-from rqflow.states import TaskState
+from rqflow.states import RunState, TaskState
 from rqflow.store.runs import RunRecord
 
 
@@ -42,10 +44,30 @@ def get_task(hub: Hub, asked: OneTask) -> TaskInstance:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ListTasks(OneRun):
+    """Which tasks of a run."""
+
+    task: str = about("An id, a pattern, x+, +x, group:G or state:failed.", "*")
+    state: list[TaskState] = about("Only tasks in one of these states.", [])
+
+
+@operation("tasks.list", "GET", "/runs/{run}/tasks", Role.VIEWER)
+def list_tasks(hub: Hub, asked: ListTasks) -> Page[TaskInstance]:
+    """List tasks of a run, in topological order, with all their tries."""
+    found = query.show(hub.live, hub.engine, hub.run(asked.run).run_key)
+    names = {task.task_id for task in found.tasks}
+    if asked.task != "*":
+        version = query.version_of(hub.live, hub.engine, found)
+        names = {version.tasks[index].task_id for index in select.tasks(version, asked.task, query.states_of(found))}
+    return Page(items=tuple(task for task in found.tasks if task.task_id in names and (not asked.state or task.state in asked.state)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClearTasks(OneRun):
     """Which tasks are to run again; those of other runs of the DAG too where `past`, `future`, `since` or `until` says so."""
 
     task: str = about("An id, a pattern, x+, +x, group:G or state:failed.", "*")
+    regex: str | None = about("Only tasks in whose id this regular expression is found, in place of `task`.", None)
     upstream: bool = about("And all that they depend on.", False)
     downstream: bool = about("And all that depends on them.", False)
     only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
@@ -59,15 +81,53 @@ class ClearTasks(OneRun):
     dry_run: bool = about("Only list the tasks that would run again.", False)
 
 
+def _scope(asked: ClearTasks | MarkTasks) -> Scope:
+    since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
+    return Scope(selector=asked.task, regex=asked.regex, upstream=asked.upstream, downstream=asked.downstream, only_failed=asked.only_failed,
+                 only_running=asked.only_running, past=asked.past, future=asked.future, since=since, until=until)
+
+
 @operation("tasks.clear", "POST", "/runs/{run}/clear", Role.OPERATOR)
 def clear_tasks(hub: Hub, asked: ClearTasks) -> Reruns:
     """Let tasks of a run run again, with new tries, as the latest version of the DAG says."""
     record = hub.run(asked.run, changes=True)
-    since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
-    wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, only_failed=asked.only_failed,
-                   only_running=asked.only_running, past=asked.past, future=asked.future, since=since, until=until)
+    wanted = _scope(asked)
     must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
+    hub.must_change([one.run for one in chosen])
+    if asked.dry_run:
+        return chosen_rows(chosen, hub=hub, same_version=asked.same_version)
+    done = changed_rows(reruns.clear(hub.broker, hub.engine, chosen, by=hub.person.name, stops=asked.only_running, same_version=asked.same_version))
+    hub.go_on()
+    return done
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearDag(OneDag):
+    """Which tasks of which runs of a DAG are to run again."""
+
+    since: datetime | None = about("Only runs with this logical date or a later one.", None)
+    until: datetime | None = about("Only runs with this logical date or an earlier one.", None)
+    state: list[RunState] = about("Only runs in one of these states.", [])
+    task: str = about("Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.", "*")
+    regex: str | None = about("Only tasks in whose id this regular expression is found, in place of `task`.", None)
+    no_subdags: bool = about("Of these none that is in a SubDag of a DAG for Airflow 1.", False)
+    upstream: bool = about("And all that they depend on.", False)
+    downstream: bool = about("And all that depends on them.", False)
+    only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
+    only_running: bool = about("Of these only those that run: they are stopped, and run again.", False)
+    same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
+    dry_run: bool = about("Only list the tasks that would run again.", False)
+
+
+@operation("dags.clear", "POST", "/dags/{dag_id}/clear", Role.OPERATOR)
+def clear_dag(hub: Hub, asked: ClearDag) -> Reruns:
+    """Let tasks of many runs of a DAG run again, with new tries."""
+    hub.dag(asked.dag_id)
+    since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
+    wanted = Scope(selector=asked.task, regex=asked.regex, no_subdags=asked.no_subdags, upstream=asked.upstream, downstream=asked.downstream,
+                   only_failed=asked.only_failed, only_running=asked.only_running)
+    chosen = scope.of_dag(hub.broker, hub.engine, asked.dag_id, wanted, since=since, until=until, states=asked.state)
     hub.must_change([one.run for one in chosen])
     if asked.dry_run:
         return chosen_rows(chosen, hub=hub, same_version=asked.same_version)
@@ -82,10 +142,15 @@ class MarkTasks(OneRun):
 
     task: str = about("An id, a pattern, x+, +x, group:G or state:failed.")
     state: str = about("success, failed or skipped.")
+    regex: str | None = about("Only tasks in whose id this regular expression is found; `task` is * then.", None)
     upstream: bool = about("And all that they depend on.", False)
     downstream: bool = about("And all that depends on them.", False)
+    only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
+    only_running: bool = about("Of these only those that run: they are stopped.", False)
     past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
     future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
+    since: datetime | None = about("And the same tasks in the runs of the DAG with this logical date or a later one.", None)
+    until: datetime | None = about("Of the other runs only those with this logical date or an earlier one.", None)
     seen_at: datetime | None = about("Refuse when somebody cleared, marked or cancelled something of the run at this time or later.", None)
     dry_run: bool = about("Only list the tasks that would be marked.", False)
 
@@ -96,7 +161,7 @@ def mark_tasks(hub: Hub, asked: MarkTasks) -> Reruns:
     record = hub.run(asked.run, changes=True)
     if asked.state not in {TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value}:
         raise UsageError(f"state: {asked.state!r} is none of success, failed, skipped")
-    wanted = Scope(selector=asked.task, upstream=asked.upstream, downstream=asked.downstream, past=asked.past, future=asked.future)
+    wanted = _scope(asked)
     must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
     hub.must_change([one.run for one in chosen])
@@ -118,17 +183,18 @@ class KillTask(OneTask):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskNow:
-    """A task of a run, and its state now."""
+    """A task of a run, and its state now; `news`: what the latest version of the DAG has that is new for it."""
 
     dag_id: str
     run_id: str
     run_key: str
     task_id: str
     state: str
+    news: tuple[str, ...] = ()
 
 
-def _now(record: RunRecord, task_id: str, state: str) -> TaskNow:
-    return TaskNow(dag_id=record.dag_id, run_id=record.run_id, run_key=record.run_key, task_id=task_id, state=state)
+def _now(record: RunRecord, task_id: str, state: str, news: Sequence[str] = ()) -> TaskNow:
+    return TaskNow(dag_id=record.dag_id, run_id=record.run_id, run_key=record.run_key, task_id=task_id, state=state, news=tuple(news))
 
 
 @operation("tasks.kill", "POST", "/runs/{run}/tasks/{task_id}/kill", Role.OPERATOR)
@@ -140,6 +206,7 @@ def kill_task(hub: Hub, asked: KillTask) -> TaskNow:
         raise UsageError(f"signal: there is no signal {asked.signal!r}")
     how = ending(force=asked.force, grace=asked.grace, number=number)
     state = cancelling.cancel_task(hub.broker, hub.engine, record, asked.task_id, by=hub.person.name, how=how)
+    hub.go_on()
     return _now(record, asked.task_id, state.value)
 
 
@@ -156,9 +223,11 @@ def run_now(hub: Hub, asked: RunNow) -> TaskNow:
     record = hub.run(asked.run, changes=True)
     version = query.version_of(hub.broker, hub.engine, record)
     index = select.one_task(version, asked.task_id)
+    shown = None if asked.same_version else query.show(hub.broker, hub.engine, record.run_key)
+    news = rewrite.news(hub.broker, hub.engine, shown, [version.tasks[index]]) if shown else []
     now.run_now(hub.broker, hub.engine, record, index, version.tasks[index].task_id, by=hub.person.name, same_version=asked.same_version)
     hub.go_on()
-    return _now(record, version.tasks[index].task_id, TaskState.QUEUED.value)
+    return _now(record, version.tasks[index].task_id, TaskState.QUEUED.value, news)
 
 
 @operation("tasks.mark_lost", "POST", "/runs/{run}/tasks/{task_id}/mark-lost", Role.OPERATOR)
@@ -169,12 +238,26 @@ def mark_lost(hub: Hub, asked: OneTask) -> TaskNow:
     return _now(record, asked.task_id, str(state))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhyTask(OneTask):
+    """Why which task does not run."""
+
+    tz: str = about("Zone in which times are told: UTC or Area/City.", "UTC")
+
+
 @operation("tasks.why", "GET", "/runs/{run}/tasks/{task_id}/why", Role.VIEWER)
-def why(hub: Hub, asked: OneTask) -> Why:
+def why(hub: Hub, asked: WhyTask) -> Why:
     """Say why a task does not run: the one reason that holds it, and what lifts that."""
     record = hub.run(asked.run)
     version = query.version_of(hub.live, hub.engine, record)
-    return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal())
+    return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal(), viewer=zone(asked.tz))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhyRun(OneRun):
+    """Why the tasks of which run do not run."""
+
+    tz: str = about("Zone in which times are told: UTC or Area/City.", "UTC")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,8 +306,8 @@ def rendered(hub: Hub, asked: TryOfTask) -> Rendering:
 
 
 @operation("runs.why", "GET", "/runs/{run}/why", Role.VIEWER)
-def why_run(hub: Hub, asked: OneRun) -> Page[Why]:
+def why_run(hub: Hub, asked: WhyRun) -> Page[Why]:
     """Say why each task of a run that has not ended does not run."""
     record = hub.run(asked.run)
     version = query.version_of(hub.live, hub.engine, record)
-    return Page(items=tuple(reasons.run(hub.broker, version, record.run_key, refusal=hub.refusal())))
+    return Page(items=tuple(reasons.run(hub.broker, version, record.run_key, refusal=hub.refusal(), viewer=zone(asked.tz))))

@@ -16,6 +16,7 @@ import click
 from rqflow import logs, settings
 from rqflow.cli import output
 from rqflow.dag import outside
+from rqflow.exceptions import UsageError
 from rqflow.security.entries import CONN, VAR, secrets_of
 from rqflow.security.masking import Masker
 from rqflow.settings import Settings
@@ -34,16 +35,24 @@ class App:
     #: URL of the web server of a hub that is asked in place of this one.
     server: str = ""
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
-        """The settings of this call. Raises ConfigError."""
+        """The settings of the hub of this home. Raises ConfigError, and UsageError with --server: then another hub is meant."""
+        if self.server:
+            raise UsageError("this does not go with --server: it works at the hub alone",
+                             hint="Call it there, or leave out --server and RQFLOW_SERVER.")
+        return self.here
+
+    @cached_property
+    def here(self) -> Settings:
+        """The settings of this machine, by which files are loaded and tried here, also for a hub elsewhere. Raises ConfigError."""
         logs.setup(self.verbosity - 1)
         found = settings.load(home=self.home, file=self.file)
         self._tell_what_is_stored(found)
         return found
 
     def fresh_settings(self) -> Settings:
-        """Return the settings as they would be now. Raises ConfigError."""
+        """Return the settings of the hub of this home as they would be now. Raises ConfigError."""
         return settings.load(home=self.home, file=self.file)
 
     @cached_property

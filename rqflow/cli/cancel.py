@@ -9,19 +9,17 @@ from typing import Any
 
 import click
 
-from rqflow.actions import cancel as cancelling
-from rqflow.actions import query, scope
-from rqflow.actions.scope import Scope
-from rqflow.broker.messages import Ending
+from rqflow.actions.model import Run
+from rqflow.api.runs import CancelRun, OneRun, cancel_run, head_run
+from rqflow.api.tasks import KillTask, ListTasks, TaskNow, kill_task, list_tasks
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import confirm, go_on
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.asking import confirm
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION, SIGNAL
-from rqflow.deploy.services import open_services
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
-from rqflow.store.runs import RunRecord
 
 #: What is printed of runs, and of tasks.
 RUN_FIELDS, TASK_FIELDS = ("dag_id", "run_id", "state"), ("dag_id", "run_id", "task_id", "state")
@@ -29,14 +27,14 @@ RUN_COLUMNS = [Column("run_id", "RUN"), Column("dag_id", "DAG"), Column("state",
 TASK_COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("run_id", "RUN"), Column("dag_id", "DAG")]
 
 
-def run_row(record: RunRecord, state: str) -> dict[str, Any]:
+def run_row(run: Run, state: str) -> dict[str, Any]:
     """Return a run and its state as a record."""
-    return {"dag_id": record.dag_id, "run_id": record.run_id, "state": state}
+    return {"dag_id": run.dag_id, "run_id": run.run_id, "state": state}
 
 
-def task_row(record: RunRecord, task_id: str, state: str) -> dict[str, Any]:
+def task_row(one: TaskNow) -> dict[str, Any]:
     """Return a task of a run and its state as a record."""
-    return {"dag_id": record.dag_id, "run_id": record.run_id, "task_id": task_id, "state": state}
+    return {name: getattr(one, name) for name in TASK_FIELDS}
 
 
 def _ending(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,14 +43,14 @@ def _ending(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--force", is_flag=True, help="KILL at once. Given later, it hurries a cancel that is under way.")(function)
 
 
-def _how(force: bool, grace: timedelta | None, number: int | None = None) -> Ending | None:
-    """Return what was asked for, None for nothing; raises UsageError for what contradicts itself."""
+def _check(force: bool, grace: timedelta | None, number: int | None = None) -> None:
+    """Raise UsageError for what contradicts itself."""
     if force and (grace is not None or number is not None):
         raise UsageError("--force is KILL at once; it goes neither with --grace nor with --signal")
-    if not force and grace is None and number is None:
-        return None
-    kills = force or number == signal.SIGKILL
-    return Ending(grace=0.0 if kills else grace.total_seconds() if grace is not None else None, number=number or signal.SIGTERM)
+
+
+def _seconds(grace: timedelta | None) -> float | None:
+    return grace.total_seconds() if grace is not None else None
 
 
 @click.command()
@@ -66,20 +64,23 @@ def cancel(app: App, printer: Printer, names: tuple[str, ...], force: bool, grac
     A run that cannot be cancelled is named, and the others are cancelled all the same; the exit code is then 5.
     """
     printer.check(RUN_FIELDS)
-    how = _how(force, grace)
+    _check(force, grace)
     code, rows = 0, []
-    with open_services(app.settings) as services:
-        for found in [query.find_run(services.engine, name) for name in names]:
+    with asking(app) as ask:
+        for found in [ask(head_run, OneRun(run=name)) for name in names]:
             try:
-                state = cancelling.cancel_run(services.broker, services.engine, found, by=who(), how=how)
+                ended = ask(cancel_run, CancelRun(run=found.run_key, force=force, grace=_seconds(grace)))
             except Conflict as error:
                 output.problem(f"rqflow: {error}")
                 code = error.exit_code
                 continue
-            rows.append(run_row(found, state.value))
-            said = "cancelled" if state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
+            rows.append(run_row(found, ended.state.value))
+            said = "cancelled" if ended.state is RunState.CANCELLED else "cancel requested; it ends when its running tasks are gone"
             output.note(f"run {found.run_id} of {found.dag_id}: {said}")
-            if away := cancelling.unreachable(services.broker, found):
+            if ended.is_finished:
+                continue
+            running = ask(list_tasks, ListTasks(run=found.run_key, state=[TaskState.RUNNING])).items
+            if away := [one.task_id for one in running if one.unreachable_since]:
                 output.note(f"{', '.join(away)}: unreachable, and ended when the worker is heard of again; `rqflow task mark-lost` gives it up")
     printer.report(rows, RUN_COLUMNS)
     click.get_current_context().exit(code)
@@ -99,19 +100,20 @@ def kill(app: App, printer: Printer, run_name: str, selector: str, number: int |
     TASK is an id, a pattern, +x, x+, group:G or state:running. Those that have ended are passed over; exit 5 when all have.
     """
     printer.check(TASK_FIELDS)
-    how, rows = _how(force, grace, number), []
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        chosen = scope.of_run(services.broker, services.engine, record, Scope(selector=selector))
-        waits = [one.task_id for found in chosen for one in found.tasks if found.states.get(one.task_id, TaskState.PENDING) not in TERMINAL_STATES]
+    _check(force, grace, number)
+    rows = []
+    with asking(app) as ask:
+        record = ask(head_run, OneRun(run=run_name))
+        chosen = ask(list_tasks, ListTasks(run=record.run_key, task=selector)).items
+        waits = [one.task_id for one in chosen if one.state not in TERMINAL_STATES]
         if not waits:
             raise Conflict(f"nothing of {selector} in run {record.run_id} runs or waits: it has ended")
         if len(waits) > 1:
             confirm(app, f"{', '.join(waits)} of run {record.run_id} are cancelled", yes=yes)
+        name = signal.Signals(number or signal.SIGTERM).name.removeprefix("SIG")
         for task_id in waits:
-            state = cancelling.cancel_task(services.broker, services.engine, record, task_id, by=who(), how=how)
-            rows.append(task_row(record, task_id, state.value))
-            said = "cancelled" if state is TaskState.CANCELLED else "cancel requested; it ends when its processes are gone"
+            now = ask(kill_task, KillTask(run=record.run_key, task_id=task_id, force=force, grace=_seconds(grace), signal=name))
+            rows.append(task_row(now))
+            said = "cancelled" if now.state == TaskState.CANCELLED.value else "cancel requested; it ends when its processes are gone"
             output.note(f"{task_id} of run {record.run_id}: {said}")
-        go_on(app, services)
     printer.report(rows, TASK_COLUMNS)

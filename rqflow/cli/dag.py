@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import click
 
-from rqflow.actions import delete as removing
-from rqflow.actions import describe, query, schedule, select, sources, survey, unsigned
+from rqflow.actions import describe, select, sources, survey, unsigned
 from rqflow.actions import submit as action
 from rqflow.actions.folder import DagsFolder
 from rqflow.actions.survey import Report
+from rqflow.api.dags import (
+    ChangeDag,
+    Coming,
+    DeleteDag,
+    ListDags,
+    NextRuns,
+    OneDag,
+    OneVersion,
+    change_dag,
+    delete_dag,
+    doomed,
+    get_dag,
+    list_dags,
+    list_errors,
+    next_runs,
+    one_version,
+)
+from rqflow.api.operation import Nothing
 from rqflow.cli import deleting, output, owner, signing, trying
 from rqflow.cli import show as show_parts
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.asking import confirm
 from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
 from rqflow.cli.graph import graph
+from rqflow.cli.hub import Ask, asking, paged
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT, PAST_RUNS
-from rqflow.dag import timetable
+from rqflow.dag import differences, timetable
+from rqflow.dag.series import Interval
 from rqflow.dag.version import Version
-from rqflow.deploy.services import Services, open_database, open_services
+from rqflow.deploy.services import open_services
 from rqflow.exceptions import UsageError
 from rqflow.states import RunState
-from rqflow.store import dag_files, dags, runs
-from rqflow.store.dags import DagFilter, DagRecord
+from rqflow.store.dags import DagRecord
 from rqflow.store.deletions import DAG
-from rqflow.store.engine import reading, run_in_transaction
 
 LIST_COLUMNS = [
     Column("dag_id", "DAG"), Column("schedule", "SCHEDULE", show=action.schedule_words), Column("owner", "OWNER"), Column("tags", "TAGS"),
@@ -54,7 +70,7 @@ def dag() -> None:
 @pass_app
 def validate(app: App, paths: tuple[Path, ...], strict: bool, style: str) -> None:
     """Load DAG files and report every problem as file:line: message. Needs no service; exit 6 when there are problems."""
-    reports = survey.survey(paths, app.settings)
+    reports = survey.survey(paths, app.here)
     if style == "json":
         output.line(json.dumps([_plain(report) for report in reports], indent=2, ensure_ascii=False))
     else:
@@ -138,11 +154,10 @@ def list_(app: App, printer: Printer, errors: bool, tags: tuple[str, ...], owner
         _list_errors(app, printer)
         return
     printer.check((*output.fields_of(DagRecord), "status", "last_state"))
-    with open_database(app.settings) as engine, reading(engine) as connection:
-        found = dags.search(connection, DagFilter(tags=tags, owner=owner, text=text, is_paused=is_paused))
-        states = runs.newest_states(connection)
-    rows = [asdict(one) | {"status": one.status, "last_state": states[one.dag_id].value if one.dag_id in states else None} for one in found]
-    printer.records([row for row in rows if state in {None, row["last_state"]}], LIST_COLUMNS)
+    wanted = ListDags(tag=list(tags), owner=owner, search=text, is_paused=is_paused, state=RunState(state) if state else None)
+    with asking(app) as ask:
+        found = paged(lambda after, some: ask(list_dags, replace(wanted, after=after, limit=some)), None)
+    printer.records([asdict(one) | {"last_state": one.last_state.value if one.last_state else None} for one in found], LIST_COLUMNS)
 
 
 ERROR_COLUMNS = [
@@ -153,8 +168,8 @@ ERROR_COLUMNS = [
 def _list_errors(app: App, printer: Printer) -> None:
     """List what is wrong with files of the folder."""
     printer.check(tuple(column.key for column in ERROR_COLUMNS))
-    with open_database(app.settings) as engine, reading(engine) as connection:
-        broken = dag_files.broken(connection)
+    with asking(app) as ask:
+        broken = ask(list_errors, Nothing()).items
     printer.records([{"path": one.path, "error": error, "dag_ids": list(one.dag_ids), "loaded_at": one.loaded_at} for one in broken
                      for error in one.errors], ERROR_COLUMNS)
 
@@ -169,25 +184,24 @@ def _list_errors(app: App, printer: Printer) -> None:
 def show(app: App, printer: Printer, name: str, at: datetime | None, number: int | None, tree: bool) -> None:
     """Show a submitted DAG, or every DAG of a file without any service: schedule, tasks, edges, groups, template fields."""
     if not is_file(name):
-        with open_database(app.settings) as engine:
-            version = query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)
-            with reading(engine) as connection:
-                waiting = dags.find(connection, name).unsigned
-            _print(printer, [app.masker.hide(describe.dag(version, at, settings=app.settings)) | {"unsigned": waiting}], tree=tree)
-        if waiting:
-            output.problem(f"{name}: {unsigned.words(version.sha == waiting)}")
+        with asking(app) as ask:
+            found = ask(one_version, OneVersion(dag_id=name, version=number))
+        shown = app.masker.hide(describe.dag(Version.from_json(found.json), at, settings=app.here)) | {"unsigned": found.unsigned or None}
+        _print(printer, [shown], tree=tree)
+        if found.unsigned:
+            output.problem(f"{name}: {unsigned.words(found.version == found.unsigned)}")
         return
     if number is not None:
         raise UsageError(f"--version asks for a version that was submitted, and {name} is a file")
-    reports = survey.survey([Path(name)], app.settings)
-    shown = [app.masker.hide(describe.dag(version, at, settings=app.settings)) for report in reports for version in report.versions]
+    reports = survey.survey([Path(name)], app.here)
+    defined = [app.masker.hide(describe.dag(version, at, settings=app.here)) for report in reports for version in report.versions]
     errors = [problem for report in reports for problem in report.errors]
     notes = {"errors": errors + [problem for report in reports for problem in report.unsupported],
              "warnings": [warning for report in reports for warning in report.warnings]}
     if printer.format == "json":
-        printer.record({"file": name, "dags": shown, **notes}, name="file")
+        printer.record({"file": name, "dags": defined, **notes}, name="file")
     else:
-        _print(printer, shown, tree=tree)
+        _print(printer, defined, tree=tree)
         for problem in (*notes["errors"], *notes["warnings"]):
             output.problem(problem)
     click.get_current_context().exit(6 if errors else 0)
@@ -204,14 +218,19 @@ def source(app: App, printer: Printer, name: str, number: int | None, pair: tupl
     if number is not None and pair is not None:
         raise UsageError("--version and --diff do not go together")
     printer.check(("dag_id", "version", "source") if pair is None else ("dag_id", "versions", "diff"))
-    with open_database(app.settings) as engine:
-        text = sources.text(engine, name, number) if pair is None else "".join(f"{line}\n" for line in sources.difference(engine, name, *pair))
-        sha = (query.find_version(engine, name) if number is None else query.numbered_version(engine, name, number)).sha
+    with asking(app) as ask:
+        versions = [Version.from_json(ask(one_version, OneVersion(dag_id=name, version=one)).json) for one in pair or [number]]
+    text = sources.of_version(versions[0]) if pair is None else _difference(versions, pair)
     if printer.shows_parts:
         output.raw(text.encode("utf-8", "surrogateescape"))
     else:
-        printer.record({"dag_id": name, "version": sha, "source": text} if pair is None else {"dag_id": name, "versions": list(pair), "diff": text},
-                       name="dag_id")
+        about = {"version": versions[0].sha, "source": text} if pair is None else {"versions": list(pair), "diff": text}
+        printer.record({"dag_id": name, **about}, name="dag_id")
+
+
+def _difference(versions: Sequence[Version], numbers: tuple[int, int]) -> str:
+    names = f"version {numbers[0]}", f"version {numbers[1]}"
+    return "".join(f"{line}\n" for line in differences.of_version(versions[0], versions[1], names))
 
 
 def _print(printer: Printer, shown: Sequence[dict[str, object]], *, tree: bool) -> None:
@@ -265,12 +284,11 @@ def pause(app: App, printer: Printer, names: tuple[str, ...], every: bool) -> No
     """Let no scheduled run of these DAGs start. What runs goes on, and runs by hand start as ever."""
     printer.check(PAUSE_FIELDS)
     rows = []
-    with open_services(app.settings) as services:
-        for version in _chosen(services, names, every=every):
-            is_news = run_in_transaction(services.engine, partial(schedule.pause, dag_id=version.dag_id, by=who()))
-            output.note(f"{version.dag_id}: {'paused' if is_news else 'was paused already'}")
-            schedule.set_alarms(services.broker, services.engine, [version.dag_id])
-            rows.append({"dag_id": version.dag_id, "is_paused": True, "changed": is_news})
+    with asking(app, carries=False) as ask:
+        for dag_id in _chosen(ask, names, every=every):
+            done = ask(change_dag, ChangeDag(dag_id=dag_id, is_paused=True))
+            output.note(f"{dag_id}: {'paused' if done.changed else 'was paused already'}")
+            rows.append({name: getattr(done, name) for name in PAUSE_FIELDS})
     printer.report(rows, PAUSE_COLUMNS)
 
 
@@ -290,28 +308,27 @@ def unpause(app: App, printer: Printer, names: tuple[str, ...], every: bool, cat
     Without catch-up the dates of the time that they were paused are left out, with it they are run now: up to 10 of them, for more say --catchup.
     """
     printer.check(PAUSE_FIELDS)
-    by_default, rows = app.settings.scheduler.catchup_by_default, []
-    with open_services(app.settings) as services:
-        for version in _chosen(services, names, every=every):
-            is_news = run_in_transaction(services.engine, partial(
-                schedule.unpause, version=version, by=who(), catchup_by_default=by_default, wanted=catchup))
-            with reading(services.engine) as connection:
-                following = schedule.coming(connection, version, 1)
-            after = f"; next run {action.words(following[0], version, app.zone)}" if following else ""
-            output.note(f"{version.dag_id}: {'unpaused' if is_news else 'was not paused'}{after}")
-            schedule.set_alarms(services.broker, services.engine, [version.dag_id])
-            rows.append({"dag_id": version.dag_id, "is_paused": False, "changed": is_news})
+    rows = []
+    with asking(app, carries=False) as ask:
+        for dag_id in _chosen(ask, names, every=every):
+            done = ask(change_dag, ChangeDag(dag_id=dag_id, is_paused=False, catchup=catchup))
+            after = f"; next run {action.words(_interval(done.next_run), done.timezone, app.zone)}" if done.next_run else ""
+            output.note(f"{dag_id}: {'unpaused' if done.changed else 'was not paused'}{after}")
+            rows.append({name: getattr(done, name) for name in PAUSE_FIELDS})
     printer.report(rows, PAUSE_COLUMNS)
 
 
-def _chosen(services: Services, names: Sequence[str], *, every: bool) -> list[Version]:
-    """Return the newest versions of the DAGs that were named, or of all; raises UsageError for neither, DagNotFound."""
+def _chosen(ask: Ask, names: Sequence[str], *, every: bool) -> list[str]:
+    """Return the ids of the DAGs that were named, or of all; raises UsageError for neither, DagNotFound."""
     if bool(names) == every:
         raise UsageError("name the DAGs, or say --all")
     if every:
-        with reading(services.engine) as connection:
-            names = [record.dag_id for record in dags.search(connection)]
-    return [query.find_version(services.engine, name) for name in names]
+        return [one.dag_id for one in paged(lambda after, some: ask(list_dags, ListDags(after=after, limit=some)), None)]
+    return [ask(get_dag, OneDag(dag_id=name)).dag_id for name in names]
+
+
+def _interval(run: Coming) -> Interval:
+    return Interval(start=run.data_interval_start, end=run.data_interval_end, logical_date=run.logical_date)
 
 
 NEXT_COLUMNS = [
@@ -330,20 +347,18 @@ def next_(app: App, printer: Printer, names: tuple[str, ...], number: int) -> No
     """Show when the next scheduled runs start, also by the clock of their DAG, and what they cover. Times are in --tz; with -o json in UTC."""
     printer.check(tuple(column.key for column in NEXT_COLUMNS))
     rows = []
-    with open_database(app.settings) as engine:
+    with asking(app) as ask:
         for name in names:
-            version = query.find_version(engine, name)
-            with reading(engine) as connection:
-                record, following = dags.find(connection, name), schedule.coming(connection, version, number)
+            record, following = ask(get_dag, OneDag(dag_id=name)), ask(next_runs, NextRuns(dag_id=name, number=number)).items
             if not following:
-                output.problem(f"{name}: no run comes by itself: its schedule is {action.schedule_words(version.schedule) or 'none'}")
+                output.problem(f"{name}: no run comes by itself: its schedule is {action.schedule_words(record.schedule) or 'none'}")
             if not record.is_active:
                 output.problem(f"{name}: no scheduled run starts, for its file {record.file} was removed from the folder of DAGs")
             if record.is_paused:
                 output.problem(f"{name} is paused ({record.paused_because}): `rqflow dag unpause {name}` lets these start")
-            own = timetable.zone(version.timezone)
-            rows += [{"dag_id": name, "due_at": one.end, "due_local": timetable.by_clocks(one.end, version.timezone, own),
-                      "data_interval_start": one.start, "data_interval_end": one.end,
+            own = timetable.zone(record.timezone)
+            rows += [{"dag_id": name, "due_at": one.due_at, "due_local": timetable.by_clocks(one.due_at, record.timezone, own),
+                      "data_interval_start": one.data_interval_start, "data_interval_end": one.data_interval_end,
                       "logical_date": one.logical_date, "is_paused": record.is_paused} for one in following]
     printer.records(rows, NEXT_COLUMNS)
 
@@ -360,12 +375,12 @@ def delete(app: App, printer: Printer, dag_id: str, keep_logs: bool, yes: bool) 
     Its file stays where it is, and does not bring it back: `rqflow submit FILE` does, or `rqflow dag sync --restore`.
     """
     printer.check(deleting.FIELDS)
-    with open_services(app.settings) as services:
-        found = removing.doomed(services.engine, dag_id)
+    with asking(app, carries=False) as ask:
+        found = ask(doomed, OneDag(dag_id=dag_id))
         active = f"; {deleting.not_ended(found.active)}" if found.active else ""
         logs = " (their logs stay)" if keep_logs else " and their logs"
         confirm(app, f"DAG {dag_id} goes with its {found.runs} run{'s' if found.runs != 1 else ''}{logs}{active}", yes=yes)
-        removing.delete_dag(services.broker, services.engine, dag_id, by=who(), keeps_logs=keep_logs)
-        gone, = deleting.carry_through(app, services, [(DAG, dag_id)])
+        ask(delete_dag, DeleteDag(dag_id=dag_id, keep_logs=keep_logs))
+        gone, = deleting.carry_through(app, ask, [(DAG, dag_id)])
     output.note(f"{dag_id} is {'gone' if gone else 'being deleted'}")
     printer.report([{"dag_id": dag_id, "run_id": "", "is_gone": gone}], deleting.COLUMNS)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from rqflow.actions import drawing, graphs, query
+from rqflow.actions import drawing, graphs
+from rqflow.api.runs import OneRun, get_run
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
-from rqflow.cli.definitions import is_file, version_named
-from rqflow.deploy.services import open_services
+from rqflow.cli.definitions import is_file, of_run, version_named
+from rqflow.cli.hub import asking
 from rqflow.exceptions import UsageError
 
 
@@ -33,9 +34,9 @@ def graph(app: App, /, name: str, dag_id: str | None, style: str, run_name: str 
     if run_name is None:
         version = version_named(app, name, dag_id)
     else:
-        with open_services(app.settings) as services:
-            found = query.named(services.broker, services.engine, run_name)
-            version, states = query.version_of(services.broker, services.engine, found), query.states_of(found)
+        with asking(app) as ask:
+            found = ask(get_run, OneRun(run=run_name))
+            version, states = of_run(ask, found.run_key)[0], {task.task_id: task.state for task in found.tasks}
         if dag_id is None and not is_file(name) and version.dag_id != name:
             raise UsageError(f"run {found.run_id} is of {version.dag_id}, not of {name}")
     made = graphs.made(drawing.draw(version, states, collapse), style)

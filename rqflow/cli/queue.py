@@ -6,7 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from rqflow.actions import halting, requeue, steering
+from rqflow.actions import halting, steering
+from rqflow.api.queues import RequeueFailed
+from rqflow.api.queues import requeue_failed as requeue_failed_tasks
 from rqflow.broker import control
 from rqflow.broker.control import QueueStatus
 from rqflow.cli import output, rewriting
@@ -93,8 +95,5 @@ def empty(app: App, printer: Printer, name: str, yes: bool) -> None:
 @pass_app
 def requeue_failed(app: App, printer: Printer, name: str, dry_run: bool, yes: bool) -> None:
     """Let the tasks of a queue run again that have failed, of runs that Redis has; `run clear DAG --state failed` takes older ones too."""
-    with open_services(app.settings) as services:
-        steering.queue(services.broker, name)
-        chosen = requeue.failed(services.broker, services.engine, name)
-        code = rewriting.clear(app, printer, services, chosen, stops=False, same_version=False, dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    asked = RequeueFailed(queue=name, dry_run=dry_run)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, requeue_failed_tasks, asked, rewriting.CLEAR, yes=yes))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import click
 
-from rqflow.actions import query, reruns, rewrite
-from rqflow.actions.reruns import Changed
-from rqflow.actions.scope import Chosen
+from rqflow.api.operation import Operation
+from rqflow.api.reruns import Rerun, Reruns
 from rqflow.cli import output
-from rqflow.cli.app import App, who
-from rqflow.cli.asking import confirm, go_on
+from rqflow.cli.app import App
+from rqflow.cli.asking import confirm
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import MOMENT
-from rqflow.deploy.services import Services
 from rqflow.exceptions import Conflict
-from rqflow.states import TaskState
 
 COLUMNS = [Column("run_id", "RUN"), Column("task_id", "TASK"), Column("state", "STATE"), Column("done", "DONE"), Column("reason", "REASON"),
            Column("dag_id", "DAG", wide=True), Column("logical_date", "LOGICAL DATE", wide=True)]
@@ -25,8 +24,6 @@ COLUMNS = [Column("run_id", "RUN"), Column("task_id", "TASK"), Column("state", "
 FIELDS = ("dag_id", "run_id", "logical_date", "task_id", "state", "done", "reason")
 #: Lines that the list of what is meant has at most, for people.
 LINES = 30
-#: Runs of which it is said what is new for them.
-RUNS = 5
 
 
 def scoped(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,80 +49,91 @@ def changing(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--dry-run", is_flag=True, help="Only list what would be changed.")(function)
 
 
-def clear(app: App, printer: Printer, services: Services, chosen: Sequence[Chosen], *, stops: bool, same_version: bool, dry_run: bool,
-          yes: bool) -> int:
-    """Show what would run again, and what is new for it, ask, and clear it; return the exit code."""
-    if not same_version:
-        _tell_news(services, chosen)
-    if not _is_meant(app, printer, chosen, "runs again", "run again", dry_run=dry_run, yes=yes):
-        return 0
-    changed = reruns.clear(services.broker, services.engine, chosen, by=who(), stops=stops, same_version=same_version)
-    return _outcome(app, printer, services, changed, "cleared")
+class _Rewrite(Protocol):
+    """What is asked of an operation that clears or marks tasks."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Only list what would be changed."""
 
 
-def mark(app: App, printer: Printer, services: Services, chosen: Sequence[Chosen], state: TaskState, *, dry_run: bool, yes: bool) -> int:
-    """Show what would get the state, ask, and mark it; return the exit code."""
-    if not _is_meant(app, printer, chosen, f"becomes {state.value}", f"become {state.value}", dry_run=dry_run, yes=yes):
-        return 0
-    changed = reruns.mark(services.broker, services.engine, chosen, state, by=who())
-    return _outcome(app, printer, services, changed, f"marked {state.value}")
+I = TypeVar("I", bound=_Rewrite)  # noqa: E741 - input
 
 
-def _tell_news(services: Services, chosen: Sequence[Chosen]) -> None:
-    """Say what the latest version has that is new for these tasks: of some runs, for it is the same for most."""
-    lines: dict[str, None] = {}
-    for one in chosen[:RUNS]:
-        shown = query.show(services.broker, services.engine, one.run.run_key)
-        lines |= dict.fromkeys(rewrite.news(services.broker, services.engine, shown, one.tasks))
-    for line in lines:
-        output.note(line)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a change is told: of one task, of several, and once it is done."""
+
+    is_to: str
+    are_to: str
+    done: str
 
 
-def _is_meant(app: App, printer: Printer, chosen: Sequence[Chosen], is_to: str, are_to: str, *, dry_run: bool, yes: bool) -> bool:
-    """Show the list, and ask; tell whether it is to be done."""
+CLEAR = Words("runs again", "run again", "cleared")
+
+
+def marked(state: str) -> Words:
+    """Return how it is told that tasks get a state."""
+    return Words(f"becomes {state}", f"become {state}", f"marked {state}")
+
+
+def rewrite(app: App, printer: Printer, wanted: Operation[I, Reruns], asked: I, words: Words, *, yes: bool) -> int:
+    """Show what an operation would change, and what is new for it, ask, and have it done, unless it is a dry run; return the exit code."""
     printer.check(FIELDS)
-    count = sum(len(one.tasks) for one in chosen)
-    if not chosen:
-        output.note(f"no task {is_to}: none is in such a state")
-    if dry_run or not chosen:
-        printer.report([_row(one, task.task_id, done=False) for one in chosen for task in one.tasks], COLUMNS)
+    with asking(app) as ask:
+        planned = ask(wanted, replace(asked, dry_run=True))  # type: ignore[type-var]  # inputs are dataclasses
+        for line in planned.news:
+            output.note(line)
+        if not _is_meant(app, printer, planned.tasks, words, dry_run=asked.dry_run, yes=yes):
+            return 0
+        done = ask(wanted, asked)
+    return _outcome(printer, done.tasks, words.done)
+
+
+def _is_meant(app: App, printer: Printer, tasks: Sequence[Rerun], words: Words, *, dry_run: bool, yes: bool) -> bool:
+    """Show the list, and ask; tell whether it is to be done."""
+    lines = _lines(tasks)
+    if not tasks:
+        output.note(f"no task {words.is_to}: none is in such a state")
+    if dry_run or not tasks:
+        printer.report(map(_row, tasks), COLUMNS)
         if printer.shows_parts:
-            for line in _lines(chosen):
+            for line in lines:
                 output.line(line)
         return False
-    tasks = f"{count} task{'s' if count > 1 else ''} of {len(chosen)} run{'s' if len(chosen) > 1 else ''}"
-    for line in _lines(chosen):
+    count, runs = len(tasks), len(_by_run(tasks))
+    for line in lines:
         output.note(line)
-    confirm(app, f"{tasks} {are_to if count > 1 else is_to}", yes=yes)
+    what = f"{count} task{'s' if count > 1 else ''} of {runs} run{'s' if runs > 1 else ''}"
+    confirm(app, f"{what} {words.are_to if count > 1 else words.is_to}", yes=yes)
     return True
 
 
-def _lines(chosen: Sequence[Chosen]) -> list[str]:
+def _by_run(tasks: Iterable[Rerun]) -> dict[str, list[Rerun]]:
+    found: dict[str, list[Rerun]] = {}
+    for one in tasks:
+        found.setdefault(one.run_key, []).append(one)
+    return found
+
+
+def _lines(tasks: Sequence[Rerun]) -> list[str]:
     """Return a line for each run: the tasks and what state they are in."""
-    tasks = [", ".join(f"{task.task_id} ({_state(one, task.task_id)})" for task in one.tasks) for one in chosen]
-    lines = [f"{one.run.dag_id} {one.run.run_id}: {names}" for one, names in zip(chosen, tasks, strict=True)]
+    lines = [f"{own[0].dag_id} {own[0].run_id}: {', '.join(f'{one.task_id} ({one.state.value})' for one in own)}" for own in _by_run(tasks).values()]
     return lines if len(lines) <= LINES else [*lines[:LINES], f"… and {len(lines) - LINES} more runs"]
 
 
-def _state(one: Chosen, task_id: str) -> str:
-    return one.states.get(task_id, TaskState.PENDING).value
+def _row(one: Rerun) -> dict[str, Any]:
+    return {**{name: getattr(one, name) for name in FIELDS}, "state": one.state.value}
 
 
-def _row(one: Chosen, task_id: str, *, done: bool, reason: str = "") -> dict[str, Any]:
-    return {"dag_id": one.run.dag_id, "run_id": one.run.run_id, "logical_date": one.run.logical_date, "task_id": task_id,
-            "state": _state(one, task_id), "done": done, "reason": reason}
-
-
-def _outcome(app: App, printer: Printer, services: Services, changed: Sequence[Changed], word: str) -> int:
-    go_on(app, services)
-    rows = []
-    for one in changed:
-        rows += [_row(one.done, task.task_id, done=True) for task in one.done.tasks]
-        rows += [_row(one.refused, task.task_id, done=False, reason=one.why) for task in one.refused.tasks]
-        which = f" in {one.run.run_id}" if len(changed) > 1 else ""
-        if one.done.tasks:
-            output.note(f"{word}{which}: {', '.join(task.task_id for task in one.done.tasks)}")
-        if one.why:
-            output.problem(f"rqflow: run {one.run.run_id}: {one.why}" if which else f"rqflow: {one.why}")
-    printer.report(rows, COLUMNS)
-    return Conflict.exit_code if any(one.why for one in changed) else 0
+def _outcome(printer: Printer, tasks: Sequence[Rerun], word: str) -> int:
+    by_run = _by_run(tasks)
+    for own in by_run.values():
+        run_id = own[0].run_id
+        which = f" in {run_id}" if len(by_run) > 1 else ""
+        if done := [one.task_id for one in own if one.done]:
+            output.note(f"{word}{which}: {', '.join(done)}")
+        for why in dict.fromkeys(one.reason for one in own if not one.done):
+            output.problem(f"rqflow: run {run_id}: {why}" if which else f"rqflow: {why}")
+    printer.report(map(_row, tasks), COLUMNS)
+    return 0 if all(one.done for one in tasks) else Conflict.exit_code

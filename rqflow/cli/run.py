@@ -9,13 +9,26 @@ from typing import Any
 
 import click
 
-from rqflow.actions import delete as removing
-from rqflow.actions import follow, notes, query, reruns, scope
+from rqflow.actions import follow, query
 from rqflow.actions.model import Run
-from rqflow.actions.scope import Scope
-from rqflow.api.runs import ListRuns, OneRun, get_run, list_runs
+from rqflow.api.runs import (
+    DeleteRun,
+    ListRuns,
+    MarkRun,
+    Note,
+    OneRun,
+    RetryRun,
+    delete_run,
+    get_run,
+    head_run,
+    list_runs,
+    mark_run,
+    note_run,
+    retry_run,
+)
+from rqflow.api.tasks import ClearDag, clear_dag
 from rqflow.cli import deleting, output, recalling, rewriting, show
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.asking import confirm
 from rqflow.cli.cancel import RUN_COLUMNS, RUN_FIELDS, cancel, run_row
 from rqflow.cli.execute import exec_
@@ -163,7 +176,7 @@ def wait(app: App, printer: Printer, names: tuple[str, ...], timeout: timedelta 
     """Wait until runs have ended; exit 0 when all were a success."""
     printer.check(RUN_FIELDS)
     with open_services(app.settings) as services:
-        named = [(name, query.find_run(services.engine, name)) for name in names]
+        named = [(name, query.as_run(query.find_run(services.engine, name), None)) for name in names]
         found = {record.run_key: name for name, record in named}
         records = {record.run_key: record for _, record in named}
         ended = follow.wait(services.broker, services.engine, list(found), timeout=timeout, until_any=until_any)
@@ -208,11 +221,8 @@ def retry(app: App, printer: Printer, name: str, failed: bool, task_id: str | No
     """Run the failed part of a run again, as the latest version of the DAG says; what was a success stays."""
     if failed + every + (task_id is not None) > 1:
         raise UsageError("--failed, --from and --all exclude each other")
-    wanted = Scope(selector=task_id or "*", downstream=task_id is not None, only_failed=not every and task_id is None)
-    with open_services(app.settings) as services:
-        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, name), wanted)
-        code = rewriting.clear(app, printer, services, chosen, stops=False, same_version=same_version, dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    asked = RetryRun(run=name, task=task_id, every=every, same_version=same_version, dry_run=dry_run)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, retry_run, asked, rewriting.CLEAR, yes=yes))
 
 
 @run.command("clear")
@@ -232,13 +242,11 @@ def retry(app: App, printer: Printer, name: str, failed: bool, task_id: str | No
 @output.listing
 @pass_app
 def clear(app: App, /, printer: Printer, dag_id: str, since: datetime | None, until: datetime | None, states: tuple[str, ...],
-          same_version: bool, dry_run: bool, yes: bool, **asked: Any) -> None:
+          selector: str, same_version: bool, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Let tasks of many runs of a DAG run again, with new tries."""
-    wanted = Scope(**asked)
-    with open_services(app.settings) as services:
-        chosen = scope.of_dag(services.broker, services.engine, dag_id, wanted, since=since, until=until, states=[RunState(one) for one in states])
-        code = rewriting.clear(app, printer, services, chosen, stops=wanted.only_running, same_version=same_version, dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    wanted = ClearDag(dag_id=dag_id, since=since, until=until, state=[RunState(one) for one in states], task=selector, same_version=same_version,
+                      dry_run=dry_run, **asked)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, clear_dag, wanted, rewriting.CLEAR, yes=yes))
 
 
 @run.command("mark")
@@ -252,11 +260,8 @@ def mark(app: App, printer: Printer, name: str, state: str, dry_run: bool, yes: 
 
     For a success all that is not one and is not skipped; for a failure what has not ended, or the last tasks of a run that has.
     """
-    with open_services(app.settings) as services:
-        found = reruns.of_whole_run(services.broker, services.engine, query.find_run(services.engine, name), TaskState(state))
-        chosen = [found] if found.tasks else []
-        code = rewriting.mark(app, printer, services, chosen, TaskState(state), dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    asked = MarkRun(run=name, state=state, dry_run=dry_run)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, mark_run, asked, rewriting.marked(state), yes=yes))
 
 
 @run.command("note")
@@ -267,11 +272,11 @@ def mark(app: App, printer: Printer, name: str, state: str, dry_run: bool, yes: 
 def note(app: App, printer: Printer, name: str, text: str | None) -> None:
     """Write a remark about a run, over the one that it has; - reads it from stdin. Without a text show it."""
     printer.check(NOTE_FIELDS)
-    with open_services(app.settings) as services:
-        found = query.find_run(services.engine, name)
+    with asking(app) as ask:
+        found = ask(head_run, OneRun(run=name))
         said = found.note
         if text is not None:
-            said = notes.write(services.engine, found, sys.stdin.read() if text == "-" else text, by=who())
+            said = ask(note_run, Note(run=found.run_key, note=sys.stdin.read() if text == "-" else text)).note
     row = {"dag_id": found.dag_id, "run_id": found.run_id, "note": said}
     if text is not None:
         output.note(f"noted of run {found.run_id}")
@@ -298,15 +303,15 @@ run.add_command(cancel)
 def delete(app: App, printer: Printer, names: tuple[str, ...], keep_logs: bool, yes: bool) -> None:
     """Delete runs with their history and their logs; what runs of them is cancelled."""
     printer.check(deleting.FIELDS)
-    with open_services(app.settings) as services:
-        found = list({run.run_key: run for run in (query.find_run(services.engine, name) for name in names)}.values())
-        active = [run for run in found if not run.is_finished]
+    with asking(app, carries=False) as ask:
+        found = list({one.run_key: one for one in (ask(head_run, OneRun(run=name)) for name in names)}.values())
+        active = [one.run_id for one in found if not one.is_finished]
         ending = f"; {deleting.not_ended(active)}" if active else ""
         logs = " (logs stay)" if keep_logs else " with the logs"
-        confirm(app, f"{deleting.names_of(found)} {'go' if len(found) > 1 else 'goes'}{logs}{ending}", yes=yes)
+        confirm(app, f"{deleting.names_of([one.run_id for one in found])} {'go' if len(found) > 1 else 'goes'}{logs}{ending}", yes=yes)
         for one in found:
-            removing.delete_run(services.broker, services.engine, one, by=who(), keeps_logs=keep_logs)
-        gone = deleting.carry_through(app, services, [(RUN, one.run_key) for one in found])
+            ask(delete_run, DeleteRun(run=one.run_key, keep_logs=keep_logs))
+        gone = deleting.carry_through(app, ask, [(RUN, one.run_key) for one in found])
     for one, is_gone in zip(found, gone, strict=True):
         output.note(f"run {one.run_id} of {one.dag_id} is {'gone' if is_gone else 'being deleted'}")
     rows = [{"dag_id": one.dag_id, "run_id": one.run_id, "is_gone": is_gone} for one, is_gone in zip(found, gone, strict=True)]

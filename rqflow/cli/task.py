@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from rqflow import clock
-from rqflow.actions import describe, logs, query, rewrite, scope, select, trigger
-from rqflow.actions import mark_lost as lost
-from rqflow.actions import run_now as now
-from rqflow.actions.scope import Scope
+from rqflow.actions import describe, select, trigger
+from rqflow.api.tasks import (
+    ClearTasks,
+    ListTasks,
+    MarkTasks,
+    OneTask,
+    RunNow,
+    clear_tasks,
+    get_task,
+    list_tasks,
+    mark_lost,
+    mark_tasks,
+    run_now,
+)
 from rqflow.cli import cancel, output, rewriting, show, trying
-from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import go_on
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.cancel import TASK_FIELDS, kill, task_row
-from rqflow.cli.definitions import TASK_COLUMNS, is_file, version_named
+from rqflow.cli.definitions import TASK_COLUMNS, is_file, of_run, version_named
+from rqflow.cli.hub import asking
 from rqflow.cli.logs import task_logs
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
@@ -25,11 +36,10 @@ from rqflow.cli.why import why_
 from rqflow.dag.params import with_given
 from rqflow.dag.version import Version
 from rqflow.deploy import local
-from rqflow.deploy.services import open_services
-from rqflow.exceptions import DagNotFound, NotFound, RunNotFound, UsageError
+from rqflow.exceptions import NotFound, RunNotFound, UsageError
 from rqflow.states import TaskState
-from rqflow.store.engine import Engine
-from rqflow.store.runs import RunRecord
+
+T = TypeVar("T")
 
 
 class TaskGroup(click.Group):
@@ -69,9 +79,9 @@ def list_(app: App, printer: Printer, name: str, dag_id: str | None, tree: bool,
         columns = [*TASK_COLUMNS] if not tree else [Column("shown", "TASK"), *TASK_COLUMNS[1:]]
         printer.records(describe.indented(rows) if tree else rows, columns)
         return
-    with open_services(app.settings) as services:
-        found = query.show(services.broker, services.engine, _run_named(services.engine, name).run_key)
-    printer.records([show.task_row(one) for one in found.tasks if not states or one.state.value in states], show.TASK_COLUMNS)
+    with asking(app) as ask:
+        found = _run_named(lambda: ask(list_tasks, ListTasks(run=name, state=[TaskState(state) for state in states])), name).items
+    printer.records([show.task_row(one) for one in found], show.TASK_COLUMNS)
 
 
 def _definition(app: App, name: str) -> Version | None:
@@ -80,15 +90,17 @@ def _definition(app: App, name: str) -> Version | None:
         return None
     try:
         return version_named(app, name)
-    except DagNotFound:
+    except NotFound:
+        if is_file(name):
+            raise
         return None
 
 
-def _run_named(engine: Engine, name: str) -> RunRecord:
-    """Return the run that a DAG|FILE|RUN argument names which is neither a DAG nor a file."""
+def _run_named(ask: Callable[[], T], name: str) -> T:
+    """Return what is asked about the run that a DAG|FILE|RUN argument names which is neither a DAG nor a file."""
     try:
-        return query.find_run(engine, name)
-    except RunNotFound as error:
+        return ask()
+    except NotFound as error:
         if "@" in name:
             raise
         raise RunNotFound(f"there is no DAG, file or run {name}", hint="`rqflow dag list` and `rqflow run list` show them.") from error
@@ -103,18 +115,19 @@ def _run_named(engine: Engine, name: str) -> RunRecord:
 @pass_app
 def show_(app: App, printer: Printer, run_name: str, task_id: str, env: bool, number: int | None) -> None:
     """Show a task of a run with all its tries."""
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        found = logs.task_of(query.show(services.broker, services.engine, record.run_key), task_id)
-        version = query.version_of(services.broker, services.engine, record) if env else None
-    if version is not None and record.info is not None:
-        variables = app.masker.hide(local.surroundings(version, version.by_id[task_id], record.info, max(found.try_number, 1)))
-        printer.records([{"name": key, "value": value} for key, value in variables.items()], [Column("name", "NAME"), Column("value", "VALUE")])
-        return
+    with asking(app) as ask:
+        found = ask(get_task, OneTask(run=run_name, task_id=task_id))
+        if env:
+            version, run = of_run(ask, run_name)
+            if run is not None:
+                variables = app.masker.hide(local.surroundings(version, version.by_id[task_id], run, max(found.try_number, 1)))
+                rows = [{"name": key, "value": value} for key, value in variables.items()]
+                printer.records(rows, [Column("name", "NAME"), Column("value", "VALUE")])
+                return
     if number is not None:
         tries = [one for one in found.tries if one.try_number == number]
         if not tries:
-            raise NotFound(f"{task_id} of run {record.run_id} has had no try {number}")
+            raise NotFound(f"{task_id} of run {run_name} has had no try {number}")
         printer.record(show.row(tries[0]), name="try_number")
         return
     printer.record(show.row(found), name="task_id")
@@ -136,19 +149,12 @@ def run_now_(app: App, printer: Printer, run_name: str, task_id: str, same_versi
     Parked it is for a slot of a pool, a limit, or the run before: that counts no more. It runs as the latest version of its DAG says.
     """
     printer.check(TASK_FIELDS)
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        version = query.version_of(services.broker, services.engine, record)
-        index = select.one_task(version, task_id)
-        news = [] if same_version else rewrite.news(services.broker, services.engine, query.show(services.broker, services.engine, record.run_key),
-                                                    [version.tasks[index]])
-        now.run_now(services.broker, services.engine, record, index, version.tasks[index].task_id, by=who(),
-                    same_version=same_version)
-        go_on(app, services)
-    for line in news:
+    with asking(app) as ask:
+        now = ask(run_now, RunNow(run=run_name, task_id=task_id, same_version=same_version))
+    for line in now.news:
         output.note(line)
-    output.note(f"{task_id} of run {record.run_id} is queued")
-    printer.report([task_row(record, task_id, TaskState.QUEUED.value)], cancel.TASK_COLUMNS)
+    output.note(f"{task_id} of run {now.run_id} is {now.state}")
+    printer.report([task_row(now)], cancel.TASK_COLUMNS)
 
 
 task.add_command(kill)
@@ -159,18 +165,17 @@ task.add_command(kill)
 @click.argument("task_id", metavar="TASK")
 @output.listing
 @pass_app
-def mark_lost(app: App, printer: Printer, run_name: str, task_id: str) -> None:
+def mark_lost_(app: App, printer: Printer, run_name: str, task_id: str) -> None:
     """Declare lost what runs of a task on a machine that is gone; the task goes on as its on_lost says.
 
     Only for a task that is unreachable. Should its machine come back after all, what still runs there is ended, and its result is kept as
     history of its try.
     """
     printer.check(TASK_FIELDS)
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, run_name)
-        state = lost.mark_lost(services.broker, services.engine, record, task_id, by=who())
-    output.note(f"{task_id} of run {record.run_id} is lost; it is {state} now")
-    printer.report([task_row(record, task_id, str(state))], cancel.TASK_COLUMNS)
+    with asking(app) as ask:
+        now = ask(mark_lost, OneTask(run=run_name, task_id=task_id))
+    output.note(f"{task_id} of run {now.run_id} is lost; it is {now.state} now")
+    printer.report([task_row(now)], cancel.TASK_COLUMNS)
 
 
 task.add_command(why_)
@@ -192,11 +197,8 @@ def clear(app: App, /, printer: Printer, run_name: str, selector: str, same_vers
     Tasks that run now are left alone, unless --only-running is given, and all tasks of a run that is being cancelled; the exit code is then
     5. TASK is an id, a pattern, +x, x+, group:G or state:failed.
     """
-    wanted = Scope(selector=selector, **asked)
-    with open_services(app.settings) as services:
-        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), wanted)
-        code = rewriting.clear(app, printer, services, chosen, stops=wanted.only_running, same_version=same_version, dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    wanted = ClearTasks(run=run_name, task=selector, same_version=same_version, dry_run=dry_run, **asked)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, clear_tasks, wanted, rewriting.CLEAR, yes=yes))
 
 
 @task.command("mark")
@@ -209,11 +211,8 @@ def clear(app: App, /, printer: Printer, run_name: str, selector: str, same_vers
 @pass_app
 def mark(app: App, /, printer: Printer, run_name: str, selector: str, state: str, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
-    wanted = Scope(selector=selector, **asked)
-    with open_services(app.settings) as services:
-        chosen = scope.of_run(services.broker, services.engine, query.find_run(services.engine, run_name), wanted)
-        code = rewriting.mark(app, printer, services, chosen, TaskState(state), dry_run=dry_run, yes=yes)
-    click.get_current_context().exit(code)
+    wanted = MarkTasks(run=run_name, task=selector, state=state, dry_run=dry_run, **asked)
+    click.get_current_context().exit(rewriting.rewrite(app, printer, mark_tasks, wanted, rewriting.marked(state), yes=yes))
 
 
 task.add_command(task_logs, "logs")
@@ -234,16 +233,15 @@ def render(app: App, /, printer: Printer, name: str, task_id: str, date: datetim
     version = _definition(app, name) if dag_id is None else version_named(app, name, dag_id)
     run = None
     if version is None:
-        with open_services(app.settings) as services:
-            record = _run_named(services.engine, name)
-            version, run = query.version_of(services.broker, services.engine, record), record.info
+        with asking(app) as ask:
+            version, run = _run_named(lambda: of_run(ask, name), name)
         if run is None:
-            raise UsageError(f"of run {record.run_id} too little is known to render anything")
+            raise UsageError(f"of run {name} too little is known to render anything")
     run = run or describe.run_at(version, date or clock.utcnow())
     given = trigger.read_params(params, version.params, version.param_specs)
     run = replace(run, params=with_given(run.params, {name: spec for name, spec in version.param_specs.items() if name in given}, given))
     task = version.tasks[select.one_task(version, task_id)]
-    values = describe.rendered(version, task, run, unsafe=app.settings.core.unsafe_templates, settings=app.settings)
+    values = describe.rendered(version, task, run, unsafe=app.here.core.unsafe_templates, settings=app.here)
     values = app.masker.hide({**values, **(local.surroundings(version, task, run, 1) if env else {})})
     printer.records([{"field": key, "value": value} for key, value in values.items()], [Column("field", "FIELD"), Column("value", "VALUE")])
 

@@ -34,7 +34,7 @@ def trial(app: App, version: Version, *, date: datetime | None, pairs: Sequence[
     run = describe.run_at(version, date or clock.utcnow(), params=given)
     folder = Path(tempfile.mkdtemp(prefix="rqflow-test-"))
     try:
-        with local.opened(run, version, app.settings, folder, echo=echo) as opened:
+        with local.opened(run, version, app.here, folder, echo=echo) as opened:
             yield opened
     finally:
         if keep:

@@ -6,13 +6,15 @@ from dataclasses import asdict
 
 import click
 
-from rqflow.actions import query, select, why, why_dag
-from rqflow.broker.faults import refusal
+from rqflow.actions.why import Why
+from rqflow.actions.why_dag import WhyDag
+from rqflow.api.dags import WhyNoRun, why_no_run
+from rqflow.api.tasks import WhyRun, WhyTask, why, why_run
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import Ask, asking, zone_name
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy.services import Services, open_services
-from rqflow.exceptions import DagNotFound
+from rqflow.exceptions import NotFound
 
 _COLUMNS = [Column("task_id", "TASK"), Column("state", "STATE"), Column("reason", "REASON"), Column("lifted_by", "WHAT LIFTS IT")]
 
@@ -27,19 +29,16 @@ def why_(app: App, printer: Printer, name: str, task_id: str | None) -> None:
 
     Without TASK: of a run, why each of its tasks that have not ended is where it is; of a DAG, why no run of it starts.
     """
-    with open_services(app.settings) as services:
+    with asking(app) as ask:
         if task_id is not None:
-            _of_task(app, printer, services, name, task_id)
-        elif not _of_dag(app, printer, services, name):
-            _of_run(app, printer, services, name)
+            _of_task(app, printer, ask, name, task_id)
+        elif not _of_dag(app, printer, ask, name):
+            _of_run(app, printer, ask, name)
 
 
-def _of_task(app: App, printer: Printer, services: Services, name: str, task_id: str) -> None:
-    printer.check(output.fields_of(why.Why))
-    record = query.find_run(services.engine, name)
-    version = query.version_of(services.broker, services.engine, record)
-    found = why.task(services.broker, version, record.run_key, select.one_task(version, task_id), refusal=refusal(services.connection),
-                     viewer=app.zone)
+def _of_task(app: App, printer: Printer, ask: Ask, name: str, task_id: str) -> None:
+    printer.check(output.fields_of(Why))
+    found = ask(why, WhyTask(run=name, task_id=task_id, tz=zone_name(app)))
     if printer.is_for_people and not printer.fields:
         output.line(f"{found.task_id} is {found.state.value}: {found.reason}")
         _lifted(found.lifted_by)
@@ -47,13 +46,13 @@ def _of_task(app: App, printer: Printer, services: Services, name: str, task_id:
         printer.record(asdict(found), name="task_id")
 
 
-def _of_dag(app: App, printer: Printer, services: Services, name: str) -> bool:
+def _of_dag(app: App, printer: Printer, ask: Ask, name: str) -> bool:
     """Tell of a DAG; False when there is none of this name."""
     try:
-        found = why_dag.dag(services.broker, services.engine, name, app.zone)
-    except DagNotFound:
+        found = ask(why_no_run, WhyNoRun(dag_id=name, tz=zone_name(app)))
+    except NotFound:
         return False
-    printer.check(output.fields_of(why_dag.WhyDag))
+    printer.check(output.fields_of(WhyDag))
     if printer.is_for_people and not printer.fields:
         output.line(f"{found.dag_id}: {found.reason}")
         _lifted(found.lifted_by)
@@ -62,11 +61,9 @@ def _of_dag(app: App, printer: Printer, services: Services, name: str) -> bool:
     return True
 
 
-def _of_run(app: App, printer: Printer, services: Services, name: str) -> None:
-    printer.check(output.fields_of(why.Why))
-    record = query.find_run(services.engine, name)
-    version = query.version_of(services.broker, services.engine, record)
-    found = why.run(services.broker, version, record.run_key, refusal=refusal(services.connection), viewer=app.zone)
+def _of_run(app: App, printer: Printer, ask: Ask, name: str) -> None:
+    printer.check(output.fields_of(Why))
+    found = ask(why_run, WhyRun(run=name, tz=zone_name(app))).items
     printer.records([{**asdict(one), "state": one.state.value} for one in found], _COLUMNS)
 
 

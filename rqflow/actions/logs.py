@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rqflow import clock
@@ -62,18 +63,49 @@ def read(settings: Settings, run: Run, task_id: str, try_number: int, *, start: 
     Waits a moment for the rest of the log of a try that ended just now. Raises NotFound when the archive has none.
     """
     archive, where = reader(settings), path(run, task_id, try_number)
-    held = [each for each in task_of(run, task_id).tries if each.try_number == try_number]
-    if held and held[0].ended_at and not held[0].worker:
-        raise NotFound(f"there is no log of {task_id}, try {try_number}: no worker had it")
-    _let_it_arrive(archive, where, held)
+    must_be_there(settings, run, task_id, try_number)
     size = archive.size(where)
-    if not (archive.folder / where).exists():
-        raise NotFound(f"there is no log of {task_id}, try {try_number}, in {archive.folder}",
-                       hint="Has it begun? Logs are read on the hub, where the archive is.")
     at = max(size + start, 0) if start < 0 else start
     while at < size and (data := archive.read(where, at)):
         at += len(data)
         yield data
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The logs of the hub of these settings."""
+
+    settings: Settings
+
+    def read(self, run: Run, task_id: str, try_number: int) -> Iterator[bytes]:
+        """Yield the bytes of a log; raises NotFound when there is none."""
+        return read(self.settings, run, task_id, try_number)
+
+    def stamp(self, run: Run, task_id: str, try_number: int) -> Stamp:
+        """Return what says when each byte of a log came."""
+        return stamp(self.settings, run, task_id, try_number)
+
+
+def must_be_there(settings: Settings, run: Run, task_id: str, try_number: int) -> None:
+    """Raise NotFound when the archive has no log of a try; wait a moment for the rest of the log of one that ended just now."""
+    archive, where = reader(settings), path(run, task_id, try_number)
+    held = [each for each in task_of(run, task_id).tries if each.try_number == try_number]
+    if held and held[0].ended_at and not held[0].worker:
+        raise NotFound(f"there is no log of {task_id}, try {try_number}: no worker had it")
+    _let_it_arrive(archive, where, held)
+    if not (archive.folder / where).exists():
+        raise NotFound(f"there is no log of {task_id}, try {try_number}, in {archive.folder}",
+                       hint="Has it begun? Logs are read on the hub, where the archive is.")
+
+
+def is_over(settings: Settings, run: Run, task_id: str, try_number: int) -> bool:
+    """Tell whether nothing more comes of a log: its try has ended, and it is whole, or was waited for in vain."""
+    task = task_of(run, task_id)
+    if task.try_number <= try_number and (task.state is TaskState.RUNNING or not task.tries or task.try_number < try_number):
+        return False
+    ended = [each.ended_at for each in task.tries if each.try_number == try_number and each.ended_at]
+    is_late = bool(ended) and (clock.utcnow() - ended[0]).total_seconds() > ARCHIVE_PATIENCE
+    return is_late or reader(settings).is_whole(path(run, task_id, try_number))
 
 
 def stamp(settings: Settings, run: Run, task_id: str, try_number: int) -> Stamp:

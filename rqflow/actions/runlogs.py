@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from rqflow import clock
-from rqflow.actions import logs
-from rqflow.actions.loglines import LONGEST, Line, Part, lines
+from rqflow.actions.loglines import LONGEST, Line, Part, Stamp, lines
 from rqflow.actions.model import Run, TaskInstance
-from rqflow.broker.broker import Broker
 from rqflow.exceptions import NotFound
-from rqflow.settings import Settings
-from rqflow.store.engine import Engine
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -28,20 +25,30 @@ class TaskLine:
     line: Line
 
 
-def of_task(settings: Settings, run: Run, task: TaskInstance) -> Iterator[TaskLine]:
-    """Yield the lines of a task's last try; raises NotFound when the archive has no log of it."""
-    stamp = logs.stamp(settings, run, task.task_id, task.try_number)
-    for line in lines(logs.read(settings, run, task.task_id, task.try_number), Part(), stamp):
+class Logs(Protocol):
+    """Where logs are: the archive of this hub, or a hub elsewhere."""
+
+    def read(self, run: Run, task_id: str, try_number: int) -> Iterator[bytes]:
+        """Yield the bytes of a log; raises NotFound when there is none."""
+
+    def stamp(self, run: Run, task_id: str, try_number: int) -> Stamp:
+        """Return what says when each byte of a log came."""
+
+
+def of_task(source: Logs, run: Run, task: TaskInstance) -> Iterator[TaskLine]:
+    """Yield the lines of a task's last try; raises NotFound when there is no log of it."""
+    chunks = source.read(run, task.task_id, task.try_number)
+    for line in lines(chunks, Part(), source.stamp(run, task.task_id, task.try_number)):
         yield TaskLine(task_id=task.task_id, try_number=task.try_number, line=line)
 
 
-def merged(settings: Settings, run: Run, tasks: Sequence[TaskInstance], miss: Callable[[NotFound], None]) -> Iterator[TaskLine]:
+def merged(source: Logs, run: Run, tasks: Sequence[TaskInstance], miss: Callable[[NotFound], None]) -> Iterator[TaskLine]:
     """Yield the lines of the last tries of tasks in the order in which they came; calls `miss` for a log that is not there."""
 
     def keyed(number: int, task: TaskInstance) -> Iterator[tuple[datetime, int, TaskLine]]:
         latest = _EVER
         try:
-            for one in of_task(settings, run, task):
+            for one in of_task(source, run, task):
                 latest = max(latest, one.line.at or latest)
                 yield latest, number, one
         except NotFound as error:
@@ -49,11 +56,6 @@ def merged(settings: Settings, run: Run, tasks: Sequence[TaskInstance], miss: Ca
 
     for _, _, one in heapq.merge(*(keyed(number, task) for number, task in enumerate(tasks)), key=lambda item: item[:2]):
         yield one
-
-
-def followed(broker: Broker, engine: Engine, settings: Settings, run: Run, names: Collection[str]) -> Iterator[TaskLine]:
-    """Yield whole lines of these tasks as they come, until the run has ended; each has the time at which it was seen in the archive."""
-    return whole_lines(logs.follow_run(broker, engine, settings, run, names))
 
 
 def whole_lines(pieces: Iterable[tuple[TaskInstance, bytes]]) -> Iterator[TaskLine]:

@@ -56,8 +56,6 @@ def list_runs(hub: Hub, asked: ListRuns) -> Page[Run]:
     if asked.run_type not in {None, *TYPES}:
         raise UsageError(f"run_type: {asked.run_type!r} is none of {', '.join(TYPES)}")
     limit = within(asked.limit)
-    if asked.dag_id is not None:
-        hub.dag(asked.dag_id)
     since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
     wanted = RunFilter(dag_id=asked.dag_id, states=asked.state or None, run_type=asked.run_type, version=asked.version, since=since, until=until,
                        dag_ids=hub.visible_dag_ids())
@@ -74,8 +72,9 @@ def get_run(hub: Hub, asked: OneRun) -> Run:
 @operation("runs.head", "GET", "/runs/{run}/head", Role.VIEWER)
 def head_run(hub: Hub, asked: OneRun) -> Run:
     """Show a run without its tasks."""
+    live = hub.live
     record = hub.run(asked.run)
-    return query.as_run(record, hub.live.run_status(record.run_key))
+    return query.as_run(record, live.run_status(record.run_key))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,8 +90,8 @@ def _scope(asked: ClearTasks | MarkTasks) -> Scope:
 @operation("tasks.clear", "POST", "/runs/{run}/clear", Role.OPERATOR)
 def clear_tasks(hub: Hub, asked: ClearTasks) -> Reruns:
     """Let tasks of a run run again, with new tries, as the latest version of the DAG says."""
-    record = hub.run(asked.run, changes=True)
     wanted = _scope(asked)
+    record = hub.run(asked.run, changes=True)
     must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
     hub.must_change([one.run for one in chosen])
@@ -123,10 +123,10 @@ class ClearDag(OneDag):
 @operation("dags.clear", "POST", "/dags/{dag_id}/clear", Role.OPERATOR)
 def clear_dag(hub: Hub, asked: ClearDag) -> Reruns:
     """Let tasks of many runs of a DAG run again, with new tries."""
-    hub.dag(asked.dag_id)
     since, until = (clock.aware(moment) if moment else None for moment in (asked.since, asked.until))
     wanted = Scope(selector=asked.task, regex=asked.regex, no_subdags=asked.no_subdags, upstream=asked.upstream, downstream=asked.downstream,
                    only_failed=asked.only_failed, only_running=asked.only_running)
+    hub.dag(asked.dag_id)
     chosen = scope.of_dag(hub.broker, hub.engine, asked.dag_id, wanted, since=since, until=until, states=asked.state)
     hub.must_change([one.run for one in chosen])
     if asked.dry_run:
@@ -158,10 +158,10 @@ class MarkTasks(OneRun):
 @operation("tasks.mark", "POST", "/runs/{run}/mark-tasks", Role.OPERATOR)
 def mark_tasks(hub: Hub, asked: MarkTasks) -> Reruns:
     """Give tasks of a run a state by hand; their downstream goes on by it. Those that run are stopped, and get it when they end."""
-    record = hub.run(asked.run, changes=True)
     if asked.state not in {TaskState.SUCCESS.value, TaskState.FAILED.value, TaskState.SKIPPED.value}:
         raise UsageError(f"state: {asked.state!r} is none of success, failed, skipped")
     wanted = _scope(asked)
+    record = hub.run(asked.run, changes=True)
     must_be_unchanged(hub, record, asked.seen_at)
     chosen = scope.of_run(hub.broker, hub.engine, record, wanted)
     hub.must_change([one.run for one in chosen])

@@ -10,19 +10,18 @@ from datetime import timedelta
 from types import FrameType
 
 from rqflow import clock
-from rqflow.actions import follow, logs, query
+from rqflow.actions import follow
 from rqflow.actions import submit as action
 from rqflow.actions.follow import Snapshot
 from rqflow.actions.model import Run, TaskInstance
-from rqflow.broker.faults import LINK_ERRORS, refusal
-from rqflow.broker.lock import has_leader
+from rqflow.broker.faults import LINK_ERRORS
 from rqflow.cli import show
+from rqflow.cli.app import App
+from rqflow.cli.observing import Observer, observing
 from rqflow.cli.output import Printer, duration, note, problem
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
-from rqflow.deploy import background
 from rqflow.deploy.background import Started
-from rqflow.deploy.services import Services
 from rqflow.exceptions import NotFinished
 from rqflow.states import FAILURE_STATES
 
@@ -38,7 +37,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, where it ends the watching alone, as Ctrl-C does."""
 
 
-def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo]) -> int:
+def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo | Run]) -> int:
     """Say how to go on with the runs that have been started when somebody stops watching; return the exit code."""
     if runs:
         note(f"\nNo longer watching; the run{'s go' if len(runs) > 1 else ' goes'} on.")
@@ -47,13 +46,15 @@ def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo]) -> int:
     return 143 if isinstance(stop, Terminated) else 130
 
 
-def watch_known(services: Services, printer: Printer, run: RunInfo, version: Version, timeout: timedelta | None) -> int:
-    """Watch a run that was started before; return the exit code."""
-    try:
-        with terminable():
-            return Follower(services=services, printer=printer, started=(), timeout=timeout).watch(run, version)
-    except KeyboardInterrupt as stop:
-        return detach(stop, [run])
+def watch_known(app: App, printer: Printer, name: str, timeout: timedelta | None) -> int:
+    """Watch a run that was started before; return the exit code. Raises RunNotFound."""
+    with observing(app) as observer:
+        run = observer.run(name)
+        try:
+            with terminable():
+                return Follower(observer=observer, printer=printer, timeout=timeout).watch(run, observer.version(run))
+        except KeyboardInterrupt as stop:
+            return detach(stop, [run])
 
 
 @contextmanager
@@ -74,10 +75,11 @@ def terminable() -> Iterator[None]:
 class Follower:
     """Watches runs for one person."""
 
-    services: Services
+    observer: Observer
     printer: Printer
-    started: Sequence[Started]
     timeout: timedelta | None
+    #: Processes that were started here for what is watched.
+    started: Sequence[Started] = ()
 
     def announce(self, runs: Sequence[tuple[RunInfo, Version]]) -> int:
         """Say that the runs have started, and what they wait for; return the exit code."""
@@ -94,22 +96,19 @@ class Follower:
         for run, version in runs:
             self._missing(version)
             note(f"run {run.run_id} of {run.dag_id} started")
-            code = max(code, self.watch(run, version))
+            code = max(code, self.watch(self.observer.run(run.key), version))
         return code
 
-    def watch(self, run: RunInfo, version: Version) -> int:
+    def watch(self, run: Run, version: Version) -> int:
         """Watch one run until its end; return 0 when it was a success, 1 when not."""
-        services = self.services
-        record = query.show(services.broker, services.engine, run.key)
-
-        def last_line(task: TaskInstance) -> str:
-            return logs.last_line(services.settings, record, task.task_id, task.try_number) if task.try_number else ""
-
-        snapshots = follow.snapshots(services.broker, services.engine, run.key, version, timeout=self.timeout)
+        snapshots = self.observer.snapshots(run, version, timeout=self.timeout)
         from rqflow.cli import live  # here: takes as long as the first task waits for its worker, which has begun by now
 
+        def last_line(task: TaskInstance) -> str:
+            return self.observer.last_line(run, task)
+
         live.watch(self._unless_stalled(run, self._with_refusals(snapshots)), self.printer, run.run_id, last_line)
-        ended = follow.recorded(services.broker, services.engine, run.key)
+        ended = self.observer.ended(run.run_key)
         self._summary(ended)
         return show.exit_code(ended.state)
 
@@ -125,7 +124,7 @@ class Follower:
         note(f"run {ended.run_id} of {ended.dag_id}: {ended.state.value} in {duration(ended.duration)}")
 
     def _tail(self, ended: Run, task: TaskInstance) -> None:
-        tail = logs.tail(self.services.settings, ended, task, TAIL_BYTES) if self.printer.shows_parts else b""
+        tail = self.observer.tail(ended, task, TAIL_BYTES) if self.printer.shows_parts else b""
         if tail:
             problem(f"==> end of the log of {task.task_id}, try {task.try_number} <==\n{tail.decode('utf-8', 'replace')}")
 
@@ -136,12 +135,12 @@ class Follower:
             yield snapshot
             if clock.monotonic() - looked_at >= LOOK_EVERY:
                 looked_at = clock.monotonic()
-                refused = refusal(self.services.connection)
+                refused = self.observer.refusal()
                 if refused and refused != told:
                     problem(f"warning: the run goes on when Redis takes writes again, and it says: {refused}")
                 told = refused
 
-    def _unless_stalled(self, run: RunInfo, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
+    def _unless_stalled(self, run: Run, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
         """Pass the snapshots on; raise NotFinished when the run has waited for a while on queues that nobody serves."""
         since: float | None = None
         for snapshot in snapshots:
@@ -158,20 +157,16 @@ class Follower:
 
     def _is_served(self, queue: str) -> bool:
         """Tell whether a worker serves the queue, or one that does is on its way."""
-        return queue in self._served()
-
-    def _served(self) -> set[str]:
-        coming = any(one.name == background.WORKER and one.is_running() for one in self.started)
-        own = {queue.strip() for queue in self.services.settings.worker.queues.split(",")} if coming else set()
-        return own | {queue for worker in background.live_workers(self.services) for queue in worker.queues}
+        served = self.observer.served()
+        return served is None or queue in served
 
     def _missing(self, version: Version) -> None:
         """Say which queues nobody serves, and whether no scheduler runs."""
-        served = self._served()
-        for queue, tasks in action.tasks_by_queue(version).items():
-            if queue not in served:
+        served = self.observer.served()
+        for queue, tasks in action.tasks_by_queue(version).items() if served is not None else ():
+            if queue not in (served or ()):
                 problem(f"warning: no worker serves the queue {queue} of {', '.join(tasks[:5])}: start one with `rqflow worker -Q {queue}`")
-        if not self.services.is_embedded and not has_leader(self.services.connection):
+        if not self.observer.has_scheduler():
             problem("warning: no scheduler is running here: rqflow scheduler")
 
     def _failures(self) -> str:

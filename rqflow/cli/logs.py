@@ -14,9 +14,9 @@ from rqflow.actions.model import Run, TaskInstance
 from rqflow.actions.runlogs import TaskLine
 from rqflow.cli import output, recalling
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.observing import Observer, observing
 from rqflow.cli.types import COUNT, COUNT_OR_NONE, MOMENT
 from rqflow.deploy import live, statedir
-from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import NotFound, ServiceUnreachable, UsageError
 
 #: Bytes that are gathered before they are printed, where nobody waits for them; characters that names of tasks are padded to at most.
@@ -38,24 +38,24 @@ def run_logs(app: App, /, name: str, selector: str, failed: bool, go_on: bool, m
     """Print the logs of a run's tasks, the last try of each, one after the other."""
     if failed and go_on:
         raise UsageError("--failed asks for what is over, and --follow for what is to come")
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, name)
-        version = query.version_of(services.broker, services.engine, found)
+    with observing(app) as observer:
+        found = observer.run(name)
+        version = observer.version(found)
         if go_on:
             names = {version.tasks[index].task_id for index in select.tasks(version, selector, query.states_of(found))}
-            _follow(services, found, names, style, merge=merge)
+            _follow(observer, found, names, style, merge=merge)
             return
         tasks = logs.chosen(found, version, selector, failed=failed)
         if merge:
-            _print(runlogs.merged(services.settings, found, tasks, _missed), style, tasks)
+            _print(runlogs.merged(observer, found, tasks, _missed), style, tasks)
         elif style == "json":
-            _print((line for task in tasks for line in _of_task(services, found, task)), style, tasks)
+            _print((line for task in tasks for line in _of_task(observer, found, task)), style, tasks)
         else:
             for task in tasks:
                 output.note(f"==> {task.task_id}, try {task.try_number}: {task.state.value} <==")
-                _copy(services, found, task)
+                _copy(observer, found, task)
         for task in tasks:
-            if told := logs.held_back(services.broker, services.settings, found, task.task_id, task.try_number):
+            if told := observer.held_back(found, task.task_id, task.try_number):
                 output.note(f"{task.task_id}: {told}")
 
 
@@ -63,32 +63,32 @@ def _missed(error: NotFound) -> None:
     output.note(error.message)
 
 
-def _of_task(services: Services, run: Run, task: TaskInstance) -> Iterator[TaskLine]:
+def _of_task(observer: Observer, run: Run, task: TaskInstance) -> Iterator[TaskLine]:
     """Yield the lines of a log, and say when there is none."""
     try:
-        yield from runlogs.of_task(services.settings, run, task)
+        yield from runlogs.of_task(observer, run, task)
     except NotFound as error:
         _missed(error)
 
 
-def _copy(services: Services, run: Run, task: TaskInstance) -> None:
+def _copy(observer: Observer, run: Run, task: TaskInstance) -> None:
     """Print a log as it is, and say when there is none."""
     try:
-        for chunk in logs.read(services.settings, run, task.task_id, task.try_number):
+        for chunk in observer.read(run, task.task_id, task.try_number):
             output.raw(chunk)
     except NotFound as error:
         _missed(error)
 
 
-def _follow(services: Services, run: Run, names: set[str], style: str, *, merge: bool) -> None:
+def _follow(observer: Observer, run: Run, names: set[str], style: str, *, merge: bool) -> None:
     """Print what tasks print as it comes: whole lines, or pieces, of which is said on stderr whose they are when that changes."""
     if merge or style == "json":
         width = min(max(map(len, names), default=0), NAMES)
-        for one in runlogs.followed(services.broker, services.engine, services.settings, run, names):
+        for one in runlogs.whole_lines(observer.follow_run(run, names)):
             output.raw(_json(one) if style == "json" else _named(one, width))
         return
     last = ("", 0)
-    for task, data in logs.follow_run(services.broker, services.engine, services.settings, run, names):
+    for task, data in observer.follow_run(run, names):
         if (task.task_id, task.try_number) != last:
             last = (task.task_id, task.try_number)
             output.note(f"==> {task.task_id}, try {task.try_number} <==")
@@ -167,12 +167,11 @@ def _print_archived(app: App, error: ServiceUnreachable, run_name: str, task_id:
 
 def _print_task(app: App, part: Part, run_name: str, task_id: str, number: int | None, *, follow: bool, timestamps: bool, style: str) -> bool:
     """Print the log of a try, or parts of it; tell whether there was anything."""
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, run_name)
+    with observing(app) as observer:
+        found = observer.run(run_name)
         number = number or max(logs.task_of(found, task_id).try_number, 1)
-        chunks = (logs.follow(services.broker, services.engine, services.settings, found, task_id, number) if follow
-                  else logs.read(services.settings, found, task_id, number))
-        stamp = logs.stamp(services.settings, found, task_id, number)
+        chunks = observer.follow(found, task_id, number) if follow else observer.read(found, task_id, number)
+        stamp = observer.stamp(found, task_id, number)
         try:
             if part.is_all and style == "text" and not timestamps:
                 texts = iter(chunks)
@@ -183,7 +182,7 @@ def _print_task(app: App, part: Part, run_name: str, task_id: str, number: int |
                 texts = (_stamped(line, app.zone) if timestamps else line.text for line in loglines.lines(chunks, part, stamp))
             printed = _at_once(texts) if follow else _gathered(texts)
         finally:
-            if told := logs.held_back(services.broker, services.settings, found, task_id, number):
+            if told := observer.held_back(found, task_id, number):
                 output.note(told)
     return printed
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from rqflow.actions import follow, query
 from rqflow.actions.model import Run
 from rqflow.api.runs import (
     DeleteRun,
@@ -38,8 +37,7 @@ from rqflow.cli.output import Column, Printer
 from rqflow.cli.report import report_
 from rqflow.cli.types import COUNT, DURATION, MOMENT, MOST, is_moment
 from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
-from rqflow.deploy.services import open_services
-from rqflow.exceptions import Conflict, NotFinished, ServiceUnreachable, UsageError
+from rqflow.exceptions import NotFinished, ServiceUnreachable, UsageError
 from rqflow.states import RunState, TaskState
 from rqflow.store.deletions import RUN
 from rqflow.store.runs import RunFilter
@@ -175,11 +173,14 @@ run.add_command(run_logs, "logs")
 def wait(app: App, printer: Printer, names: tuple[str, ...], timeout: timedelta | None, until_any: bool) -> None:
     """Wait until runs have ended; exit 0 when all were a success."""
     printer.check(RUN_FIELDS)
-    with open_services(app.settings) as services:
-        named = [(name, query.as_run(query.find_run(services.engine, name), None)) for name in names]
-        found = {record.run_key: name for name, record in named}
-        records = {record.run_key: record for _, record in named}
-        ended = follow.wait(services.broker, services.engine, list(found), timeout=timeout, until_any=until_any)
+    from rqflow.cli.observing import observing  # here: what watches runs is not needed for looking at them
+
+    with asking(app) as ask:
+        named = [(name, ask(head_run, OneRun(run=name))) for name in names]
+    found = {one.run_key: name for name, one in named}
+    records = {one.run_key: one for _, one in named}
+    with observing(app) as observer:
+        ended = observer.wait(list(found), timeout=timeout, until_any=until_any)
     if printer.shows_parts:
         for run_key, state in ended.items():
             output.line(f"{found[run_key]} {state.value}")
@@ -198,13 +199,7 @@ def watch(app: App, printer: Printer, name: str, timeout: timedelta | None) -> N
     printer.check(output.fields_of(Run))
     from rqflow.cli.following import watch_known  # here: what watches runs is not needed for looking at them
 
-    with open_services(app.settings) as services:
-        record = query.find_run(services.engine, name)
-        version = query.version_of(services.broker, services.engine, record)
-        if record.info is None:
-            raise Conflict(f"of run {record.run_id} too little is known to watch it", hint="`rqflow run wait` waits for its end.")
-        code = watch_known(services, printer, record.info, version, timeout)
-    click.get_current_context().exit(code)
+    click.get_current_context().exit(watch_known(app, printer, name, timeout))
 
 
 @run.command("retry")

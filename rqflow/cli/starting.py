@@ -21,6 +21,7 @@ from rqflow.broker.lock import has_leader
 from rqflow.cli import output, signing
 from rqflow.cli.app import App, who
 from rqflow.cli.following import Follower, detach, terminable
+from rqflow.cli.observing import Here
 from rqflow.cli.output import Printer
 from rqflow.cli.submit import Wish
 from rqflow.cli.types import PAST_RUNS
@@ -78,7 +79,7 @@ def carry_out(app: App, services: Services, printer: Printer, planned: Sequence[
     try:
         with terminable():
             started = _start(app, services, planned, started, begun)
-            follower = Follower(services=services, printer=printer, started=started, timeout=timeout)
+            follower = Follower(observer=Here(services, started), printer=printer, started=started, timeout=timeout)
             return follower.follow(planned) if follow else follower.announce(planned)
     except KeyboardInterrupt as stop:
         return detach(stop, begun)

@@ -40,7 +40,7 @@ def test_lines_of_many_logs_come_in_the_order_of_their_times(tmp_path: Path) -> 
     write(found, run, "a", (1, b"a1\na2"), (5, b" goes on\na3\n"))
     write(found, run, "b", (2, b"b1\n"), (3, b"b2\n\xff"), (9, b"\nend"))
     missed: list[NotFound] = []
-    lines = [(one.task_id, one.line.text) for one in runlogs.merged(found, run, run.tasks, missed.append)]
+    lines = [(one.task_id, one.line.text) for one in runlogs.merged(logs.Archive(found), run, run.tasks, missed.append)]
     assert lines == [("a", b"a1\n"), ("b", b"b1\n"), ("b", b"b2\n"), ("a", b"a2 goes on\n"), ("a", b"a3\n"), ("b", b"\xff\n"), ("b", b"end")]
     assert [error.message.startswith("there is no log of c, try 1") for error in missed] == [True]
 

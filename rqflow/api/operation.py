@@ -86,7 +86,7 @@ def operation(name: str, method: Method, path: str, role: Role) -> Callable[[Cal
 def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
     """Carry out an operation for the person of `hub`, and return what it gives.
 
-    Raises NotPermitted when the person's role is too low, UsageError for what is no text, and whatever the operation raises: RqflowErrors.
+    Raises NotPermitted when the person's role is too low, UsageError for what is no text or too large a number, and what the operation raises.
     """
     must_permit(hub, wanted)
     for one in fields(asked):  # type: ignore[arg-type]  # inputs are dataclasses
@@ -94,6 +94,8 @@ def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
         for text in value if isinstance(value, list | tuple) else (value,):
             if isinstance(text, str) and not is_text(text):
                 raise UsageError(f"{one.name}: it has characters in it that are no text")
+            if isinstance(text, int) and abs(text) >= 1 << 63:
+                raise UsageError(f"{one.name}: the number is too large")
     return wanted.run(hub, asked)
 
 

@@ -21,7 +21,7 @@ from rqflow.api import reports, xcoms
 from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, perform
 from rqflow.api.reports import Happening, ListHappenings
-from rqflow.api.tasks import OneTask, Rendering, TryOfTask, rendered
+from rqflow.api.tasks import Rendering, TryOfTask, WhyTask, rendered
 from rqflow.api.tasks import why as why_of
 from rqflow.api.xcoms import ListXComs, XComValue
 from rqflow.dag.version import Version
@@ -136,7 +136,7 @@ class RunSight:
         if self.task.state in TERMINAL_STATES or self.away:
             return None
         try:
-            return perform(self.hub, why_of, OneTask(run=self.record.run_key, task_id=self.task.task_id))
+            return perform(self.hub, why_of, WhyTask(run=self.record.run_key, task_id=self.task.task_id))
         except RqflowError:
             return None  # it has ended since
 

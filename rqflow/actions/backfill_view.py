@@ -33,6 +33,7 @@ class BackfillRun:
     logical_date: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+    run_key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,8 +137,8 @@ def show(engine: Engine, number: int, *, has_leader: bool = True) -> Backfill:
             raise NotFound(f"there is no backfill {number}")
         active, failed = backfills.active_runs(connection, number, limit=NAMED), backfills.failed_runs(connection, number, limit=NAMED)
         found = describe(record, _tally(connection, record), clock.utcnow(), has_leader=has_leader)
-    runs = [tuple(BackfillRun(run_id=run.run_id, state=run.state, logical_date=run.logical_date, started_at=run.started_at, ended_at=run.ended_at)
-                  for run in some) for some in (active, failed)]
+    runs = [tuple(BackfillRun(run_id=run.run_id, state=run.state, logical_date=run.logical_date, started_at=run.started_at, ended_at=run.ended_at,
+                              run_key=run.run_key) for run in some) for some in (active, failed)]
     return replace(found, active_runs=runs[0], failed_runs=runs[1])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rqflow.api import (
     account,
     audit,
+    backfills,
     connections,
     dags,
     logs,
@@ -35,6 +36,7 @@ ROOMS = (
     versions,
     sharing,
     runs,
+    backfills,
     reports,
     tasks,
     logs,

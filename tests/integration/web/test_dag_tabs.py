@@ -13,7 +13,7 @@ from rqflow.store import dags
 from rqflow.store.engine import reading
 from tests.integration.broker import playing
 from tests.integration.web.site import Site
-from tests.unit.builders import a_version
+from tests.unit.builders import a_task, a_version
 
 SOURCE = 'x = "</pre><script>alert(1)</script>"\nprint(x)\n'
 
@@ -131,7 +131,24 @@ def test_a_dag_is_deleted_when_its_name_was_typed(site: Site) -> None:
         assert dags.get(connection, "d") is None
 
 
+def test_the_graph_has_the_states_of_the_newest_run_and_opens_groups(site: Site) -> None:
+    version = a_version({"a": [], "g.b": ["a"]}, specs=[a_task("g.b", group_id="g")], groups={"g": {"parent": None, "tooltip": ""}}, dag_id="d")
+    site.hub.start(version)
+    playing.play(site.hub.broker)
+    run = site.hub.start(version, day=1)
+    playing.claim(site.hub.broker)
+    browser = site.browser("ann")
+    text = browser.get("/dags/d/graph").text
+    assert 'data-state="running"' in text
+    assert f'href="/runs/{run.run_key}/tasks/a"' in text
+    assert 'href="/dags/d/graph?open=g"' in text
+    assert "Close g" in browser.get("/dags/d/graph?open=g&open=none").text
+    assert browser.get("/dags/d/graph?near=a").status_code == 200
+    assert browser.get("/dags/d/graph?near=nix").status_code == 404
+    assert browser.get("/dags/d/graph.dot").text.startswith("digraph")
+
+
 def test_unknown_dags_are_404_on_each_tab(site: Site) -> None:
     browser = site.browser("ann")
-    for tab in ("", "/durations", "/runs", "/code", "/details", "/delete"):
+    for tab in ("", "/graph", "/durations", "/runs", "/code", "/details", "/delete"):
         assert browser.get(f"/dags/none{tab}").status_code == 404, tab

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator
 
 from rqflow import clock, wire
-from rqflow.exceptions import UsageError
+from rqflow.exceptions import NotFound, UsageError
 from rqflow.store.run_pages import CHANGED_AT, ENDED_AT, LOGICAL_DATE, STARTED_AT, Between
+from rqflow.values import is_text
 
 #: Entries of a page when nobody says how many, and at most: who asks for more gets as many.
 DEFAULT, MOST = 100, 100
@@ -78,6 +79,14 @@ When = Annotated[datetime | None, BeforeValidator(_with_plus), Query()]
 def between(since: datetime | None, until: datetime | None) -> Between:
     """Return the moments from one to another; those without a zone are in UTC."""
     return Between(since=clock.aware(since) if since else None, until=clock.aware(until) if until else None)
+
+
+async def texts_only(request: Request) -> None:
+    """Refuse a request in whose address is what no database takes as text. Raises NotFound for its path, UsageError for the rest."""
+    if not all(is_text(str(value)) for value in request.path_params.values()):
+        raise NotFound("there is nothing of that name")
+    if not all(is_text(name) and is_text(value) for name, value in request.query_params.multi_items()):
+        raise UsageError("the address has characters in it that are no text")
 
 
 def _moments_of(execution_date_gte: When = None, execution_date_lte: When = None, start_date_gte: When = None, start_date_lte: When = None,

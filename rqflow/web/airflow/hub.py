@@ -71,8 +71,8 @@ def get_import_error(hub: TheHub, import_error_id: int) -> BrokenFile:
 
 @router.get("/eventLogs")
 def list_events(hub: TheHub, part: ThePart, dag_id: Text = None, task_id: Text = None, run_id: Text = None, map_index: int | None = None,
-                try_number: int | None = None, event: Text = None, owner: Text = None, before: When = None, after: When = None,
-                included_events: Text = None, excluded_events: Text = None) -> EventLogList:
+                try_number: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None, event: Text = None, owner: Text = None, before: When = None,
+                after: When = None, included_events: Text = None, excluded_events: Text = None) -> EventLogList:
     """List what people did."""
     must_permit(hub, audit.list_deeds)
     name, descends = part.order(_ORDERS, "event_log_id")

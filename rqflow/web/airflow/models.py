@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, model_validator
+
+from rqflow.values import is_text
 
 #: The release of Airflow whose API this is.
 AIRFLOW = "2.10.0"
@@ -17,6 +19,16 @@ class Given(BaseModel):
     """The body of a request. What Airflow does not know there, or gives out only, is refused as it does."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def has_texts(self) -> Self:
+        """Refuse names that no database takes as text."""
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            for one in value if isinstance(value, list) else (value,):
+                if isinstance(one, str) and not is_text(one):
+                    raise ValueError(f"{name}: it has characters in it that are no text")
+        return self
 
 
 class Tag(BaseModel):

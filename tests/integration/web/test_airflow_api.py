@@ -172,12 +172,19 @@ def test_what_no_client_should_send_is_a_bad_request(site: Site, client: MakeCli
            ("PATCH", "/dags", {"is_paused": True}), ("POST", "/dags/plain/dagRuns", {"state": "success"}),
            ("POST", "/dags/plain/dagRuns", {"conf": [1]}), ("POST", "/dags/plain/dagRuns", {"logical_date": "soon"}),
            ("POST", "/dags/plain/dagRuns", {"dag_run_id": "\ud800"}), ("POST", "/dags/plain/dagRuns", {"dag_run_id": "a\0b"}),
-           ("GET", "/dags?limit=many", None), ("GET", "/dags?order_by=owner", None), ("GET", "/dags/plain?fields=nothing", None))
+           ("GET", "/dags?limit=many", None), ("GET", "/dags?order_by=owner", None), ("GET", "/dags/plain?fields=nothing", None),
+           ("GET", "/dags?dag_id_pattern=%00", None), ("GET", "/dags/~/dagRuns/~/taskInstances?pool=%00", None), ("GET", f"/dags?offset={10**30}x", None),
+           ("POST", "/dags/~/dagRuns/~/taskInstances/list", {"task_ids": ["a\0"]}), ("GET", f"/eventLogs?try_number={10**30}", None),
+           ("POST", "/dags/plain/dagRuns", []))
     for method, path, body in bad:
         answer = send(method, path, json=body)
         assert answer.status_code == 400, (path, body, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
     assert send("GET", "/dags/plain%00").status_code == 404
+    for path in ("/dags/plain/dagRuns/%00", f"/eventLogs/{10**30}", f"/importErrors/{10**30}", "/pools/%00", "/variables/a%00"):
+        assert send("GET", path).status_code == 404, path
+    assert send("GET", "/dags/~/dagRuns?execution_date_gte=9999-12-31T23:59:59-12:00").json()["total_entries"] == 0
+    assert send("GET", f"/dags?offset={10**30}&limit={10**30}").json()["dags"] == []
     assert send("GET", "/nothing").json()["title"] == "Not Found"
     assert send("PUT", "/dags").status_code == 405
     assert send("GET", "/dags?fields=dag_id&fields=is_paused").json()["dags"][0] == {"dag_id": "etl.daily", "is_paused": False}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
+from airflow_client.client.model.clear_task_instances import ClearTaskInstances
 from airflow_client.client.model.dag_run import DAGRun
 from airflow_client.client.model.list_task_instance_form import ListTaskInstanceForm
 from airflow_client.client.model.task_state import TaskState as Named
@@ -19,7 +20,7 @@ from rqflow.dag.run import run_key
 from rqflow.security.roles import Role
 from rqflow.states import TaskState
 from tests.integration.broker import playing
-from tests.integration.web.airflow import MakeClient, refused
+from tests.integration.web.airflow import Client, MakeClient, refused
 from tests.integration.web.site import Site
 from tests.unit.builders import a_version
 
@@ -148,3 +149,29 @@ def test_xcoms_are_listed_and_given_with_their_values(site: Site, client: MakeCl
     assert refused(404, lambda: api.get_xcom_entry("etl", run_id, "get", "none"))["detail"]
     refused(404, lambda: api.get_xcom_entry("etl", run_id, "no", "none"))
     refused(400, lambda: api.get_xcom_entry("etl", run_id, "get", "return_value", deserialize=True))
+
+
+def test_tasks_are_cleared_in_one_run_and_in_runs_of_some_dates(site: Site, client: MakeClient) -> None:
+    first, second = a_run(site, client, day=1), a_run(site, client, day=2)
+    playing.play(site.hub.broker, {"make": TaskState.FAILED})
+    ann, otto = client(), client("otto", Role.OPERATOR)
+
+    def cleared(api: Client = ann, **wanted: object) -> list[tuple[str, str]]:
+        found = api.dags.post_clear_task_instances("etl", ClearTaskInstances(**wanted))
+        return [(one.dag_run_id, one.task_id) for one in found.task_instances]
+
+    failed = [(run, task) for run in (first, second) for task in ("make", "put")]
+    assert cleared() == failed
+    assert cleared(end_date="2026-05-01T00:00:00+00:00") == failed[:2]
+    assert cleared(dag_run_id=second) == failed[2:]
+    assert cleared(dag_run_id=first, include_future=True, task_ids=["make"]) == [(first, "make"), (second, "make")]
+    assert cleared(only_failed=False, dag_run_id=first, task_ids=["get"], include_downstream=True) == [(first, "get"), (first, "make"), (first, "put")]
+    assert ann.runs.get_dag_run("etl", first).state.value == "failed"
+    refused(403, lambda: cleared(otto, dry_run=False))
+    assert cleared(dry_run=False, start_date="2026-05-02T00:00:00+00:00", end_date="2026-05-02T00:00:00+00:00") == failed[2:]
+    assert (ann.runs.get_dag_run("etl", first).state.value, ann.runs.get_dag_run("etl", second).state.value) == ("failed", "running")
+    assert cleared(dry_run=False, dag_run_id=first, only_failed=False, task_ids=["get", "make"]) == [(first, "get"), (first, "make")]
+    refused(404, lambda: cleared(dag_run_id=first, task_ids=["g*"]))
+    refused(404, lambda: cleared(dag_run_id="no"))
+    for wrong in ({"dag_run_id": first, "start_date": "2026-05-02T00:00:00+00:00"}, {"only_running": True}, {"start_date": "soon"}):
+        refused(400, lambda wrong=wrong: cleared(**wrong))

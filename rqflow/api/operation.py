@@ -19,6 +19,8 @@ I = TypeVar("I")  # noqa: E741 - input and output
 O = TypeVar("O")  # noqa: E741
 T = TypeVar("T")
 
+#: The largest number that an input may be: what every database takes.
+LARGEST = (1 << 31) - 1
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -90,12 +92,12 @@ def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
     """
     must_permit(hub, wanted)
     for one in fields(asked):  # type: ignore[arg-type]  # inputs are dataclasses
-        value = getattr(asked, one.name)
-        for text in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(text, str) and not is_text(text):
+        given = getattr(asked, one.name)
+        for value in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(value, str) and not is_text(value):
                 raise UsageError(f"{one.name}: it has characters in it that are no text")
-            if isinstance(text, int) and abs(text) >= 1 << 63:
-                raise UsageError(f"{one.name}: the number is too large")
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise UsageError(f"{one.name}: {value} is too large")
     return wanted.run(hub, asked)
 
 

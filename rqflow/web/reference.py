@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from rqflow.web.deps import ThePerson
 from rqflow.web.rendering import page
-from rqflow.web.rest import PREFIX
+from rqflow.web.rest import PREFIX, PROBLEM
 
 router = APIRouter(include_in_schema=False)
 
@@ -17,6 +17,7 @@ router = APIRouter(include_in_schema=False)
 def document(request: Request) -> dict[str, Any]:
     """Return the OpenAPI document of the application, made once, with the ways to log in."""
     found: dict[str, Any] = request.app.openapi()
+    found.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     schemes = found.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes |= {"token": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
     found["security"] = [{"token": []}, {"basic": []}]

@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from functools import cache
+from types import NoneType
 from typing import Annotated, Any, get_type_hints
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -22,19 +24,21 @@ PREFIX = "/api/v1"
 _PLACE = re.compile(r"\{(\w+)(?::path)?\}")
 
 
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it; `hint` says what to do, `exit_code` is that of the command line."""
+#: An error, as RFC 9457 has it, in the words of JSON Schema; `hint` says what to do, `exit_code` is that of the command line.
+PROBLEM: dict[str, Any] = {
+    "title": "Problem", "type": "object", "required": ["type", "title", "status", "detail"],
+    "properties": {"type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
+                   "hint": {"type": "string", "default": ""}, "exit_code": {"type": "integer", "default": 1}}}
+#: What may go wrong with any operation. Told by hand: a model for each would be most of the work of a start.
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"description": said, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for code, said in ((401, "Not logged in"), (403, "Not permitted"), (404, "Not found"), (409, "Conflict"), (422, "Bad input"),
+                       (503, "Not reached"))}
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    hint: str = ""
-    exit_code: int = 1
 
-
+@cache
 def router() -> APIRouter:
-    """Return the routes of all operations."""
+    """Return the routes of all operations, the same for each application of this process."""
     made = APIRouter(prefix=PREFIX)
     for one in OPERATIONS:
         _add(made, one)
@@ -42,12 +46,11 @@ def router() -> APIRouter:
 
 
 def _add(made: APIRouter, one: Operation[Any, Any]) -> None:
-    errors: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (401, 403, 404, 409, 422, 503)}
-    returns_nothing = one.given in (None, Nothing)
+    returns_nothing = one.given in (None, NoneType, Nothing)
     made.add_api_route(
         one.path, _handler(one), methods=[one.method], name=one.name, operation_id=one.name, summary=one.summary, description=one.description,
         tags=[one.name.partition(".")[0]], response_model=None if returns_nothing else one.given, status_code=204 if returns_nothing else 200,
-        responses=errors, openapi_extra={"x-role": one.role.value})
+        responses=_ERRORS, openapi_extra={"x-role": one.role.value})
 
 
 def _handler(one: Operation[Any, Any]) -> Callable[..., Response]:

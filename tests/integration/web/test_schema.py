@@ -12,7 +12,7 @@ from tests.integration.web.site import Site
 from tests.unit.builders import a_version
 
 #: Requests of each operation.
-EXAMPLES = 16
+EXAMPLES = 6
 #: Ids of things that there are, for each second request: of others most operations only say that they are not there.
 REAL = {"dag_id": "daily", "run": "r1", "task_id": "a", "name": "default_pool", "key": "k", "conn_id": "c", "username": "ann", "queue": "default"}
 

@@ -20,6 +20,7 @@ class ListMisses:
     """Which misses."""
 
     dag_id: str | None = about("Only tasks of this DAG.", None)
+    run: str | None = about("Only tasks of this run.", None)
     since: datetime | None = about("Only what was missed at or after this time.", None)
     limit: int = about("At most so many.", 50)
     offset: int = about("Leave out so many first.", 0)
@@ -32,7 +33,8 @@ def list_misses(hub: Hub, asked: ListMisses) -> Page[Miss]:
     offset = max(0, min(asked.offset, 10**9))
     if asked.dag_id is not None:
         hub.dag(asked.dag_id)
+    run_key = hub.run(asked.run).run_key if asked.run is not None else None
     visible, since = hub.visible_dag_ids(), clock.aware(asked.since) if asked.since else None
     with reading(hub.engine) as connection:
-        found = sla.search(connection, dag_id=asked.dag_id, dag_ids=visible, since=since, limit=limit + 1, offset=offset)
+        found = sla.search(connection, dag_id=asked.dag_id, dag_ids=visible, run_key=run_key, since=since, limit=limit + 1, offset=offset)
     return Page(items=tuple(found[:limit]), next=str(offset + limit) if len(found) > limit else None)

@@ -10,6 +10,7 @@ from rqflow.api import (
     backfills,
     connections,
     dags,
+    health,
     logs,
     notices,
     owners,
@@ -54,6 +55,7 @@ ROOMS = (
     sessions,
     account,
     audit,
+    health,
 )
 OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(value for room in ROOMS for value in vars(room).values()
                                                     if isinstance(value, Operation) and value.run.__module__ == room.__name__)

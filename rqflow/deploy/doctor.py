@@ -35,8 +35,8 @@ from rqflow.store.engine import open_engine, reading
 LISTPACK = 512
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Do all checks that can be done, those of the live state only when Redis answers."""
+def examine(settings: Settings, *, asks_mail: bool = True) -> list[Finding]:
+    """Do all checks that can be done, those of the live state only when Redis answers, that of the mail server, which may take long, if asked to."""
     found = [_config(settings), key_checks.modes(settings), _state(settings), _disks(settings), *_tunnels(settings), *_database(settings),
              *_trust(settings)]
     try:
@@ -44,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
             found += _redis(connection, settings) if connection is not None else [_no_redis(settings)]
     except (redis.exceptions.RedisError, RqflowError) as error:
         found.append(Finding(check="redis", verdict=Verdict.PROBLEM, detail=str(error), remedy=getattr(error, "hint", "")))
-    return [*found, _mail(settings)]
+    return [*found, *([_mail(settings)] if asks_mail else [])]
 
 
 def is_well(found: Iterable[Finding]) -> bool:

@@ -91,8 +91,8 @@ def record(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     upsert(connection, _ONCE, [{**row, "is_notified": False} for row in rows])
 
 
-def search(connection: Connection, *, dag_id: str | None = None, dag_ids: Collection[str] | None = None, since: datetime | None = None,
-           untold: bool = False, limit: int | None = None, offset: int = 0) -> list[Miss]:
+def search(connection: Connection, *, dag_id: str | None = None, dag_ids: Collection[str] | None = None, run_key: str | None = None,
+           since: datetime | None = None, untold: bool = False, limit: int | None = None, offset: int = 0) -> list[Miss]:
     """Return the misses that pass, the one seen last first, without the first `offset` ones.
 
     `dag_ids`: only of these DAGs; `untold`: only those that mark_told was not called for.
@@ -103,6 +103,8 @@ def search(connection: Connection, *, dag_id: str | None = None, dag_ids: Collec
         query = query.where(sla_miss.c.dag_id == dag_id)
     if dag_ids is not None:
         query = query.where(sla_miss.c.dag_id.in_(list(dag_ids)))
+    if run_key is not None:
+        query = query.where(sla_miss.c.run_key == run_key)
     if since is not None:
         query = query.where(sla_miss.c.seen_at >= since)
     if untold:

@@ -1,0 +1,99 @@
+"""What those look at who look after a hub: health, SLA misses, messages to people."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rqflow import clock
+from rqflow.security.roles import Role
+from rqflow.store import notices, sla
+from rqflow.store.engine import Connection, run_in_transaction
+from rqflow.store.notices import Delivery
+from rqflow.store.runs import RunRecord
+from tests.integration.web import rooms
+from tests.integration.web.site import Site
+from tests.unit.builders import a_version
+
+
+def misses(site: Site, run: RunRecord, *task_ids: str) -> None:
+    now = clock.utcnow()
+    run_in_transaction(site.engine, lambda connection: sla.record(connection, [
+        {"run_key": run.run_key, "task_id": one, "dag_id": run.dag_id, "due_at": now - timedelta(hours=1), "seen_at": now} for one in task_ids]))
+
+
+def a_refused_message(site: Site, run: RunRecord) -> str:
+    now = clock.utcnow()
+
+    def write(connection: Connection) -> str:
+        notices.note(connection, [{"notice_key": "k1", "kind": notices.FAILURE, "dag_id": run.dag_id, "run_key": run.run_key, "task_id": "a",
+                                   "try_number": 1, "seq": 1, "detail": "{}"}])
+        notices.settle(connection, ["k1"], [Delivery(notice_key="k1", recipient="mailto:<ada>@x.test", dag_id=run.dag_id, run_key=run.run_key,
+                                                     kind=notices.FAILURE)], now)
+        (heap,) = notices.heaps(connection, now + timedelta(days=1))
+        message = notices.put_together(connection, heap, now)
+        assert notices.claim(connection, notices.find(connection, message), now + timedelta(days=1), now + timedelta(days=1))
+        notices.end(connection, message, notices.REFUSED, now, "550 <b>nobody</b> is called so")
+        return message
+
+    return run_in_transaction(site.engine, write)
+
+
+def test_misses_are_listed_filtered_and_paged(site: Site, redis_url: str) -> None:
+    run = site.hub.start(a_version({f"t{number}": [] for number in range(60)}, dag_id="nightly"), run_id="first")
+    misses(site, run, *(f"t{number}" for number in range(60)))
+    browser = site.browser("vera", Role.VIEWER)
+    first = browser.get("/slas").text
+    assert first.count(f"/runs/{run.run_key}/tasks/") == 50
+    assert "offset=50" in first
+    assert browser.get("/slas?offset=50").text.count(f"/runs/{run.run_key}/tasks/") == 10
+    assert browser.get(f"/slas?run={run.run_key}&dag_id=nightly&since=2020-01-01").text.count("/tasks/") == 50
+    assert "No such miss" in browser.get("/slas?since=2999-01-01").text
+    assert browser.get("/slas?dag_id=none").status_code == browser.get("/slas?run=none").status_code == 404
+    assert browser.get("/slas?since=soon").status_code == 422
+    assert browser.get("/slas?offset=-1").status_code == 200
+    page = browser.get("/api/v1/slas?limit=40").json()
+    assert (len(page["items"]), page["next"]) == (40, "40")
+    filtered = Site(site.hub.db, redis_url, site.engine, site.settings.home, filter_by_owner=True)
+    assert "nightly" not in filtered.browser("vera", Role.VIEWER).get("/slas").text
+    filtered.close()
+
+
+def test_a_message_that_was_refused_is_shown_and_sent_again(site: Site) -> None:
+    run = site.hub.start(a_version(dag_id="nightly"), run_id="first")
+    message = a_refused_message(site, run)
+    browser = site.browser("ann")
+    text = browser.get("/notices").text
+    assert "&lt;ada&gt;@x.test" in text
+    assert "550 &lt;b&gt;nobody" in text
+    one = browser.get(f"/notices/{message}")
+    assert one.status_code == 200
+    assert "nightly" in one.text
+    assert "no SMTP is configured" in text
+    assert "No such message" in browser.get("/notices?state=sent").text
+    assert browser.get("/notices?state=odd").status_code == 422
+    browser.post("/notices/retry", data={"message": message})
+    assert "1 message will be tried again" in browser.get("/notices").text
+    assert rooms.deeds(site, "notices_retried") == ["ann"]
+    assert browser.post("/notices/retry", data={"message": message}).status_code == 409
+    assert browser.post("/notices/retry").status_code == 422
+    assert browser.post("/notices/retry", data={"every": "1"}).status_code == 303
+    assert browser.get("/notices/none").status_code == 404
+    rooms.refused(site, ["GET /notices", f"GET /notices/{message}", "POST /notices/retry"])
+
+
+def test_health_shows_parts_disks_and_what_the_doctor_finds(site: Site) -> None:
+    rooms.a_worker(site.hub.db)
+    browser = site.browser("ann")
+    text = browser.get("/health").text
+    for said in ("1 lives, with 4 slots", "none lives", "revision", "home", "takes logs", "/metrics"):
+        assert said in text, said
+    assert "What the doctor finds" not in text
+    examined = browser.get("/health?doctor=1").text
+    assert "What the doctor finds" in examined
+    assert "nothing starts by schedule" in examined
+    seen = browser.get("/api/v1/health/overview").json()
+    assert seen["flow"]["unrecorded"] == 0
+    assert {one["place"] for one in seen["disks"]} >= {"home", "logs", "database"}
+    assert {one["component"] for one in browser.get("/api/v1/health").json()["items"]} >= {"redis", "db", "scheduler", "worker"}
+    assert site.browser("vera", Role.VIEWER).get("/api/v1/version").json()["protocol"] == seen["release"]["protocol"]
+    rooms.refused(site, ["GET /health", "GET /api/v1/health/overview", "GET /api/v1/health/doctor"])

@@ -148,8 +148,10 @@ def show_task(broker: Broker, engine: Engine, run_key: str, task_id: str) -> Run
     with reading(engine) as connection:
         # Asked last: Redis forgets a run when the history has all of it.
         recorded = None if live else store_tasks.get(connection, run_key, task_id)
+        missed, calls = sla.missed(connection, run_key), calls_of(connection, run_key, task_id)
     task = _task(partial.as_in(record.info, spec), live[0] if live else None, recorded, own, version=record.version)
-    return replace(as_run(record, status), tasks=(task,))
+    task = replace(task, sla_missed=missed.get(task_id), callbacks=tuple(calls))
+    return replace(as_run(record, status), sla_misses=len(missed), tasks=(task,))
 
 
 def _live(broker: Broker, run_key: str) -> dict[str, TaskStatus]:
@@ -169,9 +171,14 @@ def _recorded(broker: Broker, connection: Connection, run_key: str, events: Sequ
     for one in with_unrecorded(store_tasks.tries(connection, run_key, with_facts=False), events):
         tries.setdefault(one.task_id, []).append(one)
     calls: dict[str, list[Call]] = {}
-    for call in callbacks.of_run(connection, run_key):
-        calls.setdefault(call.task_id, []).append(Call(**{name: getattr(call, name) for name in Call.__slots__}))
+    for call in calls_of(connection, run_key):
+        calls.setdefault(call.task_id, []).append(call)
     return _Recorded(record, _version(broker, connection, record.version), tries, sla.missed(connection, run_key), calls)
+
+
+def calls_of(connection: Connection, run_key: str, task_id: str | None = None) -> list[Call]:
+    """Return the calls of functions of the DAG for a run and its tasks, or for one task; with an empty one, for the run itself."""
+    return [Call(**{name: getattr(call, name) for name in Call.__slots__}) for call in callbacks.of_run(connection, run_key, task_id)]
 
 
 def with_unrecorded(recorded: Sequence[TryRecord], events: Sequence[Event]) -> list[TryRecord]:

@@ -51,6 +51,10 @@ class Absent(Broker):
         """Return None."""
         return None
 
+    def run_statuses(self, run_keys: Iterable[str]) -> dict[str, RunStatus]:  # noqa: ARG002 - what is asked for does not matter
+        """Return no runs."""
+        return {}
+
     def task_statuses(self, run_key: str, indices: Iterable[int] | None = None) -> list[TaskStatus]:  # noqa: ARG002 - what is asked for does not matter
         """Return no task instances."""
         return []

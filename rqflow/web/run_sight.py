@@ -11,7 +11,7 @@ from typing import Any
 
 from rqflow import clock
 from rqflow.actions import query
-from rqflow.actions.model import TaskInstance, Try
+from rqflow.actions.model import Call, TaskInstance, Try
 from rqflow.actions.sights.graph_view import GraphView, NodeState, graph, told
 from rqflow.actions.sights.run_rows import Rows, rows_of
 from rqflow.actions.sights.run_view import RunPage, RunTask
@@ -106,6 +106,12 @@ class RunSight:
     def values(self) -> list[tuple[str, str]]:
         """What it was started with: (name, JSON) of params and conf."""
         return [("Params", shown(self.record.params)), ("Conf", shown(self.record.conf))]
+
+    @cached_property
+    def calls(self) -> list[Call]:
+        """The calls of functions of its DAG for the run itself."""
+        with reading(self.hub.engine) as connection:
+            return query.calls_of(connection, self.record.run_key, "")
 
     @cached_property
     def events(self) -> Page[Happening]:

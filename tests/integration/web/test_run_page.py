@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ from rqflow.actions.variables import Given
 from rqflow.broker import keys
 from rqflow.broker.watch import Held, Watch
 from rqflow.clock import monotonic
+from rqflow.deploy.lasting import Lasting
 from rqflow.recorder.logpath import log_path
 from rqflow.security.keyring import Keyring
 from rqflow.security.roles import Role
+from rqflow.settings import RedisSettings
 from rqflow.states import TaskState
 from rqflow.store.runs import RunRecord
+from rqflow.web.run_pages import run_pages_of
 from tests.integration.broker import playing
 from tests.integration.web.site import Site
 from tests.unit.builders import a_task, a_version
@@ -222,12 +226,18 @@ def test_a_run_of_10_000_tasks_is_shown_in_a_second_and_a_fixed_number_of_questi
     run = site.hub.start(a_version(tasks, dag_id="big", specs=grouped, groups={f"g{n:03}": {} for n in range(100)}))
     browser, statements = site.browser("ann"), []
     got(browser, f"/runs/{run.run_key}?tab=params")
+    run_pages_of(site.app).forget(run.run_key)
     event.listen(site.app.state.parts.lasting.engine(), "before_cursor_execute", lambda *told: statements.append(told[2]))
-    began = monotonic()
     shown = got(browser, f"/runs/{run.run_key}?tab=params")
-    assert monotonic() - began < 1.0
     assert len(shown) < 400_000
     assert len([one for one in statements if one.startswith("SELECT")]) <= 14, statements
+    took = []
+    for _ in range(3):  # the machine may have more to do
+        run_pages_of(site.app).forget(run.run_key)
+        began = monotonic()
+        got(browser, f"/runs/{run.run_key}?tab=params")
+        took.append(monotonic() - began)
+    assert min(took) < 1.0
     part = got(browser, f"/runs/{run.run_key}/tasks/g099.m04999?tab=details", "tasks")
     assert 'data-task="g099.m04999"' in part
     assert part.count("data-task=") <= 500
@@ -241,3 +251,16 @@ def test_who_may_not_change_a_run_sees_no_buttons_for_it(site: Site) -> None:
         assert "/clear" not in shown
         assert "/kill" not in shown
     assert "trigger?of=" not in viewer
+
+
+def test_while_redis_is_away_the_history_is_shown_and_deeds_say_why_not(site: Site) -> None:
+    run = site.hub.start(a_version({"a": []}, dag_id="daily"))
+    playing.play(site.hub.broker)
+    site.hub.forget(run)
+    site.app.state.parts.lasting = Lasting(replace(site.settings, redis=RedisSettings(url="unix:///nowhere/redis.sock")), client_name="rqflow-web")
+    browser = site.browser("ann")
+    for path in ("", "/tasks/a?tab=details", "/tasks/a?tab=xcoms"):
+        shown = got(browser, f"/runs/{run.run_key}{path}")
+        assert "This is what the history knows: Redis does not answer" in shown, path
+        assert 'title="a: success"' in shown
+    assert browser.get(f"/runs/{run.run_key}/clear?task=a").status_code == 503

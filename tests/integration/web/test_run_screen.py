@@ -85,6 +85,23 @@ def test_the_list_is_narrowed_as_one_types_and_stays_so_when_something_happens(s
     expect(page.locator(".run-rows > li")).to_have_count(1)
 
 
+def test_the_log_of_the_next_try_comes_in_the_place_of_the_one_before(site: Site, window: Window) -> None:
+    run, page = site.hub.start(a_version(["a"], dag_id="again", specs=[a_task("a", retries=1, retry_delay=0.0)])), window.page
+    page.goto(f"/runs/{run.run_key}/tasks/a")
+    page.evaluate(MARK)
+    expect(page.locator(".run-body")).to_contain_text("No log yet")
+    for number in (1, 2):
+        claim, = playing.claim(site.hub.broker)
+        expect(page.locator(".log-frame")).to_have_attribute("data-log", f"/runs/{run.run_key}/logs/a/{number}")
+        playing.tell(site.hub.broker, playing.end(claim, TaskState.UP_FOR_RETRY if number == 1 else TaskState.SUCCESS))
+        site.hub.broker.move_due()
+    expect(page.locator(".run-tries a[aria-current]")).to_contain_text("2")
+    page.click(".run-tries >> text=1")
+    expect(page.locator(".log-frame")).to_have_attribute("data-log", f"/runs/{run.run_key}/logs/a/1")
+    expect(page.locator(".run-old")).to_contain_text("Try 1: up for retry")
+    assert page.evaluate("window.isTheSame")
+
+
 def painted(page: Page, name: str) -> str:
     """The classes of a node of the graph."""
     node = page.locator(".graph-states a", has_text=name).first.get_attribute("data-node")

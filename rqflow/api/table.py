@@ -18,6 +18,7 @@ from rqflow.api import (
     queues,
     reports,
     runs,
+    search,
     sessions,
     sharing,
     slas,
@@ -56,6 +57,7 @@ ROOMS = (
     account,
     audit,
     health,
+    search,
 )
 OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(value for room in ROOMS for value in vars(room).values()
                                                     if isinstance(value, Operation) and value.run.__module__ == room.__name__)

@@ -7,9 +7,10 @@ import * as forms from "./forms.js";
 import * as keyboard from "./keyboard.js";
 import * as live from "./live.js";
 import * as menus from "./menus.js";
+import * as search from "./search.js";
 import * as split from "./split.js";
 import * as theme from "./theme.js";
 import * as times from "./times.js";
 import * as toasts from "./toasts.js";
 
-for (const job of [bridge, theme, times, toasts, menus, dialogs, forms, copying, keyboard, split, live]) job.start();
+for (const job of [bridge, theme, times, toasts, menus, dialogs, forms, copying, keyboard, split, search, live]) job.start();

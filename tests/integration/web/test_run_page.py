@@ -57,7 +57,7 @@ def test_a_run_is_one_screen(site: Site) -> None:
     write(site.engine, run, "see https://example.org/x <b>", by="ann")
     browser = site.browser("ann")
     shown = got(browser, f"/runs/{run.run_key}")
-    for part in ("first", "started by hand by <b>ann</b>", 'href="/dags/daily/trigger?of=', "version 1", "1 param", 'data-since="',
+    for part in ("first", "started by hand by <b>ann</b>", 'href="/dags/daily/trigger?of=', 'href="/dags/daily/code?version=1"', "1 param", 'data-since="',
                  '<a href="https://example.org/x"', f'data-live="run:{run.run_key}"', "waits for b", "exit code 3 &lt;b&gt;", 'class="graph-dot" hidden'):
         assert part in shown, part
     assert "<b>Bern" not in shown

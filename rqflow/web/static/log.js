@@ -1,6 +1,7 @@
 // @ts-check
 // The log of a try: opens at the end and follows, gets blocks as one scrolls, finds, folds, colours, and says when lines came. Without scripts the
 // page has the last block, and links to the others.
+import { parsed } from "./html.js";
 import { Finding, mark } from "./logfinding.js";
 import { Folds } from "./logfolds.js";
 import { LogWindow } from "./logwindow.js";
@@ -159,7 +160,7 @@ class LogView {
       const lasts = painter.fg || painter.bg || painter.bold || painter.faint || painter.italic || painter.underline;
       if (text.dataset.ansi === undefined && !lasts) continue;
       // ansi_up escapes all that is not a colour.
-      text.innerHTML = painter.ansi_to_html(text.dataset.ansi ?? text.textContent ?? "");
+      text.replaceChildren(parsed(painter.ansi_to_html(text.dataset.ansi ?? text.textContent ?? "")));
     }
     if (this.scroller.querySelector(".group")) this.fold();
   }

@@ -1,6 +1,7 @@
 // @ts-check
 // The lines of a log that are in the page: blocks that follow each other, some of a file that may be far larger. They are got from the server
 // as one scrolls, and the farthest go when there are many. What was in sight stays where it was.
+import { parsed } from "./html.js";
 
 const MOST_BLOCKS = 40, LINES = 1000;
 
@@ -61,9 +62,7 @@ export class LogWindow {
       return null;
     }
     if (!answer.ok || asked !== this.generation) return null;
-    const holder = document.createElement("template");
-    holder.innerHTML = await answer.text();
-    const block = /** @type {HTMLElement | null} */ (holder.content.querySelector(".log-block"));
+    const block = /** @type {HTMLElement | null} */ (parsed(await answer.text()).querySelector(".log-block"));
     return asked === this.generation ? block : null;
   }
 
@@ -117,9 +116,7 @@ export class LogWindow {
     let last = this.blocks.at(-1);
     const former = last?.lastElementChild;
     if (former && Number(/** @type {HTMLElement} */ (former).dataset.o) === this.resume && last?.hasAttribute("data-open")) former.remove();
-    const holder = document.createElement("template");
-    holder.innerHTML = told.lines + told.open;
-    const lines = /** @type {HTMLElement[]} */ ([...holder.content.children]);
+    const lines = /** @type {HTMLElement[]} */ ([...parsed(told.lines + told.open).children]);
     const before = this.scroller.querySelectorAll(".log-line").length;
     for (let at = 0; at < lines.length;) {
       const room = last ? LINES - last.childElementCount : 0;

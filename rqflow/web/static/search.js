@@ -1,6 +1,7 @@
 // @ts-check
 // What the search field suggests while somebody types: links below it; arrows move over them, Enter opens one, Escape closes. Enter in the field itself
 // leads to the page of all that was found.
+import { parsed } from "./html.js";
 import { show } from "./times.js";
 
 /** Milliseconds after the last letter before it is asked. */
@@ -33,10 +34,9 @@ export function start() {
     try {
       const answer = await fetch(`/search?${new URLSearchParams({ q: text })}`, { headers: { "HX-Request": "true" }, signal });
       if (!answer.ok || answer.redirected) return close();
-      const found = document.createElement("template");
-      found.innerHTML = await answer.text();
-      show(found.content);
-      list.replaceChildren(found.content);
+      const found = parsed(await answer.text());
+      show(found);
+      list.replaceChildren(found);
       list.hidden = !form.contains(document.activeElement);
       const said = document.getElementById("said");
       if (said) said.textContent = `${links().length} suggestions`;

@@ -40,7 +40,7 @@ def test_what_no_pool_can_be_is_said_and_what_was_filled_in_stays(site: Site) ->
         assert "&lt;kept&gt;" in answer.text
     assert browser.get("/pools/a%00b").status_code == 404
     assert browser.post("/pools/none/edit", data={"slots": "1"}).status_code == 404
-    assert browser.put("/api/v1/pools/x", content='{"slots": 1, "description": "a\\u0000b"}', headers=JSON).status_code == 200
+    assert browser.put("/api/v1/pools/x", content='{"slots": 1, "description": "a\\u0000b"}', headers=JSON).status_code == 422
     odd = '{"pools": {"y\\ud800": {"slots": 1, "description": "a\\ud800\\u0000"}}}'
     assert browser.post("/api/v1/pools/import", content=odd, headers=JSON).status_code == 422
 

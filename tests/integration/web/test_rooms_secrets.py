@@ -35,8 +35,9 @@ def test_a_variable_is_made_changed_and_deleted(site: Site) -> None:
     assert browser.get("/variables/city%20%3Cb%3E").status_code == 404
     assert rooms.deeds(site, "variable_set") == ["ann", "ann"]
     assert rooms.deeds(site, "variable_deleted") == ["ann"]
-    for path in ("/variables/x/edit", "/variables/x/delete", "/variables/a%00b/edit"):
-        assert browser.get(path).status_code == 404
+    for path in ("/variables/x/edit", "/variables/x/delete"):
+        assert browser.get(path).status_code == 404, path
+    assert browser.get("/variables/a%00b/edit").status_code in {404, 422}
 
 
 def test_a_secret_variable_is_changed_and_never_shown(site: Site) -> None:

@@ -56,6 +56,16 @@ def test_while_redis_is_away_the_history_is_read_and_deeds_say_why_not(without_r
     assert (page.status_code, "Redis does not answer" in page.text, "Nothing is lost" in page.text) == (503, True, True)
 
 
+def test_lists_and_pages_of_dags_are_read_from_the_history_while_redis_is_away(without_redis: Site, own: OwnRedis) -> None:
+    browser = without_redis.browser("ann")
+    for path, shown in (("/", "does not answer"), ("/dags", "/dags/daily"), ("/dags/daily", 'class="sq st-success"'), ("/dags/daily/graph", "success"),
+                        ("/dags/daily/runs", ">old<")):
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        assert "Redis does not answer" in answer.text, path
+        assert shown in answer.text, path
+
+
 def test_when_redis_is_back_all_goes_on_by_itself(without_redis: Site, own: OwnRedis) -> None:
     browser = without_redis.browser("ann")
     assert browser.get("/").status_code == 200

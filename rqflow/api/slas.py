@@ -31,8 +31,6 @@ def list_misses(hub: Hub, asked: ListMisses) -> Page[Miss]:
     """List the tasks of scheduled runs that did not end in their sla, the one seen last first; `next` is the offset that goes on."""
     limit = within(asked.limit)
     offset = max(0, min(asked.offset, 10**9))
-    if asked.dag_id is not None:
-        hub.dag(asked.dag_id)
     run_key = hub.run(asked.run).run_key if asked.run is not None else None
     visible, since = hub.visible_dag_ids(), clock.aware(asked.since) if asked.since else None
     with reading(hub.engine) as connection:

@@ -22,6 +22,7 @@ from rqflow.api import (
     sessions,
     sharing,
     slas,
+    standing,
     tasks,
     tokens,
     users,
@@ -58,6 +59,7 @@ ROOMS = (
     audit,
     health,
     search,
+    standing,
 )
 OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(value for room in ROOMS for value in vars(room).values()
                                                     if isinstance(value, Operation) and value.run.__module__ == room.__name__)

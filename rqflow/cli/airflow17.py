@@ -14,19 +14,19 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions import logs, query, survey
+from rqflow.actions import logs, survey
+from rqflow.api.dags import OneDag, get_dag
+from rqflow.api.runs import OneRun, get_run
 from rqflow.cli import dag as dags
 from rqflow.cli import output
 from rqflow.cli import run as runs
 from rqflow.cli import task as tasks
 from rqflow.cli.app import App
 from rqflow.cli.formerly import renamed
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column
 from rqflow.cli.why import why_
-from rqflow.deploy.services import open_services
-from rqflow.exceptions import DagNotFound, RunNotFound, UsageError
-from rqflow.store import dags as known
-from rqflow.store.engine import reading
+from rqflow.exceptions import DagNotFound, NotFound, UsageError
 
 _subdir = click.option("-sd", "--subdir", metavar="FILE|DIR", help="File or folder that has the DAG.")
 _dag = click.argument("dag_id", metavar="DAG")
@@ -64,7 +64,7 @@ def _place(app: App, dag_id: str, subdir: str | None) -> list[str]:
         return [dag_id]
     if not Path(subdir).is_dir():
         return [subdir, "--dag", dag_id]
-    for report in survey.survey([Path(subdir)], app.settings):
+    for report in survey.survey([Path(subdir)], app.here):
         if any(version.dag_id == dag_id for version in report.versions):
             return [str(report.file), "--dag", dag_id]
     raise DagNotFound(f"no file in {subdir} has a DAG {dag_id}")
@@ -81,7 +81,7 @@ def list_dags(ctx: click.Context, subdir: str | None, report: bool, rest: tuple[
         _call(ctx, dags.list_, rest)
         return
     rows, since = [], clock.monotonic()
-    for one in survey.survey([Path(subdir)], ctx.obj.settings):
+    for one in survey.survey([Path(subdir)], ctx.obj.here):
         took, since = clock.monotonic() - since, clock.monotonic()
         about = {"file": str(one.file), "seconds": round(took, 3)}
         rows += [{"dag_id": version.dag_id, "tasks": len(version.tasks), **about} for version in one.versions]
@@ -194,12 +194,11 @@ def _telling(row: dict[str, str]) -> click.Command:
 
 def _state(app: App, dag_id: str, date: str, task_id: str | None) -> str:
     """Return the state as Airflow prints it: None where there is no such run. Raises DagNotFound, TaskNotFound."""
-    with open_services(app.settings) as services:
-        with reading(services.engine) as connection:
-            known.find(connection, dag_id)
+    with asking(app) as ask:
+        ask(get_dag, OneDag(dag_id=dag_id))
         try:
-            found = query.named(services.broker, services.engine, f"{dag_id}@{date}")
-        except RunNotFound:
+            found = ask(get_run, OneRun(run=f"{dag_id}@{date}"))
+        except NotFound:
             return "None"
     return str(found.state.value if task_id is None else logs.task_of(found, task_id).state.value)
 

@@ -1,4 +1,4 @@
-"""What commands share that change things: asking first, and seeing that somebody carries out what they set free."""
+"""What commands share that change things: asking first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 import click
 
 from rqflow.cli.app import App
-from rqflow.deploy import background
-from rqflow.deploy.services import Services
 from rqflow.exceptions import UsageError
 
 
@@ -24,9 +22,3 @@ def confirm(app: App, what: str, *, yes: bool) -> None:
     if not is_asked(app):
         raise UsageError(f"{what}: nobody can be asked", hint="Add --yes.")
     click.confirm(f"{what}?", abort=True, err=True)
-
-
-def go_on(app: App, services: Services) -> None:
-    """See that somebody carries out what was set free, on the embedded default."""
-    if services.is_embedded:
-        background.ensure(services, app.file)

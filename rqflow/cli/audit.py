@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import click
 
 from rqflow.actions.model import plain
-from rqflow.actions.people import audit as action
 from rqflow.actions.people.audit import Deed
+from rqflow.api.audit import ListDeeds, list_deeds
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking, paged
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
-from rqflow.deploy.services import open_database
-from rqflow.store.events import EventFilter
 
 COLUMNS = [
     Column("at", "WHEN"), Column("who", "WHO"), Column("event", "WHAT"), Column("dag_id", "DAG"), Column("run_key", "RUN", wide=True),
@@ -41,7 +41,7 @@ def list_(app: App, printer: Printer, since: datetime | None, until: datetime | 
           limit: int, unlimited: bool) -> None:
     """List the deeds, the last one first."""
     printer.check(output.fields_of(Deed))
-    wanted = EventFilter(since=since, until=until, who=by, event=event, dag_id=dag_id)
-    with open_database(app.settings) as engine:
-        found = action.search(engine, wanted, limit=None if unlimited else limit)
+    wanted = ListDeeds(since=since, until=until, who=by, event=event, dag_id=dag_id)
+    with asking(app) as ask:
+        found = paged(lambda after, some: ask(list_deeds, replace(wanted, after=after, limit=some)), None if unlimited else limit)
     printer.records([plain(one) for one in found], COLUMNS)

@@ -8,12 +8,26 @@ from typing import Any
 import click
 
 from rqflow.actions import connections
+from rqflow.api.connections import (
+    ImportConnections,
+    OneConnection,
+    SetConnection,
+    delete_connection,
+    export_connections,
+    get_connection,
+    import_connections,
+    list_connections,
+    set_connection,
+    test_connection,
+)
+from rqflow.api.operation import Nothing
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.var import EXPORT_FIELDS, given_text, read_file, write_file
-from rqflow.deploy.services import open_database, open_services
-from rqflow.exceptions import UsageError
+from rqflow.deploy.services import open_database
+from rqflow.exceptions import NotPermitted, UsageError
 from rqflow.security.keyring import Keyring
 
 COLUMNS = [Column("conn_id", "CONNECTION"), Column("conn_type", "TYPE"), Column("host", "HOST"), Column("port", "PORT"),
@@ -34,8 +48,8 @@ def conn() -> None:
 @pass_app
 def list_(app: App, printer: Printer) -> None:
     """List the Connections; secrets are hidden."""
-    with open_database(app.settings) as engine:
-        found = connections.list_all(engine)
+    with asking(app) as ask:
+        found = ask(list_connections, Nothing()).items
     printer.records([asdict(one) for one in found], COLUMNS)
 
 
@@ -46,9 +60,14 @@ def list_(app: App, printer: Printer) -> None:
 @pass_app
 def get(app: App, printer: Printer, conn_id: str, show_secrets: bool) -> None:
     """Show a Connection, with *** for what is secret."""
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        found = connections.get(engine, keyring, conn_id, show_secrets=show_secrets)
+    if app.server:
+        if show_secrets:
+            raise NotPermitted("no hub gives secrets away over the network", hint="Call it at the hub, or leave out --show-secrets.")
+        with asking(app) as ask:
+            found = ask(get_connection, OneConnection(conn_id=conn_id))
+    else:
+        with open_database(app.settings) as engine:
+            found = connections.get(engine, Keyring.of(app.settings), conn_id, show_secrets=show_secrets)
     printer.record(asdict(found), name="conn_id")
 
 
@@ -85,9 +104,14 @@ def set_(app: App, /, printer: Printer, conn_id: str, uri: str | None, **fields:
 
 def put(app: App, wanted: dict[str, dict[str, Any]]) -> None:
     """Store Connections and say so."""
-    keyring = Keyring.of(app.settings)
-    with open_services(app.settings) as services:
-        new = connections.put(services.broker, services.engine, keyring, wanted, by=who())
+    # All that it had goes: what is not given is empty, where the hub would keep a secret.
+    whole = {conn_id: {"password": "", "extra": "", **fields} for conn_id, fields in wanted.items()}
+    with asking(app) as ask:
+        if len(whole) == 1:
+            (conn_id, fields), = whole.items()
+            new = ask(set_connection, SetConnection(conn_id=conn_id, **fields)).new
+        else:
+            new = ask(import_connections, ImportConnections(connections=whole)).new
     if len(wanted) == 1:
         output.note(f"Connection {next(iter(wanted))} stored{', new' if new else ''}")
     else:
@@ -101,8 +125,9 @@ def put(app: App, wanted: dict[str, dict[str, Any]]) -> None:
 def delete(app: App, printer: Printer, conn_ids: tuple[str, ...]) -> None:
     """Delete Connections."""
     printer.check(("conn_id",))
-    with open_services(app.settings) as services:
-        connections.remove(services.broker, services.engine, conn_ids, by=who())
+    with asking(app) as ask:
+        for conn_id in conn_ids:
+            ask(delete_connection, OneConnection(conn_id=conn_id))
     output.note(f"deleted: {', '.join(conn_ids)}")
     printer.report([{"conn_id": conn_id} for conn_id in conn_ids], COLUMNS[:1])
 
@@ -112,12 +137,11 @@ def delete(app: App, printer: Printer, conn_ids: tuple[str, ...]) -> None:
 @output.listing
 @pass_app
 def test(app: App, printer: Printer, conn_id: str) -> None:
-    """Log in over a Connection from this machine and ask for `SELECT 1`; the exit code is 1 when that fails."""
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        works, said = connections.test(engine, keyring, conn_id)
-    printer.record({"conn_id": conn_id, "works": works, "message": said}, name="conn_id")
-    click.get_current_context().exit(0 if works else 1)
+    """Log in over a Connection from the machine of the hub and ask for `SELECT 1`; the exit code is 1 when that fails."""
+    with asking(app) as ask:
+        found = ask(test_connection, OneConnection(conn_id=conn_id))
+    printer.record(asdict(found), name="conn_id")
+    click.get_current_context().exit(0 if found.works else 1)
 
 
 @conn.command("import")
@@ -137,11 +161,15 @@ def import_(app: App, printer: Printer, file: str) -> None:
 @output.listing
 @pass_app
 def export(app: App, printer: Printer, file: str) -> None:
-    """Write all Connections, secrets in clear, into a JSON file that only you can read; - is stdout."""
+    """Write all Connections, secrets in clear, into a JSON file that only you can read; - is stdout. With --server without the secrets."""
     printer.check(EXPORT_FIELDS)
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        found = connections.exported(engine, keyring)
+    if app.server:
+        with asking(app) as ask:
+            found = ask(export_connections, Nothing())
+        output.problem("warning: passwords and extras are left out: no hub gives them away over the network")
+    else:
+        with open_database(app.settings) as engine:
+            found = connections.exported(engine, Keyring.of(app.settings))
     write_file(printer, file, found, "Connections")
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from rqflow.actions import connections, pools, variables
+from rqflow.actions import connections
+from rqflow.api.connections import list_connections
+from rqflow.api.operation import Nothing
+from rqflow.api.pools import OnePool, SetPool, delete_pool, get_pool, set_pool
 from rqflow.cli import conn, output, var
-from rqflow.cli.app import App, pass_app, who
-from rqflow.deploy.services import open_database, open_services
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.exceptions import NotFound, UsageError
-from rqflow.security.keyring import Keyring
 
 
 def renamed(old: str, new: str) -> None:
@@ -53,10 +55,8 @@ def variables_(ctx: click.Context, setting: tuple[str, str] | None, key: str | N
 
 
 def _value(app: App, key: str, default: str | None, as_json: bool) -> str:
-    keyring = Keyring.of(app.settings)
     try:
-        with open_database(app.settings) as engine:
-            value = variables.get(engine, keyring, key, show_secret=True).value or ""
+        value = var.one_variable(app, key, show_secret=True).value or ""
     except NotFound:
         if default is None:
             raise
@@ -67,9 +67,8 @@ def _value(app: App, key: str, default: str | None, as_json: bool) -> str:
 
 
 def _list_names(app: App) -> None:
-    with open_database(app.settings) as engine:
-        for one in variables.list_all(engine, Keyring.of(app.settings))[0]:
-            output.line(one.key)
+    for one in var.stored(app)[0]:
+        output.line(one.key)
 
 
 #: Option of `connections` -> field of a Connection.
@@ -107,8 +106,8 @@ def connections_(ctx: click.Context, /, listing: bool, add: bool, delete: bool, 
         return
     renamed("connections" + (" -l" if listing else ""), "conn list")
     printer = output.Printer()
-    with open_database(ctx.obj.settings) as engine:
-        printer.records([asdict(one) for one in connections.list_all(engine)], conn.COLUMNS)
+    with asking(ctx.obj) as ask:
+        printer.records([asdict(one) for one in ask(list_connections, Nothing()).items], conn.COLUMNS)
 
 
 @click.command("pool", hidden=True)
@@ -118,22 +117,21 @@ def connections_(ctx: click.Context, /, listing: bool, add: bool, delete: bool, 
 @pass_app
 def pool_(app: App, name: str | None, setting: tuple[str, str, str] | None, doomed: str | None) -> None:
     """Do what Airflow's `pool` did."""
-    with open_services(app.settings) as services:
+    with asking(app, carries=False) as ask:
         if setting:
             renamed("pool -s", "pool set")
             if not setting[1].isdecimal():
                 raise UsageError(f"{setting[1]!r} is no number of slots")
-            pools.put(services.broker, services.engine, setting[0], int(setting[1]), by=who(), description=setting[2])
-            name = setting[0]
+            name = ask(set_pool, SetPool(pool=setting[0], slots=int(setting[1]), description=setting[2])).pool.name
         elif doomed is not None:
             renamed("pool -x", "pool delete")
-            pools.remove(services.broker, services.engine, doomed, by=who())
+            ask(delete_pool, OnePool(pool=doomed))
             output.note(f"pool {doomed} deleted")
             return
         else:
             renamed("pool -g", "pool get")
         if name is None:
             raise UsageError("pool needs a command, or one of -g, -s and -x", hint="`rqflow pool --help` shows the commands.")
-        found = pools.get(services.broker, services.engine, name)
+        found = ask(get_pool, OnePool(pool=name))
     about = f" ({found.description})" if found.description else ""
     output.line(f"{found.name}: {'unlimited' if found.slots is None else found.slots} slots, {found.used} used{about}")

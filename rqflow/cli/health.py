@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import click
 
+from rqflow.api.health import ShowHealth, get_health
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION
 from rqflow.deploy import health
@@ -24,7 +26,11 @@ COLUMNS = [Column("component", "COMPONENT"), Column("state", "STATE"), Column("h
 @pass_app
 def health_(app: App, printer: Printer, components: tuple[str, ...], max_age: timedelta | None) -> int:
     """Tell whether Redis, database, scheduler and workers live; exits 1 when one of those that are asked for does not. Starts nothing."""
-    found = health.look(app.settings, components or None, max_age=max_age)
+    if app.server:
+        with asking(app) as ask:
+            found = ask(get_health, ShowHealth(component=list(components), max_age=max_age.total_seconds() if max_age else None)).items
+    else:
+        found = tuple(health.look(app.settings, components or None, max_age=max_age))
     printer.records([_row(one) for one in found], COLUMNS)
     return 0 if all(one.is_healthy for one in found) else 1
 

@@ -10,11 +10,14 @@ import click
 from rqflow import mail
 from rqflow.actions import notices
 from rqflow.actions.notices import Shown
+from rqflow.api.dags import MOST
+from rqflow.api.notices import ListNotices, OneNotice, RetryNotices, get_notice, list_notices, retry_notices
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking, refuse_server
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
-from rqflow.deploy.services import open_database, open_services
+from rqflow.deploy.services import open_database
 from rqflow.exceptions import ConfigError, ServiceUnreachable, UsageError
 from rqflow.store.notices import STATES
 
@@ -41,8 +44,15 @@ def notice() -> None:
 def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], since: datetime | None, limit: int, unlimited: bool) -> None:
     """List messages, the newest first, with what is wrong with those that were not sent."""
     printer.check(output.fields_of(Shown))
-    with open_database(app.settings) as engine:
-        found = notices.list_messages(engine, dag_id=dag_id, states=states, since=since, limit=None if unlimited else limit)
+    if app.server:
+        if unlimited:
+            output.note(f"with --server the {MOST} newest at most")
+        with asking(app) as ask:
+            most = MOST if unlimited else min(limit, MOST)
+            found = list(ask(list_notices, ListNotices(dag_id=dag_id, state=list(states), since=since, limit=most)).items)
+    else:
+        with open_database(app.settings) as engine:
+            found = notices.list_messages(engine, dag_id=dag_id, states=states, since=since, limit=None if unlimited else limit)
     printer.records([_row(printer, one) for one in found], COLUMNS)
 
 
@@ -56,10 +66,10 @@ def _row(printer: Printer, one: Shown) -> dict[str, object]:
 @pass_app
 def show(app: App, printer: Printer, message: str) -> None:
     """Show a message, and what it says; MESSAGE is its id, or the beginning of it."""
-    with open_services(app.settings) as services:
-        found, letter = notices.show(services.engine, services.settings, message)
-    said = {"subject": letter.subject, "text": letter.text}
-    printer.record(asdict(found) | ({} if printer.is_for_people and not printer.fields else said), name="message_id")
+    with asking(app) as ask:
+        letter = ask(get_notice, OneNotice(message=message))
+    said = asdict(letter) if not printer.is_for_people or printer.fields else {name: getattr(letter, name) for name in output.fields_of(Shown)}
+    printer.record(said, name="message_id")
     if printer.shows_parts:
         printer.blank()
         output.line(f"Subject: {letter.subject}\n\n{letter.text}")
@@ -73,8 +83,8 @@ def retry(app: App, messages: tuple[str, ...], every: bool) -> None:
     """Let messages be tried again that were refused, given up or not sent; the scheduler sends them."""
     if bool(messages) == every:
         raise UsageError("name the messages, or say --all")
-    with open_database(app.settings) as engine:
-        count = notices.again(engine, None if every else messages, by=who())
+    with asking(app) as ask:
+        count = ask(retry_notices, RetryNotices(messages=list(messages), every=every)).count
     output.note(f"{count} message{'s' if count != 1 else ''} will be tried again")
 
 
@@ -83,6 +93,7 @@ def retry(app: App, messages: tuple[str, ...], every: bool) -> None:
 @pass_app
 def test(app: App, addresses: tuple[str, ...]) -> None:
     """Send a mail now, with the settings of [smtp], and say what is wrong."""
+    refuse_server(app, "the mail goes out from the machine on which this is called, with its settings")
     given = app.settings.smtp
     if not given.smtp_host:
         raise ConfigError("no SMTP configured", hint="Set smtp_host in [smtp] of rqflow.cfg, or RQFLOW__SMTP__SMTP_HOST.")

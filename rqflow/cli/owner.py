@@ -8,8 +8,13 @@ from dataclasses import asdict
 import click
 
 from rqflow.actions.people import ownership
+from rqflow.api.dags import OneDag
+from rqflow.api.operation import Nothing
+from rqflow.api.owners import DeleteOwner, SetOwner, delete_owner, list_owners, set_owner
+from rqflow.api.sharing import GiveDag, ShareDag, give_dag, list_shares, share_dag, unshare_dag
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.deploy.services import open_database
 from rqflow.exceptions import UsageError
@@ -31,8 +36,8 @@ def owner() -> None:
 def list_(app: App, printer: Printer) -> None:
     """List which people the owners are."""
     printer.check(output.fields_of(OwnerMapping))
-    with open_database(app.settings) as engine:
-        printer.records([asdict(one) for one in ownership.mappings(engine)], MAP_COLUMNS)
+    with asking(app) as ask:
+        printer.records([asdict(one) for one in ask(list_owners, Nothing()).items], MAP_COLUMNS)
 
 
 @owner.command("set")
@@ -43,9 +48,13 @@ def list_(app: App, printer: Printer) -> None:
 def set_(app: App, printer: Printer, name: str, username: str) -> None:
     """Say that an owner is this person; one owner may be several people."""
     printer.check(output.fields_of(OwnerMapping))
-    with open_database(app.settings) as engine:
-        is_new = ownership.map_owner(engine, name, username, by=who(), is_account=_is_account(username))
-        rows = [asdict(one) for one in ownership.mappings(engine) if one.owner == name]
+    with asking(app) as ask:
+        if app.server:
+            is_new = ask(set_owner, SetOwner(owner=name, username=username)).changed
+        else:  # here it may be an account of this machine, too
+            with open_database(app.settings) as engine:
+                is_new = ownership.map_owner(engine, name, username, by=who(), is_account=_is_account(username))
+        rows = [asdict(one) for one in ask(list_owners, Nothing()).items if one.owner == name]
     output.note(f"the owner {name} is {'now' if is_new else 'already'} {username}")
     printer.report(rows, MAP_COLUMNS)
 
@@ -58,8 +67,10 @@ def set_(app: App, printer: Printer, name: str, username: str) -> None:
 def delete(app: App, printer: Printer, name: str, username: str | None) -> None:
     """Say that an owner is this person no more; without USER, nobody."""
     printer.check(("owner", "removed"))
-    with open_database(app.settings) as engine:
-        number = ownership.unmap_owner(engine, name, username, by=who())
+    with asking(app) as ask:
+        before = ask(list_owners, Nothing()).items
+        ask(delete_owner, DeleteOwner(owner=name, username=username))
+    number = len([one for one in before if one.owner == name and username in {None, one.username}])
     output.note(f"the owner {name} is {f'not {username}' if username else 'nobody'} any more")
     printer.report([{"owner": name, "removed": number}], [Column("owner", "OWNER"), Column("removed", "REMOVED")])
 
@@ -72,10 +83,14 @@ def delete(app: App, printer: Printer, name: str, username: str | None) -> None:
 def chown(app: App, printer: Printer, dag_id: str, username: str) -> None:
     """Give a DAG to a person: only they, and administrators, submit it from then on."""
     printer.check(CHOWN_FIELDS)
-    with open_database(app.settings) as engine:
-        record = ownership.chown(engine, dag_id, username, by=who(), is_account=_is_account(username))
+    if app.server:
+        with asking(app) as ask:
+            owned_by: str | None = ask(give_dag, GiveDag(dag_id=dag_id, username=username)).submitted_by
+    else:
+        with open_database(app.settings) as engine:
+            owned_by = ownership.chown(engine, dag_id, username, by=who(), is_account=_is_account(username)).submitted_by
     output.note(f"{dag_id} belongs to {username}")
-    printer.report([{"dag_id": dag_id, "submitted_by": record.submitted_by}], [Column("dag_id", "DAG"), Column("submitted_by", "OF")])
+    printer.report([{"dag_id": dag_id, "submitted_by": owned_by}], [Column("dag_id", "DAG"), Column("submitted_by", "OF")])
 
 
 @click.command()
@@ -87,13 +102,17 @@ def chown(app: App, printer: Printer, dag_id: str, username: str) -> None:
 def share(app: App, printer: Printer, dag_id: str, username: str | None, everyone: bool) -> None:
     """Let a person work with a DAG as with their own: see, start, clear, pause; not submit. Without USER: list with whom it is shared."""
     printer.check(output.fields_of(Share))
-    with open_database(app.settings) as engine:
+    with asking(app) as ask:
         if username is None and not everyone:
-            printer.records([asdict(one) for one in ownership.shared(engine, dag_id)], SHARE_COLUMNS)
+            printer.records([asdict(one) for one in ask(list_shares, OneDag(dag_id=dag_id)).items], SHARE_COLUMNS)
             return
         name = _with(username, everyone=everyone)
-        is_new = ownership.share(engine, dag_id, name, by=who(), is_account=_is_account(name))
-        rows = [asdict(one) for one in ownership.shared(engine, dag_id)]
+        if app.server:
+            is_new = ask(share_dag, ShareDag(dag_id=dag_id, username=name)).changed
+        else:
+            with open_database(app.settings) as engine:
+                is_new = ownership.share(engine, dag_id, name, by=who(), is_account=_is_account(name))
+        rows = [asdict(one) for one in ask(list_shares, OneDag(dag_id=dag_id)).items]
     output.note(f"{dag_id} is {'now' if is_new else 'already'} shared with {_called(name)}")
     printer.report(rows, SHARE_COLUMNS)
 
@@ -108,9 +127,9 @@ def unshare(app: App, printer: Printer, dag_id: str, username: str | None, every
     """Share a DAG with a person no more."""
     printer.check(output.fields_of(Share))
     name = _with(username, everyone=everyone)
-    with open_database(app.settings) as engine:
-        ownership.unshare(engine, dag_id, name, by=who())
-        rows = [asdict(one) for one in ownership.shared(engine, dag_id)]
+    with asking(app) as ask:
+        ask(unshare_dag, ShareDag(dag_id=dag_id, username=name))
+        rows = [asdict(one) for one in ask(list_shares, OneDag(dag_id=dag_id)).items]
     output.note(f"{dag_id} is not shared with {_called(name)} any more")
     printer.report(rows, SHARE_COLUMNS)
 

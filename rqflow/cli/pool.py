@@ -7,11 +7,22 @@ from dataclasses import asdict
 import click
 
 from rqflow.actions import pools
+from rqflow.api.operation import Nothing
+from rqflow.api.pools import (
+    ImportPools,
+    OnePool,
+    SetPool,
+    delete_pool,
+    get_pool,
+    import_pools,
+    list_pools,
+    set_pool,
+)
 from rqflow.cli import formerly, output
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.var import EXPORT_FIELDS, read_file, write_file
-from rqflow.deploy.services import open_services
 
 COLUMNS = [Column("name", "POOL"), Column("slots", "SLOTS"), Column("used", "USED"), Column("parked", "PARKED"),
            Column("description", "DESCRIPTION", wide=True)]
@@ -37,8 +48,8 @@ def pool() -> None:
 @pass_app
 def list_(app: App, printer: Printer) -> None:
     """List the pools with the slots in use and the tasks that wait for one."""
-    with open_services(app.settings) as services:
-        printer.records([_row(printer, one) for one in pools.list_all(services.broker, services.engine)], COLUMNS)
+    with asking(app) as ask:
+        printer.records([_row(printer, one) for one in ask(list_pools, Nothing()).items], COLUMNS)
 
 
 def _row(printer: Printer, one: pools.Pool) -> dict[str, object]:
@@ -51,8 +62,8 @@ def _row(printer: Printer, one: pools.Pool) -> dict[str, object]:
 @pass_app
 def get(app: App, printer: Printer, name: str) -> None:
     """Show one pool."""
-    with open_services(app.settings) as services:
-        printer.record(_row(printer, pools.get(services.broker, services.engine, name)), name="name")
+    with asking(app) as ask:
+        printer.record(_row(printer, ask(get_pool, OnePool(pool=name))), name="name")
 
 
 @pool.command("set")
@@ -64,10 +75,10 @@ def get(app: App, printer: Printer, name: str) -> None:
 def set_(app: App, printer: Printer, name: str, slots: int, description: str | None) -> None:
     """Make a pool, or change its slots; tasks that run go on."""
     printer.check(output.fields_of(pools.Pool))
-    with open_services(app.settings) as services:
-        is_new = pools.put(services.broker, services.engine, name, slots, by=who(), description=description)
-        printer.report([asdict(pools.get(services.broker, services.engine, name))], COLUMNS)
-    output.note(f"pool {name} {'made' if is_new else 'changed'}: {slots} slots")
+    with asking(app, carries=False) as ask:
+        done = ask(set_pool, SetPool(pool=name, slots=slots, description=description))
+    printer.report([asdict(done.pool)], COLUMNS)
+    output.note(f"pool {name} {'made' if done.is_new else 'changed'}: {slots} slots")
 
 
 @pool.command()
@@ -77,8 +88,8 @@ def set_(app: App, printer: Printer, name: str, slots: int, description: str | N
 def delete(app: App, printer: Printer, name: str) -> None:
     """Delete a pool; tasks that name it wait until it exists again."""
     printer.check(("name",))
-    with open_services(app.settings) as services:
-        pools.remove(services.broker, services.engine, name, by=who())
+    with asking(app) as ask:
+        ask(delete_pool, OnePool(pool=name))
     output.note(f"pool {name} deleted")
     printer.report([{"name": name}], COLUMNS[:1])
 
@@ -91,10 +102,9 @@ def import_(app: App, printer: Printer, file: str) -> None:
     """Make or change the pools of a JSON file, {name: {"slots": N, "description": text}}, as `pool export` and Airflow write it."""
     printer.check(output.fields_of(pools.Pool))
     wanted = pools.read_file(read_file(file), file)
-    with open_services(app.settings) as services:
-        for name, (slots, description) in wanted.items():
-            pools.put(services.broker, services.engine, name, slots, by=who(), description=description)
-        printer.report([asdict(one) for one in pools.list_all(services.broker, services.engine) if one.name in wanted], COLUMNS)
+    given = {name: {"slots": slots, **({"description": text} if text is not None else {})} for name, (slots, text) in wanted.items()}
+    with asking(app, carries=False) as ask:
+        printer.report([asdict(one) for one in ask(import_pools, ImportPools(pools=given)).items], COLUMNS)
     output.note(f"{len(wanted)} pool{'s' if len(wanted) != 1 else ''} stored")
 
 
@@ -105,8 +115,8 @@ def import_(app: App, printer: Printer, file: str) -> None:
 def export(app: App, printer: Printer, file: str) -> None:
     """Write all pools that have a number of slots into a JSON file; - is stdout."""
     printer.check(EXPORT_FIELDS)
-    with open_services(app.settings) as services:
-        found = pools.list_all(services.broker, services.engine)
+    with asking(app) as ask:
+        found = ask(list_pools, Nothing()).items
     write_file(printer, file, {one.name: {"slots": one.slots, "description": one.description} for one in found if one.slots is not None}, "pools")
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from rqflow.actions import halting, steering
-from rqflow.api.queues import RequeueFailed
+from rqflow.actions import steering
+from rqflow.api.operation import Nothing
+from rqflow.api.queues import OneQueue, RequeueFailed, empty_queue, list_queues, pause_queue, resume_queue
 from rqflow.api.queues import requeue_failed as requeue_failed_tasks
-from rqflow.broker import control
 from rqflow.broker.control import QueueStatus
 from rqflow.cli import output, rewriting
-from rqflow.cli.app import App, pass_app, who
-from rqflow.cli.asking import confirm, go_on
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.asking import confirm
+from rqflow.cli.hub import Ask, asking
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy.services import open_services
 
 COLUMNS = [Column("name", "QUEUE"), Column("waiting", "WAITING"), Column("running", "RUNNING"), Column("failed", "FAILED"),
            Column("workers", "WORKERS"), Column("paused_since", "PAUSED SINCE"), Column("paused_by", "BY")]
@@ -33,8 +35,19 @@ def queue() -> None:
 def list_(app: App, printer: Printer) -> None:
     """List the queues with the tasks that wait, run and have failed there, of runs that Redis has, and the live workers that serve them."""
     printer.check(output.fields_of(QueueStatus))
-    with open_services(app.settings) as services:
-        printer.records([asdict(one) for one in control.queues(services.broker)], COLUMNS)
+    with asking(app) as ask:
+        printer.records(_rows(ask), COLUMNS)
+
+
+def _rows(ask: Ask, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    return [{name: getattr(one, name) for name in output.fields_of(QueueStatus)} for one in ask(list_queues, Nothing()).items
+            if names is None or one.name in names]
+
+
+def _unknown_first(ask: Ask, names: Sequence[str]) -> list[str]:
+    """Return the names, before all others those that there are not: about these is complained before anything is done."""
+    known = {one.name for one in ask(list_queues, Nothing()).items}
+    return sorted(names, key=known.__contains__)
 
 
 @queue.command()
@@ -44,13 +57,11 @@ def list_(app: App, printer: Printer) -> None:
 def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let queues give no work; what runs goes on, and runs start as ever."""
     printer.check(output.fields_of(QueueStatus))
-    with open_services(app.settings) as services:
-        for name in names:
-            steering.queue(services.broker, name)
-        for name in names:
-            halting.pause_queue(services.broker, services.engine, name, by=who())
+    with asking(app) as ask:
+        for name in _unknown_first(ask, names):
+            ask(pause_queue, OneQueue(queue=name))
             output.note(f"queue {name} is paused")
-        printer.report([asdict(one) for one in control.queues(services.broker) if one.name in names], COLUMNS)
+        printer.report(_rows(ask, names), COLUMNS)
 
 
 @queue.command()
@@ -60,14 +71,11 @@ def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let queues give work again."""
     printer.check(output.fields_of(QueueStatus))
-    with open_services(app.settings) as services:
-        for name in names:
-            steering.queue(services.broker, name)
-        for name in names:
-            was_paused = halting.resume_queue(services.broker, services.engine, name, by=who())
-            output.note(f"queue {name} {'gives work again' if was_paused else 'was not paused'}")
-        go_on(app, services)
-        printer.report([asdict(one) for one in control.queues(services.broker) if one.name in names], COLUMNS)
+    with asking(app) as ask:
+        for name in _unknown_first(ask, names):
+            done = ask(resume_queue, OneQueue(queue=name))
+            output.note(f"queue {name} {'gives work again' if done.changed else 'was not paused'}")
+        printer.report(_rows(ask, names), COLUMNS)
 
 
 @queue.command()
@@ -78,12 +86,11 @@ def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 def empty(app: App, printer: Printer, name: str, yes: bool) -> None:
     """Cancel the tasks that wait for a worker on a queue; what runs goes on."""
     printer.check(output.fields_of(steering.Held))
-    with open_services(app.settings) as services:
-        waiting = steering.queue(services.broker, name).waiting
+    with asking(app) as ask:
+        waiting = sum(one.waiting for one in ask(list_queues, Nothing()).items if one.name == name)
         if waiting:
             confirm(app, f"{waiting} task{'s' if waiting > 1 else ''} of the queue {name} {'are' if waiting > 1 else 'is'} cancelled", yes=yes)
-        cancelled = halting.empty_queue(services.broker, services.engine, name, by=who())
-        go_on(app, services)
+        cancelled = ask(empty_queue, OneQueue(queue=name)).items
     output.note(f"{len(cancelled)} task{'s' if len(cancelled) != 1 else ''} cancelled")
     printer.report([asdict(one) for one in cancelled], TASK_COLUMNS)
 

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import click
 
-from rqflow import clock
-from rqflow.actions import logs, query, report
+from rqflow.actions import report
 from rqflow.actions.report import Summary
+from rqflow.api.reports import ReportRun, report_run
+from rqflow.api.runs import OneRun, summarize
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer, duration
-from rqflow.deploy.services import open_services
 from rqflow.exceptions import UsageError
 
+#: Option -> what the hub calls it.
+FORMS = {"html": "html", "trace": "trace", "gantt": "timeline"}
 _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 LONGEST_COLUMNS = [Column("task_id", "LONGEST"), Column("try_number", "TRY"), Column("duration", "DURATION", show=duration)]
 
@@ -37,18 +40,12 @@ def report_(app: App, printer: Printer, name: str, html: Path | None, trace: Pat
     targets = {kind: path for kind, path in (("html", html), ("trace", trace), ("gantt", gantt)) if path is not None}
     if list(map(str, targets.values())).count("-") > 1:
         raise UsageError("only one of --html, --trace and --gantt can go to stdout")
-    with open_services(app.settings) as services:
-        found = query.named(services.broker, services.engine, name)
-        version = query.version_of(services.broker, services.engine, found)
-        now = clock.utcnow()
-        made = {
-            "html": lambda: report.page(found, version, now, lambda task, size: logs.tail(services.settings, found, task, size)),
-            "trace": lambda: report.trace(found), "gantt": lambda: report.picture(found, now),
-        }
+    with asking(app) as ask:
         for kind, path in targets.items():
-            _write(path, made[kind]())
-    if not targets:
-        _show(printer, report.summary(found, version, now))
+            _write(path, ask(report_run, ReportRun(run=name, form=FORMS[kind])).text)
+        found = None if targets else ask(summarize, OneRun(run=name))
+    if found is not None:
+        _show(printer, found)
     elif all(str(path) != "-" for path in targets.values()):
         printer.report([{"kind": kind, "file": str(path)} for kind, path in targets.items()], [Column("file", "FILE"), Column("kind", "KIND")])
 

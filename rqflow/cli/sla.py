@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import click
 
+from rqflow.api.slas import ListMisses, list_misses
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking, paged
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
-from rqflow.deploy.services import open_database
-from rqflow.store import sla as misses
-from rqflow.store.engine import reading
 from rqflow.store.sla import Miss
 
 COLUMNS = [
@@ -38,6 +37,7 @@ def sla() -> None:
 def list_(app: App, printer: Printer, dag_id: str | None, since: datetime | None, limit: int, unlimited: bool) -> None:
     """List the misses, the one seen last first."""
     printer.check(_FIELDS)
-    with open_database(app.settings) as engine, reading(engine) as connection:
-        found = misses.search(connection, dag_id=dag_id, since=since, limit=None if unlimited else limit)
+    wanted = ListMisses(dag_id=dag_id, since=since)
+    with asking(app) as ask:
+        found = paged(lambda after, some: ask(list_misses, replace(wanted, offset=int(after or 0), limit=some)), None if unlimited else limit)
     printer.records([{name: value for name, value in asdict(one).items() if name in _FIELDS} for one in found], COLUMNS)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import click
 
 from rqflow import clock
-from rqflow.actions.people import tokens, users
+from rqflow.actions.people import tokens
+from rqflow.actions.people.tokens import NewToken
+from rqflow.api.tokens import CreateToken, ListTokens, OneToken, create_token, list_tokens, revoke_token
+from rqflow.api.users import OneUser, get_user
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, DURATION
 from rqflow.cli.user import ROLE
 from rqflow.deploy.services import open_database
+from rqflow.exceptions import UsageError
 from rqflow.security.roles import Role
 from rqflow.store.tokens import TokenRecord
 
@@ -54,8 +58,7 @@ def token() -> None:
 def create(app: App, printer: Printer, name: str, username: str | None, role: str | None, expires: timedelta | None) -> None:
     """Make a token, and print it: it is shown this once. NAME says what it is for."""
     printer.check((*FIELDS, "token"))
-    with open_database(app.settings) as engine:
-        made = tokens.make(engine, username or who(), name=name, by=who(), role=Role(role) if role else None, lifetime=expires)
+    made = _made(app, name, username, Role(role) if role else None, expires)
     until = f"until {made.record.expires_at:%Y-%m-%d %H:%M:%S} UTC" if made.record.expires_at else "until it is revoked"
     output.note(f"token {made.record.id} of {made.record.username}, {made.record.role}, {until}; it is not shown again:")
     if printer.is_for_people and not printer.fields:
@@ -72,11 +75,11 @@ def create(app: App, printer: Printer, name: str, username: str | None, role: st
 def list_(app: App, printer: Printer, username: str | None, every: bool) -> None:
     """List the tokens, without what lets in."""
     printer.check(FIELDS)
-    with open_database(app.settings) as engine:
-        if username is not None:
-            users.get(engine, username)
-        rows = [_row(one) for one in tokens.list_all(engine, username=username)]
-    printer.records([row for row in rows if every or row["state"] == "active"], COLUMNS)
+    with asking(app) as ask:
+        if username is not None and not app.server:
+            ask(get_user, OneUser(username=username))
+        found = ask(list_tokens, ListTokens(username=username, everybody=username is None and not app.server, over=every)).items
+    printer.records([_row(one) for one in found], COLUMNS)
 
 
 @token.command()
@@ -86,11 +89,24 @@ def list_(app: App, printer: Printer, username: str | None, every: bool) -> None
 def revoke(app: App, printer: Printer, number: int) -> None:
     """Let a token let in nobody any more."""
     printer.check(FIELDS)
-    with open_database(app.settings) as engine:
-        record = tokens.revoke(engine, number, by=who())
+    with asking(app) as ask:
+        record = ask(revoke_token, OneToken(number=number))
     output.note(f"token {number} ({record.name}) of {record.username} is revoked")
     printer.report([_row(record)], COLUMNS)
 
 
+def _made(app: App, name: str, username: str | None, role: Role | None, expires: timedelta | None) -> NewToken:
+    """Make a token. Raises NotFound, NotPermitted, and UsageError for a time that a hub elsewhere cannot be told."""
+    if not app.server:
+        with open_database(app.settings) as engine:
+            return tokens.make(engine, username or who(), name=name, by=who(), role=role, lifetime=expires)
+    days = expires.days if expires else 0
+    if expires is not None and (expires != timedelta(days=days) or not days):
+        raise UsageError(f"--expires {expires}: with --server it is a number of days", hint="Write it like 30d, or never.")
+    with asking(app) as ask:
+        made = ask(create_token, CreateToken(name=name, role=role, days=days, username=username))
+    return NewToken(record=made.record, text=made.token)
+
+
 def _row(record: TokenRecord) -> Mapping[str, Any]:
-    return asdict(record) | {"state": record.state(clock.utcnow())}
+    return {name: getattr(record, name) for name in output.fields_of(TokenRecord)} | {"state": record.state(clock.utcnow())}

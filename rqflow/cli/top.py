@@ -18,12 +18,14 @@ import click
 from rqflow import clock
 from rqflow.actions import top as action
 from rqflow.actions.top import Top
+from rqflow.api.standing import ShowTop, show_top
 from rqflow.cli import output, queue, worker
 from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import STYLES, Column, Printer, duration
 from rqflow.cli.types import COUNT, DURATION
 from rqflow.deploy import background
-from rqflow.deploy.live import Live, open_live
+from rqflow.deploy.live import open_live
 from rqflow.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -49,15 +51,22 @@ def top(app: App, printer: Printer, once: bool, interval: timedelta, limit: int)
     printer.check(output.fields_of(Top))
     if interval < LEAST:
         raise UsageError(f"--interval: {interval.total_seconds():g} s is too short", hint=f"At least {LEAST.total_seconds():g}s.")
-    with open_live(app.settings, client_name="rqflow-top") as live:
+    with _looking(app, limit) as look:
         if once or not sys.stdout.isatty() or not printer.shows_parts:
-            _print(printer, _look(live, limit))
+            _print(printer, look())
         else:
-            _watch(live, printer, interval.total_seconds(), limit)
+            _watch(look, printer, interval.total_seconds())
 
 
-def _look(live: Live, limit: int) -> Top:
-    return action.look(live.broker, lambda: background.live_workers(live), limit)
+@contextmanager
+def _looking(app: App, limit: int) -> Iterator[Callable[[], Top]]:
+    """Give what looks: at Redis alone, or at a hub elsewhere."""
+    if app.server:
+        with asking(app) as ask:
+            yield lambda: ask(show_top, ShowTop(limit=limit))
+        return
+    with open_live(app.settings, client_name="rqflow-top") as live:
+        yield lambda: action.look(live.broker, lambda: background.live_workers(live), limit)
 
 
 def _print(printer: Printer, found: Top) -> None:
@@ -82,14 +91,14 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _watch(live: Live, printer: Printer, interval: float, limit: int) -> None:
+def _watch(look: Callable[[], Top], printer: Printer, interval: float) -> None:
     """Draw it until q is pressed, or until Ctrl-C, which raises KeyboardInterrupt."""
     from rich.live import Live as Screen  # here: not needed where it is printed once
 
     console = printer.console()
     with _keys() as pressed, Screen(console=console, screen=True, auto_refresh=False) as screen:
         while True:
-            screen.update(drawn(_look(live, limit), printer, height=console.height), refresh=True)
+            screen.update(drawn(look(), printer, height=console.height), refresh=True)
             until = clock.monotonic() + interval
             while (left := until - clock.monotonic()) > 0:
                 if "q" in pressed(left).lower():

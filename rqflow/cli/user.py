@@ -8,17 +8,35 @@ from typing import Any
 
 import click
 
-from rqflow.actions.people import sessions, setup, users
 from rqflow.actions.people.users import Departure
+from rqflow.api.operation import Nothing
+from rqflow.api.sessions import EndSessions, OneSession, Session, list_sessions, revoke_session, revoke_sessions
+from rqflow.api.tokens import OfWhom
+from rqflow.api.users import (
+    AddUser,
+    EditUser,
+    Leave,
+    MakeLink,
+    OneUser,
+    SetPassword,
+    add_user,
+    delete_user,
+    disable_user,
+    edit_user,
+    enable_user,
+    get_user,
+    list_users,
+    set_password,
+)
+from rqflow.api.users import setup_link as make_link
 from rqflow.cli import output, secretly
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.asking import confirm
+from rqflow.cli.hub import Ask, asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.owner import owner
-from rqflow.deploy import page
-from rqflow.deploy.services import open_database
+from rqflow.exceptions import NotPermitted
 from rqflow.security.roles import Role
-from rqflow.store.sessions import SessionRecord
 from rqflow.store.users import UserRecord
 
 COLUMNS = [
@@ -50,8 +68,8 @@ def user() -> None:
 def list_(app: App, printer: Printer) -> None:
     """List the people."""
     printer.check(output.fields_of(UserRecord))
-    with open_database(app.settings) as engine:
-        printer.records([asdict(one) for one in users.list_all(engine)], COLUMNS)
+    with asking(app) as ask:
+        printer.records([asdict(one) for one in ask(list_users, Nothing()).items], COLUMNS)
 
 
 @user.command()
@@ -67,8 +85,8 @@ def add(app: App, printer: Printer, name: str, role: str, full_name: str, email:
     """Add a person. On a terminal the password is asked for."""
     printer.check(output.fields_of(UserRecord))
     given = None if without else secretly.password(app, name, from_stdin=from_stdin, otherwise=", or --no-password and send them a setup-link")
-    with open_database(app.settings) as engine:
-        made = users.add(engine, name, role=Role(role), by=who(), password=given, full_name=full_name, email=email)
+    with asking(app) as ask:
+        made = ask(add_user, AddUser(username=name, role=Role(role), password=given, full_name=full_name, email=email))
     output.note(f"user {name} added: {role}")
     printer.report([asdict(made)], COLUMNS)
 
@@ -83,8 +101,8 @@ def add(app: App, printer: Printer, name: str, role: str, full_name: str, email:
 def edit(app: App, printer: Printer, name: str, role: str | None, full_name: str | None, email: str | None) -> None:
     """Change a person's role, name or mail address; what is not given stays. It holds from their next request on."""
     printer.check(output.fields_of(UserRecord))
-    with open_database(app.settings) as engine:
-        changed = users.edit(engine, name, by=who(), role=Role(role) if role else None, full_name=full_name, email=email)
+    with asking(app) as ask:
+        changed = ask(edit_user, EditUser(username=name, role=Role(role) if role else None, full_name=full_name, email=email))
     output.note(f"user {name}: {changed.role}{f', {changed.email}' if changed.email else ''}")
     printer.report([asdict(changed)], COLUMNS)
 
@@ -97,9 +115,9 @@ def edit(app: App, printer: Printer, name: str, role: str | None, full_name: str
 def passwd(app: App, printer: Printer, name: str, from_stdin: bool) -> None:
     """Give a person another password, and end their sessions. On a terminal it is asked for."""
     printer.check(("username", "sessions_ended"))
-    with open_database(app.settings) as engine:
-        users.get(engine, name)
-        ended = users.set_password(engine, name, secretly.password(app, name, from_stdin=from_stdin), by=who())
+    with asking(app) as ask:
+        ask(get_user, OneUser(username=name))
+        ended = ask(set_password, SetPassword(username=name, password=secretly.password(app, name, from_stdin=from_stdin))).sessions_ended
     output.note(f"user {name} has another password; {_counted(ended, 'session')} ended")
     printer.report([{"username": name, "sessions_ended": ended}], [Column("username", "USER"), Column("sessions_ended", "ENDED")])
 
@@ -117,10 +135,10 @@ DEPARTURE_COLUMNS = [Column("username", "USER"), Column("sessions", "SESSIONS"),
 def disable(app: App, printer: Printer, name: str, heir: str | None, yes: bool) -> None:
     """Let a person in no more: end their sessions, revoke their tokens, pause their scheduled DAGs or hand them over."""
     printer.check(output.fields_of(Departure))
-    with open_database(app.settings) as engine:
-        users.get(engine, name)
-        confirm(app, f"Disable {name}{_about(users.scheduled_dags(engine, name), heir)}", yes=yes)
-        left = users.disable(engine, name, by=who(), heir=heir)
+    with asking(app) as ask:
+        scheduled = ask(get_user, OneUser(username=name)).scheduled
+        confirm(app, f"Disable {name}{_about(scheduled, heir)}", yes=yes)
+        left = ask(disable_user, Leave(username=name, hand_over=heir))
     _tell(printer, left, "disabled")
 
 
@@ -131,8 +149,8 @@ def disable(app: App, printer: Printer, name: str, heir: str | None, yes: bool) 
 def enable(app: App, printer: Printer, name: str) -> None:
     """Let a disabled person in again. Their tokens stay revoked, and their DAGs paused."""
     printer.check(output.fields_of(UserRecord))
-    with open_database(app.settings) as engine:
-        record = users.enable(engine, name, by=who())
+    with asking(app) as ask:
+        record = ask(enable_user, OneUser(username=name))
     output.note(f"user {name} may log in again")
     printer.report([asdict(record)], COLUMNS)
 
@@ -146,10 +164,10 @@ def enable(app: App, printer: Printer, name: str) -> None:
 def delete(app: App, printer: Printer, name: str, heir: str | None, yes: bool) -> None:
     """Delete a person, with their sessions, tokens and shares. What they did stays in the audit log."""
     printer.check(output.fields_of(Departure))
-    with open_database(app.settings) as engine:
-        users.get(engine, name)
-        confirm(app, f"Delete {name}{_about(users.scheduled_dags(engine, name), heir)}", yes=yes)
-        left = users.delete(engine, name, by=who(), heir=heir)
+    with asking(app) as ask:
+        scheduled = ask(get_user, OneUser(username=name)).scheduled
+        confirm(app, f"Delete {name}{_about(scheduled, heir)}", yes=yes)
+        left = ask(delete_user, Leave(username=name, hand_over=heir))
     _tell(printer, left, "deleted")
 
 
@@ -164,9 +182,9 @@ def setup_link(app: App, printer: Printer, name: str | None, role: str | None) -
     This is how the first administrator comes to be.
     """
     printer.check(LINK_FIELDS)
-    with open_database(app.settings) as engine:
-        link = setup.make(engine, by=who(), username=name, role=Role(role) if role else None)
-    url = f"{page.url(app.settings)}{link.path}"
+    with asking(app) as ask:
+        link = ask(make_link, MakeLink(username=name, role=Role(role) if role else None))
+    url = f"{app.server.rstrip('/')}{link.path}" if app.server else link.url
     output.note(f"for {name or 'whoever opens it first'}, as {link.role.value}; good once, until {link.expires_at:%Y-%m-%d %H:%M:%S} UTC:")
     if printer.is_for_people and not printer.fields:
         output.line(url)
@@ -181,10 +199,10 @@ def setup_link(app: App, printer: Printer, name: str | None, role: str | None) -
 def sessions_(app: App, printer: Printer, name: str | None) -> None:
     """List the browsers that are logged in, of one person where NAME is given."""
     printer.check(SESSION_FIELDS)
-    with open_database(app.settings) as engine:
-        if name is not None:
-            users.get(engine, name)
-        printer.records([_session(one) for one in sessions.list_all(engine, username=name)], SESSION_COLUMNS)
+    with asking(app) as ask:
+        if name is not None and not app.server:
+            ask(get_user, OneUser(username=name))
+        printer.records([_session(one) for one in ask(list_sessions, OfWhom(username=name, everybody=name is None)).items], SESSION_COLUMNS)
 
 
 @user.command()
@@ -194,18 +212,22 @@ def sessions_(app: App, printer: Printer, name: str | None) -> None:
 def logout(app: App, printer: Printer, name: str) -> None:
     """End all sessions of a person, or one by what `user sessions` calls it."""
     printer.check(("username", "sessions_ended"))
-    with open_database(app.settings) as engine:
-        if any(one.username == name for one in users.list_all(engine)):
-            username, ended = name, sessions.revoke_all(engine, name, by=who())
-        else:
-            found = sessions.find(engine, name)
-            sessions.revoke(engine, found.digest, by=who())
-            username, ended = found.username, 1
+    with asking(app) as ask:
+        done = ask(revoke_sessions, EndSessions(username=name)) if _is_person(ask, name) else ask(revoke_session, OneSession(session=name))
+    username, ended = done.username, done.sessions_ended
     output.note(f"{username}: {_counted(ended, 'session')} ended")
     printer.report([{"username": username, "sessions_ended": ended}], [Column("username", "USER"), Column("sessions_ended", "ENDED")])
 
 
-def _session(one: SessionRecord) -> Mapping[str, Any]:
+def _is_person(ask: Ask, name: str) -> bool:
+    """Tell whether a name is a person's, and not a session's; who is no admin sees only their own sessions."""
+    try:
+        return any(one.username == name for one in ask(list_users, Nothing()).items)
+    except NotPermitted:
+        return any(one.username == name for one in ask(list_sessions, OfWhom()).items)
+
+
+def _session(one: Session) -> Mapping[str, Any]:
     return {"session": one.name, **{name: getattr(one, name) for name in SESSION_FIELDS if name != "session"}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,24 @@ from typing import Any
 import click
 
 from rqflow.actions import variables
+from rqflow.api.operation import Nothing
+from rqflow.api.variables import (
+    ImportVariables,
+    OneVariable,
+    SetVariable,
+    delete_variable,
+    export_variables,
+    get_variable,
+    import_variables,
+    list_variables,
+    set_variable,
+)
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
-from rqflow.deploy.services import open_database, open_services
-from rqflow.exceptions import UsageError
+from rqflow.deploy.services import open_database
+from rqflow.exceptions import NotPermitted, UsageError
 from rqflow.security.keyring import Keyring
 
 COLUMNS = [Column("key", "VARIABLE"), Column("value", "VALUE"), Column("is_secret", "SECRET"), Column("description", "DESCRIPTION"),
@@ -36,12 +50,20 @@ def var() -> None:
 @pass_app
 def list_(app: App, printer: Printer) -> None:
     """List the Variables; values of secrets are hidden."""
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        found, wrong = variables.list_all(engine, keyring)
+    found, wrong = stored(app)
     printer.records([asdict(one) for one in found], COLUMNS)
     if wrong:
         output.problem(f"warning: {wrong}")
+
+
+def stored(app: App) -> tuple[Sequence[variables.Variable], str]:
+    """Return the Variables, and why some cannot be opened."""
+    if app.server:
+        with asking(app) as ask:
+            found = ask(list_variables, Nothing()).items
+        return found, "the key of the hub does not open all of them" if any(one.value is None for one in found) else ""
+    with open_database(app.settings) as engine:
+        return variables.list_all(engine, Keyring.of(app.settings))
 
 
 @var.command()
@@ -51,13 +73,23 @@ def list_(app: App, printer: Printer) -> None:
 @pass_app
 def get(app: App, printer: Printer, key: str, show_secrets: bool) -> None:
     """Print the value of a Variable as it is; with -o json all about it. A secret is shown as *** without --show-secrets."""
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        found = variables.get(engine, keyring, key, show_secret=show_secrets)
+    found = one_variable(app, key, show_secret=show_secrets)
     if printer.format == "table" and not printer.fields:
         output.line(found.value or "")
     else:
         printer.record(asdict(found), name="key")
+
+
+def one_variable(app: App, key: str, *, show_secret: bool) -> variables.Variable:
+    """Return a Variable. Raises NotFound, and NotPermitted for a secret of a hub elsewhere that is to be shown."""
+    if not app.server:
+        with open_database(app.settings) as engine:
+            return variables.get(engine, Keyring.of(app.settings), key, show_secret=show_secret)
+    with asking(app) as ask:
+        found = ask(get_variable, OneVariable(key=key))
+    if show_secret and found.is_secret:
+        raise NotPermitted(f"the Variable {key} is a secret, which no hub gives away over the network", hint="Call it at the hub.")
+    return found
 
 
 @var.command("set")
@@ -83,13 +115,22 @@ def set_(app: App, printer: Printer, key: str, value: str | None, secret: bool |
 
 def put(app: App, wanted: dict[str, variables.Given]) -> None:
     """Store Variables and say so."""
-    keyring = Keyring.of(app.settings)
-    with open_services(app.settings) as services:
-        new = variables.put(services.broker, services.engine, keyring, wanted, by=who())
+    with asking(app) as ask:
+        if len(wanted) == 1:
+            (key, given), = wanted.items()
+            new = ask(set_variable, SetVariable(key=key, value=given.value, is_secret=given.is_secret, description=given.description)).new
+        else:
+            new = ask(import_variables, ImportVariables(variables={key: _exported(given) for key, given in wanted.items()})).new
     if len(wanted) == 1:
         output.note(f"Variable {next(iter(wanted))} stored{', new' if new else ''}")
     else:
         output.note(f"{len(wanted)} Variables stored, {new} new")
+
+
+def _exported(given: variables.Given) -> dict[str, Any]:
+    """Return a Variable as a file of Variables has it; what is not given is left out."""
+    found = {"value": given.value, "secret": given.is_secret, "description": given.description}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _no_constant(name: str) -> None:
@@ -112,8 +153,9 @@ def variables_json(text: str, key: str) -> None:
 def delete(app: App, printer: Printer, keys: tuple[str, ...]) -> None:
     """Delete Variables."""
     printer.check(("key",))
-    with open_services(app.settings) as services:
-        variables.remove(services.broker, services.engine, keys, by=who())
+    with asking(app) as ask:
+        for key in keys:
+            ask(delete_variable, OneVariable(key=key))
     output.note(f"deleted: {', '.join(keys)}")
     printer.report([{"key": key} for key in keys], COLUMNS[:1])
 
@@ -135,11 +177,15 @@ def import_(app: App, printer: Printer, file: str) -> None:
 @output.listing
 @pass_app
 def export(app: App, printer: Printer, file: str) -> None:
-    """Write all Variables, secrets in clear, into a JSON file that only you can read; - is stdout."""
+    """Write all Variables, secrets in clear, into a JSON file that only you can read; - is stdout. With --server without the secrets."""
     printer.check(EXPORT_FIELDS)
-    keyring = Keyring.of(app.settings)
-    with open_database(app.settings) as engine:
-        found = variables.exported(engine, keyring)
+    if app.server:
+        with asking(app) as ask:
+            found = ask(export_variables, Nothing())
+        output.problem("warning: secrets are left out: no hub gives them away over the network")
+    else:
+        with open_database(app.settings) as engine:
+            found = variables.exported(engine, Keyring.of(app.settings))
     write_file(printer, file, found, "Variables")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from rqflow.api.operation import Nothing
 from rqflow.cli import (
     bug,  # noqa: F401 - in case that there is one once our files were replaced
     output,
@@ -47,6 +48,13 @@ def webserver(app: App, /, access_log: bool, debug: bool, **given: Any) -> None:
 @pass_app
 def metrics(app: App) -> None:
     """Print all metrics, as the web server gives them to Prometheus; counts begin a day ago. Starts nothing."""
+    if app.server:
+        from rqflow.api.standing import show_metrics  # here: not needed to serve
+        from rqflow.cli.hub import asking  # here: the same
+
+        with asking(app) as ask:
+            output.raw(ask(show_metrics, Nothing()).text.encode())
+        return
     found = Metrics(app.settings)
     try:
         text = found.text()

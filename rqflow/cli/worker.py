@@ -13,7 +13,7 @@ from rqflow.actions import steering
 from rqflow.broker import control, standing
 from rqflow.broker.names import member_of
 from rqflow.broker.status import WorkerStatus
-from rqflow.cli import bug, joining, output  # noqa: F401 - the first in case that there is one once our files were replaced
+from rqflow.cli import bug, elsewhere, joining, output  # noqa: F401 - the first in case that there is one once our files were replaced
 from rqflow.cli.app import App, pass_app, who
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION
@@ -93,6 +93,11 @@ def forget(app: App, printer: Printer, name: str) -> None:
     After a loss of Redis a queue gives no work before every worker that served it has said what it still runs. What it ran counts as running;
     `rqflow task mark-lost` gives it up. The key of one that joined goes from authorized_keys, and opens no secret.
     """
+    if app.server:
+        forgotten, done = elsewhere.forgotten(app, name)
+        output.note("; ".join([f"nobody waits for {forgotten} any more", *done]))
+        printer.report([{"name": forgotten}], COLUMNS[:1])
+        return
     # Here, because SQLAlchemy takes half of a worker's memory.
     from rqflow.actions import forget_worker
     from rqflow.deploy.joining import hub
@@ -120,6 +125,9 @@ for command in (joining.bootstrap, joining.join, joining.add, joining.admit, joi
 def list_(app: App, printer: Printer) -> None:
     """List the workers: those that live, stock RQ workers too, and those that are not heard of and did not sign off."""
     printer.check(output.fields_of(WorkerStatus))
+    if app.server:
+        printer.records(elsewhere.listed(app), COLUMNS)
+        return
     with open_live(app.settings) as live:
         printer.records(map(asdict, standing.all_workers(live.broker, background.live_workers(live))), COLUMNS)
 
@@ -130,9 +138,12 @@ def list_(app: App, printer: Printer) -> None:
 @pass_app
 def show(app: App, printer: Printer, name: str) -> None:
     """Show a worker with the tasks that it holds. WORKER is a name, the beginning of one, or a host with one worker."""
-    with open_live(app.settings) as live:
-        known = standing.all_workers(live.broker, live.broker.workers())
-        found = steering.about(live.broker, steering.workers(live.broker, [name], known)[0])
+    if app.server:
+        found = elsewhere.shown(app, name)
+    else:
+        with open_live(app.settings) as live:
+            known = standing.all_workers(live.broker, live.broker.workers())
+            found = steering.about(live.broker, steering.workers(live.broker, [name], known)[0])
     printer.record(found, name="name")
     if printer.shows_parts and found["tasks"]:
         printer.blank()
@@ -145,7 +156,7 @@ def show(app: App, printer: Printer, name: str) -> None:
 @pass_app
 def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let workers take no tasks, over their restarts too; what runs there goes on."""
-    _each(app, printer, names, lambda live, one: control.pause_worker(live.broker, one.name, who()), "is paused")
+    _each(app, printer, "pause", names, lambda live, one: control.pause_worker(live.broker, one.name, who()), "is paused")
 
 
 @worker.command()
@@ -154,7 +165,7 @@ def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 @pass_app
 def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let workers take tasks again."""
-    _each(app, printer, names, lambda live, one: control.resume_worker(live.broker, one.name), "takes tasks again")
+    _each(app, printer, "resume", names, lambda live, one: control.resume_worker(live.broker, one.name), "takes tasks again")
 
 
 @worker.command()
@@ -165,7 +176,8 @@ def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 @pass_app
 def drain(app: App, printer: Printer, names: tuple[str, ...], wait: bool, timeout: timedelta | None) -> None:
     """Let workers take no new tasks, and end when theirs have."""
-    _each(app, printer, names, lambda live, one: steering.stop(live.broker, one, DRAIN), "ends when its tasks have", wait=wait, timeout=timeout)
+    _each(app, printer, "drain", names, lambda live, one: steering.stop(live.broker, one, DRAIN), "ends when its tasks have", wait=wait,
+          timeout=timeout)
 
 
 @worker.command()
@@ -178,7 +190,8 @@ def drain(app: App, printer: Printer, names: tuple[str, ...], wait: bool, timeou
 def stop(app: App, printer: Printer, names: tuple[str, ...], now: bool, wait: bool, timeout: timedelta | None) -> None:
     """Let workers end, as after SIGTERM: what becomes of their tasks says their --on-stop, unless --now is given."""
     how = KILL if now else None
-    _each(app, printer, names, lambda live, one: steering.stop(live.broker, one, how), "is told to stop", wait=wait, timeout=timeout)
+    _each(app, printer, "kill" if now else "stop", names, lambda live, one: steering.stop(live.broker, one, how), "is told to stop", wait=wait,
+          timeout=timeout)
 
 
 @worker.command()
@@ -192,12 +205,15 @@ def sudoers(accounts: tuple[str, ...], of: str | None) -> None:
     output.line(sudoers_line(of or who(), accounts))
 
 
-def _each(app: App, printer: Printer, names: Sequence[str], do: Callable[[Live, WorkerStatus], object], said: str, *, wait: bool = False,
+def _each(app: App, printer: Printer, verb: str, names: Sequence[str], do: Callable[[Live, WorkerStatus], object], said: str, *, wait: bool = False,
           timeout: timedelta | None = None) -> None:
     """Do something with each worker that is named, once all are known; say it, and wait until they are gone."""
     if timeout and not wait:
         raise UsageError("--timeout says how long is waited", hint="Add --wait.")
     printer.check(output.fields_of(WorkerStatus))
+    if app.server:
+        printer.report(elsewhere.steered(app, verb, names, said, waits=wait, timeout=timeout), COLUMNS)
+        return
     with open_live(app.settings) as live:
         found = steering.workers(live.broker, names)
         for one in found:

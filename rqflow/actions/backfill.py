@@ -70,11 +70,16 @@ class Planned:
     @property
     def number_words(self) -> str:
         """How many dates there are, for people."""
-        return f"{'' if self.is_counted else 'about '}{self.total:,} date{'' if self.total == 1 else 's'}"
+        return number_words(self.total, is_counted=self.is_counted)
 
     def intervals(self) -> Iterator[Interval]:
         """Give its dates, in its order."""
         return self.dates.between(self.first, self.last, newest_first=self.wish.newest_first)
+
+
+def number_words(total: int, *, is_counted: bool) -> str:
+    """Return how many dates there are, for people."""
+    return f"{'' if is_counted else 'about '}{total:,} date{'' if total == 1 else 's'}"
 
 
 def plan(broker: Broker, engine: Engine, wish: Wish) -> Planned:

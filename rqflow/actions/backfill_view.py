@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 EVERY = 0.25
 #: Runs that are named at most.
 NAMED = 20
+#: Why one does not go on that nobody carries on.
+UNLED = "no scheduler runs that carries it on: rqflow scheduler"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +106,7 @@ def _reason(record: BackfillRecord, tally: Tally, waiting: int, *, has_leader: b
     if record.is_finished:
         return record.reason
     if not has_leader:
-        return "no scheduler runs that carries it on: rqflow scheduler"
+        return UNLED
     if record.reason:
         goes_on = f"; {tally.active} run{'s' if tally.active > 1 else ''} of it go{'es' if tally.active == 1 else ''} on" if tally.active else ""
         return f"{record.reason}{goes_on if record.state is BackfillState.PAUSED else ''}"

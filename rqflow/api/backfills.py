@@ -51,6 +51,8 @@ class PlannedDate:
     """A date, what would become of it, and why."""
 
     logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
     deed: Deed
     #: The run that it has already; empty: none.
     run_key: str = ""
@@ -93,8 +95,9 @@ def plan_backfill(hub: Hub, asked: PlanBackfill) -> BackfillPlan:
     planned = _planned(hub, asked)
     found = action.choices(hub.engine, planned, limit=within(asked.limit))
     dates = tuple(PlannedDate(
-        logical_date=one.interval.logical_date, deed=one.deed, reason=one.reason, run_key=one.found.run_key if one.found else "",
-        run_id=one.found.run_id if one.found else "", state=one.found.state if one.found else None) for one in found)
+        logical_date=one.interval.logical_date, data_interval_start=one.interval.start, data_interval_end=one.interval.end, deed=one.deed,
+        reason=one.reason, run_key=one.found.run_key if one.found else "", run_id=one.found.run_id if one.found else "",
+        state=one.found.state if one.found else None) for one in found)
     return BackfillPlan(
         dag_id=asked.dag_id, from_date=planned.first, to_date=planned.last, total=planned.total, is_counted=planned.is_counted,
         max_active=asked.max_active or planned.version.max_active_runs, tasks=planned.tasks, notes=planned.notes, dates=dates)
@@ -130,8 +133,6 @@ class Backfills:
 def list_backfills(hub: Hub, asked: ListBackfills) -> Backfills:
     """List backfills, the newest first."""
     limit = within(asked.limit)
-    if asked.dag_id is not None:
-        hub.dag(asked.dag_id)
     visible = hub.visible_dag_ids()
     found = [one for one in view.list_all(hub.engine, dag_id=asked.dag_id, states=asked.state or None, has_leader=_leads(hub))
              if (visible is None or one.dag_id in visible) and (asked.after is None or one.id < asked.after)]

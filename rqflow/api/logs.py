@@ -19,7 +19,6 @@ from rqflow.security.roles import Role
 
 #: Bytes of a log that one answer has, when nothing else is asked for, and at most.
 SOME, MOST = 1 << 16, 1 << 20
-_EVER = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +26,7 @@ class ReadLog(OneTask):
     """Which part of the log of which try."""
 
     try_number: int | None = about("The number of the try; the last one when not given.", None)
-    start: int = about("From this byte on; a negative one counts from the end.", 0)
+    start: int = about("From this byte on; a negative one counts from the end.", 0, most=1 << 62)
     limit: int = about("At most so many bytes.", SOME)
     follow: bool = about("Ask for what is to come: a log that has not begun is empty, and nothing is waited for.", False)
     base64: bool = about("Give the bytes as they are, in base64, and not as text.", False)
@@ -64,8 +63,8 @@ def read_log(hub: Hub, asked: ReadLog) -> LogPart:
     """Show part of what a try of a task has printed; asked again from `end` on until `is_over`, all of it."""
     if not 1 <= asked.limit <= MOST:
         raise UsageError(f"limit: {asked.limit} is not from 1 to {MOST}")
-    if not -_EVER < asked.start < _EVER or (asked.try_number is not None and not 1 <= asked.try_number < _EVER):
-        raise UsageError("start and try_number: no log has such a place, no task such a try")
+    if asked.try_number is not None and asked.try_number < 1:
+        raise UsageError("try_number: tries are counted from 1")
     record = hub.run(asked.run)
     run = query.show_task(hub.live, hub.engine, record.run_key, asked.task_id)
     number = asked.try_number or max(run.tasks[0].try_number, 1)

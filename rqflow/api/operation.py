@@ -63,9 +63,9 @@ class Nothing:
     """What an operation takes, or gives, that takes or gives nothing."""
 
 
-def about(text: str, default: Any = ...) -> Any:
-    """Return a field of an input with what it means, for people; without a default it must be given."""
-    metadata = {"about": text}
+def about(text: str, default: Any = ..., *, most: int = LARGEST) -> Any:
+    """Return a field of an input with what it means, for people; without a default it must be given. No number in it is larger than `most`."""
+    metadata = {"about": text, "most": most}
     if default is ...:
         return field(metadata=metadata)
     if isinstance(default, list | dict):
@@ -96,8 +96,8 @@ def perform(hub: Hub, wanted: Operation[I, O], asked: I) -> O:
         for value in given if isinstance(given, list | tuple) else (given,):
             if isinstance(value, str) and not is_text(value):
                 raise UsageError(f"{one.name}: it has characters in it that are no text")
-            if isinstance(value, int) and abs(value) > LARGEST:
-                raise UsageError(f"{one.name}: {value} is too large")
+            if isinstance(value, int) and abs(value) > (most := one.metadata.get("most", LARGEST)):
+                raise UsageError(f"{one.name}: {value} is too large, {most} at most")
     return wanted.run(hub, asked)
 
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from rqflow.actions import backfill as action
 from rqflow.actions import backfill_view as view
+from rqflow.actions.backfill_view import Backfill
 from rqflow.actions.trigger import read_conf
-from rqflow.broker.lock import has_leader
+from rqflow.api.backfills import (
+    ListBackfills,
+    OneBackfill,
+    StartBackfill,
+    cancel_backfill,
+    get_backfill,
+    list_backfills,
+    pause_backfill,
+    resume_backfill,
+)
+from rqflow.api.dags import MOST
+from rqflow.api.operation import Operation
 from rqflow.cli import output, show
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
+from rqflow.cli.hub import Ask, asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, DURATION, SCHEDULED_DATE
 from rqflow.dag.backfill import Rerun
-from rqflow.dag.run import RunOptions
-from rqflow.deploy.services import open_services
-from rqflow.exceptions import UsageError
+from rqflow.exceptions import NotFound, UsageError
 from rqflow.states import BackfillState
 
 #: Options by which a line is known that was written for Airflow 1.7.
@@ -91,10 +103,10 @@ def start(app: App, /, printer: Printer, **given: Any) -> None:
     from rqflow.cli import backfilling  # here: what starts processes is not needed for looking at backfills
 
     _check(given)
-    options = RunOptions(task_regex=given["task_regex"], alone=given["alone"], pool=given["pool"])
-    names = ("dag_id", "first", "last", "newest_first", "max_active", "marks", "ignores_first_past")
-    wish = action.Wish(rerun=Rerun(given["rerun"]), options=options, conf=read_conf(given["conf"]) if given["conf"] is not None else {},
-                       **{name: given[name] for name in names})
+    names = {"dag_id": "dag_id", "first": "first", "last": "last", "reverse": "newest_first", "max_active": "max_active", "mark_success": "marks",
+             "ignore_first_depends_on_past": "ignores_first_past", "task_regex": "task_regex", "ignore_dependencies": "alone", "pool": "pool"}
+    wish = StartBackfill(rerun=Rerun(given["rerun"]), conf=read_conf(given["conf"]) if given["conf"] is not None else {},
+                         **{name: given[option] for name, option in names.items()})
     if given["dry_run"]:
         backfilling.preview(app, printer, wish)
         return
@@ -134,9 +146,9 @@ def _check(given: dict[str, Any]) -> None:
 def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], limit: int, unlimited: bool) -> None:
     """List backfills, the newest first."""
     printer.check(name for name in output.fields_of(view.Backfill) if not name.endswith("_runs"))
-    with open_services(app.settings) as services:
-        found = view.list_all(services.engine, dag_id=dag_id, states=[BackfillState(state) for state in states] or None,
-                              limit=None if unlimited else limit, has_leader=has_leader(services.connection))
+    wanted = ListBackfills(dag_id=dag_id, state=[BackfillState(state) for state in states])
+    with asking(app) as ask:
+        found = _listed(ask, wanted, None if unlimited else limit)
     printer.records([{name: value for name, value in show.row(one).items() if not name.endswith("_runs")} for one in found], COLUMNS)
 
 
@@ -156,12 +168,33 @@ def show_(app: App, printer: Printer, name: str, watch: bool, wait: bool, timeou
     printer.check(output.fields_of(view.Backfill))
     if wait:
         click.get_current_context().find_root().params["quiet"] = True
-    with open_services(app.settings) as services:
-        number = action.find(services.engine, name).id
+    with asking(app) as ask:
+        found = named(ask, name)
         if watch or wait:
-            click.get_current_context().exit(backfilling.watch(app, services, printer, number, timeout=timeout))
-        found = view.show(services.engine, number, has_leader=has_leader(services.connection))
+            click.get_current_context().exit(backfilling.watch_(app, ask, printer, found.id, timeout=timeout))
     details(printer, found)
+
+
+def _listed(ask: Ask, wanted: ListBackfills, most: int | None) -> list[Backfill]:
+    """Return all backfills, or the first `most`, page by page."""
+    found: list[Backfill] = []
+    while True:
+        page = ask(list_backfills, replace(wanted, limit=MOST if most is None else min(MOST, most - len(found))))
+        found += page.items
+        if page.next is None or (most is not None and len(found) >= most):
+            return found
+        wanted = replace(wanted, after=page.next)
+
+
+def named(ask: Ask, name: str) -> Backfill:
+    """Return the backfill of this number, or the newest one of a DAG of this name; raises NotFound."""
+    if name.isascii() and name.isdecimal() and len(name) < 10:
+        with suppress(NotFound):  # of a DAG, then
+            return ask(get_backfill, OneBackfill(backfill=int(name)))
+    found = ask(list_backfills, ListBackfills(dag_id=name, limit=1)).items
+    if not found:
+        raise NotFound(f"there is no backfill {name}", hint="`rqflow backfill list` shows them; the name of a DAG means its newest one.")
+    return ask(get_backfill, OneBackfill(backfill=found[0].id))
 
 
 def details(printer: Printer, found: view.Backfill) -> None:
@@ -184,30 +217,31 @@ STEERED_FIELDS = ("id", "dag_id", "state", "changed")
 STEERED_COLUMNS = [Column("id", "ID"), Column("dag_id", "DAG"), Column("state", "STATE"), Column("changed", "CHANGED")]
 
 
-def _steering(name: str, act: Any, done: str, already: str, words: str) -> None:
-    """Add a command that changes the state of backfills."""
+def _steering(name: str, act: Operation[OneBackfill, Backfill], stays: BackfillState | None, done: str, already: str, words: str) -> None:
+    """Add a command that changes the state of backfills; one that is in the state `stays`, None: in any but paused, is not changed."""
 
     @click.argument("names", metavar="BACKFILL...", nargs=-1, required=True)
     @output.listing
     @pass_app
     def command(app: App, printer: Printer, names: tuple[str, ...]) -> None:
+        from rqflow.cli import backfilling  # here: takes time that a mere look does not need
+
         printer.check(STEERED_FIELDS)
         rows = []
-        with open_services(app.settings) as services:
-            for record in [action.find(services.engine, one) for one in names]:
-                is_news = act(services.engine, record, by=who())
-                output.note(f"backfill {record.id} of {record.dag_id}: {done if is_news else already}")
-                state = action.find(services.engine, str(record.id)).state.value
-                rows.append({"id": record.id, "dag_id": record.dag_id, "state": state, "changed": is_news})
-            if not has_leader(services.connection) and not services.is_embedded:
-                output.problem("warning: no scheduler is running here that carries it out: rqflow scheduler")
+        with asking(app, carries=False) as ask:
+            for before in [named(ask, one) for one in names]:
+                now = ask(act, OneBackfill(backfill=before.id))
+                is_news = before.state is BackfillState.PAUSED if stays is None else before.state is not stays
+                output.note(f"backfill {now.id} of {now.dag_id}: {done if is_news else already}")
+                rows.append({"id": now.id, "dag_id": now.dag_id, "state": now.state.value, "changed": is_news})
+            backfilling.unled(app, now)
         printer.report(rows, STEERED_COLUMNS)
 
     backfill.command(name, help=words)(command)
 
 
-_steering("pause", action.pause, "paused; its runs that were made go on", "was paused already",
+_steering("pause", pause_backfill, BackfillState.PAUSED, "paused; its runs that were made go on", "was paused already",
           "Make no more runs of backfills; those that were go on.")
-_steering("resume", action.resume, "goes on", "was not paused", "Let paused backfills go on.")
-_steering("cancel", action.cancel, "is being cancelled, with its runs that have not ended", "was being cancelled already",
+_steering("resume", resume_backfill, None, "goes on", "was not paused", "Let paused backfills go on.")
+_steering("cancel", cancel_backfill, BackfillState.CANCELLING, "is being cancelled, with its runs that have not ended", "was being cancelled already",
           "End backfills, and cancel their runs that have not ended; those that have stay.")

@@ -3,104 +3,120 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import click
 
-from rqflow.actions import backfill as action
+from rqflow import clock
 from rqflow.actions import backfill_view as view
-from rqflow.actions.backfill import Planned, Wish
+from rqflow.actions.backfill import number_words
 from rqflow.actions.backfill_view import Backfill
-from rqflow.broker.lock import has_leader
+from rqflow.actions.follow import Deadline
+from rqflow.api.backfills import (
+    BackfillPlan,
+    OneBackfill,
+    PlanBackfill,
+    PlannedDate,
+    StartBackfill,
+    get_backfill,
+    plan_backfill,
+    start_backfill,
+)
+from rqflow.api.dags import MOST
 from rqflow.cli import backfill as commands
 from rqflow.cli import output, show
-from rqflow.cli.app import App, who
+from rqflow.cli.app import App
 from rqflow.cli.following import Terminated, terminable
+from rqflow.cli.hub import Ask, asking
 from rqflow.cli.output import Printer, duration
-from rqflow.dag.backfill import Choice
-from rqflow.deploy import background
-from rqflow.deploy.services import Services, open_services
-from rqflow.exceptions import UsageError
+from rqflow.exceptions import ServiceUnreachable, UsageError
 from rqflow.states import BackfillState
 
+#: Seconds between two looks at a hub elsewhere.
+EVERY = 1.0
 
-def preview(app: App, printer: Printer, wish: Wish) -> None:
+
+def preview(app: App, printer: Printer, wish: StartBackfill) -> None:
     """List the dates of a backfill and what would become of each; of very many only the first."""
     printer.check(commands.DATE_FIELDS)
-    with open_services(app.settings) as services:
-        planned = action.plan(services.broker, services.engine, wish)
-        most = app.settings.scheduler.backfill_ask_above
-        found = action.choices(services.engine, planned, limit=most)
-    _tell(planned)
+    with asking(app) as ask:
+        planned = _planned(ask, wish, most=min(app.here.scheduler.backfill_ask_above, MOST))
+    found = planned.dates
+    _tell(planned, wish)
     printer.records([_date_row(one, planned) for one in found], commands.DATE_COLUMNS)
     if planned.total > len(found):
         output.note(f"… and {planned.total - len(found):,} more")
     counts = {deed: sum(one.deed.value == deed for one in found) for deed in ("make", "rerun", "skip")}
-    verb = "marked success" if wish.marks else "run"
-    output.note(f"{planned.number_words}, {wish.max_active or planned.version.max_active_runs} active at a time; of "
+    verb = "marked success" if wish.mark_success else "run"
+    output.note(f"{number_words(planned.total, is_counted=planned.is_counted)}, {planned.max_active} active at a time; of "
                 f"{'these' if planned.total == len(found) else f'the first {len(found):,}'} {counts['make']} would be {verb}, "
                 f"{counts['rerun']} run again, {counts['skip']} left as they are. Nothing was started.")
 
 
-def _date_row(one: Choice, planned: Planned) -> dict[str, Any]:
-    return {"logical_date": one.interval.logical_date, "data_interval_start": one.interval.start, "data_interval_end": one.interval.end,
-            "deed": one.deed.value, "run_id": one.found.run_id if one.found else None, "state": one.found.state.value if one.found else None,
+def _planned(ask: Ask, wish: StartBackfill, *, most: int) -> BackfillPlan:
+    given = {field.name: getattr(wish, field.name) for field in fields(StartBackfill)}
+    return ask(plan_backfill, PlanBackfill(**given, limit=most))
+
+
+def _date_row(one: PlannedDate, planned: BackfillPlan) -> dict[str, Any]:
+    return {"logical_date": one.logical_date, "data_interval_start": one.data_interval_start, "data_interval_end": one.data_interval_end,
+            "deed": one.deed.value, "run_id": one.run_id or None, "state": one.state.value if one.state else None,
             "reason": one.reason, "tasks": list(planned.tasks)}
 
 
-def _tell(planned: Planned) -> None:
+def _tell(planned: BackfillPlan, wish: StartBackfill) -> None:
     for text in planned.notes:
         output.note(text)
-    if planned.wish.options.task_regex:
+    if wish.task_regex:
         output.note(f"tasks: {', '.join(planned.tasks)}")
 
 
-def start(app: App, printer: Printer, wish: Wish, *, watch: bool | None, timeout: timedelta | None, yes: bool) -> int:
+def start(app: App, printer: Printer, wish: StartBackfill, *, watch: bool | None, timeout: timedelta | None, yes: bool) -> int:
     """Start a backfill, and watch it when `watch`, by default on a terminal; return the exit code. Raises RqflowError with what is wrong."""
     follows = sys.stderr.isatty() if watch is None else watch
     printer.check(output.fields_of(Backfill))
-    with open_services(app.settings, client_name="rqflow-backfill") as services:
-        planned = action.plan(services.broker, services.engine, wish)
-        _tell(planned)
+    with asking(app) as ask:
+        planned = _planned(ask, wish, most=1)
+        _tell(planned, wish)
         _ask(app, planned, yes=yes)
-        record = action.start(services.engine, planned, by=who())
-        output.note(f"backfill {record.id} of {record.dag_id} started: {planned.number_words}, {record.max_active} active at a time")
-        if services.is_embedded:
-            background.ensure(services, app.file)
-        elif not has_leader(services.connection):
-            output.problem("warning: no scheduler is running here that carries it on: rqflow scheduler")
+        begun = ask(start_backfill, wish)
+        words = number_words(planned.total, is_counted=planned.is_counted)
+        output.note(f"backfill {begun.id} of {begun.dag_id} started: {words}, {begun.max_active} active at a time")
+        unled(app, begun)
         if follows:
-            return watch_(services, printer, record.id, timeout=timeout)
+            return watch_(app, ask, printer, begun.id, timeout=timeout)
         if printer.format != "table" or printer.fields:
-            commands.details(printer, view.show(services.engine, record.id))
+            commands.details(printer, begun)
         return 0
 
 
-def _ask(app: App, planned: Planned, *, yes: bool) -> None:
+def unled(app: App, found: Backfill) -> None:
+    """Say that no scheduler carries a backfill on, where none is started for it."""
+    is_embedded = not app.server and not app.settings.redis.url
+    if not is_embedded and found.reason == view.UNLED:
+        output.problem("warning: no scheduler is running here that carries it on: rqflow scheduler")
+
+
+def _ask(app: App, planned: BackfillPlan, *, yes: bool) -> None:
     """Ask whether very many dates are meant; raises UsageError where nobody can be asked, Abort for a no."""
-    most = app.settings.scheduler.backfill_ask_above
+    most = app.here.scheduler.backfill_ask_above
     if yes or planned.total <= most:
         return
-    words = f"this backfill of {planned.version.dag_id} has {planned.number_words}, more than {most:,} (scheduler.backfill_ask_above)"
+    dates = number_words(planned.total, is_counted=planned.is_counted)
+    words = f"this backfill of {planned.dag_id} has {dates}, more than {most:,} (scheduler.backfill_ask_above)"
     if not (app.may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(words, hint="Add --yes if that is meant; --dry-run lists the first of them.")
     click.confirm(f"{words}. Start it?", abort=True, err=True)
 
 
-def watch(app: App, services: Services, printer: Printer, number: int, *, timeout: timedelta | None) -> int:
-    """Watch a backfill that there is until its end; return the exit code."""
-    if services.is_embedded and not view.show(services.engine, number).is_finished:
-        background.ensure(services, app.file)
-    return watch_(services, printer, number, timeout=timeout)
-
-
-def watch_(services: Services, printer: Printer, number: int, *, timeout: timedelta | None) -> int:
+def watch_(app: App, ask: Ask, printer: Printer, number: int, *, timeout: timedelta | None) -> int:
     """Watch a backfill until its end, with a bar on a terminal; return the exit code. Ctrl-C and SIGTERM end the watching alone."""
     try:
         with terminable():
-            ended = _bar(view.snapshots(services.engine, number, timeout=timeout), printer)
+            ended = _bar(_snapshots(app, ask, number, timeout), printer)
     except KeyboardInterrupt as stop:
         output.note(f"\nNo longer watching; backfill {number} goes on.\n  watch it:   rqflow backfill show {number} --watch\n"
                     f"  cancel it:  rqflow backfill cancel {number}")
@@ -113,6 +129,25 @@ def watch_(services: Services, printer: Printer, number: int, *, timeout: timede
     took = duration((ended.ended_at - ended.created_at).total_seconds() if ended.ended_at else None)
     output.note(f"backfill {number} of {ended.dag_id}: {ended.state.value} in {took}; {numbers(ended)}{f': {ended.reason}' if ended.reason else ''}")
     return 0 if ended.state is BackfillState.SUCCESS else 1
+
+
+def _snapshots(app: App, ask: Ask, number: int, timeout: timedelta | None) -> Iterator[Backfill]:
+    """Yield a backfill again and again, the last time when it has ended, whatever does not answer meanwhile. Raises TimedOut."""
+    deadline, said = Deadline(timeout), False
+    while True:
+        try:
+            found = ask(get_backfill, OneBackfill(backfill=number))
+        except ServiceUnreachable as error:
+            if not said:
+                output.problem(f"warning: {error.message}; it is asked again until it does")
+            said = True
+        else:
+            said = False
+            yield found
+            if found.is_finished:
+                return
+        deadline.check(f"backfill {number}")
+        clock.sleep(EVERY if app.server else view.EVERY)
 
 
 def numbers(one: Backfill) -> str:

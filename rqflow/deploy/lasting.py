@@ -12,7 +12,7 @@ from queue import Empty, LifoQueue
 
 import redis
 
-from rqflow import clock
+from rqflow import clock, logs
 from rqflow.broker import connection as broker_connection
 from rqflow.broker import protocol
 from rqflow.broker.broker import Broker
@@ -138,6 +138,7 @@ class Lasting:
         if not self._given.redis.url:
             self._use_private_redis()
         since = clock.utcnow()
+        self._ask_once(settings)
         connection = broker_connection.connect(settings.redis.url, settings, client_name=self._name)
         try:
             protocol.check(connection)
@@ -148,6 +149,17 @@ class Lasting:
             connection.close()
             raise
         return Broker(connection, settings)
+
+    def _ask_once(self, settings: Settings) -> None:
+        """Raise BrokerError for a Redis that does not answer now: what comes after this asks patiently, and somebody waits for the page."""
+        since = clock.utcnow()
+        with broker_connection.open_connection(settings.redis.url, settings, client_name=self._name) as connection:
+            try:
+                connection.ping()
+            except LINK_ERRORS as error:
+                raise unreachable(error, since) from error
+            except redis.exceptions.RedisError as error:  # of which `connect` knows more
+                logger.debug("Redis refuses: %s", error, extra=logs.context("redis_refuses"))
 
     def _use_private_redis(self) -> None:
         """Start the private Redis unless it runs, and keep it running until this is closed."""

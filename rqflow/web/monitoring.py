@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from rqflow.broker.exposure import is_loopback
 from rqflow.deploy.asking import NoAnswer
 from rqflow.deploy.health import DB, REDIS
-from rqflow.web.deps import ThePart
+from rqflow.web.deps import ThePart, person_of
 
 router = APIRouter(include_in_schema=False)
 #: Seconds within which a part must answer to count as ready.
@@ -35,7 +36,14 @@ def readyz(parts: ThePart) -> JSONResponse:
     return JSONResponse({"status": "ready" if is_ready else "not ready", "components": found}, status_code=200 if is_ready else 503)
 
 
-@router.get("/metrics")
+def must_be_known(request: Request, parts: ThePart) -> None:
+    """Raise NotLoggedIn for who comes from another machine without a login or a token: names of DAGs are theirs who may see them."""
+    is_near = request.client is not None and is_loopback(request.client.host)
+    if not is_near or {"x-forwarded-for", "forwarded"} & set(request.headers):
+        person_of(request, parts)
+
+
+@router.get("/metrics", dependencies=[Depends(must_be_known)])
 def metrics(parts: ThePart) -> Response:
     """Give all metrics in the text format of Prometheus; what cannot be asked is left out, and rqflow_up says so."""
     return Response(parts.metrics.text() + generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)

@@ -66,7 +66,7 @@ def document(status: int, detail: str, *, hint: str = "", exit_code: int = 1, **
 
 def is_for_programs(request: Request) -> bool:
     """Tell whether an answer is read by a program: all of the API but the page that tells people of it."""
-    return request.url.path != f"{PREFIX}/reference" and request.url.path.startswith(("/api/", "/airflow/api/"))
+    return request.url.path != f"{PREFIX}/reference" and request.url.path.startswith(("/api/", "/airflow/api/", "/metrics"))
 
 
 def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
 
-from rqflow.actions.people import setup, users
+from rqflow.actions.people import setup, tokens, users
 from rqflow.security.passwords import Passwords
 from rqflow.security.roles import Role
 from rqflow.web.throttle import OF_NAME
-from tests.integration.web.site import Site
+from tests.integration.web.site import BASE, Site
 from tests.unit.builders import a_version
 
 PASSWORD = "correct horse"
@@ -79,3 +80,13 @@ def test_a_session_that_ended_in_the_middle_of_a_form_leads_back_to_it(site: Sit
 def test_a_part_of_a_page_that_nobody_may_have_sends_the_whole_page_to_the_login(site: Site) -> None:
     answer = site.browser().get("/dags/daily/trigger", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/login?next=/dags/daily/trigger")
+
+
+def test_metrics_are_given_to_who_is_near_or_has_a_token_and_to_nobody_else(site: Site) -> None:
+    near, far = (TestClient(site.app, base_url=BASE, client=(address, 1), follow_redirects=False) for address in ("127.0.0.1", "192.0.2.1"))
+    assert "rqflow_up" in near.get("/metrics").text
+    assert (far.get("/metrics").status_code, far.get("/healthz").status_code) == (401, 200)
+    assert near.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+    site.browser("ann")
+    token = tokens.make(site.engine, "ann", name="prometheus", by="ann").text
+    assert "rqflow_up" in far.get("/metrics", headers={"Authorization": f"Bearer {token}"}).text

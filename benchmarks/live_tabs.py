@@ -38,7 +38,7 @@ from rqflow.recorder.recorder import Recorder
 from rqflow.security.roles import Role
 from tests.integration.broker import playing
 
-TABS, RATE, STEP, QUEUE = 100, 50, 0.1, "tabs"
+TABS, RATE, STEP, QUEUE = 100, 50, 0.1, f"tabs{time.time_ns()}"
 #: MiB and percent of one core of the server.
 MEMORY, CPU = Budget(goal=150), Budget(goal=10)
 #: People who have the tabs, and what they may.
@@ -62,6 +62,9 @@ class Load:
         self._world, self._version, self._rate = world, version, rate
         self._broker: Broker = world.broker
         self._events = EventStream(connection)
+        self._recorder = Recorder(EventStream(world.broker.connection), world.engine, "bench")
+        self._held: deque[Claim] = deque()
+        self._started: list[str] = []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, name="tasks"), threading.Thread(target=self._watch, name="events")]
         submit.register(world.broker, world.engine, [version])
@@ -81,15 +84,21 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        # What is measured next should not see them.
+        playing.tell(self._broker, *(playing.end(claim, duration=1.0) for claim in self._held))
+        for key in self._started:
+            self._broker.cancel_run(key, "bench")
+        while self._recorder.step(block_ms=0):
+            pass
 
     def _begin(self) -> str:
         run = trigger.by_hand(self._version, trigger.Given(run_id=f"tabs_{time.time_ns()}", logical_date=clock.utcnow()), clock.utcnow())
         trigger.start(self._broker, self._world.engine, run, self._version, by="bench")
+        self._started.append(run.key)
         return run.key
 
     def _work(self) -> None:
-        recorder = Recorder(EventStream(self._broker.connection), self._world.engine, "bench")
-        held: deque[Claim] = deque()
+        held = self._held
         each, due = max(round(self._rate * STEP), 1), time.monotonic()
         recorded = due
         while not self._stop.is_set():
@@ -102,7 +111,7 @@ class Load:
                 self._begin()
             if time.monotonic() - recorded > 1:
                 recorded = time.monotonic()
-                recorder.step(block_ms=0)
+                self._recorder.step(block_ms=0)
             due += STEP
             self._stop.wait(max(due - time.monotonic(), 0))
 
@@ -124,6 +133,8 @@ class Tab:
     query: str
     topic: str
     cookie: str
+    #: What htmx says that it wants, one a piece; the first one tells up to which event it is true.
+    targets: tuple[str, ...] = ("",)
     #: Up to which event it shows things, and up to which it was told.
     shown: tuple[int, int] = (0, 0)
     told: str = ""
@@ -206,22 +217,23 @@ class Browsers:
         while True:
             await tab.wakes.wait()
             tab.wakes.clear()
-            began = time.perf_counter()
-            headers = ["HX-Request: true", f"Rqflow-Upto: {tab.told}"]
-            if reader is None or writer is None:
-                reader, writer = await self._ask(tab, tab.path, *headers)
-            else:
-                self._send(writer, tab, tab.path, *headers)
-            status, body = await answer_of(reader)
-            if status != 200:
-                self.refused += 1
-                continue
-            self._note(tab, body, began)
+            for target in tab.targets:
+                began = time.perf_counter()
+                headers = ["HX-Request: true", *([f"Rqflow-Upto: {tab.told}"] if tab.told else []), *([f"HX-Target: div#{target}"] if target else [])]
+                if reader is None or writer is None or reader.at_eof():
+                    reader, writer = await self._ask(tab, tab.path, *headers)
+                else:
+                    self._send(writer, tab, tab.path, *headers)
+                status, body = await answer_of(reader)
+                tab.took.append((time.perf_counter() - began) * 1000)
+                tab.size += len(body)
+                if status != 200:
+                    self.refused += 1
+                elif target == tab.targets[0]:
+                    self._note(tab, body)
 
-    def _note(self, tab: Tab, body: bytes, began: float) -> None:
+    def _note(self, tab: Tab, body: bytes) -> None:
         now = time.time()
-        tab.took.append((time.perf_counter() - began) * 1000)
-        tab.size += len(body)
         found = _UPTO.search(body.decode())
         assert found, f"{tab.path} does not say up to which event it is true"
         upto = order(found[1])
@@ -233,25 +245,37 @@ class Browsers:
         tab.shown = max(tab.shown, upto)
 
 
+def of_run(run_key: str) -> tuple[str, str, str, tuple[str, ...]]:
+    """Return what a tab is made of that shows a run."""
+    return f"/runs/{run_key}", f"?run={run_key}", f"run:{run_key}", ("tasks", "run-head", "panel-top", "graph-states")
+
+
+def of_dag(query: str = "") -> tuple[str, str, str, tuple[str, ...]]:
+    """Return what a tab is made of that shows the grid of the DAG of many tasks."""
+    return f"/dags/{page_data.WIDE}{query}", f"?dag={page_data.WIDE}", f"dag:{page_data.WIDE}", ("",)
+
+
 def mixed(world: World, cookies: Sequence[str], load: Load, count: int) -> list[Tab]:
     """Return tabs on runs, the grid, home and the list of DAGs."""
-    kinds = [(f"/runs/{load.run_keys[0]}", f"?run={load.run_keys[0]}", f"run:{load.run_keys[0]}"),
-             (f"/runs/{load.run_keys[1]}", f"?run={load.run_keys[1]}", f"run:{load.run_keys[1]}"),
-             (f"/runs/{world.wide_run}", f"?run={world.wide_run}", f"run:{world.wide_run}"),
-             (f"/dags/{page_data.WIDE}", f"?dag={page_data.WIDE}", f"dag:{page_data.WIDE}"),
-             (f"/dags/{page_data.WIDE}?fold=none", f"?dag={page_data.WIDE}", f"dag:{page_data.WIDE}"), ("/", "", "all"), ("/dags", "", "all")]
-    return [Tab(*kinds[n % len(kinds)], cookie=cookies[n % len(cookies)]) for n in range(count)]
+    kinds = [of_run(load.run_keys[0]), of_run(load.run_keys[1]), of_run(world.wide_run), of_dag(), of_dag("?fold=none"), ("/", "", "all", ("",)),
+             ("/dags", "", "all", ("",))]
+    return tabs_of([kinds[n % len(kinds)] for n in range(count)], cookies)
 
 
 def all_on_one(world: World, cookies: Sequence[str], load: Load, count: int) -> list[Tab]:  # noqa: ARG001 - as `mixed`
     """Return tabs that all look at one run."""
-    run = load.run_keys[0]
-    return [Tab(f"/runs/{run}", f"?run={run}", f"run:{run}", cookie=cookies[n % len(cookies)]) for n in range(count)]
+    return tabs_of([of_run(load.run_keys[0])] * count, cookies)
 
 
 def grids(world: World, cookies: Sequence[str], load: Load, count: int) -> list[Tab]:  # noqa: ARG001 - as `mixed`
     """Return tabs that all look at one grid."""
-    return [Tab(f"/dags/{page_data.WIDE}", f"?dag={page_data.WIDE}", f"dag:{page_data.WIDE}", cookie=cookies[n % len(cookies)]) for n in range(count)]
+    return tabs_of([of_dag()] * count, cookies)
+
+
+def tabs_of(kinds: Sequence[tuple[str, str, str, tuple[str, ...]]], cookies: Sequence[str]) -> list[Tab]:
+    """Return a tab of each kind, of one person after the other."""
+    return [Tab(path=path, query=query, topic=topic, targets=targets, cookie=cookies[n % len(cookies)])
+            for n, (path, query, topic, targets) in enumerate(kinds)]
 
 
 def on_own_queue(version: Version) -> Version:

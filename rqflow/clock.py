@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["EPOCH", "UTC", "boottime", "from_micros", "local_zone", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
+__all__ = ["EPOCH", "UTC", "boottime", "cpu_seconds", "from_micros", "local_zone", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,6 +28,11 @@ def monotonic() -> float:
 def boottime() -> float:
     """Return seconds since boot, counting the time in which the machine slept (CLOCK_BOOTTIME)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def cpu_seconds() -> float:
+    """Return the seconds of a processor that this process, all its threads together, has used."""
+    return time.process_time()
 
 
 def local_zone() -> str:

@@ -43,6 +43,7 @@ class Hub:
         """Open nothing; what is opened later is closed with `stack`."""
         self.settings, self.person = source.settings, person
         self._source, self._stack = source, stack
+        self._dags: dict[str, DagRecord | None] = {}
 
     @cached_property
     def engine(self) -> Engine:
@@ -85,7 +86,7 @@ class Hub:
 
     def sees(self, dag: DagRecord) -> bool:
         """Tell whether the person may see a DAG and its runs."""
-        return self.claims.may_see(dag, filter_by_owner=self.settings.webserver.filter_by_owner)
+        return not self.settings.webserver.filter_by_owner or self.claims.may_see(dag, filter_by_owner=True)
 
     def visible_dag_ids(self) -> frozenset[str] | None:
         """Return the ids of the DAGs that the person may see; None: all."""
@@ -113,7 +114,7 @@ class Hub:
             found = runs.by_key(connection, text)
         found = found or query.find_run(self.engine, text)
         with reading(self.engine) as connection:
-            dag = dags.get(connection, found.dag_id)
+            dag = self._dags[found.dag_id] = dags.get(connection, found.dag_id)
             if deletions.of_runs(connection, [found.run_key]):
                 raise RunNotFound(f"run {found.run_id} of {found.dag_id} was deleted")
         if dag is not None and not self.sees(dag):
@@ -121,6 +122,13 @@ class Hub:
         if changes:
             self.must_change([found])
         return found
+
+    def dag_of(self, run: RunRecord) -> DagRecord | None:
+        """Return the DAG of a run, which is asked for once; None: it is not known any more."""
+        if run.dag_id not in self._dags:
+            with reading(self.engine) as connection:
+                self._dags[run.dag_id] = dags.get(connection, run.dag_id)
+        return self._dags[run.dag_id]
 
     def must_change(self, found: Iterable[RunRecord]) -> None:
         """Raise NotPermitted when one of these runs is not the person's to change."""

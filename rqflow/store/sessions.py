@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,6 +60,15 @@ def entry(connection: Connection, digest: str, now: datetime) -> Entry | None:
     row = connection.execute(query.where(session.c.digest == digest, session.c.expires_at > now, user.c.is_active)).first()
     return None if row is None else Entry(digest=digest, username=row.username, role=row.role, scope=row.role, seen_at=row.seen_at,
                                           expires_at=row.expires_at)
+
+
+def entries(connection: Connection, digests: Collection[str], now: datetime) -> list[Entry]:
+    """Return who is logged in by these sessions, as `entry` does: those that are over are left out."""
+    columns = (session.c.digest, session.c.username, user.c.role, session.c.seen_at, session.c.expires_at)
+    query = select(*columns).join(user, user.c.username == session.c.username)
+    rows = connection.execute(query.where(session.c.digest.in_(list(digests)), session.c.expires_at > now, user.c.is_active))
+    return [Entry(digest=digest, username=username, role=role, scope=role, seen_at=seen_at, expires_at=expires_at)
+            for digest, username, role, seen_at, expires_at in rows]
 
 
 def touch(connection: Connection, digest: str, seen_at: datetime, expires_at: datetime) -> None:

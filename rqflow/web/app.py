@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -15,7 +16,11 @@ from rqflow.web.airflow import app as airflow
 from rqflow.web.deps import Parts
 from rqflow.web.guard import NotTooLarge, OwnPagesOnly, SafeHeaders
 from rqflow.web.pages import PAGES
+from rqflow.web.pieces import SharedPieces
 from rqflow.web.timing import RequestTimes
+
+#: Requests that are worked on at the same time; each has a thread, and a connection to the database.
+THREADS = 20
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
         yield
         parts.close()
 
@@ -33,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # The one that is added last comes first.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(SharedPieces, pieces=parts.pieces)
     app.add_middleware(NotTooLarge)
     app.add_middleware(OwnPagesOnly)
     app.add_middleware(SafeHeaders)

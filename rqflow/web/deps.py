@@ -19,7 +19,9 @@ from rqflow.security.roles import Person
 from rqflow.settings import Settings
 from rqflow.store.runs import RunRecord
 from rqflow.web import signin
+from rqflow.web.logged_in import LoggedIn
 from rqflow.web.news import Newsroom
+from rqflow.web.pieces import Pieces
 from rqflow.web.throttle import Throttle
 
 
@@ -39,6 +41,8 @@ class Parts:
         self.throttle = Throttle()
         #: What tells pages what changes.
         self.newsroom = Newsroom(self.lasting)
+        #: Pieces of pages that were made a moment ago, and who of those whose tabs listen is logged in.
+        self.pieces = Pieces(self.newsroom, LoggedIn(self.lasting.engine, lambda: self.newsroom.sessions), settings.webserver)
         self._probes = {name: Asking(name, self._look) for name in (DB, REDIS)}
 
     @cached_property
@@ -78,6 +82,8 @@ ThePart = Annotated[Parts, Depends(parts_of)]
 
 def person_of(request: Request, parts: ThePart) -> Person:
     """Return who asks. Raises NotLoggedIn, StoreError."""
+    if (known := getattr(request.state, "person", None)) is not None:  # who asks for a piece of a page was asked for many tabs at once
+        return known  # type: ignore[no-any-return]
     found = signin.who(request, parts.lasting.settings, parts.lasting.engine())
     if found is None:
         raise NotLoggedIn("nobody is logged in" if "authorization" not in request.headers else "that token is not known, or no longer valid",

@@ -1,4 +1,4 @@
-"""The stream of server-sent events of a tab (HTML standard, section 9.2): names of what changed, at most twice a second."""
+"""The stream of server-sent events of a tab (HTML standard, section 9.2): names of what changed, when it is its turn (news.py)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from rqflow import clock
+from rqflow.security import bearer
+from rqflow.web import signin
 from rqflow.web.deps import TheHub, ThePart
-from rqflow.web.news import Newsroom, Tab
+from rqflow.web.news import News, Newsroom, Tab
 
 router = APIRouter(include_in_schema=False)
-#: Seconds between two things that a tab is told, and between two signs of life.
-PACE, SIGN_OF_LIFE = 0.5, 15.0
+#: Seconds between two signs of life.
+SIGN_OF_LIFE = 15.0
 #: Seconds after which a stream ends, and its tab asks for another one: whose session has ended meanwhile gets none.
 LONGEST = 300.0
 
@@ -27,25 +29,25 @@ def message(event: str, data: Any, event_id: str = "") -> bytes:
     return f"{named}event: {event}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def _all_changed(upto: str) -> bytes:
+    return message("changed", News(is_all=True, upto=upto).told(), upto)
+
+
 async def told(newsroom: Newsroom, tab: Tab, is_behind: bool) -> AsyncIterator[bytes]:
     """Give what a tab is told; at its beginning, when it comes back after a break, that all may have changed."""
     newsroom.enter(tab)
     try:
-        yield b"retry: 2000\n\n" + (message("changed", {"all": True, "runs": [], "dags": [], "upto": ""}) if is_behind else b": welcome\n\n")
-        began = spoke = clock.monotonic()
-        while not newsroom.is_closing and clock.monotonic() - began < LONGEST:
+        yield b"retry: 2000\n\n" + (_all_changed(newsroom.upto) if is_behind else b": welcome\n\n")
+        began = clock.monotonic()
+        while not newsroom.is_closing and (left := LONGEST - (clock.monotonic() - began)) > 0:
             try:
-                async with asyncio.timeout(1.0):
-                    await tab.has_news.wait()
+                async with asyncio.timeout(min(SIGN_OF_LIFE, left)):
+                    await tab.is_due.wait()
             except TimeoutError:
-                if clock.monotonic() - spoke > SIGN_OF_LIFE:
-                    spoke = clock.monotonic()
-                    yield b": alive\n\n"
+                yield b": alive\n\n"
                 continue
-            news = tab.take()
-            spoke = clock.monotonic()
-            yield message("changed", news, news["upto"])
-            await asyncio.sleep(PACE)
+            if news := tab.take():
+                yield message("changed", news.told(), news.upto)
     finally:
         newsroom.leave(tab)
 
@@ -66,6 +68,7 @@ Visible = Annotated[frozenset[str] | None, Depends(visible_of)]
 async def events(request: Request, parts: ThePart, visible: Visible, run: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI copies it
                  dag: Annotated[list[str], Query()] = []) -> StreamingResponse:  # noqa: B006 - as above
     """Tell a page what changes: `run` and `dag` narrow it down to some."""
-    tab = Tab(_names(run), _names(dag), visible)
+    secret = signin.secret_of(request)
+    tab = Tab(_names(run), _names(dag), visible, bearer.digest(secret) if secret else "")
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(told(parts.newsroom, tab, "last-event-id" in request.headers), media_type="text/event-stream", headers=headers)

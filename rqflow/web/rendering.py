@@ -30,6 +30,9 @@ FLASH, FLASH_SECONDS = "rqflow_flash", 120
 #: What a message may be: done, done but mind this, not done.
 OK, WARN, BAD = "ok", "warn", "bad"
 
+#: By whom an answer may be shared: by all who may see all DAGs, by those of them with the same role, by nobody.
+BY_ALL, BY_ROLE, BY_NOBODY = "all", "role", ""
+
 _LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]")
 #: Below which seconds a time is told in units of how many seconds.
 _STEPS = ((90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h"), (float("inf"), 86400, "d"))
@@ -141,8 +144,14 @@ def fragment(request: Request, template: str, *, status: int = 200, **known: Any
     return page(request, template, status=status, **known)
 
 
-def live_page(request: Request, template: str, part: str, **known: Any) -> HTMLResponse:
-    """Return a page whose live part is the template `part`; that part alone when it is got anew."""
+def share(request: Request, by: str) -> None:
+    """Say for whom the answer is the same: for all who may see all DAGs, or those of them with the same role; made once for them (pieces.py)."""
+    request.state.shared_by = by
+
+
+def live_page(request: Request, template: str, part: str, *, shared: str = BY_NOBODY, **known: Any) -> HTMLResponse:
+    """Return a page whose live part is the template `part`; that part alone when it is got anew. `shared` as `share` takes it."""
+    share(request, shared)
     return page(request, part if is_fragment(request) else template, **known)
 
 

@@ -4,6 +4,7 @@ that links can be sent, and pages go on without scripts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import quote, urlencode
@@ -76,6 +77,11 @@ class Asked:
     def task(self, task_id: str, tab: str = "") -> Asked:
         """The same beside another task, the empty id: beside none; at its tab of the same name, where it has one."""
         return replace(self, task_id=task_id, tab=tab or (self.tab if self.tab else ""), try_number=None, before="")
+
+    def tasks(self) -> Callable[[str], str]:
+        """Return what gives the address beside each task: for lists, as the rest of it is the same."""
+        front, _, back = self.task("/").url.partition("%2F")
+        return lambda task_id: f"{front}{quote(task_id, safe='')}{back}"
 
     def at(self, tab: str) -> Asked:
         """The same at another tab."""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from rqflow import clock
 from rqflow.actions.sights.run_view import RunPage, run_page
 from rqflow.api.hub import Hub
+from rqflow.web.news import NOTHING, SLOWEST, EventId, Newsroom, order
 
 #: Seconds for which a page counts while Redis tells of nothing new, the tasks from which on it is worth while, and pages that are kept.
 LASTS, WORTH, KEPT = 1.0, 300, 16
@@ -20,26 +21,33 @@ class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
     page: RunPage | None = None
     made_at: float = 0.0
+    #: The newest event that was known when it began to be made.
+    upto: EventId = NOTHING
 
 
 class RunPages:
     """The pages of runs that this process made last. For all threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, newsroom: Newsroom) -> None:
         """Keep none."""
+        self._newsroom = newsroom
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
 
-    def of(self, hub: Hub, run_key: str) -> RunPage:
-        """Return the page of a run. Raises RunNotFound."""
+    def of(self, hub: Hub, run_key: str, upto: EventId = NOTHING) -> RunPage:
+        """Return the page of a run as it is now, or, for a tab that was told of the event `upto`, as it was soon after that.
+
+        Raises RunNotFound.
+        """
         with self._lock:
             kept = self._kept.pop(run_key, None) or _Kept()
             self._kept[run_key] = kept
             while len(self._kept) > KEPT:
                 self._kept.pop(next(iter(self._kept)))
         with kept.lock:
-            if kept.page is None or not self._holds(hub, kept):
-                kept.page, kept.made_at = run_page(hub.live, hub.engine, run_key), clock.monotonic()
+            if kept.page is None or not self._holds(hub, kept, upto):
+                known, at = order(self._newsroom.upto), clock.monotonic()
+                kept.page, kept.made_at, kept.upto = run_page(hub.live, hub.engine, run_key), at, known
             return kept.page
 
     def forget(self, run_key: str) -> None:
@@ -47,8 +55,10 @@ class RunPages:
         with self._lock:
             self._kept.pop(run_key, None)
 
-    def _holds(self, hub: Hub, kept: _Kept) -> bool:
+    def _holds(self, hub: Hub, kept: _Kept, upto: EventId) -> bool:
         page = kept.page
+        if NOTHING < upto <= kept.upto:
+            return clock.monotonic() - kept.made_at <= SLOWEST
         if page is None or len(page.tasks) < WORTH or clock.monotonic() - kept.made_at > LASTS:
             return False
         status = hub.live.run_status(page.run.run_key)
@@ -58,6 +68,6 @@ class RunPages:
 def run_pages_of(app: FastAPI) -> RunPages:
     """Return those of an application."""
     if not hasattr(app.state, "run_pages"):
-        app.state.run_pages = RunPages()
+        app.state.run_pages = RunPages(app.state.parts.newsroom)
     found: RunPages = app.state.run_pages
     return found

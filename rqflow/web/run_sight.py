@@ -27,10 +27,10 @@ from rqflow.api.xcoms import ListXComs, XComValue
 from rqflow.dag.version import Version
 from rqflow.exceptions import NotFound, RqflowError
 from rqflow.states import FAILURE_STATES, TERMINAL_STATES, TaskState
-from rqflow.store import dags
 from rqflow.store.dags import DagRecord
 from rqflow.store.engine import reading
 from rqflow.store.runs import RunRecord
+from rqflow.web.news import NOTHING, EventId
 from rqflow.web.run_asked import Asked
 from rqflow.web.run_pages import RunPages
 
@@ -50,17 +50,17 @@ class Deeds:
 class RunSight:
     """A run as one person sees it."""
 
-    def __init__(self, hub: Hub, pages: RunPages, record: RunRecord, asked: Asked) -> None:
-        """Read nothing yet."""
+    def __init__(self, hub: Hub, pages: RunPages, record: RunRecord, asked: Asked, upto: EventId = NOTHING) -> None:
+        """Read nothing yet; `upto` is the event that it must show at least, NOTHING: all that there is now."""
         self.hub, self.record, self.asked = hub, record, asked
-        self._pages = pages
+        self._pages, self._upto = pages, upto
 
     # ---------------------------------------------------------------- the run
 
     @cached_property
     def page(self) -> RunPage:
         """The run with its tasks."""
-        return self._pages.of(self.hub, self.record.run_key)
+        return self._pages.of(self.hub, self.record.run_key, self._upto)
 
     @property
     def away(self) -> str:
@@ -75,8 +75,7 @@ class RunSight:
     @cached_property
     def dag(self) -> DagRecord | None:
         """Its DAG; None: it is not known any more."""
-        with reading(self.hub.engine) as connection:
-            return dags.get(connection, self.record.dag_id)
+        return self.hub.dag_of(self.record)
 
     @cached_property
     def may_change(self) -> bool:

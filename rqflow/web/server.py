@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from rqflow import logs
+from rqflow import logs, runtime
 from rqflow.actions.people import users as people
 from rqflow.deploy import exposure, health, statedir
 from rqflow.deploy.services import open_database
@@ -26,8 +26,9 @@ from rqflow.web.deps import Parts
 
 logger = logging.getLogger(__name__)
 
-#: How many ports after a taken one are tried; seconds that requests get to end.
-TRIES, GRACE = 100, 5
+#: How many ports after a taken one are tried; seconds that requests get to end; those for which a connection stays open that asks nothing: a tab asks
+#: again when something changes, which is seldomer than every few seconds.
+TRIES, GRACE, KEPT_OPEN = 100, 5, 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,7 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
     An address that other machines reach is refused while there is no user: whoever came first could make themselves one.
     """
     way.check()
+    runtime.spare_memory()
     exposure.refuse_open_page(way.host, lambda: _has_users(settings))
     listening = listen(way.host, way.port)
     name = f"[{way.host}]" if ":" in way.host else way.host
@@ -87,7 +89,7 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
     app = create_app(settings)
     config = uvicorn.Config(
         app, log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log, server_header=False,
-        lifespan="on", timeout_graceful_shutdown=GRACE, proxy_headers=bool(way.proxies),
+        lifespan="on", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT_OPEN, proxy_headers=bool(way.proxies),
         forwarded_allow_ips=way.proxies or None, ssl_certfile=way.tls_cert or None, ssl_keyfile=way.tls_key or None)
     server = _Server(config, app.state.parts, url, note)
     heed_reload(server.stop)

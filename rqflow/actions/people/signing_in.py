@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from rqflow import clock
@@ -55,6 +56,14 @@ def by_session(engine: Engine, secret: str) -> Person | None:
         until = now + (entry.expires_at - entry.seen_at)
         run_in_transaction(engine, lambda connection: sessions.touch(connection, digest, now, until))
     return _person(entry)
+
+
+def by_sessions(engine: Engine, digests: Collection[str]) -> dict[str, Person]:
+    """Return {digest: who is logged in by that session}, in one question for many; one of which it is due to be noted that it is used is left out."""
+    now = clock.utcnow()
+    with reading(engine) as connection:
+        found = sessions.entries(connection, digests, now)
+    return {entry.digest: person for entry in found if not _is_news(entry.seen_at, now) and (person := _person(entry))}
 
 
 def by_token(engine: Engine, text: str) -> Person | None:

@@ -21,7 +21,7 @@ from rqflow.security.roles import Role
 from rqflow.states import RunState, TaskState
 from rqflow.store.dags import DagRecord
 from rqflow.web.deps import TheHub
-from rqflow.web.rendering import live_page, part
+from rqflow.web.rendering import BY_ALL, live_page, part
 from rqflow.web.seeing import live_of, upto
 
 router = APIRouter(include_in_schema=False)
@@ -133,7 +133,7 @@ def grid_page(request: Request, hub: TheHub, dag_id: str, runs: int = sight.RUNS
     chosen = {"runs": runs if runs != sight.RUNS else None, "run_type": run_type, "state": state, "fold": fold if groups else None, "but": others}
     return live_page(
         request, "dag_grid.html", "_dag_grid.html", **about_dag(hub, dag), grid=found, columns=columns, rows=rows_of(found, closed), chosen=chosen,
-        squares=lambda row: squares_of(row, columns),
+        squares=lambda row: squares_of(row, columns), shared=BY_ALL,
         before=before, after=after, upto=now, types=TYPES, states=[one.value for one in RunState],
         longest=longest_of(columns), shown_states=shown_states(found))
 

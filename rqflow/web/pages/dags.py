@@ -16,7 +16,7 @@ from rqflow.security.roles import Role
 from rqflow.web.answers import done
 from rqflow.web.deps import Filled, TheHub
 from rqflow.web.pages.session import inside
-from rqflow.web.rendering import live_page, page
+from rqflow.web.rendering import BY_NOBODY, BY_ROLE, live_page, page
 from rqflow.web.seeing import filter_of, live_of, upto
 
 router = APIRouter(include_in_schema=False)
@@ -34,7 +34,8 @@ def dag_list_page(request: Request, hub: TheHub, q: str = "", tag: Annotated[lis
     may_change = {one.dag_id for one in found.dags if hub.person.role.allows(Role.OPERATOR) and hub.claims.owns(one)}
     chosen = {"q": q, "tag": tags, "owner": owner, "show": show, "sort": sort}
     return live_page(request, "dags.html", "_dags.html", found=found, chosen=chosen, may_change=may_change,
-                     may_start=hub.person.role.allows(Role.OPERATOR), upto=now, away=hub.away)
+                     may_start=hub.person.role.allows(Role.OPERATOR), upto=now, away=hub.away,
+                     shared=BY_NOBODY if hub.person.role is Role.OPERATOR else BY_ROLE)
 
 
 @router.post("/dags/{dag_id}/paused")

@@ -9,7 +9,7 @@ from rqflow.actions.sights import home as sight
 from rqflow.store import dag_files, dags
 from rqflow.store.engine import reading
 from rqflow.web.deps import TheHub
-from rqflow.web.rendering import live_page
+from rqflow.web.rendering import BY_ALL, live_page
 from rqflow.web.seeing import live_of, upto
 
 router = APIRouter(include_in_schema=False)
@@ -27,4 +27,4 @@ def home(request: Request, hub: TheHub) -> HTMLResponse:
         is_idle = not (found.runs or found.failed or found.upcoming or problems)
         is_new = is_idle and not any(hub.sees(one) for one in dags.search(connection))
     return live_page(request, "home.html", "_home.html", home=found, problems=list(problems.items())[:FILES], problem_count=len(problems),
-                     is_new=is_new, away=hub.away, upto=now)
+                     is_new=is_new, away=hub.away, upto=now, shared=BY_ALL)

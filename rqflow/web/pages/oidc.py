@@ -9,9 +9,8 @@ import json
 import logging
 import secrets
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import requests
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -22,6 +21,9 @@ from rqflow.security.roles import Role
 from rqflow.settings import Webserver
 from rqflow.web.deps import ThePart
 from rqflow.web.pages.session import address, agent, entered, inside
+
+if TYPE_CHECKING:
+    import requests
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ PATIENCE = 10.0
 @lru_cache(maxsize=4)
 def _known(issuer: str) -> dict[str, Any]:
     """Return the endpoints of a provider (OpenID Connect Discovery 1.0). Raises ServiceUnreachable."""
+    import requests  # here: only who has a provider needs its 5 MB
+
     found = _json(requests.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", timeout=PATIENCE))
     if str(found.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
         raise ConfigError(f"webserver.oidc_issuer: {issuer} calls itself {found.get('issuer')}", hint="Write it as the provider does.")
@@ -69,7 +73,7 @@ def away(request: Request, parts: ThePart, next: str = "/") -> Response:
     with _session(request, settings) as client:
         try:
             url, state = client.create_authorization_url(_known(settings.oidc_issuer)["authorization_endpoint"], code_verifier=verifier)
-        except (requests.RequestException, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise _lost(error) from error
     response = RedirectResponse(url, status_code=303)
     kept = json.dumps({"state": state, "verifier": verifier, "next": inside(next)}).encode().hex()
@@ -115,7 +119,7 @@ def _claims(request: Request, settings: Webserver, verifier: str) -> dict[str, A
         except AuthlibBaseError as error:
             logger.warning("the provider refuses a login: %s", error, extra=logs.context("oidc_refused"))
             raise NotPermitted(f"the provider refuses: {error}", hint="Log in again.") from error
-        except (requests.RequestException, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise _lost(error) from error
 
 

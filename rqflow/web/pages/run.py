@@ -17,10 +17,12 @@ from rqflow.api.hub import Hub
 from rqflow.api.operation import perform
 from rqflow.api.reports import FORMS, ReportRun, report_run
 from rqflow.exceptions import NotFound
+from rqflow.security.roles import Role
 from rqflow.web.deps import TheHub, visible_run
+from rqflow.web.news import upto_of
 from rqflow.web.pages import logs
 from rqflow.web.pages.logs import TheIndexes
-from rqflow.web.rendering import fragment, is_fragment, page
+from rqflow.web.rendering import BY_ALL, BY_NOBODY, BY_ROLE, fragment, is_fragment, page, share
 from rqflow.web.run_asked import Asked, TheAsked
 from rqflow.web.run_pages import run_pages_of
 from rqflow.web.run_sight import RunSight, shown
@@ -29,6 +31,8 @@ router = APIRouter(include_in_schema=False)
 #: The pieces of the page, by the id of their element.
 PIECES = {"run-head": "_run_head.html", "tasks": "_run_tasks.html", "panel": "_run_panel.html", "panel-top": "_run_top.html",
           "panel-body": "_run_body.html", "graph-states": "_run_graph_states.html"}
+#: Those that show nothing that one may do and another may not: operators differ in what they may do.
+WITHOUT_DEEDS = {"tasks", "graph-states"}
 
 
 @router.get("/runs/{run_key}")
@@ -47,10 +51,12 @@ def _shown(request: Request, hub: Hub, indexes: Any, asked: Asked) -> Response:
     record = visible_run(hub, asked.run_key)
     if record.run_key != asked.run_key:  # a run id was given, or its beginning
         return RedirectResponse(replace(asked, run_key=record.run_key).url, status_code=303)
-    sight = RunSight(hub, run_pages_of(request.app), record, asked)
+    sight = RunSight(hub, run_pages_of(request.app), record, asked, upto_of(request.headers))
     if asked.task_id and sight.task and sight.one and asked.try_number is None:
         pass  # what is not there is told before anything is shown
-    piece = PIECES.get(request.headers.get("hx-target", "").rpartition("#")[2]) if is_fragment(request) else None
+    target = request.headers.get("hx-target", "").rpartition("#")[2]
+    piece = PIECES.get(target) if is_fragment(request) else None
+    share(request, BY_ALL if target in WITHOUT_DEEDS else BY_NOBODY if hub.person.role is Role.OPERATOR else BY_ROLE)
     known: dict[str, Any] = {"sight": sight, "asked": asked, "shown": shown, "log": _log(hub, indexes, sight) if asked.here == "log" else None}
     return fragment(request, piece, **known) if piece else page(request, "run.html", **known)
 

@@ -1,6 +1,6 @@
 // @ts-check
 // One stream of events a tab. Elements with data-live (run:KEY, dag:ID, all) are got anew and morphed in place when their topic changes,
-// every 30 s besides, and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
+// when that was not done for 30 s, and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
 import { htmx } from "./bridge.js";
 
 // The server ends each stream after 300 s, and says nothing that we hear while nothing changes.
@@ -29,20 +29,32 @@ function reaches(one, other) {
   return a[0] > b[0] || (a[0] === b[0] && (a[1] ?? 0) >= (b[1] ?? 0));
 }
 
-/** @param {HTMLElement} one */
-function renew(one) {
+/** Up to which event each element is wanted to be, and when it was asked for last: what other tabs were shown just now may do for it.
+ * @type {WeakMap<Element, {upto: string, at: number}>} */
+const wanted = new WeakMap();
+
+/** @param {HTMLElement} one @param {string} upto the newest event that it must show; empty: all that there is now */
+function renew(one, upto = "") {
   // What is being typed in, or chosen from, is left alone; the poll comes back to it.
   if (one.contains(document.activeElement) && document.activeElement?.matches("input:not([type=checkbox]), textarea, select")) return;
+  wanted.set(one, { upto, at: Date.now() });
   htmx.trigger(one, "live", {});
+}
+
+/** @param {Event} event */
+function ask(event) {
+  const { ctx } = /** @type {CustomEvent} */ (event).detail;
+  const upto = wanted.get(ctx?.sourceElement)?.upto;
+  if (upto) ctx.request.headers["Rqflow-Upto"] = upto;
 }
 
 /** @param {string} id @param {{all?: boolean, runs?: string[], dags?: string[]}} told `all`: whatever this page shows may have changed */
 function changed(id, told) {
   const topics = new Set([...(told.runs ?? []).map((key) => `run:${key}`), ...(told.dags ?? []).map((key) => `dag:${key}`), "all"]);
   for (const one of watchers()) {
-    const wanted = (one.dataset.live ?? "").split(" ");
     const upto = one.dataset.upto ?? "";
-    if (told.all || (wanted.some((topic) => topics.has(topic)) && !(upto && id && reaches(upto, id)))) renew(one);
+    const concerned = (one.dataset.live ?? "").split(" ").some((topic) => topics.has(topic));
+    if (told.all || (concerned && !(upto && id && reaches(upto, id)))) renew(one, id);
   }
 }
 
@@ -131,14 +143,15 @@ function told(event) {
 /** Begin. */
 export function start() {
   connect();
-  let polled = Date.now();
+  const began = Date.now();
   setInterval(() => {
     look();
-    if (!document.hidden && Date.now() - polled >= POLL) {
-      polled = Date.now();
-      for (const one of watchers()) renew(one);
+    if (document.hidden) return;
+    for (const one of watchers()) {
+      if (Date.now() - (wanted.get(one)?.at ?? began) >= POLL) renew(one, one.dataset.upto);
     }
   }, 3_000);
+  document.addEventListener("htmx:config:request", ask);
   document.addEventListener("htmx:after:swap", () => connect());
   document.addEventListener("htmx:after:request", told);
   document.addEventListener("htmx:error", told);

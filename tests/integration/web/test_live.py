@@ -102,5 +102,6 @@ def test_nobody_listens_without_a_login(site: Site, url: str) -> None:
 def test_of_dags_that_a_person_may_not_see_nothing_is_told() -> None:
     blind = Tab(frozenset(), frozenset(), frozenset({"mine"}))
     blind.hear(Seen("1-1", {"k1": "mine", "k2": "other"}))
-    told = blind.take()
+    blind.settle()
+    told = blind.take().told()
     assert (told["runs"], told["dags"]) == (["k1"], ["mine"])

@@ -54,6 +54,11 @@ class Deadline:
         self._began = clock.monotonic()
         self._timeout = timeout
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, or until the time is over."""
+        left = seconds if self._timeout is None else self._began + self._timeout.total_seconds() - clock.monotonic()
+        clock.sleep(max(min(seconds, left), 0.0))
+
     def check(self, what: str) -> None:
         """Raise TimedOut when the time is over."""
         if self._timeout is not None and clock.monotonic() - self._began >= self._timeout.total_seconds():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,9 @@ from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, about, operation
 from rqflow.api.reruns import Reruns, changed_rows, chosen_rows
 from rqflow.broker.messages import Ending
-from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED
+from rqflow.dag import partial
+from rqflow.dag.run import BACKFILL, MANUAL, SCHEDULED, RunInfo
+from rqflow.dag.version import Version
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.security.roles import Role
 from rqflow.states import RunState, TaskState
@@ -116,9 +119,49 @@ class StartRun:
     idempotency_key: str | None = about("The same key again starts no second run: the first one is shown. Up to 100 characters.", None)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """A run that would be started."""
+
+    dag_id: str
+    run_id: str
+    version: str
+    logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
+    params: Mapping[str, Any]
+    conf: Mapping[str, Any]
+    priority: int
+    note: str
+    #: Those of its tasks that it has.
+    tasks: tuple[str, ...]
+
+
+@operation("runs.plan", "POST", "/runs/plan", Role.OPERATOR)
+def plan_run(hub: Hub, asked: StartRun) -> PlannedRun:
+    """Check what is given for a run, and show the run that would be started; nothing is."""
+    run, version = _made(hub, asked)
+    tasks = tuple(version.tasks[index].task_id for index in sorted(partial.chosen(version, run.options)))
+    return PlannedRun(**{field.name: getattr(run, field.name) for field in fields(PlannedRun) if field.name != "tasks"}, tasks=tasks)
+
+
 @operation("runs.start", "POST", "/runs", Role.OPERATOR)
 def start_run(hub: Hub, asked: StartRun) -> Run:
     """Start a run of a DAG."""
+    run, version = _made(hub, asked)
+    try:
+        trigger.start(hub.broker, hub.engine, run, version, by=hub.person.name)
+    except Conflict:
+        with reading(hub.engine) as connection:
+            known = runs.by_key(connection, run.key)
+        if asked.idempotency_key is None or known is None:
+            raise
+    hub.go_on()
+    return replace(query.show(hub.broker, hub.engine, run.key), tasks=())
+
+
+def _made(hub: Hub, asked: StartRun) -> tuple[RunInfo, Version]:
+    """Return the run that is asked for, and its version. Raises UsageError, DagNotFound, TaskNotFound."""
     hub.dag(asked.dag_id)
     version = query.find_version(hub.engine, asked.dag_id)
     now = clock.utcnow()
@@ -130,16 +173,7 @@ def start_run(hub: Hub, asked: StartRun) -> Run:
     moment = clock.aware(asked.logical_date) if asked.logical_date else None
     given = trigger.Given(params=asked.params, conf=asked.conf, logical_date=moment, run_id=run_id, note=asked.note, priority=asked.priority,
                           selector=asked.task, interval=_interval(asked))
-    run = trigger.by_hand(version, given, now)
-    try:
-        trigger.start(hub.broker, hub.engine, run, version, by=hub.person.name)
-    except Conflict:
-        with reading(hub.engine) as connection:
-            known = runs.by_key(connection, run.key)
-        if asked.idempotency_key is None or known is None:
-            raise
-    hub.go_on()
-    return replace(query.show(hub.broker, hub.engine, run.key), tasks=())
+    return trigger.by_hand(version, given, now), version
 
 
 def _interval(asked: StartRun) -> tuple[datetime, datetime] | None:

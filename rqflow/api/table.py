@@ -23,6 +23,7 @@ from rqflow.api import (
     sharing,
     slas,
     standing,
+    submitting,
     tasks,
     tokens,
     users,
@@ -36,6 +37,7 @@ from rqflow.api.operation import Operation
 #: Modules that declare operations, in the order of the reference.
 ROOMS = (
     dags,
+    submitting,
     versions,
     sharing,
     runs,

@@ -66,6 +66,10 @@ class App:
             self.masker.add(secrets_of(kind, name, given))
 
         def view(kind: str) -> Mapping[str, Any]:
+            if self.server:
+                from rqflow.cli.stored import OfServer  # here: what asks a server, which most calls do not need
+
+                return OfServer(self, kind)
             from rqflow.deploy.known import Known  # here: the libraries of the database, which most calls do not need for this
 
             return Known(found, self.masker).view(kind)

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from rqflow import clock
 from rqflow.actions import backfill_view as view
 from rqflow.actions.backfill import number_words
 from rqflow.actions.backfill_view import Backfill
@@ -147,7 +146,7 @@ def _snapshots(app: App, ask: Ask, number: int, timeout: timedelta | None) -> It
             if found.is_finished:
                 return
         deadline.check(f"backfill {number}")
-        clock.sleep(EVERY if app.server else view.EVERY)
+        deadline.sleep(EVERY if app.server else view.EVERY)
 
 
 def numbers(one: Backfill) -> str:

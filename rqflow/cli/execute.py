@@ -43,6 +43,12 @@ def exec_(app: App, printer: Printer, command: tuple[str, ...], queue: str | Non
     printer.check(output.fields_of(Run) if follow else show.ANNOUNCED)
     env = action.read_env(pairs)
     action.a_version(command, name=name, queue=queue, env=env, cwd=cwd)
+    if app.server:
+        from rqflow.api.submitting import ExecCommand  # here: as below
+        from rqflow.cli.submitting import execute_command  # here: as below
+
+        asked = ExecCommand(command=list(command), name=name, queue=queue, env=env, cwd=cwd, note=note)
+        click.get_current_context().exit(execute_command(app, printer, asked, timeout=timeout, follow=follow))
     from rqflow.cli import starting  # here: what starts runs is not needed for looking at runs
 
     with open_services(app.settings, client_name="rqflow-exec") as services:

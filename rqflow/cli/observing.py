@@ -195,7 +195,7 @@ class Away:
                 if now.is_finished:
                     return
             deadline.check("the run")
-            clock.sleep(max(EVERY, (clock.monotonic() - began) * REST))
+            deadline.sleep(max(EVERY, (clock.monotonic() - began) * REST))
 
     def _patiently(self, run_key: str, *, head: bool = False) -> Run | None:
         """Return a run; None while nobody answers, which is said once."""
@@ -227,7 +227,7 @@ class Away:
             if len(ended) == len(set(run_keys)) or (ended and until_any):
                 return ended
             deadline.check("what was waited for")
-            clock.sleep(EVERY)
+            deadline.sleep(EVERY)
 
     def _part(self, run: Run, task_id: str, try_number: int, start: int, *, follow: bool, limit: int = MOST) -> tuple[LogPart, bytes]:
         asked = ReadLog(run=run.run_key, task_id=task_id, try_number=try_number, start=start, limit=limit, follow=follow, base64=True)

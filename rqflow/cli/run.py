@@ -125,7 +125,11 @@ def start(app: App, /, printer: Printer, dag_id: str, watch: bool, wait: bool, *
     if wait and not watch:
         context.find_root().params["quiet"] = True
     wish = Wish(start=True, follow=watch or wait, strict=False, allow_unsupported=True, **given)
-    context.exit(starting.start_known(app, printer, dag_id, wish, follow=watch or wait))
+    if app.server:
+        from rqflow.cli.submitting import start_known as start_run  # here: the same
+    else:
+        start_run = starting.start_known
+    context.exit(start_run(app, printer, dag_id, wish, follow=watch or wait))
 
 
 run.add_command(exec_)

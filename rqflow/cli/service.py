@@ -76,9 +76,9 @@ def install(app: App, programs: tuple[str, ...], wanted: str | None, account: st
     Root gets units of the system where systemd runs, others units of their own systemd where that lingers, and else an @reboot line of
     crontab that runs `rqflow up`. systemd itself is never started. May be repeated.
     """
+    home = app.settings.home
     around = installing.surroundings(root.absolute())
     way, reason = installing.choose(around, Way(wanted) if wanted else None)
-    home = app.settings.home
     if not home.is_dir():
         raise NotFound(f"there is no home {home}", hint="rqflow init makes one.")
     if account and way is not Way.SYSTEM:

@@ -37,20 +37,20 @@ PLANNED = ("dag_id", "run_id", "version", "logical_date", "data_interval_start",
            "tasks")
 
 
-def _of_file(name: str | None) -> dict[str, Any]:
+def params_of_file(name: str | None) -> dict[str, Any]:
     """Return the params of --params-file."""
     if name is None:
         return {}
     return trigger.read_params_file("-", sys.stdin.read()) if name == "-" else trigger.read_params_file(name)
 
 
-def start(app: App, printer: Printer, files: Sequence[Report], wish: Wish, *, follow: bool) -> int:
+def start(app: App, printer: Printer, loaded: Sequence[Report], wish: Wish, *, follow: bool) -> int:
     """Register the DAGs of files, start the runs that are wished for, watch them when `follow`; return the exit code.
 
     Raises RqflowError with what is wrong.
     """
     with open_services(app.settings, client_name="rqflow-submit") as services:
-        planned, started = _register(app, services, files, wish)
+        planned, started = _register(app, services, loaded, wish)
         return carry_out(app, services, printer, planned, started, timeout=wish.timeout, follow=follow) if planned else 0
 
 
@@ -156,7 +156,7 @@ def _start(app: App, services: Services, planned: Sequence[tuple[RunInfo, Versio
 def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None:
     """Return the run to be started: one by hand, or the one of a schedule of @once that has not been."""
     if wish.start:
-        params = {**_of_file(wish.params_file), **trigger.read_params(wish.params, version.params, version.param_specs)}
+        params = {**params_of_file(wish.params_file), **trigger.read_params(wish.params, version.params, version.param_specs)}
         given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
                               conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority, selector=wish.selector)
         return trigger.by_hand(version, given, clock.utcnow())

@@ -80,21 +80,23 @@ def submit(app: App, /, printer: Printer, paths: tuple[Path, ...], **options: An
     follow = wish.follow if wish.follow is not None else sys.stderr.isatty()
     printer.check(output.fields_of(Run) if follow else ANNOUNCED)
     # Beside the load, for which this process only waits: the libraries of the services take half a second.
-    threading.Thread(target=importlib.import_module, args=("rqflow.cli.starting",), daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=("rqflow.cli.submitting" if app.server else "rqflow.cli.starting",), daemon=True).start()
     found = _load(app, paths, wish)
-    from rqflow.cli import starting  # here: what the thread above has begun
-
-    click.get_current_context().exit(starting.start(app, printer, found.files, wish, follow=follow))
+    if app.server:
+        from rqflow.cli.submitting import submit as start  # here: what the thread above has begun
+    else:
+        from rqflow.cli.starting import start  # here: the same
+    click.get_current_context().exit(start(app, printer, found.files, wish, follow=follow))
 
 
 def _load(app: App, paths: Sequence[Path], wish: Wish) -> survey.Read:
     """Load the files before any service is asked for, and refuse what must be refused."""
-    found = survey.read(paths, app.settings)
+    found = survey.read(paths, app.here)
     if found.warnings and wish.strict:
         raise DagLoadError([*found.unsupported, *found.warnings], hint="--strict refuses DAGs with warnings.")
     for warning in found.warnings:
         output.problem(f"warning: {warning}")
-    if warning := survey.zone_warning(found, app.settings, clock.local_zone()):
+    if warning := survey.zone_warning(found, app.here, clock.local_zone()):
         output.problem(f"warning: {warning}")
     if found.unsupported and not wish.allow_unsupported:
         raise DagLoadError(list(found.unsupported), hint="With --allow-unsupported the other tasks run, and these fail.")

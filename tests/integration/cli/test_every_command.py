@@ -13,9 +13,15 @@ import click
 import psutil
 import pytest
 
+from rqflow import settings
+from rqflow.actions.people import tokens, users
 from rqflow.cli.main import cli, main
 from rqflow.deploy import flock
+from rqflow.deploy.services import open_database
+from rqflow.security.roles import Role
+from rqflow.web.app import create_app
 from tests.integration.cli.conftest import Result, Rqflow
+from tests.integration.web.serving import served
 from tests.waiting import until
 
 SOURCE = """
@@ -122,6 +128,25 @@ DEEDS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("run", "delete", "r2", "--yes"), 0, {"dag_id", "run_id", "is_gone"}), (("dag", "delete", "bad", "--yes"), 0, {"dag_id", "is_gone"}),
     (("worker", "pause", "WORKER"), 0, WORKER), (("worker", "resume", "WORKER"), 0, WORKER),
     (("worker", "drain", "WORKER", "--wait"), 0, WORKER), (("run", "exec", "--follow", "--", "true"), 0, RUN), (("worker", "stop", "WORKER", "--wait", "--timeout", "20s"), 0, WORKER),
+]
+#: What a hub elsewhere is told to do, and takes back, in this order.
+AWAY_DEEDS: list[tuple[tuple[str, ...], int, set[str]]] = [
+    *DEEDS[:12], (("dag", "pause", "good"), 0, {"dag_id", "is_paused", "changed"}), (("dag", "unpause", "good"), 0, {"dag_id", "is_paused", "changed"}),
+    (("dag", "share", "good", "--everyone"), 0, {"dag_id", "username"}), (("dag", "unshare", "good", "--everyone"), 0, set()),
+    (("run", "note", "r1", ""), 0, {"dag_id", "run_id", "note"}),
+    (("run", "retry", "b1", "--dry-run"), 0, REWRITTEN), (("run", "clear", "bad", "--dry-run"), 0, REWRITTEN),
+    (("run", "mark", "b1", "success", "--dry-run"), 0, REWRITTEN), (("task", "clear", "b1", "a", "--dry-run"), 0, REWRITTEN),
+    (("run", "report", "r1", "--html", "TMP/r.html", "--trace", "TMP/r.csv", "--gantt", "TMP/r.svg"), 0, {"kind", "file"}),
+    (("queue", "pause", "default"), 0, QUEUE), (("run", "start", "good", "--run-id", "r9", "--at", "2026-02-09"), 0, {"dag_id", "run_id", "logical_date"}),
+    (("backfill", "start", "good", "--from", "2026-05-01", "--to", "2026-05-02"), 0, BACKFILL),
+    (("backfill", "pause", "good"), 0, {"id", "dag_id", "state", "changed"}), (("backfill", "resume", "good"), 0, {"id", "dag_id", "state", "changed"}),
+    (("backfill", "cancel", "good"), 0, {"id", "dag_id", "state", "changed"}),
+    (("run", "cancel", "r9"), 0, {"dag_id", "run_id", "state"}), (("run", "wait", "r9"), 1, {"dag_id", "run_id", "state"}),
+    (("run", "delete", "r9", "--yes"), 0, {"dag_id", "run_id", "is_gone"}),
+    (("queue", "resume", "default"), 0, QUEUE), (("queue", "requeue-failed", "default", "--dry-run"), 0, set()),
+    (("worker", "pause", "WORKER"), 0, WORKER), (("worker", "resume", "WORKER"), 0, WORKER),
+    (("user", "list"), 0, {"username", "role"}), (("token", "list"), 0, {"id", "name"}), (("audit", "list"), 0, {"at", "who", "event"}),
+    (("notice", "list"), 0, set()), (("sla", "list"), 0, set()), (("doctor", "good"), 0, {"question", "verdict"}), (("health",), 0, {"component", "state"}),
 ]
 #: Bad input -> exit code, part of the message. Commands that are not here have their rows in test_exit_codes.py.
 WRONG: dict[tuple[str, ...], tuple[int, str]] = {
@@ -326,6 +351,35 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
 
 
+@pytest.fixture(scope="module")
+def site(world: World) -> Iterator[tuple[str, str]]:
+    """The web server of that home, and the token of an administrator."""
+    found = settings.load(home=world.home)
+    with open_database(found) as engine:
+        users.add(engine, "ann", role=Role.ADMIN, by="test")
+        token = tokens.make(engine, "ann", name="laptop", by="ann").text
+    app = create_app(found)
+    with served(app) as url:
+        yield url, token
+    app.state.parts.close()
+
+
+@pytest.fixture
+def away(world: World, site: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rqflow:
+    """Calls the command line on another machine with --server."""
+    monkeypatch.setenv("RQFLOW_TOKEN", site[1])
+
+    def call(*words: str) -> Result:
+        if "WORKER" in words:
+            name = json.loads(call("worker", "list", "-o", "json").out)[0]["name"]
+            words = tuple(name if word == "WORKER" else word for word in words)
+        code = main(["--home", str(tmp_path / "laptop"), "--server", site[0], *world.words(words)])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
 @pytest.fixture
 def rqflow(world: World, capsys: pytest.CaptureFixture[str]) -> Rqflow:
     """Calls the command line with that home."""
@@ -403,6 +457,62 @@ def test_streams_are_an_object_a_line(words: tuple[str, ...], rqflow: Rqflow) ->
     assert found
     assert all(one.keys() >= STREAMS[words] for one in found)
     assert rqflow(*words).out
+
+
+#: What differs from call to call, or is told of the machine on which it is called.
+MOVING = {("worker", "list"), ("worker", "show"), ("top",), ("queue", "list"), ("dag", "test"), ("task", "test"), ("run", "start"), ("conn", "test")}
+#: Bad input of which a hub elsewhere is not asked, or that it answers in its own words.
+OWN_WORDS = {("dag", "source", "good", "--version", "9"), ("dag", "graph", "")}
+
+
+@pytest.mark.parametrize("words", [words for words in SHOWS if "FILE" not in words or words[1] == "validate"], ids=" ".join)
+def test_a_hub_elsewhere_shows_the_same(words: tuple[str, ...], rqflow: Rqflow, away: Rqflow) -> None:
+    result = away(*words, "-o", "json")
+    assert result.code == 0, result
+    found = records(result.out)
+    assert found
+    assert all(SHOWS[words] <= one.keys() for one in found)
+    if words[:2] not in MOVING:
+        assert json.loads(result.out) == json.loads(rqflow(*words, "-o", "json").out)
+
+
+@pytest.mark.parametrize("words", STREAMS, ids=" ".join)
+def test_a_hub_elsewhere_streams_the_same(words: tuple[str, ...], rqflow: Rqflow, away: Rqflow) -> None:
+    result = away(*words, "-o", "json")
+    lines, here = ([json.loads(line) for line in one.out.splitlines()] for one in (result, rqflow(*words, "-o", "json")))
+    # The times of what is followed are those at which it was seen.
+    assert [{**line, "at": None} for line in lines] == [{**line, "at": None} for line in here]
+    assert lines
+
+
+@pytest.mark.parametrize("words", [words for words, (code, _) in WRONG.items() if code != 2], ids=" ".join)
+def test_a_hub_elsewhere_refuses_the_same(words: tuple[str, ...], away: Rqflow) -> None:
+    code, message = WRONG[words]
+    result = away(*words)
+    assert (result.code, "Traceback" in result.err, result.err.count("rqflow: ") <= 1) == (code, False, True), result
+    assert message in result.err + result.out or words in OWN_WORDS, result
+
+
+def test_a_hub_elsewhere_does_the_same(away: Rqflow) -> None:
+    for words, code, fields in AWAY_DEEDS:
+        result = away(*words[:2], "-o", "json", *words[2:])
+        assert (result.code, "Traceback" in result.err) == (code, False), (words, result)
+        found = records(result.out) if result.out else []
+        assert found or not fields, words
+        assert all(fields <= one.keys() for one in found), (words, found)
+
+
+def test_a_file_is_loaded_here_and_runs_elsewhere(away: Rqflow, tmp_path: Path) -> None:
+    file = tmp_path / "sent.py"
+    file.write_text('from rqflow import DAG, BashOperator, Variable\nwith DAG("sent", schedule=None):\n'
+                    '    BashOperator(task_id="t", bash_command=f"echo x is {Variable.get(\'x\')}")\n')
+    result = away("submit", str(file), "--run", "--run-id", "sent1", "--follow")
+    assert (result.code, "run sent1 of sent: success" in result.err) == (0, True), result
+    assert away("task", "logs", "sent@latest", "t").out.startswith("x is 1\n")
+    assert away("run", "exec", "--follow", "--", "echo", "there").out.count("there\n") == 1
+    assert away("dag", "delete", "sent", "--yes", "-o", "json").code == 0
+    assert away("run", "list", "--dag", "sent", "-o", "json").out == "[]\n"
+    assert not (tmp_path / "laptop").exists(), "nothing is made on the machine of the person"
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)

@@ -59,6 +59,8 @@ def backfills_page(request: Request, hub: TheHub, dag: str = "", state: str = ""
     asked = ListBackfills(dag_id=dag.strip() or None, state=[BackfillState(wanted)] if wanted else [], after=after)
     hint = ""
     try:
+        if asked.dag_id:
+            hub.dag(asked.dag_id)
         found = perform(hub, list_backfills, asked)
     except DagNotFound as error:  # somebody types its name
         found, hint = Backfills(items=()), f"{error.message}. {error.hint}"

@@ -27,6 +27,8 @@ def slas_page(request: Request, hub: TheHub, dag_id: str = "", run: str = "", si
     """Show the tasks that did not end in their sla."""
     place = int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 9 else 0
     asked = {"dag_id": dag_id.strip(), "run": run.strip(), "since": since.strip()}
+    if asked["dag_id"]:
+        hub.dag(asked["dag_id"])
     found = perform(hub, list_misses, ListMisses(dag_id=asked["dag_id"] or None, run=asked["run"] or None, since=given_moment(since, "since"),
                                                  limit=MOST, offset=place))
     return page(request, "slas.html", misses=found.items, asked=asked, first=place + 1,

@@ -74,6 +74,8 @@ def moment_of(name: str, text: str) -> datetime | None:
 
 def _listed(hub: Hub, chosen: Chosen, after: str) -> tuple[Page[Run], dict[str, Any]]:
     """Return the runs, and what the list of them shows besides."""
+    if chosen.dag_id:
+        hub.dag(chosen.dag_id)
     found = perform(hub, list_runs, chosen.asked(limit=RUNS, after=after or None))
     return found, {"found": found, "chosen": chosen, "after": after, "states": [one.value for one in RunState], "types": TYPES}
 

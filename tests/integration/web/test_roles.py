@@ -112,10 +112,11 @@ FORMS: dict[tuple[str, str], dict[str, str]] = {
 
 
 class Trial:
-    """A site on which each route is tried by each person, each time newly logged in."""
+    """A site on which each route is tried by each person."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._browsers: dict[str, TestClient] = {}
         run = site.hub.start(a_version({"a": []}, dag_id="daily", schedule="@daily", start_date="2026-01-01T00:00:00+00:00"), run_id="r1")
         admin = self.browser("admin")
         for name, role in (("zoe", Role.VIEWER), ("olga", Role.OPERATOR)):
@@ -142,9 +143,12 @@ class Trial:
 
     def browser(self, person: str) -> TestClient:
         """A browser of that person."""
-        who = PEOPLE[person]
-        made = self.site.browser(*who) if who else self.site.browser()
-        return TestClient(self.site.app, base_url=BASE, follow_redirects=False, raise_server_exceptions=False, cookies=dict(made.cookies))
+        if person not in self._browsers:
+            who = PEOPLE[person]
+            made = self.site.browser(*who) if who else self.site.browser()
+            self._browsers[person] = TestClient(self.site.app, base_url=BASE, follow_redirects=False, raise_server_exceptions=False,
+                                                cookies=dict(made.cookies))
+        return self._browsers[person]
 
     def ask(self, person: str, method: str, path: str) -> httpx2.Response:
         """Ask for a route, with ids of what there is."""
@@ -154,12 +158,15 @@ class Trial:
         if method == "DELETE" or path.endswith("/delete"):
             known |= self.another()
         url = re.sub(r"\{(\w+)(?::path)?\}", lambda found: known.get(found[1], "x"), path)
+        browser = self.browser(person)
+        if re.search("session|password|token|users", path):  # it may end sessions
+            self._browsers.clear()
         if (method, path) == ("PATCH", f"{AIRFLOW}/dags"):
             url += "?dag_id_pattern=daily"
         if (method, path) in FORMS:
-            return self.browser(person).post(url, data=FORMS[method, path])
+            return browser.post(url, data=FORMS[method, path])
         body = BODIES.get((method, path), body_for(self.document, method, path))
-        return self.browser(person).request(method, url, **({"json": body} if body is not None else {}))  # type: ignore[arg-type]  # a keyword of its own
+        return browser.request(method, url, **({"json": body} if body is not None else {}))  # type: ignore[arg-type]  # a keyword of its own
 
 
 def is_refused(answer: httpx2.Response) -> bool:

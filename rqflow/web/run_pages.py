@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from rqflow import clock
 from rqflow.actions.sights.run_view import RunPage, run_page
 from rqflow.api.hub import Hub
-from rqflow.web.news import NOTHING, SLOWEST, EventId, Newsroom, order
+from rqflow.web.news import NOTHING, EventId
+from rqflow.web.pieces import Pieces
+from rqflow.web.recent import Moment, holds, moment
 
 #: Seconds for which a page counts while Redis tells of nothing new, the tasks from which on it is worth while, and pages that are kept.
 LASTS, WORTH, KEPT = 1.0, 300, 16
@@ -20,17 +22,16 @@ LASTS, WORTH, KEPT = 1.0, 300, 16
 class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
     page: RunPage | None = None
-    made_at: float = 0.0
-    #: The newest event that was known when it began to be made.
-    upto: EventId = NOTHING
+    #: When it began to be made.
+    then: Moment | None = None
 
 
 class RunPages:
     """The pages of runs that this process made last. For all threads."""
 
-    def __init__(self, newsroom: Newsroom) -> None:
+    def __init__(self, pieces: Pieces) -> None:
         """Keep none."""
-        self._newsroom = newsroom
+        self._pieces = pieces
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
 
@@ -46,8 +47,8 @@ class RunPages:
                 self._kept.pop(next(iter(self._kept)))
         with kept.lock:
             if kept.page is None or not self._holds(hub, kept, upto):
-                known, at = order(self._newsroom.upto), clock.monotonic()
-                kept.page, kept.made_at, kept.upto = run_page(hub.live, hub.engine, run_key), at, known
+                then = moment(self._pieces)
+                kept.page, kept.then = run_page(hub.live, hub.engine, run_key), then
             return kept.page
 
     def forget(self, run_key: str) -> None:
@@ -56,10 +57,12 @@ class RunPages:
             self._kept.pop(run_key, None)
 
     def _holds(self, hub: Hub, kept: _Kept, upto: EventId) -> bool:
-        page = kept.page
-        if NOTHING < upto <= kept.upto:
-            return clock.monotonic() - kept.made_at <= SLOWEST
-        if page is None or len(page.tasks) < WORTH or clock.monotonic() - kept.made_at > LASTS:
+        page, then = kept.page, kept.then
+        if page is None or then is None:
+            return False
+        if holds(self._pieces, then, upto):
+            return True
+        if len(page.tasks) < WORTH or clock.monotonic() - then.at > LASTS:
             return False
         status = hub.live.run_status(page.run.run_key)
         return (status.last_event if status else "") == page.last_event
@@ -68,6 +71,6 @@ class RunPages:
 def run_pages_of(app: FastAPI) -> RunPages:
     """Return those of an application."""
     if not hasattr(app.state, "run_pages"):
-        app.state.run_pages = RunPages(app.state.parts.newsroom)
+        app.state.run_pages = RunPages(app.state.parts.pieces)
     found: RunPages = app.state.run_pages
     return found

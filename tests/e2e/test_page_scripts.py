@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.web_sheet.look import FLAGS
+from tests.browser import Window, chromium
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +25,17 @@ def sheet() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def tab(browser: Browser, sheet: str) -> Iterator[Page]:
     """A tab in Tokyo that shows the sheet; what the browser complains of fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Tokyo", color_scheme="light")
-    shown, complaints = context.new_page(), []
-    shown.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
-    shown.on("pageerror", lambda error: complaints.append(str(error)))
-    shown.on("request", lambda request: complaints.append(request.url) if not request.url.startswith((sheet, "data:")) else None)
-    shown.goto(sheet)
-    yield shown
-    context.close()
-    assert complaints == []
+    window = Window(browser, sheet, viewport={"width": 1440, "height": 900}, timezone_id="Asia/Tokyo", color_scheme="light")
+    window.page.goto(sheet)
+    yield window.page
+    window.close()
 
 
 def test_the_theme_is_kept_and_there_before_the_page_is_drawn(tab: Page) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, sync_playwright
+from playwright.sync_api import ConsoleMessage
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+from tests.browser import chromium
+
 PAGES = {"sheet": "/", "split": "/split", "page": "/dialog", "bare": "/dialog?bare=1", "login": "/login"}
 
 
 def main(url: str, folder: str, axe: str = "") -> int:
     """Write the pictures; return how many things were wrong."""
     wrong: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium() as browser:
         for theme in ("light", "dark"):
             for width, height in ((1440, 900), (390, 844)):
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, bypass_csp=False)
@@ -53,7 +53,6 @@ def main(url: str, folder: str, axe: str = "") -> int:
                     tab.wait_for_timeout(100)
                     tab.screenshot(path=str(Path(folder) / f"nav-{theme}.png"))
                 context.close()
-        browser.close()
     sys.stdout.write("\n".join(dict.fromkeys(wrong or ["nothing wrong"])) + "\n")
     return len(wrong)
 

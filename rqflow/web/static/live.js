@@ -1,6 +1,6 @@
 // @ts-check
 // One stream of events a tab. Elements with data-live (run:KEY, dag:ID, all) are got anew and morphed in place when their topic changes,
-// when that was not done for 30 s, and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
+// when that was not done for 30 s (3 s with data-soon), and when a hidden tab is looked at again. A lost connection shows a bar until it is back.
 import { htmx } from "./bridge.js";
 
 // The server ends each stream after 300 s, and says nothing that we hear while nothing changes.
@@ -129,6 +129,8 @@ function look() {
   connect();
   const [first] = watchers();
   if (failing.has("fragment") && first) renew(first);
+  // What changes without an event, such as a backfill that ends.
+  for (const one of watchers()) if ("soon" in one.dataset) renew(one);
 }
 
 /** Whether fragments can be got says more than the stream: a proxy may hold that one open.

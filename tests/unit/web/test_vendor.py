@@ -54,3 +54,10 @@ def test_templates_use_icons_of_the_sprite_and_names_are_not_listed_in_vain() ->
     for path in (ROOT / "web" / "templates").rglob("*.html"):
         used = set(re.findall(r'\bicon\("([\w-]+)"', path.read_text(encoding="utf-8")))
         assert used <= sprite, path.name
+
+
+def test_what_only_tests_use_is_the_file_that_was_looked_at_with_its_licence() -> None:
+    folder = ROOT.parent / "tests" / "vendor"
+    digest = hashlib.sha256((folder / "axe.min.js").read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text(encoding="utf-8")
+    assert "Mozilla Public License" in (folder / "axe-core.LICENSE").read_text(encoding="utf-8")

@@ -1,0 +1,155 @@
+"""The page of a real hub in a real browser: what a person does there from the first link to the last deed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import Window, chromium
+from tests.e2e.lab import Lab
+from tests.waiting import until
+
+PASSWORD = "correct horse battery"
+#: The DAG of the walk: no run of it starts by itself within the test, and there are dates that one can ask for.
+WALK = """
+    from datetime import datetime
+    from rqflow import DAG, BashOperator, Param
+    with DAG("walk", schedule="@daily", start_date=datetime(2026, 1, 1), catchup=False, tags=["ngs"],
+             description="Counts lines", params={{
+                 "sample": Param("liver", type="string", enum=["liver", "kidney"], description="Whose lines"),
+                 "lines": Param(2, type="integer", minimum=1, maximum=20)}}) as dag:
+        count = BashOperator(task_id="count", bash_command=\"\"\"
+            for line in $(seq {{{{ params.lines }}}}); do echo "line $line of {{{{ params.sample }}}}"; sleep 0.25; done\"\"\")
+        check = BashOperator(task_id="check", bash_command="{check}")
+        count >> check
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(params=["embedded", "redis_and_mariadb"])
+def hub(request: pytest.FixtureRequest, new_lab: Callable[..., Lab]) -> Lab:
+    """A home with all services, by `rqflow up` on the embedded default and on servers alike."""
+    servers = {}
+    if request.param != "embedded":
+        servers = {"redis_url": request.getfixturevalue("lab_redis"), "database_url": request.getfixturevalue("mariadb_database")}
+    lab = new_lab(**servers, environ={"RQFLOW__WEBSERVER__PORT": "0"})
+    if servers:
+        lab.run("db", "upgrade")
+    lab.run("up")
+
+    return lab
+
+
+def set_up(lab: Lab) -> tuple[str, str]:
+    """The address of the page, and the path of the link that makes the first admin."""
+    until(lambda: "answers on" in lab.run("health", "--component", "webserver", code=None).stdout, what="the web server to listen")
+    found = re.search(r"(http://[^/\s]+)(/setup/\S+)", lab.run("user", "setup-link").stdout)
+    assert found
+    return found[1], found[2]
+
+
+def log_in(page: Page, name: str = "ann") -> None:
+    """Fill in the login that is shown."""
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def make_admin(page: Page, link: str) -> None:
+    """Use a one-time link."""
+    page.goto(link)
+    page.get_by_label("User name").fill("ann")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".flash")).to_have_text("Welcome, ann.")
+
+
+def head_says(page: Page, state: str) -> None:
+    """Wait until the head of a run's page has this state."""
+    expect(page.locator("#run-head .badge, #run-head .state").first).to_have_text(re.compile(state), timeout=30_000)
+
+
+def test_from_the_first_link_to_the_last_deed(hub: Lab, browser: Browser) -> None:
+    url, link = set_up(hub)
+    hub.run("submit", hub.dag(WALK.format(check="echo cannot go on >&2; exit 3")))
+    window = Window(browser, url, viewport={"width": 1440, "height": 900})
+    page = window.page
+    make_admin(page, link)
+    # The link is good once.
+    window.forgive(r"409 .*/setup/")
+    page.goto(link)
+    expect(page.locator("form[action^='/setup']")).to_have_count(0)
+    page.goto("/")
+    page.locator(".top .menu summary").click()
+    page.get_by_role("button", name="Log out").click()
+    log_in(page)
+    expect(page).to_have_url(f"{url}/")
+    # From the list of DAGs a run starts by a form made of its params.
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="DAGs").click()
+    page.get_by_role("link", name="Start a run of walk").click()
+    dialog = page.locator("#dialog")
+    dialog.get_by_label("sample").select_option("kidney")
+    dialog.get_by_label("lines").fill("12")
+    dialog.get_by_role("button", name="Start the run").click()
+    page.wait_for_url("**/runs/*")
+    expect(page.locator(".flash")).to_contain_text("started")
+    page.evaluate("window.same = true")
+    # The log of the first task grows while it is looked at.
+    page.locator(".run-rows a[data-task=count]").click()
+    expect(page.locator(".log-text >> nth=0")).to_have_text("line 1 of kidney")
+    lines = page.locator(".log-text", has_text="of kidney")
+    seen = lines.count()
+    assert seen < 12
+    expect(lines).to_have_count(12)
+    expect(page.locator(".log-end")).to_contain_text("exit 0")
+    # The second one fails; its log says why.
+    head_says(page, "failed")
+    page.locator(".run-rows a[data-task=check]").click()
+    expect(page.locator(".log-text >> nth=0")).to_have_text("cannot go on")
+    expect(page.locator(".log-end")).to_contain_text("exit 3")
+    assert page.evaluate("window.same"), "the page was never loaded anew"
+    # Its file is mended, and it runs again; the preview says what, and what is new.
+    hub.run("submit", hub.dag(WALK.format(check="echo well")))
+    page.locator("#panel").get_by_role("link", name="Clear…").click()
+    expect(dialog.locator(".run-means")).to_contain_text("1 task")
+    expect(dialog.locator(".run-news")).to_contain_text("bash_command")
+    dialog.get_by_role("button", name="Run 1 task again").click()
+    page.wait_for_load_state()
+    head_says(page, "success")
+    expect(page.locator(".log-text >> nth=0")).to_have_text("well")
+    steer(page)
+    window.close()
+
+
+def steer(page: Page) -> None:
+    """Run past dates after a look at them; pause the DAG; delete it."""
+    page.goto("/dags/walk")
+    page.locator(".head-actions summary").click()
+    page.get_by_role("link", name="Run past dates").click()
+    page.get_by_role("textbox", name="First date").fill("2026-01-02")
+    page.get_by_role("textbox", name="Last date").fill("2026-01-03")
+    page.get_by_role("button", name="Show the dates").click()
+    expect(page.get_by_role("region", name="What it would do")).to_contain_text("2 dates")
+    page.get_by_role("button", name="Start it").click()
+    page.wait_for_url("**/backfills/*")
+    expect(page.locator(".backfill-head")).to_contain_text("success", timeout=30_000)
+    page.goto("/dags/walk")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("h1")).to_contain_text("paused")
+    page.locator(".head-actions summary").click()
+    page.get_by_role("link", name="Delete").click()
+    dialog = page.locator("#dialog")
+    dialog.get_by_label("Type its name to delete it").fill("walk")
+    dialog.get_by_role("button", name="Delete it").click()
+    page.wait_for_url("**/dags")
+    expect(page.locator(".flash")).to_contain_text("walk")
+    expect(page.locator("a.name", has_text="walk")).to_have_count(0)

@@ -10,6 +10,7 @@ import redis
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from rqflow import clock, logs
@@ -26,8 +27,9 @@ from rqflow.exceptions import (
     TimedOut,
     UsageError,
 )
+from rqflow.web import signin
 from rqflow.web.airflow import errors as airflow
-from rqflow.web.deps import NotLoggedIn
+from rqflow.web.deps import NotLoggedIn, parts_of
 from rqflow.web.guard import SAFE
 from rqflow.web.rendering import page
 from rqflow.web.rest import PREFIX
@@ -78,7 +80,8 @@ def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_
                             headers=headers)
     if is_for_programs(request):
         return JSONResponse(document(status, detail, hint=hint, exit_code=exit_code), status, media_type="application/problem+json", headers=headers)
-    found = page(request, "problem.html", status=status, code=status, title=_TITLES.get(status, "Refused"), detail=detail, hint=hint)
+    found = page(request, "problem.html", status=status, code=status, title=_TITLES.get(status, "Refused"), detail=detail, hint=hint,
+                 may_repeat=request.method in SAFE)
     found.headers.update(headers)
     return found
 
@@ -90,10 +93,14 @@ async def _of_ours(request: Request, error: RqflowError) -> Response:
 
 
 def _to_login(request: Request) -> Response:
-    """Send somebody to the login, and after it back to where they were: where a form was sent, to the page that it stood on."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method in SAFE else _page_of(request)
-    target = f"/login?next={quote(back)}" + ("" if request.method in SAFE else "&expired=1")
-    if request.headers.get("hx-request"):  # a part of a page: the whole page goes there
+    """Send somebody to the login, and after it back to where they were: where a form was sent, or a part of a page asked for, to the page that it
+    stood on.
+    """
+    is_part = bool(request.headers.get("hx-request"))
+    had_page = request.method not in SAFE or (is_part and "referer" in request.headers)
+    back = _page_of(request) if had_page else request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = f"/login?next={quote(back)}" + ("&expired=1" if had_page else "")
+    if is_part:  # the whole page goes there
         return Response(status_code=401, headers={"HX-Redirect": target})
     return RedirectResponse(target, status_code=303)
 
@@ -111,9 +118,20 @@ async def _of_input(request: Request, error: RequestValidationError) -> Response
 
 
 async def _of_http(request: Request, error: HTTPException) -> Response:
+    if not is_for_programs(request) and not hasattr(request.state, "person"):
+        await run_in_threadpool(_meet, request)
     hint = "The menu leads on." if error.status_code == 404 else ""
     return _answer(request, error.status_code, str(error.detail), hint="" if is_for_programs(request) else hint,
                    exit_code=3 if error.status_code == 404 else 1, headers=dict(error.headers or {}))
+
+
+def _meet(request: Request) -> None:
+    """Find out who asks for what no route is for: the page that says so has their menu."""
+    parts = parts_of(request)
+    try:
+        request.state.person = signin.who(request, parts.lasting.settings, parts.lasting.engine())
+    except RqflowError:
+        request.state.person = None  # the page has no menu then
 
 
 async def _of_redis(request: Request, error: redis.exceptions.RedisError) -> Response:

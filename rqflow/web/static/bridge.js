@@ -17,7 +17,7 @@ export function start() {
     const raw = ctx.response.raw;
     if (raw.status === 401 || (raw.redirected && new URL(raw.url).pathname === "/login")) {
       event.preventDefault();
-      location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search + location.hash));
+      location.assign("/login?expired=1&next=" + encodeURIComponent(location.pathname + location.search + location.hash));
     }
   });
   document.addEventListener("htmx:response:error", (event) => {

@@ -58,7 +58,7 @@ export class LogWindow {
     const answer = await fetch(`${this.url}?format=block${query && "&"}${query}`, { headers: { "HX-Request": "true" } }).catch(() => null);
     if (!answer) return null; // live.js says that the server is away
     if (answer.redirected && new URL(answer.url).pathname === "/login" || answer.status === 401) {
-      location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search + location.hash));
+      location.assign("/login?expired=1&next=" + encodeURIComponent(location.pathname + location.search + location.hash));
       return null;
     }
     if (!answer.ok || asked !== this.generation) return null;

@@ -66,9 +66,10 @@ Visible = Annotated[frozenset[str] | None, Depends(visible_of)]
 
 @router.get("/events")
 async def events(request: Request, parts: ThePart, visible: Visible, run: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI copies it
-                 dag: Annotated[list[str], Query()] = []) -> StreamingResponse:  # noqa: B006 - as above
-    """Tell a page what changes: `run` and `dag` narrow it down to some."""
+                 dag: Annotated[list[str], Query()] = [],  # noqa: B006 - as above
+                 since: Annotated[str, Query(max_length=50)] = "") -> StreamingResponse:
+    """Tell a page what changes: `run` and `dag` narrow it down to some; `since` is the newest event that all of the page shows."""
     secret = signin.secret_of(request)
-    tab = Tab(_names(run), _names(dag), visible, bearer.digest(secret) if secret else "")
+    tab = Tab(_names(run), _names(dag), visible, bearer.digest(secret) if secret else "", since)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(told(parts.newsroom, tab, "last-event-id" in request.headers), media_type="text/event-stream", headers=headers)

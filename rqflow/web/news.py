@@ -90,6 +90,8 @@ class Tab:
     visible: frozenset[str] | None = None
     #: Digest of the session that it listens by; empty: by something else.
     session: str = ""
+    #: Id of the newest event that all of its page shows; empty: it does not say.
+    since: str = ""
     #: What it will be told, and what it is to be told now.
     heard: News = field(default_factory=News)
     due: News = field(default_factory=News)
@@ -110,6 +112,11 @@ class Tab:
     def hear_all(self) -> None:
         """Take note that anything may have changed."""
         self.heard.is_all = True
+
+    def catch_up(self, upto: str) -> None:
+        """Take note that anything may have changed, if anything happened after its page was made."""
+        if self.since and order(self.since) < order(upto):
+            self.hear_all()
 
     def settle(self) -> None:
         """Let what it has heard be what it is to be told, together with what it was not told yet."""
@@ -150,7 +157,7 @@ class Newsroom:
         return len(self._tabs)
 
     def enter(self, tab: Tab) -> None:
-        """Tell `tab` what changes from now on. Called in the event loop."""
+        """Tell `tab` what changes from now on, and that something did since its page was made. Called in the event loop."""
         if self._loop is not (loop := asyncio.get_running_loop()):
             self._loop, self._teller, self._news = loop, None, asyncio.Event()
         self._tabs.add(tab)
@@ -160,6 +167,9 @@ class Newsroom:
             self._reader.start()
         if self._teller is None or self._teller.done():
             self._teller = loop.create_task(self._tell_by_turns())
+        if self._is_reading:
+            tab.catch_up(self.upto)
+            self._news.set()
 
     def leave(self, tab: Tab) -> None:
         """Tell `tab` no more."""
@@ -217,6 +227,9 @@ class Newsroom:
 
     def _learn(self, upto: str) -> None:
         self.upto = upto
+        for tab in self._tabs:
+            tab.catch_up(upto)
+        self._news.set()
 
     def _spread(self, seen: Seen | None) -> None:
         self.upto = seen.upto if seen else self.upto

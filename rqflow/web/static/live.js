@@ -73,6 +73,14 @@ function address() {
   return `/events${query.size ? "?" + query : ""}`;
 }
 
+/** The newest event that all elements show which say so, as a part of the address of the stream: what happened after it, before anybody listened,
+ * is told at once.
+ * @returns {string} */
+function since() {
+  const shown = watchers().map((one) => one.dataset.upto ?? "").filter(Boolean);
+  return shown.length ? `since=${shown.reduce((one, other) => (reaches(one, other) ? other : one))}` : "";
+}
+
 /** Note that something fails, or that it works again; when all works again everything is got anew.
  * @param {"stream" | "fragment"} what @param {string} why empty when it works */
 function mark(what, why) {
@@ -108,7 +116,7 @@ function connect() {
   close();
   if (!url) return;
   asked = url;
-  const opened = new EventSource(url);
+  const opened = new EventSource(`${url}${url.includes("?") ? "&" : "?"}${since()}`);
   stream = opened;
   const alive = () => {
     heard = Date.now();

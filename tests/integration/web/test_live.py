@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from rqflow.broker.events import Seen
+from rqflow.broker.events import EventStream, Seen
 from rqflow.states import TaskState
 from rqflow.web import signin
 from rqflow.web.news import Tab
@@ -105,3 +105,21 @@ def test_of_dags_that_a_person_may_not_see_nothing_is_told() -> None:
     blind.settle()
     told = blind.take().told()
     assert (told["runs"], told["dags"]) == (["k1"], ["mine"])
+
+
+def test_what_happened_after_a_page_was_made_and_before_it_listened_is_told_at_once(site: Site, url: str) -> None:
+    run = site.hub.start(a_version(dag_id="d"))
+    shown = EventStream(site.hub.db).newest()
+    for claim in playing.claim(site.hub.broker):
+        playing.tell(site.hub.broker, playing.end(claim, TaskState.SUCCESS))
+    newest = EventStream(site.hub.db).newest()
+    # The first tab comes before anybody reads, the others after.
+    tabs = [Listener(url, site, f"?run={run.run_key}&since={shown}")]
+    until(lambda: tabs[0].told, what="the first to be told")
+    tabs += [Listener(url, site, f"?run={run.run_key}&since={since}") for since in (shown, newest)]
+    until(lambda: tabs[1].told, what="the second to be told")
+    assert [data["all"] for tab in tabs[:2] for _, data in tab.told] == [True, True]
+    assert tabs[2].told == []
+    site.app.state.parts.newsroom.close()
+    for tab in tabs:
+        tab.close()

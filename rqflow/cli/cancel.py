@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rqflow.actions.model import Run
 from rqflow.api.runs import CancelRun, OneRun, cancel_run, head_run
-from rqflow.api.tasks import KillTask, ListTasks, TaskNow, kill_task, list_tasks
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.asking import confirm
@@ -20,6 +19,9 @@ from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import DURATION, SIGNAL
 from rqflow.exceptions import Conflict, UsageError
 from rqflow.states import TERMINAL_STATES, RunState, TaskState
+
+if TYPE_CHECKING:
+    from rqflow.api.tasks import TaskNow
 
 #: What is printed of runs, and of tasks.
 RUN_FIELDS, TASK_FIELDS = ("dag_id", "run_id", "state"), ("dag_id", "run_id", "task_id", "state")
@@ -64,6 +66,8 @@ def cancel(app: App, printer: Printer, names: tuple[str, ...], force: bool, grac
     A run that cannot be cancelled is named, and the others are cancelled all the same; the exit code is then 5.
     """
     printer.check(RUN_FIELDS)
+    from rqflow.api.tasks import ListTasks, list_tasks  # here: not needed for looking at runs
+
     _check(force, grace)
     code, rows = 0, []
     with asking(app) as ask:
@@ -100,6 +104,8 @@ def kill(app: App, printer: Printer, run_name: str, selector: str, number: int |
     TASK is an id, a pattern, +x, x+, group:G or state:running. Those that have ended are passed over; exit 5 when all have.
     """
     printer.check(TASK_FIELDS)
+    from rqflow.api.tasks import KillTask, ListTasks, kill_task, list_tasks  # here: not needed for looking at runs
+
     _check(force, grace, number)
     rows = []
     with asking(app) as ask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,12 @@ from rqflow.actions.model import Run, TaskInstance
 from rqflow.actions.runlogs import TaskLine
 from rqflow.cli import output, recalling
 from rqflow.cli.app import App, pass_app
-from rqflow.cli.observing import Observer, observing
 from rqflow.cli.types import COUNT, COUNT_OR_NONE, MOMENT
 from rqflow.deploy import live, statedir
 from rqflow.exceptions import NotFound, ServiceUnreachable, UsageError
+
+if TYPE_CHECKING:
+    from rqflow.cli.observing import Observer
 
 #: Bytes that are gathered before they are printed, where nobody waits for them; characters that names of tasks are padded to at most.
 GATHER, NAMES = 1 << 16, 40
@@ -38,6 +40,8 @@ def run_logs(app: App, /, name: str, selector: str, failed: bool, go_on: bool, m
     """Print the logs of a run's tasks, the last try of each, one after the other."""
     if failed and go_on:
         raise UsageError("--failed asks for what is over, and --follow for what is to come")
+    from rqflow.cli.observing import observing  # here: not needed for looking at runs
+
     with observing(app) as observer:
         found = observer.run(name)
         version = observer.version(found)
@@ -167,6 +171,8 @@ def _print_archived(app: App, error: ServiceUnreachable, run_name: str, task_id:
 
 def _print_task(app: App, part: Part, run_name: str, task_id: str, number: int | None, *, follow: bool, timestamps: bool, style: str) -> bool:
     """Print the log of a try, or parts of it; tell whether there was anything."""
+    from rqflow.cli.observing import observing  # here: not needed for looking at runs
+
     with observing(app) as observer:
         found = observer.run(run_name)
         number = number or max(logs.task_of(found, task_id).try_number, 1)

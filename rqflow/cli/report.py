@@ -10,7 +10,6 @@ import click
 
 from rqflow.actions import report
 from rqflow.actions.report import Summary
-from rqflow.api.reports import ReportRun, report_run
 from rqflow.api.runs import OneRun, summarize
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
@@ -36,6 +35,8 @@ def report_(app: App, printer: Printer, name: str, html: Path | None, trace: Pat
 
     A run that has not ended is reported as it stands.
     """
+    from rqflow.api.reports import ReportRun, report_run  # here: not needed for looking at runs
+
     printer.check(output.fields_of(Summary))
     targets = {kind: path for kind, path in (("html", html), ("trace", trace), ("gantt", gantt)) if path is not None}
     if list(map(str, targets.values())).count("-") > 1:

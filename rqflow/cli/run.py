@@ -25,7 +25,6 @@ from rqflow.api.runs import (
     note_run,
     retry_run,
 )
-from rqflow.api.tasks import ClearDag, clear_dag
 from rqflow.cli import deleting, output, recalling, rewriting, show
 from rqflow.cli.app import App, pass_app
 from rqflow.cli.asking import confirm
@@ -243,6 +242,8 @@ def retry(app: App, printer: Printer, name: str, failed: bool, task_id: str | No
 def clear(app: App, /, printer: Printer, dag_id: str, since: datetime | None, until: datetime | None, states: tuple[str, ...],
           selector: str, same_version: bool, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Let tasks of many runs of a DAG run again, with new tries."""
+    from rqflow.api.tasks import ClearDag, clear_dag  # here: not needed for looking at runs
+
     wanted = ClearDag(dag_id=dag_id, since=since, until=until, state=[RunState(one) for one in states], task=selector, same_version=same_version,
                       dry_run=dry_run, **asked)
     click.get_current_context().exit(rewriting.rewrite(app, printer, clear_dag, wanted, rewriting.CLEAR, yes=yes))

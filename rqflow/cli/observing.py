@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rqflow import clock
 from rqflow.actions import follow, logs, query
@@ -29,6 +29,8 @@ from rqflow.deploy.background import Started
 from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import NotFound, ServiceUnreachable
 from rqflow.states import RunState
+
+T = TypeVar("T")
 
 #: Seconds between two looks at a hub elsewhere, at least; times as long as a look takes, so that a big run does not keep it busy.
 EVERY, REST = 1.0, 4.0
@@ -199,8 +201,18 @@ class Away:
 
     def _patiently(self, run_key: str, *, head: bool = False) -> Run | None:
         """Return a run; None while nobody answers, which is said once."""
+        return self._unless_away(lambda: self.ask(head_run if head else get_run, OneRun(run=run_key)))
+
+    def _next_part(self, run: Run, task_id: str, try_number: int, start: int) -> tuple[LogPart, bytes] | None:
+        """Return a part of a log that grows; None, after a while, while nobody answers."""
+        found = self._unless_away(lambda: self._part(run, task_id, try_number, start, follow=True))
+        if found is None:
+            clock.sleep(EVERY)
+        return found
+
+    def _unless_away(self, look: Callable[[], T]) -> T | None:
         try:
-            found = self.ask(head_run if head else get_run, OneRun(run=run_key))
+            found = look()
         except ServiceUnreachable as error:
             if not self._lost:
                 output.problem(f"warning: {error.message}; it is asked again until it does")
@@ -255,7 +267,10 @@ class Away:
         """Yield the bytes of a log as they come."""
         at = 0
         while True:
-            found, data = self._part(run, task_id, try_number, at, follow=True)
+            part = self._next_part(run, task_id, try_number, at)
+            if part is None:
+                continue
+            found, data = part
             if data:
                 yield data
             at = found.end
@@ -272,7 +287,10 @@ class Away:
             for task in run.tasks:
                 key = task.task_id, task.try_number
                 while task.task_id in names and task.tries and key not in over:
-                    found, data = self._part(run, *key, seen.get(key, 0), follow=True)
+                    part = self._next_part(run, *key, seen.get(key, 0))
+                    if part is None:
+                        continue
+                    found, data = part
                     if data:
                         yield task, data
                     seen[key] = found.end

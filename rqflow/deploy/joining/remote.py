@@ -99,6 +99,15 @@ class Remote:
         """Run a script of sh over there; return its end."""
         return self._run([*self._begin(self.known_hosts), *self._destination(), words], script)
 
+    def command(self) -> list[str]:
+        """Return how a command of ssh begins, with the person's own configuration."""
+        return [self.settings.ssh, *(["-F", str(Path(self.settings.ssh_config).expanduser())] if self.settings.ssh_config else []), "-T", "-o",
+                "ConnectTimeout=15"]
+
+    def destination(self) -> list[str]:
+        """Return the words with which it ends: which host."""
+        return self._destination()
+
     def _begin(self, known_hosts: Path | None) -> list[str]:
         config = ["-F", str(Path(self.settings.ssh_config).expanduser())] if self.settings.ssh_config else []
         known = ["-o", f'UserKnownHostsFile="{known_hosts}"', "-o", "GlobalKnownHostsFile=/dev/null"] if known_hosts else []

@@ -150,7 +150,7 @@ AT_THE_HUB: list[tuple[str, ...]] = [
 ]
 #: Those that ask no hub at all.
 ALONE = {("dag", "validate"), ("dag", "test"), ("task", "test"), ("dag", "sign"), ("config", "default"), ("version",), ("python",), ("worker", "sudoers"),
-         ("worker", "bootstrap")}
+         ("worker", "bootstrap"), ("open",)}
 #: Those that tests above this, and at the end of the other file, ask of a hub elsewhere.
 ASKED_HERE = {("submit",), ("metrics",), ("user", "add"), ("user", "edit"), ("user", "passwd"), ("user", "disable"), ("user", "enable"), ("user", "delete"),
               ("user", "owner"), ("user", "sessions"), ("user", "logout"), ("user", "setup-link"), ("token", "create"), ("token", "revoke"),

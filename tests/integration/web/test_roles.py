@@ -81,7 +81,10 @@ ELSEWHERE = {"/events", "/login", "/logout", "/setup/{secret}", "/oidc/login", "
 #: What is sent where the least that the document lets pass is not looked at for who may: {route: JSON, or the fields of a form}.
 AIRFLOW = "/airflow/api/v1"
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/api/v1/dags"): {"versions": []},  # a DAG would belong to the first who sends it
+    ("POST", "/api/v1/exec"): {"command": ["true"]},
     ("POST", "/api/v1/runs"): {"dag_id": "daily"},
+    ("POST", "/api/v1/runs/plan"): {"dag_id": "daily"},
     ("POST", "/api/v1/runs/{run}/mark"): {"state": "success", "dry_run": True},
     ("POST", "/api/v1/runs/{run}/mark-tasks"): {"task": "a", "state": "success", "dry_run": True},
     ("PATCH", f"{AIRFLOW}/dags"): {"is_paused": True},

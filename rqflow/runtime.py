@@ -31,6 +31,16 @@ def spare_memory() -> None:
             mallopt(option, value)
 
 
+def serve() -> None:
+    """Let what was imported stay for good, as `settle` does, for a process that works for people all day.
+
+    Garbage is looked for somewhat oftener: what a page leaves behind should not pile up.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG // 5, _MIDDLE, _OLD)
+
+
 def settle() -> None:
     """Let what is here now stay for good: to be called once, when all is imported and before work begins.
 

@@ -87,6 +87,7 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
     url = f"http{'s' if way.tls_cert else ''}://{name}:{listening.getsockname()[1]}"
     note = health.webserver_file(statedir.prepare(settings, statedir.this_machine()))
     app = create_app(settings)
+    runtime.serve()
     config = uvicorn.Config(
         app, log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log, server_header=False,
         lifespan="on", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT_OPEN, proxy_headers=bool(way.proxies),

@@ -59,11 +59,20 @@ def by_session(engine: Engine, secret: str) -> Person | None:
 
 
 def by_sessions(engine: Engine, digests: Collection[str]) -> dict[str, Person]:
-    """Return {digest: who is logged in by that session}, in one question for many; one of which it is due to be noted that it is used is left out."""
+    """Return {digest: who is logged in by that session}, as `by_session` does, in one question for many."""
     now = clock.utcnow()
     with reading(engine) as connection:
         found = sessions.entries(connection, digests, now)
-    return {entry.digest: person for entry in found if not _is_news(entry.seen_at, now) and (person := _person(entry))}
+    used = {entry.digest: now + (entry.expires_at - entry.seen_at) for entry in found
+            if entry.seen_at and entry.expires_at and now - entry.seen_at >= NOTED}
+
+    def note(connection: Connection) -> None:
+        for digest, until in used.items():
+            sessions.touch(connection, digest, now, until)
+
+    if used:
+        run_in_transaction(engine, note)
+    return {entry.digest: person for entry in found if (person := _person(entry))}
 
 
 def by_token(engine: Engine, text: str) -> Person | None:

@@ -15,7 +15,6 @@ from rqflow.broker.protocol import PROTOCOL, processes, release
 from rqflow.deploy import embedded, statedir
 from rqflow.deploy.joining import authorized
 from rqflow.deploy.services import Services
-from rqflow.deploy.supervision import NotUp, Supervision
 from rqflow.exceptions import ConfigError, Conflict, UsageError
 from rqflow.security.keyring import Keyring
 from rqflow.security.sealing import BoxKey, is_public
@@ -166,6 +165,8 @@ def _checked(asked: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _restarted(settings: Settings, running: Mapping[int, str]) -> str:
     """Start the services of this home again, which know no password of Redis; say which of the `running` {pid: name} are left to people."""
+    from rqflow.deploy.supervision import NotUp, Supervision  # here: its 3 MB are not for web servers, which only forget members
+
     supervision, left = Supervision(settings, settings.file), dict(running)
     with suppress(NotUp):
         supervised = [one for one in supervision.status() if one.pid]

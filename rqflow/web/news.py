@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 #: Milliseconds that the reader waits for events, and seconds before it asks a Redis again that was away.
 WAIT_MS, AGAIN = 1000, 2.0
 #: Seconds from one telling to the next: at least, and at most.
-PACE, SLOWEST = 0.5, 5.0
+PACE, SLOWEST = 0.5, 6.0
 #: Which part of one processor this process may take for what tabs ask for, before they are told seldomer; how often it looks, in seconds.
 SHARE, LOOK = 0.06, 0.1
 #: Tabs that are told in one go, and the pause after it: so that others who ask something come in between.

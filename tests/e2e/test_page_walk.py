@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import Window, chromium
 from tests.e2e.lab import Lab
+from tests.profile import PATIENCE
+from tests.services import redis_server
 from tests.waiting import until
 
 PASSWORD = "correct horse battery"
@@ -78,6 +82,7 @@ def head_says(page: Page, state: str) -> None:
     expect(page.locator("#run-head .badge, #run-head .state").first).to_have_text(re.compile(state), timeout=30_000)
 
 
+@pytest.mark.timeout(120)
 def test_from_the_first_link_to_the_last_deed(hub: Lab, browser: Browser) -> None:
     url, link = set_up(hub)
     hub.run("submit", hub.dag(WALK.format(check="echo cannot go on >&2; exit 3")))
@@ -153,3 +158,100 @@ def steer(page: Page) -> None:
     page.wait_for_url("**/dags")
     expect(page.locator(".flash")).to_contain_text("walk")
     expect(page.locator("a.name", has_text="walk")).to_have_count(0)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A hub with a scheduler and a worker for the tests below, on a Redis of its own and SQLite."""
+    folder = tmp_path_factory.mktemp("standing")
+    (folder / "redis").mkdir()
+    with redis_server(folder / "redis", "--appendonly", "yes") as url:
+        lab = Lab(folder / "lab", redis_url=url)
+        try:
+            lab.hub()
+            lab.worker("-n", "2")
+            lab.run("user", "add", "ann", "--role", "admin", "--password-stdin", stdin=f"{PASSWORD}\n")
+            yield lab
+        finally:
+            lab.close()
+
+
+def served(lab: Lab, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a web server; where it listens."""
+    process = lab.start("webserver", "-p", str(port))
+    said = lab.root / f"webserver-{len(lab.processes) - 1}.log"
+    until(lambda: "listening on http" in said.read_text() or process.poll() is not None, what="the web server to listen")
+    found = re.search(r"listening on (\S+)", said.read_text())
+    assert found, said.read_text()
+    return process, found[1]
+
+
+def shown_until(page: Page, what: Callable[[], bool]) -> None:
+    """Load the page again until it says so, as a person without scripts does."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, page.locator("main").inner_text()
+        page.wait_for_timeout(200)
+        page.reload()
+
+
+def test_without_scripts_login_lists_run_log_trigger_clear_and_pause_work(standing: Lab, browser: Browser) -> None:
+    standing.run("submit", standing.dag(WALK.format(check="echo cannot go on; exit 3")))
+    process, url = served(standing)
+    window = Window(browser, url, viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    page = window.page
+    page.goto("/dags")
+    log_in(page)
+    page.get_by_role("link", name="Start a run of walk").click()
+    page.get_by_label("lines").fill("1")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator(".flash")).to_contain_text("started")
+    head = page.locator("#run-head .state").first
+    shown_until(page, lambda: "failed" in head.inner_text())
+    page.locator(".run-rows a[data-task=check]").click()
+    shown_until(page, lambda: "exit 3" in page.locator(".log-frame").inner_text())
+    expect(page.locator(".log-text >> nth=0")).to_have_text("cannot go on")
+    standing.run("submit", standing.dag(WALK.format(check="echo well")))
+    page.locator("#panel").get_by_role("link", name="Clear…").click()
+    expect(page.locator(".run-news")).to_contain_text("bash_command")
+    page.get_by_role("button", name="Run 1 task again").click()
+    shown_until(page, lambda: "success" in head.inner_text())
+    page.goto("/dags?q=walk")
+    page.get_by_role("switch", name="Active: pause walk").click()
+    expect(page.locator("#dag-walk")).to_contain_text("–")
+    page.goto("/dags/walk")
+    expect(page.locator("h1")).to_contain_text("paused")
+    page.goto("/runs")
+    expect(page.get_by_role("link", name=re.compile("^manual__"))).to_have_count(1)
+    window.close()
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_a_lost_server_is_said_and_the_page_goes_on_by_itself_when_it_is_back(standing: Lab, browser: Browser) -> None:
+    standing.run("submit", standing.dag("""
+        from rqflow import DAG, BashOperator
+        with DAG("late"):
+            BashOperator(task_id="a", bash_command="until [ -e go ]; do sleep 0.1; done", cwd="{folder}")
+    """.replace("{folder}", str(standing.folder))))
+    process, url = served(standing)
+    window = Window(browser, url)
+    # What a browser says of a server that is away.
+    window.forgive("net::ERR_|Failed to fetch")
+    page = window.page
+    page.goto("/dags/late/trigger")
+    log_in(page)
+    page.get_by_role("button", name="Start the run").click()
+    head_says(page, "running")
+    page.evaluate("window.same = true")
+    process.kill()
+    process.wait()
+    expect(page.locator("#lost")).to_contain_text("Connection to the server lost", timeout=20_000)
+    (standing.folder / "go").touch()
+    until(lambda: standing.show(standing.latest())["state"] == "success", what="the run to end")
+    _, again = served(standing, int(url.rpartition(":")[2]))
+    assert again == url
+    head_says(page, "success")
+    expect(page.locator("#lost")).to_be_hidden()
+    assert page.evaluate("window.same")
+    window.close()

@@ -15,6 +15,7 @@ from rqflow import clock
 from rqflow.actions import cancel, follow, query, submit, trigger
 from rqflow.broker import faults
 from rqflow.cli.following import Follower
+from rqflow.cli.observing import Here
 from rqflow.cli.output import Printer
 from rqflow.deploy.live import open_live
 from rqflow.deploy.services import open_services
@@ -91,7 +92,7 @@ def test_who_follows_is_told_once_that_redis_cannot_write(home: Path, tmp_path: 
         gone.rmdir()
         refuse_writes(services.connection)
         with pytest.raises(TimedOut):
-            Follower(services=services, printer=Printer(), started=[], timeout=timedelta(seconds=3)).follow([(run, version)])
+            Follower(observer=Here(services), printer=Printer(), started=[], timeout=timedelta(seconds=3)).follow([(run, version)])
         services.connection.config_set("save", "")  # else it would not end before it has saved
     assert capsys.readouterr().err.count("the run goes on when Redis takes writes again, and it says: MISCONF") == 1
 
@@ -105,6 +106,7 @@ def test_who_follows_goes_on_when_redis_does_not_say_who_serves_a_queue(
         far = Settings(home=home, redis=RedisSettings(url=tunnel.redis_url))
         with open_services(far) as services, open_services(settings) as near:
             trigger.start(services.broker, services.engine, run, version, by="me")
+            shown = Here(services).run(run.run_id)
             tunnel.drop_request(b"SMEMBERS", times=faults.ATTEMPTS + 1)
 
             def play() -> None:
@@ -113,8 +115,8 @@ def test_who_follows_goes_on_when_redis_does_not_say_who_serves_a_queue(
 
             player = threading.Thread(target=play)
             player.start()
-            follower = Follower(services=services, printer=Printer(), started=[], timeout=timedelta(seconds=PATIENCE))
-            assert follower.watch(run, version) == 0
+            follower = Follower(observer=Here(services), printer=Printer(), started=[], timeout=timedelta(seconds=PATIENCE))
+            assert follower.watch(shown, version) == 0
             player.join()
     assert f"run {run.run_id} of {run.dag_id}: success" in capsys.readouterr().err
 

@@ -35,6 +35,7 @@ EXEMPT = {
     "deploy/embedded.py:process_id": "the same",
     "broker/exposure.py:refuse_open_server": "a part of what `connect` asks at the start, and repeats: its row, and test_exposure.py",
     "broker/exposure.py:why_open": "a part of what `connect` asks at the start, and repeats: its row, and test_exposure.py",
+    "deploy/lasting.py:Lasting._ask_once": "pings once, and a Redis that is away is what it says: tests/integration/web/test_away.py",
     "deploy/lasting.py:Lasting.broker": "pings before it lends, and a Redis that is away is what it says: tests/integration/web/test_away.py",
     "deploy/standing.py:look": "looks once, and a Redis that is away is what it tells: tests/integration/web/test_metrics.py",
     "deploy/doctor.py:_memory": "looks once, and an error is what it finds: tests/integration/cli/test_doctor.py",

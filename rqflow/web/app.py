@@ -17,6 +17,7 @@ from rqflow.web.deps import Parts
 from rqflow.web.guard import NotTooLarge, OwnPagesOnly, SafeHeaders
 from rqflow.web.pages import PAGES
 from rqflow.web.pieces import SharedPieces
+from rqflow.web.slashes import SlashesInNames
 from rqflow.web.timing import RequestTimes
 
 #: Requests that are worked on at the same time; each has a thread, and a connection to the database.
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(NotTooLarge)
     app.add_middleware(OwnPagesOnly)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(SlashesInNames)
     app.add_middleware(RequestTimes, registry=parts.registry)
     for router in routers():
         app.include_router(router)

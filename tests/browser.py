@@ -11,6 +11,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.profile import PATIENCE
+from tests.services import needs
 
 PROGRAM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -24,6 +25,7 @@ _SERIOUS = """(rules) => axe.run(document, {resultTypes: ["violations"], ...(rul
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start a browser; end it."""
+    needs("chromium")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         try:

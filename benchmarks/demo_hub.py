@@ -188,7 +188,7 @@ def _pages(dag_id: str, *, live: str, good: str, failed: str, tried: str, task: 
         "home": "/", "dags": "/dags", "dags-failing": "/dags?show=failing", "dags-none": "/dags?q=nothing-of-this-name", "grid": dag,
         "grid-open": f"{dag}?fold=none", "graph": f"{dag}/graph", "durations": f"{dag}/durations",
         "durations-task": f"{dag}/durations?task={quote(task)}", "dag-runs": f"{dag}/runs", "code": f"{dag}/code", "details": f"{dag}/details",
-        "trigger": f"{dag}/trigger", "backfill-form": f"{dag}/backfill?first=2026-11-01&last=2026-11-03", "dag-delete": f"{dag}/delete",
+        "trigger": f"{dag}/trigger", "backfill-form": "/dags/airflow1_style/backfill?first=2026-11-01&last=2026-11-03", "dag-delete": f"{dag}/delete",
         "bulk": f"{dag}/runs/clear?state=failed", "runs": "/runs", "run": one, "run-live": f"/runs/{live}",
         "run-live-log": f"/runs/{live}/tasks/{quote(task)}", "run-timeline": f"{one}?tab=timeline", "run-params": f"{one}?tab=params",
         "run-events": f"{one}?tab=events", "run-failed": f"/runs/{failed}/tasks/{quote(bad)}",

@@ -15,6 +15,8 @@ from pathlib import Path
 from rqflow import clock
 from rqflow.actions.logview.logfile import LogFile
 
+#: Bytes at the beginning of a log by which it is known again.
+BEGINNING = 256
 #: Bytes of a log that one entry is about; logs, and entries of all of them, that are kept (8 bytes each).
 GRAIN = 1 << 16
 #: Bytes that are read at once.
@@ -25,9 +27,9 @@ MOST_LOGS, MOST_ENTRIES = 256, 1 << 20
 class LineIndex:
     """The index of one log. Several threads may use it."""
 
-    def __init__(self, inode: int) -> None:
-        """Know nothing yet of the file with this number."""
-        self.inode = inode
+    def __init__(self, file: LogFile) -> None:
+        """Know nothing yet of this file."""
+        self._inode, self._beginning = file.inode, file.read(0, BEGINNING)
         #: Line breaks before each GRAIN of bytes, as far as the index goes.
         self._before = array("Q", [0])
         self._lock = threading.Lock()
@@ -39,6 +41,11 @@ class LineIndex:
     def covered(self) -> int:
         """Bytes of the log that the index knows."""
         return (len(self._before) - 1) * GRAIN
+
+    def is_of(self, file: LogFile) -> bool:
+        """Tell whether this is still the file, grown at most: one that was put in its place may have got its number, but begins otherwise."""
+        return (self._inode == file.inode and self.covered <= file.size
+                and file.read(0, len(self._beginning)) == self._beginning)
 
     def number_at(self, file: LogFile, offset: int, *, seconds: float) -> int | None:
         """Return the number, from 1, of the line that begins at `offset`; None when that is not found out in so many seconds: ask again."""
@@ -92,8 +99,8 @@ class LineIndexes:
         """Return the index of an open log; a new one when the file is another one than before, or has become shorter."""
         with self._lock:
             known = self._kept.pop(path, None)
-            if known is None or known.inode != file.inode or known.covered > file.size:
-                known = LineIndex(file.inode)
+            if known is None or not known.is_of(file):
+                known = LineIndex(file)
             self._kept[path] = known
             while len(self._kept) > 1 and (len(self._kept) > self._most_logs or sum(map(len, self._kept.values())) > self._most_entries):
                 self._kept.popitem(last=False)

@@ -12,7 +12,8 @@ from rqflow.actions.variables import Given
 from rqflow.dag.outside import Connection
 
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name == name.strip())
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+#: What a database can keep of a text is all but NUL, which it replaces.
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 FIELDS = st.fixed_dictionaries({"conn_type": st.sampled_from(["mysql", "postgres", "sqlite", "google_cloud"])}, optional={
     "host": st.one_of(st.from_regex(r"[a-zA-Z0-9.-]{1,12}", fullmatch=True), st.just("/a/B c.db")),
     "login": TEXTS.filter(bool), "password": TEXTS.filter(bool), "schema": TEXTS.filter(lambda text: text.strip("/") == text != ""),

@@ -70,9 +70,9 @@ def test_a_block_is_numbered_and_lines_are_found_by_number(tmp_path: Path) -> No
     data = b"\n".join(text) + b"\n"
     path.write_bytes(data)
     starts = starts_of(data)
-    index = LineIndex(0)
     rng = random.Random(1)
     with opened(path) as file:
+        index = LineIndex(file)
         for number in [1, 2, 40_000, *(rng.randint(1, 40_000) for _ in range(100))]:
             assert index.offset_of(file, number, seconds=9) == starts[number - 1]
             assert index.number_at(file, starts[number - 1], seconds=9) == number
@@ -83,8 +83,8 @@ def test_a_block_is_numbered_and_lines_are_found_by_number(tmp_path: Path) -> No
 def test_an_index_that_has_no_time_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"a line\n" * 3_000_000)
-    index = LineIndex(0)
     with opened(path) as file:
+        index = LineIndex(file)
         asked = 1
         while (number := index.number_at(file, 7 * 2_999_999, seconds=0)) is None:
             asked += 1

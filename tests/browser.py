@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from tests.profile import PATIENCE
 from tests.services import needs
 
-PROGRAM = "/usr/bin/chromium"
+#: Debian's chromium: the one without a window of its own, which takes a third less of the processor, else the whole one.
+PROGRAM = next((path for path in ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium") if Path(path).exists()), "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 #: axe-core (vendor/README.md).
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -25,7 +26,7 @@ _SERIOUS = """(rules) => axe.run(document, {resultTypes: ["violations"], ...(rul
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start a browser; end it."""
-    needs("chromium")
+    needs(Path(PROGRAM).name)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
-from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.convertors import PathConvertor, StringConvertor, register_url_convertor
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,9 +27,17 @@ class _Name(StringConvertor):
         return value.replace(_STAND_IN, "/")
 
 
+class _Rest(PathConvertor):
+    """The rest of a path, with slashes of both kinds."""
+
+    def convert(self, value: str) -> str:
+        return value.replace(_STAND_IN, "/")
+
+
 def allow() -> None:
     """Let routes that are made from now on have names with slashes as parts of their paths."""
     register_url_convertor("str", _Name())
+    register_url_convertor("path", _Rest())
 
 
 class SlashesInNames:
@@ -44,5 +52,5 @@ class SlashesInNames:
         raw = scope.get("raw_path") or b""
         if scope["type"] == "http" and _SLASH.search(raw):
             path = _SLASH.sub(quote(_STAND_IN).encode(), raw.partition(b"?")[0])
-            scope = {**scope, "path": unquote(path.decode("ascii"))}
+            scope = {**scope, "path": unquote_to_bytes(path).decode("utf-8", "replace")}
         await self._app(scope, receive, send)

@@ -199,3 +199,16 @@ def duration_words(seconds: float | None) -> str:
         return f"{seconds:.0f}s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def size_words(count: int | None) -> str:
+    """Return bytes as people read them, in steps of 1024: 640 B, 2.1 GB; empty for None."""
+    if count is None:
+        return ""
+    amount, unit = float(count), 0
+    while amount >= 1023.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.0f} {_UNITS[unit]}" if not unit or amount >= 99.95 else f"{amount:.1f} {_UNITS[unit]}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rqflow.actions import gantt
-from rqflow.actions.model import Run, TaskInstance, duration_words, seconds_between
+from rqflow.actions.model import Run, TaskInstance, duration_words, seconds_between, size_words
 from rqflow.dag.version import Version
 from rqflow.states import FAILURE_STATES
 
@@ -136,11 +136,3 @@ def _environment() -> Environment:
 def _shown(text: str) -> str:
     """Return a text without what no XML may have, and what steers terminals."""
     return "".join(char for char in text if char.isprintable() or char in "\n\t")
-
-
-def size_words(count: int | None) -> str:
-    """Return a number of bytes as people read it: 512 B, 14 MB, 2.1 GB."""
-    if count is None:
-        return ""
-    power = min(sum(count >= 1000**power for power in (1, 2, 3)), 3)
-    return f"{count / 1000**power:.{int(power == 3)}f} {('B', 'KB', 'MB', 'GB')[power]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from rqflow.actions import report
+from rqflow.actions.model import size_words
 from rqflow.actions.report import Summary
 from rqflow.api.runs import OneRun, summarize
 from rqflow.cli import output
@@ -70,7 +70,7 @@ def _show(printer: Printer, found: Summary) -> None:
         return
     words: dict[str, str] = {name: duration(row[name]) for name in ("duration", "task_seconds", "cpu_seconds")}
     words |= {"states": ", ".join(f"{number} {state}" for state, number in found.states.items()), "hosts": ", ".join(found.hosts),
-              "max_rss_bytes": report.size_words(found.max_rss_bytes), "critical_path": " -> ".join(found.critical_path)}
+              "max_rss_bytes": size_words(found.max_rss_bytes), "critical_path": " -> ".join(found.critical_path)}
     times = {name: printer.cell(Column(name, ""), value) for name, value in row.items() if isinstance(value, datetime)}
     head = {name: value for name, value in (row | words | times).items() if name != "longest" and value not in (None, "")}
     printer.record(head, name="run_id")

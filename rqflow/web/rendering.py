@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from rqflow import clock
-from rqflow.actions.model import duration_words
+from rqflow.actions.model import duration_words, size_words
 from rqflow.broker import protocol
 from rqflow.web.assets import static
 
@@ -36,7 +36,6 @@ BY_ALL, BY_ROLE, BY_NOBODY = "all", "role", ""
 _LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]")
 #: Below which seconds a time is told in units of how many seconds.
 _STEPS = ((90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h"), (float("inf"), 86400, "d"))
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 def moment(when: datetime | None) -> str:
@@ -58,16 +57,6 @@ def ago(when: datetime | None) -> str:
     size, unit = next((size, unit) for limit, size, unit in _STEPS if amount < limit)
     said = f"{round(amount / size)} {unit}"
     return f"{said} ago" if seconds >= 0 else f"in {said}"
-
-
-def size_words(count: int | None) -> str:
-    """Return bytes as people read them, in steps of 1024: 640 B, 2.1 GB; empty for None."""
-    if count is None:
-        return ""
-    amount, unit = float(count), 0
-    while amount >= 1023.5 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1024, unit + 1
-    return f"{amount:.0f} {_UNITS[unit]}" if not unit or amount >= 99.95 else f"{amount:.1f} {_UNITS[unit]}"
 
 
 def linked(text: str | None) -> Markup:

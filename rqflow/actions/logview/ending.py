@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from signal import Signals
 
-from rqflow.actions.model import Try, duration_words
-from rqflow.actions.report import size_words
+from rqflow.actions.model import Try, duration_words, size_words
 
 
 def ending(one: Try) -> str:

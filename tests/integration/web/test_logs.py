@@ -43,7 +43,7 @@ class Written:
         self.url = f"/runs/{self.run.run_key}/logs/a/1"
 
     def end(self) -> None:
-        facts = {"exit_code": 1, "host": "node7", "max_rss_bytes": 2_100_000_000}
+        facts = {"exit_code": 1, "host": "node7", "max_rss_bytes": 2_254_857_830}
         playing.tell(self.site.hub.broker, playing.end(self.claim, TaskState.FAILED, facts=facts, duration=192.0))
         self.site.hub.record()
 

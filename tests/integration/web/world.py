@@ -112,7 +112,7 @@ def _end(site: Site, claim: Claim, state: TaskState, word: Callable[[str], str])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"::group::{word('fold')}\n{word('log line')}\n\x1b[31m{word('red')}\x1b[0m\n::endgroup::\nERROR {word('error')}\n")
     file.chmod(0o440)
-    facts = {"exit_code": 1 if state is TaskState.FAILED else 0, "host": word("host"), "max_rss_bytes": 2_100_000_000}
+    facts = {"exit_code": 1 if state is TaskState.FAILED else 0, "host": word("host"), "max_rss_bytes": 2_254_857_830}
     playing.tell(site.hub.broker, playing.end(claim, state, facts=facts, duration=3.0, reason=word("reason"), xcoms={word("xcom key"): json.dumps(word("xcom"))}))
 
 

@@ -130,9 +130,3 @@ def test_the_picture_is_sound_xml_whatever_tasks_are_called() -> None:
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
     assert EVIL[:10] in "".join(root.itertext())
-
-
-@pytest.mark.parametrize(("count", "words"), [(None, ""), (0, "0 B"), (999, "999 B"), (1500, "2 KB"), (15_000_000, "15 MB"), (2_140_000_000, "2.1 GB"),
-                                              (3_000_000_000_000, "3000.0 GB")])
-def test_sizes_in_words(count: int | None, words: str) -> None:
-    assert report.size_words(count) == words

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from rqflow import clock
+from rqflow.actions.model import size_words
 from rqflow.security.roles import Person, Role
 from rqflow.states import TaskState
 from rqflow.web import rendering
@@ -104,9 +105,9 @@ def test_a_link_in_a_note_leads_there() -> None:
         'See <a href="https://example.org/a?b=1&amp;c=2" rel="noopener noreferrer nofollow">https://example.org/a?b=1&amp;c=2</a>.')
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (2254857830, "2.1 GB"), (1048575, "1.0 MB"), (None, "")])
+@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (2254857830, "2.1 GB"), (15_000_000, "14.3 MB"), (3 << 40, "3.0 TB"), (1048575, "1.0 MB"), (None, "")])
 def test_sizes(count: int | None, said: str) -> None:
-    assert rendering.size_words(count) == said
+    assert size_words(count) == said
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, "0 s ago"), (89, "89 s ago"), (600, "10 min ago"), (-7200, "in 2 h"), (864000, "10 d ago")])

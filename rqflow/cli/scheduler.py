@@ -41,7 +41,7 @@ def scheduler(app: App, once: bool, folder: Path | None, no_parse: bool, idle_ex
             hub.once(services)
         return
     reload = Reload(app.fresh_settings)
-    reload.install(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    (reload.install_leaving if idle_exit else reload.install)(lambda: os.kill(os.getpid(), signal.SIGTERM))
     NOTIFIER.ready("waits for Redis")
     try:
         _lead(settings, idle_exit=idle_exit, parses=not (no_parse or idle_exit))
@@ -52,6 +52,8 @@ def scheduler(app: App, once: bool, folder: Path | None, no_parse: bool, idle_ex
 
 def _lead(settings: Settings, *, idle_exit: bool, parses: bool) -> None:
     with open_services(settings, client_name="rqflow-scheduler", must_answer=False, waits=True) as services:
+        if not idle_exit:
+            background.replace(services, background.HUB)
         while True:
             with background.alive(services.state, background.HUB):
                 # One that `submit` has started is there for what was submitted, and ends soon.

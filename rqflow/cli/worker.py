@@ -72,11 +72,14 @@ def work(settings: Settings, asked: Asked, reload: Reload) -> None:
     A worker that ends by itself when idle goes on while a run is unfinished: its next try may be due later. It looks once more after
     it has said that it is gone, so that no run is started between the two.
     """
+    gives_way = asked.get("idle_exit") is not None
     with open_live(settings, client_name="rqflow-worker", waits=not asked.get("burst")) as live, recording(live):
         asked = asked | Asked(holds=[live.users] if live.users else [])
+        if not gives_way and not asked.get("work_dir"):
+            background.replace(live, background.WORKER)
         while True:
             made = Worker.from_settings(live.connection, live.settings, **asked)
-            reload.install(made.request_leave)
+            (reload.install_leaving if gives_way else reload.install)(made.request_leave)
             with background.alive(live.state, background.WORKER):
                 made.work()
             if made.was_told_to_stop or not asked.get("idle_exit") or not live.broker.live_runs():

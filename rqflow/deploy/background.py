@@ -1,12 +1,14 @@
 """Hub and worker started by `submit` on the embedded default: detached processes that end when they are idle.
 
 They are ordinary `rqflow scheduler` and `rqflow worker` processes in a session of their own, so that neither Ctrl-C nor a closed
-terminal of whoever watches a run reaches them.
+terminal of whoever watches a run reaches them. They give way to a hub or worker that stays: see `replace`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -15,15 +17,20 @@ from pathlib import Path
 
 import psutil
 
+from rqflow import logs
 from rqflow.broker.status import WorkerStatus
 from rqflow.deploy import flock, statedir
 from rqflow.deploy.live import Live
 from rqflow.deploy.statedir import this_machine
 from rqflow.settings import environment
 
+logger = logging.getLogger(__name__)
+
 HUB, WORKER = "hub", "worker"
 #: The socket of the supervisord of a home, in the folder of its sockets.
 SOCKET = "supervisor.sock"
+#: Seconds that a process which is told to give way may take: a worker tells its ends and sends its logs first.
+LEAVE_PATIENCE = 60.0
 _COMMANDS = {HUB: ("scheduler", "--idle-exit"), WORKER: ("worker", "--idle-exit")}
 
 
@@ -60,6 +67,28 @@ def alive(state: Path, name: str) -> AbstractContextManager[int]:
 def is_alive(state: Path, name: str) -> bool:
     """Tell whether a process of this kind lives on this machine."""
     return flock.is_held(state / f"{name}.alive")
+
+
+def replace(live: Live, name: str) -> None:
+    """End the process of this kind that `submit` has started for this home, because one that stays begins here; return when it is gone.
+
+    Else a hub that watches no folder would go on leading, and a worker would keep the work_dir, until nothing is to do for scheduler.idle_exit.
+    Its tasks stay in the care of the shepherd, whatever worker.on_stop says, and are the next worker's.
+    """
+    if not is_alive(live.state, name):
+        return
+    found = [process for process in psutil.process_iter(["cmdline"]) if _is_ours(process.info["cmdline"] or (), live, name)]
+    for process in found:
+        logger.info("process %d, which submit has started, gives way", process.pid, extra=logs.context("replacing", pid=process.pid))
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGHUP)
+    for process in psutil.wait_procs(found, timeout=LEAVE_PATIENCE)[1]:
+        logger.warning("process %d does not end", process.pid, extra=logs.context("not_replaced", pid=process.pid))
+
+
+def _is_ours(command: Sequence[str], live: Live, name: str) -> bool:
+    """Tell whether a process has the command line that `_start` gives to this kind for this home."""
+    return tuple(command[1:5]) == _program(live) and tuple(command[-2:]) == _COMMANDS[name]
 
 
 def live_workers(live: Live) -> list[WorkerStatus]:
@@ -104,11 +133,15 @@ def _is_served(live: Live) -> bool:
 
 
 def _start(live: Live, name: str, config: Path | None) -> Started:
-    options = ["--home", str(live.settings.home), *(["--config", str(config)] if config else [])]
-    command = [sys.executable, "-m", "rqflow.cli.main", *options, *_COMMANDS[name]]
+    command = [sys.executable, *_program(live), *(["--config", str(config)] if config else []), *_COMMANDS[name]]
     log = live.state / f"{name}.log"
     files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
              (os.POSIX_SPAWN_DUP2, 1, 2)]
     # By a shell, because posix_spawn knows no working directory; and not by subprocess, which wants its children to end before it.
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'cd / && exec "$@"', "sh", *command], environment(), file_actions=files, setsid=True)
     return Started(name=name, pid=pid, log=log)
+
+
+def _program(live: Live) -> tuple[str, str, str, str]:
+    """Return the words with which its command begins, after the interpreter."""
+    return "-m", "rqflow.cli.main", "--home", str(live.settings.home)

@@ -26,6 +26,11 @@ class Reload:
         self._check = check
         self.is_wanted = False
 
+    @staticmethod
+    def install_leaving(leave: Callable[[], None]) -> None:
+        """Heed SIGHUP from now on by `leave` alone: for a process that `submit` has started, and that gives way to one that stays."""
+        signal.signal(signal.SIGHUP, lambda *_: leave())
+
     def install(self, stop: Callable[[], None]) -> None:
         """Heed SIGHUP from now on by `stop`, after which `carry_out` is called. In a terminal it says that this is gone, and ends the service."""
         def heed(*_: object) -> None:

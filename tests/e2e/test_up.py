@@ -69,6 +69,27 @@ with DAG("quick"):
     assert standing(up)["worker"]["pid"] == before["worker"]["pid"]
 
 
+def test_those_that_submit_started_give_way_at_once_and_end_no_task(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab()
+    lab.environ["RQFLOW__WORKER__ON_STOP"] = "kill"
+    run_id = lab.submit(lab.dag(HELD.replace("{folder}", str(lab.folder))))
+    began = lab.folder / "began"
+    until(lambda: began.exists() and began.read_text(), what="the task to run")
+    passing = [process for process in psutil.process_iter(["cmdline"])
+               if "--idle-exit" in (process.info["cmdline"] or ()) and str(lab.home) in process.info["cmdline"]]
+    assert len(passing) == 2
+    try:
+        lab.run("up")
+        assert {name: one["state"] for name, one in standing(lab).items()} == {
+            "redis": "RUNNING", "scheduler": "RUNNING", "worker": "RUNNING", "webserver": "RUNNING"}
+        until(lambda: not any(process.is_running() for process in passing), what="them to have given way")
+        (lab.folder / "go").touch()
+        assert states(lab.finish(run_id)) == {"a": "success"}
+        assert len(began.read_text().splitlines()) == 1, "the task was begun once"
+    finally:
+        lab.run("down")
+
+
 def test_a_restart_of_all_ends_no_task(up: Lab) -> None:
     run_id = up.submit(up.dag(HELD.replace("{folder}", str(up.folder))))
     began = up.folder / "began"

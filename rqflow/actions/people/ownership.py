@@ -6,7 +6,7 @@ from the folder of DAGs, is the administrators'.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,37 +78,6 @@ def claims(connection: Connection, person: Person) -> Claims:
     return Claims(person, shares.shared_with(connection, person.name), shares.owners_of(connection, person.name))
 
 
-def owns(connection: Connection, person: Person, dag: DagRecord) -> bool:
-    """Tell whether a DAG is a person's."""
-    return claims(connection, person).owns(dag)
-
-
-def may_see(connection: Connection, person: Person, dag: DagRecord, *, filter_by_owner: bool) -> bool:
-    """Tell whether a person may see a DAG and its runs; `filter_by_owner` is webserver.filter_by_owner."""
-    return not filter_by_owner or owns(connection, person, dag)
-
-
-def may_start(connection: Connection, person: Person, dag: DagRecord, *, filter_by_owner: bool) -> bool:
-    """Tell whether a person may start a run of a DAG."""
-    return claims(connection, person).may_start(dag, filter_by_owner=filter_by_owner)
-
-
-def may_change_dag(connection: Connection, person: Person, dag: DagRecord) -> bool:
-    """Tell whether a person may pause, unpause, backfill or delete a DAG."""
-    return claims(connection, person).may_change_dag(dag)
-
-
-def may_change_run(connection: Connection, person: Person, dag: DagRecord | None, run: Run | RunRecord) -> bool:
-    """Tell whether a person may clear, mark, cancel or delete a run."""
-    return claims(connection, person).may_change_run(dag, run)
-
-
-def visible(connection: Connection, person: Person, found: Sequence[DagRecord], *, filter_by_owner: bool) -> list[DagRecord]:
-    """Return those of these DAGs that a person may see."""
-    known = claims(connection, person)
-    return [dag for dag in found if known.may_see(dag, filter_by_owner=filter_by_owner)]
-
-
 @dataclass(frozen=True, slots=True)
 class Submitter:
     """Who submits DAGs, and whether they may submit those of others."""
@@ -137,12 +106,12 @@ def at_hub(engine: Engine, settings: Settings, name: str, uid: int) -> Submitter
 
 
 def check_submit(connection: Connection, submitter: Submitter, dag_ids: Collection[str]) -> None:
-    """Raise NotPermitted when one of these DAGs is another's."""
+    """Raise NotPermitted when one of these DAGs is another's. A share, or the map of owners, lets nobody submit: a DAG is code."""
     if submitter.overrules:
         return
     person = submitter.person
     for dag_id, owner in shares.submitters(connection, dag_ids).items():
-        if owner == person.name or (owner is None and owns(connection, person, dags.find(connection, dag_id))):
+        if owner == person.name or (owner is None and person.is_admin):
             continue
         raise NotPermitted(f"DAG {dag_id} belongs to {owner or 'the administrators'}, and {person.name} submits it",
                            hint=f"Give yours another dag_id; or an administrator hands it over: rqflow dag chown {dag_id} {person.name}")

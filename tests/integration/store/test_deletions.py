@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 
 from rqflow.dag.run import MANUAL, SCHEDULED, RunInfo
 from rqflow.exceptions import Conflict, DagNotFound, RunNotFound
-from rqflow.store import dags, deletions, events, runs
+from rqflow.store import dags, deletions, events, runs, shares
 from rqflow.store.deletions import DAG, RUN, Stage
 from rqflow.store.engine import Engine, reading, transaction
 from rqflow.store.tables import dag, dag_run, dag_version, event_log, metadata
@@ -62,6 +62,18 @@ def test_a_buried_dag_and_its_runs_are_found_by_nobody(saved: Engine) -> None:
         with pytest.raises(RunNotFound):
             runs.find(connection, "r", dag_id="d")
         assert deletions.among(connection, [a_run("r").key, "x"], ["d", "e"]) == ({a_run("r").key}, {"d"})
+
+
+def test_with_whom_a_deleted_dag_was_shared_gets_nothing_of_the_next_one_of_that_name(saved: Engine) -> None:
+    with transaction(saved) as connection:
+        for dag_id in ("d", "e"):
+            shares.share(connection, dag_id, "bob", who="ann", now=NOON)
+    bury(saved)
+    remove_all(saved)
+    with transaction(saved) as connection:
+        deletions.lift(connection, "d")
+        dags.save_version(connection, a_version(dag_id="d"), submitted_by="eve")
+        assert shares.shared_with(connection, "bob") == {"e"}
 
 
 def test_nothing_of_a_buried_dag_starts_and_only_a_person_brings_it_back(saved: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -54,7 +55,8 @@ class OwnPagesOnly:
     """ASGI middleware: refuses what changes something and was sent by a page of somebody else.
 
     By Sec-Fetch-Site where the browser says it, which it does not over plain http to another machine; by Origin, else Referer, then. A request with
-    none of them comes from no browser, and one with a token of its own cannot be forged by a page (the rule of Go's CrossOriginProtection).
+    none of them comes from no browser (the rule of Go's CrossOriginProtection), and none that brings a token as Bearer was forged by a page. Basic
+    tells nothing: a browser that was asked for a password once adds it by itself, whoever's page sends the request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,7 +67,7 @@ class OwnPagesOnly:
         """Hand a request on, or answer 403."""
         if scope["type"] == "http" and scope["method"] not in SAFE:
             headers = Headers(scope=scope)
-            if (why := _foreign(headers)) and "authorization" not in headers:
+            if (why := _foreign(headers)) and not headers.get("authorization", "").lower().startswith("bearer "):
                 logger.warning("refused %s %s: %s", scope["method"], scope["path"], why, extra=logs.context("foreign_page"))
                 await _refusal(scope, 403, f"refused: {why}", "Do it on rqflow's own page.")(scope, receive, send)
                 return
@@ -97,9 +99,9 @@ class NotTooLarge:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or int(announced) > self._most:
-            await _refusal(scope, 413, f"a request may bring {self._most >> 20} MB", "Put large inputs into files.")(scope, receive, send)
+            await self._refuse(scope, receive, send)
             return
-        came = 0
+        came, has_answered = 0, False
 
         async def counted() -> Message:
             nonlocal came
@@ -109,10 +111,20 @@ class NotTooLarge:
                 raise _TooLargeError
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except _TooLargeError:
-            await _refusal(scope, 413, f"a request may bring {self._most >> 20} MB", "Put large inputs into files.")(scope, receive, send)
+        async def answered(message: Message) -> None:
+            nonlocal has_answered
+            # What the application says of a body that it could not read to its end is not what was wrong with it.
+            if came <= self._most or has_answered:
+                has_answered = True
+                await send(message)
+
+        with suppress(_TooLargeError):
+            await self._app(scope, counted, answered)
+        if came > self._most and not has_answered:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _refusal(scope, 413, f"a request may bring {self._most >> 20} MB", "Put large inputs into files.")(scope, receive, send)
 
 
 class _TooLargeError(Exception):

@@ -66,6 +66,8 @@ def test_ten_megabytes_of_conf_are_taken_and_more_is_refused(site: Site) -> None
     assert answer.status_code == 404
     answer = browser.post("/api/v1/runs", json={"dag_id": "none", "conf": {"x": "y" * (12 << 20)}})
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    unannounced = browser.post("/api/v1/runs", content=iter([b'{"note": "', b"y" * (12 << 20)]), headers={"Content-Type": "application/json"})
+    assert unannounced.status_code == 413
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"dag_id": 1}', b'{"dag_id": "a", "extra": 1}', b'{"dag_id": "\\ud800"}', b"[" * 100_000])

@@ -34,6 +34,7 @@ def test_our_own_pages_programs_and_tokens_may_change_things(client: TestClient,
 
 @pytest.mark.parametrize("headers", [
     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.example"}, {"Origin": "http://hub:8081"}, {"Origin": "null"},
+    {"Origin": "http://evil.example", "Authorization": "Basic YW5uOnJxZl94"}, {"Sec-Fetch-Site": "cross-site", "Authorization": "Negotiate x"},
     {"Referer": "http://hub.evil.example:8080/"}, {"Origin": "http://hub:8080.evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "http://hub:8080"},
 ])
 @pytest.mark.parametrize("method", ["POST", "DELETE"])

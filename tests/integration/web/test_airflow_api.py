@@ -29,6 +29,18 @@ def dags(site: Site) -> None:
         a_version(dag_id="plain", each={"retries": 2, "execution_timeout": 30.0})])
 
 
+def test_a_pattern_of_many_wildcards_is_answered_at_once(site: Site) -> None:
+    """A regular expression of it would be tried for longer than anybody lives, and nobody else be answered meanwhile."""
+    submit.register(site.hub.broker, site.engine, [a_version(dag_id="a" * 250)])
+    browser = site.browser("ann")
+
+    def found(pattern: str) -> int:
+        return int(browser.get("/airflow/api/v1/dags", params={"dag_id_pattern": pattern}).json()["total_entries"])
+
+    assert [found("%a" * 100 + last) for last in ("", "%", "%b", "_", "_" * 150, "_" * 151)] == [1, 1, 0, 1, 1, 0]
+    assert [found(pattern) for pattern in ("%_" * 250, "%_" * 251, "%A_a%", "a%%a")] == [1, 0, 1, 1]
+
+
 def test_dags_are_listed_shown_and_paused(site: Site, client: MakeClient) -> None:
     dags(site)
     api = client().dags

@@ -10,6 +10,8 @@ from rqflow.web.rendering import OK, flash
 
 def done(request: Request, target: str, message: str, kind: str = OK) -> Response:
     """Lead on to the page `target`, which shows `message` once: by a redirect, or by a word to htmx when that sent the form."""
+    answer: Response = RedirectResponse(target, status_code=303)
     if request.headers.get("hx-request"):
-        return flash(Response(status_code=204, headers={"HX-Redirect": target}), message, kind)
-    return flash(RedirectResponse(target, status_code=303), message, kind)
+        # Escaped as for browsers: no header has what is beyond Latin-1.
+        answer = Response(status_code=204, headers={"HX-Redirect": answer.headers["location"]})
+    return flash(answer, message, kind)

@@ -160,6 +160,6 @@ def _flashed(request: Request) -> dict[str, str] | None:
         return None
     try:
         kind, message = json.loads(base64.urlsafe_b64decode(value))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         return {"kind": OK, "message": ""}
     return {"kind": kind if kind in (OK, WARN, BAD) else OK, "message": str(message)}

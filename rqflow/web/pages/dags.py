@@ -20,7 +20,7 @@ from rqflow.web.deps import Filled, TheHub
 from rqflow.web.news import upto_of
 from rqflow.web.pages.session import inside
 from rqflow.web.recent import Recent
-from rqflow.web.rendering import BY_NOBODY, BY_ROLE, live_page, moment, page
+from rqflow.web.rendering import BY_NOBODY, BY_ROLE, live_page, moment, page, part
 from rqflow.web.seeing import filter_of, live_of, upto
 
 router = APIRouter(include_in_schema=False)
@@ -68,7 +68,7 @@ def squares_of(row: DagRow) -> Markup:
 @router.post("/dags/{dag_id}/paused")
 def pause_dag(request: Request, hub: TheHub, dag_id: str, filled: Filled) -> Response:
     """Pause a DAG, or let it go on; where many past runs would start, ask first."""
-    back = inside(filled.get("back") or f"/dags/{dag_id}")
+    back = inside(filled.get("back") or f"/dags/{part(dag_id)}")
     if filled.get("on") not in {"0", "1"}:
         raise UsageError("on: it must be 1, or 0 to pause")
     catchup = filled.get("number", "").strip() if filled.get("catchup") == "number" else filled.get("catchup")

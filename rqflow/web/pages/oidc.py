@@ -87,13 +87,8 @@ def back(request: Request, parts: ThePart) -> Response:
     settings, engine = parts.lasting.settings.webserver, parts.lasting.engine()
     if said := request.query_params.get("error"):
         raise NotPermitted(f"the provider says: {request.query_params.get('error_description', said)[:300]}", hint="Try to log in again.")
-    try:
-        kept = json.loads(bytes.fromhex(request.cookies.get(COOKIE, "")))
-    except ValueError as error:
-        raise NotPermitted("this login was not begun in this browser, or too long ago", hint="Log in again.") from error
-    if not secrets.compare_digest(str(kept["state"]), request.query_params.get("state", "")):
-        raise NotPermitted("this login was not begun in this browser", hint="Log in again.")
-    claims = _claims(request, settings, str(kept["verifier"]))
+    verifier, target = _begun(request)
+    claims = _claims(request, settings, verifier)
     name = claims.get(settings.oidc_user_claim)
     if not isinstance(name, str) or not name:
         raise NotPermitted(f"the provider does not say {settings.oidc_user_claim} of you",
@@ -102,9 +97,22 @@ def back(request: Request, parts: ThePart) -> Response:
     role = Role(settings.proxy_role) if settings.proxy_role else None
     person = signing_in.by_voucher(engine, name, source="oidc", role=role, **about)
     made = signing_in.begin(engine, person, ip=address(request), agent=agent(request), lifetime=settings.session_lifetime, how="oidc")
-    response = entered(request, parts, made, inside(str(kept["next"])))
+    response = entered(request, parts, made, inside(target))
     response.delete_cookie(COOKIE, path="/oidc")
     return response
+
+
+def _begun(request: Request) -> tuple[str, str]:
+    """Return the verifier of the login that this browser began, and where it leads. Raises NotPermitted when it began none, or another one."""
+    try:
+        kept = json.loads(bytes.fromhex(request.cookies.get(COOKIE, "")))
+        state, verifier, target = (str(kept[name]) for name in ("state", "verifier", "next"))
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise NotPermitted("this login was not begun in this browser, or too long ago", hint="Log in again.") from error
+    given = request.query_params.get("state", "")
+    if not secrets.compare_digest(*(one.encode("utf-8", "surrogatepass") for one in (state, given))):
+        raise NotPermitted("this login was not begun in this browser", hint="Log in again.")
+    return verifier, target
 
 
 def _claims(request: Request, settings: Webserver, verifier: str) -> dict[str, Any]:

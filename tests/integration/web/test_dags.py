@@ -95,6 +95,9 @@ def test_the_switch_pauses_and_lets_go_on(site: Site) -> None:
     assert 'aria-checked="false"' in browser.get("/dags").text
     assert browser.post("/dags/one/paused", data={"on": "1", "back": "//evil.example"}).headers["location"] == "/"
     assert not paused(site, "one")
+    answer = browser.post("/dags/one/paused", data={"on": "0", "back": "/dags?q=データ"}, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/dags?q=%E3%83%87%E3%83%BC%E3%82%BF")
+    assert browser.post("/dags/one/paused", data={"on": "1"}).headers["location"] == "/dags/one"
     assert browser.post("/dags/one/paused", data={"on": "maybe"}).status_code == 422
     assert browser.post("/dags/none/paused", data={"on": "1"}).status_code == 404
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -75,6 +77,13 @@ def test_a_session_that_ended_in_the_middle_of_a_form_leads_back_to_it(site: Sit
     answer = site.browser().post("/dags/daily/trigger", headers={"Referer": "http://hub:8080/dags/daily/trigger"})
     assert answer.headers["location"] == "/login?next=/dags/daily/trigger&expired=1"
     assert "Your session has ended" in site.browser().get(answer.headers["location"]).text
+
+
+@pytest.mark.parametrize("value", [b"[" * 2000, b"5", b"{}", b'["ok"]', b'[["a"], {"b": 1}]', b'["ok", "\\ud800"]', b"\xff"])
+def test_a_message_of_what_was_done_that_is_not_ours_harms_no_page(site: Site, value: bytes) -> None:
+    browser = site.browser()
+    browser.cookies.set("rqflow_flash", base64.urlsafe_b64encode(value).decode())
+    assert browser.get("/login").status_code == 200
 
 
 def test_a_part_of_a_page_that_nobody_may_have_sends_the_whole_page_to_the_login(site: Site) -> None:

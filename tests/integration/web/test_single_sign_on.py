@@ -85,6 +85,15 @@ def test_the_answer_of_a_provider_is_good_in_the_browser_that_asked_alone(site: 
     assert own.get("/oidc/back?error=access_denied&error_description=%3Cscript%3E").status_code == 403
 
 
+@pytest.mark.parametrize("kept", ['{"state": "a", "verifier": "b", "next": "/"}', "[1]", "{}", "5", "[" * 3000, "no JSON"])
+def test_what_came_back_from_nowhere_is_refused_and_no_fault(site: Site, configure: Configure, kept: str) -> None:
+    configure(oidc_issuer="http://127.0.0.1:1", oidc_client_id="rqflow")
+    browser = site.browser()
+    browser.cookies.set("rqflow_oidc", kept.encode().hex())
+    for state in ("", "b", "%C3%A9", "%ED%A0%80"):
+        assert browser.get(f"/oidc/back?state={state}").status_code == 403, state
+
+
 def test_a_provider_that_is_away_or_is_none_is_said(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
     assert site.browser().get("/oidc/login").status_code == 403
     configure(oidc_issuer="http://127.0.0.1:1", oidc_client_id="rqflow")

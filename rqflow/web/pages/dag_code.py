@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from rqflow.actions import query
-from rqflow.api.operation import perform
+from rqflow.api.operation import LARGEST, perform
 from rqflow.api.versions import ListVersions, TwoVersions, difference, list_versions
 from rqflow.dag.version import Version
 from rqflow.exceptions import NotFound
@@ -16,6 +18,8 @@ from rqflow.web.pages.dag import about_dag
 from rqflow.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
+#: The number of a version.
+Number = Annotated[int | None, Query(ge=1, le=LARGEST)]
 #: Versions of a page, and lines of a difference that are shown.
 VERSIONS, LINES = 50, 5000
 #: Classes of the lines of a difference by how they begin.
@@ -23,8 +27,8 @@ _KINDS = {"+": "add", "-": "del", "@": "gu"}
 
 
 @router.get("/dags/{dag_id}/code")
-def code_page(request: Request, hub: TheHub, dag_id: str, version: int | None = None, against: int | None = None, file: str = "",
-              after: int | None = None) -> HTMLResponse:
+def code_page(request: Request, hub: TheHub, dag_id: str, version: Number = None, against: Number = None, file: str = "",
+              after: Number = None) -> HTMLResponse:
     """Show the files of a version, the newest unless one is named; with `against` what is different from that one."""
     dag = hub.dag(dag_id)
     found = query.find_version(hub.engine, dag_id) if version is None else query.numbered_version(hub.engine, dag_id, version)

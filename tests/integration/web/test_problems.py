@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from fastapi.dependencies.models import Dependant
 from starlette.testclient import TestClient
 
 from rqflow.web import rendering
+from tests.integration.web import world
 from tests.integration.web.site import BASE, Site
 
 
@@ -75,3 +79,21 @@ def test_nonsense_in_a_body_is_bad_input(site: Site, body: bytes) -> None:
     answer = site.browser("ann").post("/api/v1/runs", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 404, 422}, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def parameters(dependant: Dependant) -> dict[str, bool]:
+    """{name: whether it is a number} of what the query of a route may have, with what it depends on."""
+    own = {one.alias: "int" in str(one.field_info.annotation) for one in dependant.query_params}
+    return {name: is_number for inner in dependant.dependencies for name, is_number in parameters(inner).items()} | own
+
+
+def test_no_query_makes_a_page_fail(site: Site) -> None:
+    """Each parameter of each page is given a number that no database takes, or what is no text."""
+    names = world.fill(site, lambda field: field.replace(" ", "-")).names
+    browser, tried = unraising(site), 0
+    for route in world.routes():
+        for name, is_number in parameters(route.dependant).items():
+            address = f"{world.address(route.path, names)}?{quote(name)}={'9' * 30 if is_number else '%00%ED%A0%80'}"
+            assert browser.get(address).status_code < 500, address
+            tried += 1
+    assert tried > 100

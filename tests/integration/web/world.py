@@ -37,7 +37,7 @@ class World:
 
     def addresses(self) -> list[str]:
         """Return the address of a page of each route, and some others."""
-        return [*(_address(route.path, self.names) for route in routes()), *self.more]
+        return [*(address(route.path, self.names) for route in routes()), *self.more]
 
 
 def routes() -> Iterator[APIRoute]:
@@ -48,7 +48,7 @@ def routes() -> Iterator[APIRoute]:
                 yield route
 
 
-def _address(path: str, names: dict[str, str]) -> str:
+def address(path: str, names: dict[str, str]) -> str:
     for name, value in names.items():
         path = path.replace("{" + name + "}", quote(value, safe=""))
     assert "{" not in path, f"world.py does not know what to put into {path}"

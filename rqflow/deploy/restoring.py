@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from rqflow.broker import wiping
-from rqflow.deploy import backup, live, resetting, sealed
+from rqflow.deploy import backup, live, resetting, sealed, shutout
 from rqflow.deploy.backup import CONFIG, DAGS, HOME, KEYS, LOGS, NAMED, TABLES, Summary
 from rqflow.deploy.sealed import NotWhole, Reader
 from rqflow.exceptions import Conflict
@@ -86,9 +86,11 @@ def _restore(settings: Settings, reader: Reader, restored: Restored, small: dict
             schema.refuse_newer(engine)
             _refuse_what_is_there(opened, settings, reader, small, dump.counts(engine), replaces=replaces)
             _restore_keys(settings, small, restored)
+            shut_out = shutout.known(engine)
             # What Redis has is of another history, and must not be believed.
             wiping.wipe(opened.broker, resetting.dag_ids(engine), by)
             dump.restore(engine, restored.summary.revision, _tables(reader))
+            restored.remarks += shutout.carry_over(engine, shut_out, restored.summary.made_at, by=by)
             with reading_database(engine) as connection:
                 there = [worker.name for worker in workers.list_all(connection) if worker.ended_at is None]
             restored.remarks += [f"queues wait for the worker {name}, which was at work when the backup was made. Let it serve this hub, or, when "

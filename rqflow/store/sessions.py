@@ -100,6 +100,11 @@ def remove_all_of(connection: Connection, username: str, *, but: str | None = No
     return int(connection.execute(query if but is None else query.where(session.c.digest != but)).rowcount)
 
 
+def remove_all(connection: Connection) -> int:
+    """End all sessions of everybody; return how many there were."""
+    return int(connection.execute(delete(session)).rowcount)
+
+
 def remove_expired(connection: Connection, now: datetime) -> None:
     """Forget the sessions that are over."""
     connection.execute(delete(session).where(session.c.expires_at <= now))

@@ -47,6 +47,11 @@ def remove_all_of(connection: Connection, username: str) -> None:
     connection.execute(delete(setup_link).where(setup_link.c.username == username, setup_link.c.used_at.is_(None)))
 
 
+def remove_all(connection: Connection) -> int:
+    """Forget all links; return how many there were."""
+    return int(connection.execute(delete(setup_link)).rowcount)
+
+
 def remove_before(connection: Connection, moment: datetime) -> None:
     """Forget the links that ended before `moment`."""
     connection.execute(delete(setup_link).where(setup_link.c.expires_at < moment))

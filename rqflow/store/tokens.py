@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -86,6 +87,19 @@ def revoke_all_of(connection: Connection, username: str, now: datetime) -> int:
     """Revoke all tokens of a person; return how many there were to revoke."""
     query = update(api_token).where(api_token.c.username == username, api_token.c.revoked_at.is_(None))
     return int(connection.execute(query.values(revoked_at=now)).rowcount)
+
+
+def revoked(connection: Connection) -> dict[str, datetime]:
+    """Return the digests of the tokens that were revoked, and when."""
+    query = select(api_token.c.digest, api_token.c.revoked_at).where(api_token.c.revoked_at.is_not(None))
+    return {one.digest: one.revoked_at for one in connection.execute(query)}
+
+
+def revoke_again(connection: Connection, gone: Mapping[str, datetime]) -> None:
+    """Revoke the tokens of these digests that are there and let in, as of the moments given."""
+    for digest, moment in gone.items():
+        query = update(api_token).where(api_token.c.digest == digest, api_token.c.revoked_at.is_(None))
+        connection.execute(query.values(revoked_at=moment))
 
 
 def _record(row: RowMapping) -> TokenRecord:

@@ -9,15 +9,20 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rqflow.actions.people import signing_in
 from rqflow.cli.main import main
 from rqflow.deploy import backup
 from rqflow.deploy.sealed import MANIFEST
+from rqflow.deploy.services import open_database
+from rqflow.security.roles import Person, Role
 from rqflow.settings import load
+from rqflow.store import dump
 from tests.integration.cli.conftest import Result, Rqflow
 from tests.integration.recorder.test_room import small_disk  # noqa: F401 - a fixture
 
@@ -100,6 +105,34 @@ def test_what_is_there_is_kept_unless_it_is_to_be_replaced(archive: Path, elsewh
     assert elsewhere("var", "get", "pin", "--show-secrets").out == f"{SECRET}\n"
     assert (tmp_path / "other" / "rqflow.cfg").read_text() == "[worker]\nslots = 7\n"
     assert rqflow("db", "restore", archive, "--force", "--yes").code == 0, "in its own place, too"
+
+
+def test_who_was_shut_out_since_the_backup_does_not_come_back_in(rqflow: Rqflow, elsewhere: Any, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "hub"
+    for name in ("ann", "bob"):
+        rqflow("user", "add", name, "--no-password")
+    kept, leaked = (rqflow("token", "create", name, "--user", "ann").out.strip() for name in ("kept", "leaked"))
+    with open_database(load(home=home)) as engine:
+        secret = signing_in.begin(engine, Person("ann", Role.ADMIN), ip="::1", agent="x", lifetime=timedelta(days=1), how="test").secret
+    rqflow("user", "setup-link", "bob")
+    assert rqflow("db", "backup", file).code == 0
+    assert rqflow("token", "revoke", "2").code == rqflow("user", "disable", "bob", "--yes").code == 0
+
+    def comes_in(folder: Path) -> list[bool]:
+        with open_database(load(home=folder)) as engine:
+            found = [signing_in.by_session(engine, secret), *(signing_in.by_token(engine, token) for token in (kept, leaked)),
+                     dump.counts(engine).get("setup_link")]
+        return [one is not None for one in found]
+
+    done = elsewhere("db", "restore", file)
+    assert (done.code, "all sessions are ended, and set-up links are void. ann, bob may log in" in done.err) == (0, True), done
+    assert "API tokens let in as at the time of the backup: 1 (kept of ann), 2 (leaked of ann). Revoke again" in done.err
+    assert comes_in(tmp_path / "other") == [False, True, True, False], "nobody there knows of a revocation"
+    done = rqflow("db", "restore", file, "--force", "--yes")
+    assert (done.code, "ann may log in" in done.err, "backup: 1 (kept of ann). Revoke" in done.err) == (0, True, True), done
+    assert comes_in(home) == [False, True, False, False]
+    assert [one["is_active"] for one in json.loads(rqflow("user", "list", "-o", "json").out)] == [True, False]
+    assert "hub_restored" in rqflow("audit", "list").out
 
 
 def test_a_bad_archive_is_refused_before_anything_is_written(archive: Path, elsewhere: Any, tmp_path: Path) -> None:

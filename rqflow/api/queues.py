@@ -17,7 +17,7 @@ from rqflow.security.roles import Role
 @operation("queues.list", "GET", "/queues", Role.VIEWER)
 def list_queues(hub: Hub, _: Nothing) -> Page[Queue]:
     """List the queues with the tasks that wait, run and have failed there, of runs that Redis has."""
-    return Page(items=tuple(fleet.queues(hub.broker, hub.engine)))
+    return Page(items=tuple(fleet.queues(hub.broker, lambda: hub.engine)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +40,14 @@ class Halted:
 def pause_queue(hub: Hub, asked: OneQueue) -> Halted:
     """Let a queue give no work; what runs goes on, and runs start as ever."""
     was_paused = steering.queue(hub.broker, asked.queue).paused_since is not None
-    halting.pause_queue(hub.broker, hub.engine, asked.queue, by=hub.person.name)
+    halting.pause_queue(hub.broker, asked.queue, by=hub.person.name)
     return Halted(queue=asked.queue, is_paused=True, changed=not was_paused)
 
 
 @operation("queues.resume", "POST", "/queues/{queue}/resume", Role.ADMIN)
 def resume_queue(hub: Hub, asked: OneQueue) -> Halted:
     """Let a queue give work again."""
-    was_paused = halting.resume_queue(hub.broker, hub.engine, asked.queue, by=hub.person.name)
+    was_paused = halting.resume_queue(hub.broker, asked.queue, by=hub.person.name)
     hub.go_on()
     return Halted(queue=asked.queue, is_paused=False, changed=was_paused)
 
@@ -55,7 +55,7 @@ def resume_queue(hub: Hub, asked: OneQueue) -> Halted:
 @operation("queues.empty", "POST", "/queues/{queue}/empty", Role.ADMIN)
 def empty_queue(hub: Hub, asked: OneQueue) -> Page[Held]:
     """Cancel the tasks that wait for a worker on a queue; what runs goes on."""
-    cancelled = halting.empty_queue(hub.broker, hub.engine, asked.queue, by=hub.person.name)
+    cancelled = halting.empty_queue(hub.broker, asked.queue, by=hub.person.name)
     hub.go_on()
     return Page(items=tuple(cancelled))
 

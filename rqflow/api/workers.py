@@ -51,7 +51,7 @@ class Steered:
 def pause_worker(hub: Hub, asked: OneWorker) -> Steered:
     """Let a worker take no tasks, over its restarts too; what runs there goes on."""
     found = _live(hub, asked.worker)
-    halting.pause_worker(hub.broker, hub.engine, found, by=hub.person.name)
+    halting.pause_worker(hub.broker, found, by=hub.person.name)
     return Steered(worker=found.name)
 
 
@@ -59,7 +59,7 @@ def pause_worker(hub: Hub, asked: OneWorker) -> Steered:
 def resume_worker(hub: Hub, asked: OneWorker) -> Steered:
     """Let a worker take tasks again."""
     found = _live(hub, asked.worker)
-    return Steered(worker=found.name, changed=halting.resume_worker(hub.broker, hub.engine, found, by=hub.person.name))
+    return Steered(worker=found.name, changed=halting.resume_worker(hub.broker, found, by=hub.person.name))
 
 
 @operation("workers.drain", "POST", "/workers/{worker}/drain", Role.ADMIN)
@@ -86,7 +86,7 @@ def stop_worker(hub: Hub, asked: StopWorker) -> Steered:
 
 def _stopped(hub: Hub, name: str, how: str | None) -> Steered:
     found = _live(hub, name)
-    halting.stop_worker(hub.broker, hub.engine, found, how, by=hub.person.name)
+    halting.stop_worker(hub.broker, found, how, by=hub.person.name)
     return Steered(worker=found.name)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from rqflow.actions import steering
-from rqflow.broker import control, standing
+from rqflow.actions import halting, steering
+from rqflow.broker import standing
 from rqflow.broker.names import member_of
 from rqflow.broker.status import WorkerStatus
 from rqflow.cli import bug, elsewhere, joining, output  # noqa: F401 - the first in case that there is one once our files were replaced
@@ -159,7 +159,7 @@ def show(app: App, printer: Printer, name: str) -> None:
 @pass_app
 def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let workers take no tasks, over their restarts too; what runs there goes on."""
-    _each(app, printer, "pause", names, lambda live, one: control.pause_worker(live.broker, one.name, who()), "is paused")
+    _each(app, printer, "pause", names, lambda live, one: halting.pause_worker(live.broker, one, by=who()), "is paused")
 
 
 @worker.command()
@@ -168,7 +168,7 @@ def pause(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 @pass_app
 def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
     """Let workers take tasks again."""
-    _each(app, printer, "resume", names, lambda live, one: control.resume_worker(live.broker, one.name), "takes tasks again")
+    _each(app, printer, "resume", names, lambda live, one: halting.resume_worker(live.broker, one, by=who()), "takes tasks again")
 
 
 @worker.command()
@@ -179,8 +179,8 @@ def resume(app: App, printer: Printer, names: tuple[str, ...]) -> None:
 @pass_app
 def drain(app: App, printer: Printer, names: tuple[str, ...], wait: bool, timeout: timedelta | None) -> None:
     """Let workers take no new tasks, and end when theirs have."""
-    _each(app, printer, "drain", names, lambda live, one: steering.stop(live.broker, one, DRAIN), "ends when its tasks have", wait=wait,
-          timeout=timeout)
+    _each(app, printer, "drain", names, lambda live, one: halting.stop_worker(live.broker, one, DRAIN, by=who()),
+          "ends when its tasks have", wait=wait, timeout=timeout)
 
 
 @worker.command()
@@ -193,8 +193,8 @@ def drain(app: App, printer: Printer, names: tuple[str, ...], wait: bool, timeou
 def stop(app: App, printer: Printer, names: tuple[str, ...], now: bool, wait: bool, timeout: timedelta | None) -> None:
     """Let workers end, as after SIGTERM: what becomes of their tasks says their --on-stop, unless --now is given."""
     how = KILL if now else None
-    _each(app, printer, "kill" if now else "stop", names, lambda live, one: steering.stop(live.broker, one, how), "is told to stop", wait=wait,
-          timeout=timeout)
+    _each(app, printer, "kill" if now else "stop", names, lambda live, one: halting.stop_worker(live.broker, one, how, by=who()),
+          "is told to stop", wait=wait, timeout=timeout)
 
 
 @worker.command()

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from rqflow import clock
+from rqflow.broker import deeds
 from rqflow.dag.run import run_key
 from rqflow.recorder import calling
 from rqflow.recorder.notices import noting
@@ -164,7 +165,17 @@ def _read_callback(batch: Batch, event: Event) -> None:
     batch.log.append(log)
 
 
-_READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom, "callback": _read_callback}
+def _read_deed(batch: Batch, event: Event) -> None:
+    """What a person did in the live state alone; it is about no run."""
+    given = event.get("given")
+    batch.log.append({
+        "seq": _seq(event), "source": _id(event, "id", KEY), "kind": event_log.AUDIT, "event": _id(event, "state"), "dag_id": "", "run_key": "",
+        "task_id": "", "try_number": None, "who": _text(event, "who"), "detail": clean(event_log.as_text(given), MOST_OUTPUT) if given else "",
+    })
+
+
+_READERS = {"note": _read_note, "run": _read_run, "ti": _read_task, "late": _read_late, "xcom": _read_xcom, "callback": _read_callback,
+            deeds.KIND: _read_deed}
 
 
 def _know_run(batch: Batch, event: Event) -> tuple[str, str]:

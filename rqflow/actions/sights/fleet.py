@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 
+from rqflow import logs
 from rqflow.actions import steering
 from rqflow.broker import control, standing
 from rqflow.broker.broker import Broker
@@ -14,10 +16,12 @@ from rqflow.broker.epochs import Epochs
 from rqflow.broker.names import machine_of
 from rqflow.broker.status import TaskStatus, WorkerStatus
 from rqflow.dag.version import Version
-from rqflow.exceptions import PoolNotFound, RunNotFound
+from rqflow.exceptions import PoolNotFound, RunNotFound, StoreError
 from rqflow.states import TaskState
 from rqflow.store import figures
 from rqflow.store.engine import Engine, reading
+
+logger = logging.getLogger(__name__)
 
 #: Tasks of a pool that are shown.
 MOST = 200
@@ -96,12 +100,20 @@ def _described(broker: Broker, found: Iterable[WorkerStatus], visible: Collectio
     return described
 
 
-def queues(broker: Broker, engine: Engine) -> list[Queue]:
-    """Return the queues by name. Raises redis-py's errors."""
+def queues(broker: Broker, history: Callable[[], Engine]) -> list[Queue]:
+    """Return the queues by name; while the history is away, without what it alone knows of them. Raises redis-py's errors."""
     unserved = {one.queue: one.since for one in broker.unserved()}
-    with reading(engine) as connection:
-        oldest = figures.oldest_queued(connection)
+    oldest = _oldest(history)
     return [_queue(one, oldest, unserved) for one in control.queues(broker)]
+
+
+def _oldest(history: Callable[[], Engine]) -> Mapping[str, datetime]:
+    try:
+        with reading(history()) as connection:
+            return figures.oldest_queued(connection)
+    except StoreError as error:  # who pauses a queue now needs what Redis knows
+        logger.warning("since when tasks wait is not known: %s", error, extra=logs.context("database_down"))
+        return {}
 
 
 def _queue(one: QueueStatus, oldest: Mapping[str, datetime], unserved: Mapping[str, datetime]) -> Queue:

@@ -35,7 +35,7 @@ def workers_page(request: Request, hub: TheHub, only: str = "") -> HTMLResponse:
     """Show the workers and the queues; with only=fleet the part that changes."""
     away, visible = hub.away, hub.visible_dag_ids()
     return page(request, "_fleet.html" if only == "fleet" else "workers.html", away=away, now=clock.utcnow(), min_free=hub.settings.logs.min_free,
-                workers=[] if away else fleet.workers(hub.broker, visible), queues=[] if away else fleet.queues(hub.broker, hub.engine))
+                workers=[] if away else fleet.workers(hub.broker, visible), queues=[] if away else fleet.queues(hub.broker, lambda: hub.engine))
 
 
 @router.get("/workers/{worker}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from rqflow.broker import control, deleting, keys, lock, overview, protocol, standing, wiping
+from rqflow.broker import control, deeds, deleting, keys, lock, overview, protocol, standing, wiping
 from rqflow.broker.connection import check_server, connect
 from rqflow.broker.epochs import Epochs, MachineSeen
 from rqflow.broker.events import EventStream
@@ -105,6 +105,14 @@ def _(w: World) -> Case:
 @row("broker/control.py:tell", STEP)
 def _(w: World) -> Case:
     return Case(call=lambda: control.tell(w.far, "host.dir.1", command="shutdown"), check=same(False))
+
+
+@row("broker/deeds.py:note", LOOKS)
+def _(w: World) -> Case:
+    def told() -> set[str]:
+        return {event["id"] for _, events in EventStream(w.db).read("r", block_ms=1) for event in events if event["kind"] == deeds.KIND}
+
+    return Case(call=lambda: deeds.note(w.far, "queue_paused", by="me", queue="default"), check=true(lambda: len(told()) == 1))
 
 
 @row("broker/control.py:queues", READ)

@@ -196,6 +196,15 @@ def test_event_that_cannot_be_read_is_kept_and_disturbs_no_other(engine: Engine,
     assert len(kept) == event_log.MOST_KEPT or json.loads(kept)["event"] == broken
 
 
+def test_what_a_person_did_in_redis_alone_is_a_deed_once(engine: Engine) -> None:
+    deed = {"kind": "deed", "id": "0123456789abcdef", "seq": START, "state": "worker_paused", "who": "ann", "given": {"worker": "w\ud800.1"}}
+    record(engine, deed, deed)
+    record(engine, deed, {**deed, "id": "not an id, for it is too long"}, {**deed, "id": "fedcba9876543210", "given": []})
+    assert [(one.event, one.who, one.detail) for one in the_log(engine, event_log.AUDIT)] == [
+        ("worker_paused", "ann", ""), ("worker_paused", "ann", '{"worker": "w\\ud800.1"}')]
+    assert len(the_log(engine, event_log.UNREADABLE)) == 1
+
+
 def test_odd_text_and_facts_are_written_as_far_as_the_columns_go(engine: Engine) -> None:
     facts = {"exit_code": "137", "pid": 1 << 40, "signal": None, "cpu_seconds": float("inf"), "host": "h" * 300, "note": "\0\ud800", "gpu": [1, 2]}
     record(engine, an_end("failed", 2, reason="nul \0 surrogate \ud800 " + "long " * 500, facts=facts, worker="w" * 400))

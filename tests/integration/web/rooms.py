@@ -27,7 +27,8 @@ def a_worker(db: redis.Redis, name: str = "host.dir.1", *, queues: Sequence[str]
 
 
 def deeds(site: Site, event: str) -> list[str]:
-    """Who did this, by the audit log, the last one first."""
+    """Who did this, by the audit log, the last one first; what was done in Redis alone is recorded first."""
+    site.hub.record()
     answer = site.browser("ann").get("/api/v1/audit", params={"event": event})
     assert answer.status_code == 200, answer.text
     return [one["who"] for one in answer.json()["items"]]

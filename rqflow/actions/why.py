@@ -101,8 +101,13 @@ def _of_state(view: View) -> tuple[str, str]:
     return _parked(view) if state is TaskState.PARKED else _queued(view)
 
 
+def removed(task: TaskSpec) -> Why:
+    """Return why a run has no instance of a task, which is so for ever. Pure."""
+    reason, lifted_by = _removed(task)
+    return Why(task_id=task.task_id, state=TaskState.REMOVED, reason=reason, lifted_by=lifted_by)
+
+
 def _removed(task: TaskSpec) -> tuple[str, str]:
-    """Say why a run has no instance of a task."""
     outside = " and ".join(f"{name} {moment}" for name, moment in (("start_date", task.start_date), ("end_date", task.end_date)) if moment)
     return f"its run has no instance of it: the logical date lies outside of its {outside or 'dates'}", ""
 

@@ -16,7 +16,7 @@ from rqflow.actions.sights.graph_view import GraphView, NodeState, graph, told
 from rqflow.actions.sights.run_rows import Rows, rows_of
 from rqflow.actions.sights.run_view import RunPage, RunTask
 from rqflow.actions.sights.timeline import Timeline, timeline
-from rqflow.actions.why import Why
+from rqflow.actions.why import Why, removed
 from rqflow.api import reports, xcoms
 from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, perform
@@ -138,6 +138,8 @@ class RunSight:
     @cached_property
     def why(self) -> Why | None:
         """Why the task is where it is, as `rqflow why` says it; None: it has ended, or nobody knows."""
+        if self.task.state is TaskState.REMOVED and self.spec:
+            return removed(self.spec)
         if self.task.state in TERMINAL_STATES or self.away:
             return None
         try:

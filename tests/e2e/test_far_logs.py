@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import make_url
 
 from tests.e2e.far import PASSWORD, Far, Hub
 from tests.e2e.lab import Lab, states, tasks
+from tests.e2e.pages import Pages
 from tests.e2e.wrong_clocks import wrong
 from tests.network import Network
 from tests.profile import PATIENCE
@@ -39,7 +41,7 @@ def hub(network: Network, new_lab: Callable[..., Lab]) -> Hub:
 
 
 def test_r51_a_line_of_a_far_worker_is_seen_within_three_seconds(hub: Hub) -> None:
-    """Reliability 51: by somebody on the hub who follows the log, from a machine that nobody can dial, over a link with a delay."""
+    """Reliability 51: on the page of the log, and by somebody on the hub who follows it, from a machine that nobody can dial, over a link with a delay."""
     far, lab = Far(hub, "worker"), hub.lab
     hub.network.relay(far.host, hub.host).delay(DELAY)
     far.dial()
@@ -47,7 +49,7 @@ def test_r51_a_line_of_a_far_worker_is_seen_within_three_seconds(hub: Hub) -> No
     run_id = lab.submit(lab.dag(f"""
         from rqflow import DAG, BashOperator
         with DAG("talking"):
-            BashOperator(task_id="a", bash_command="n=0; while [ ! -e go ]; do if [ -e line.$n ]; then echo line $n; n=$((n+1)); fi; sleep 0.05; done",
+            BashOperator(task_id="a", bash_command="n=0; while [ ! -e go ]; do if [ -e line.$n ]; then echo line $n; date +%s.%N; n=$((n+1)); fi; sleep 0.05; done",
                          cwd={str(lab.folder)!r})
     """))
     until(lambda: states(lab.show(run_id))["a"] == "running", what="the task to run")
@@ -55,11 +57,21 @@ def test_r51_a_line_of_a_far_worker_is_seen_within_three_seconds(hub: Hub) -> No
     follower = lab.start("task", "logs", run_id, "a", "-f", name="followed")
     out = next(lab.root.glob("followed-*.log"))
     until(lambda: b"line 0" in out.read_bytes(), what="the follower to begin")
-    for number in range(1, 4):
-        (lab.folder / f"line.{number}").touch()
-        until(lambda: f"line {number}\n".encode() in out.read_bytes(), patience=LIVE + NOISE, what="the line")  # noqa: B023 (called before the next turn)
-    (lab.folder / "go").touch()
-    assert follower.wait(PATIENCE) == 0
+    pages = Pages(lab, host=hub.host)
+    log = pages.log(lab.show(run_id), "a")
+    assert ">line 0</span>" in pages.get(log).text
+    with ThreadPoolExecutor(1) as tab:
+        page = tab.submit(pages.follow, log)
+        for number in range(1, 4):
+            (lab.folder / f"line.{number}").touch()
+            until(lambda: f"line {number}\n".encode() in out.read_bytes(), patience=LIVE + NOISE, what="the line")  # noqa: B023 (called before the next turn)
+        (lab.folder / "go").touch()
+        assert follower.wait(PATIENCE) == 0
+        seen = [late for _, late in page.result(PATIENCE)]
+    assert len(seen) == 4
+    # The first was there before the page was opened.
+    assert sorted(seen[1:])[1] < LIVE, seen
+    assert max(seen[1:]) < LIVE + NOISE, seen
     assert [line for line in out.read_text().splitlines() if line.startswith("line")] == [f"line {number}" for number in range(4)]
 
 

@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-import requests
 
-from tests.e2e.lab import Lab, tasks
+from tests.e2e.lab import Lab, states, tasks
+from tests.e2e.pages import Pages
 from tests.profile import PATIENCE
 from tests.waiting import until
 
 MB = 1 << 20
 
 
-class Pages:
-    """A web server of a lab, and somebody who has a token for it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.process: subprocess.Popen[bytes] = lab.start("webserver", "-p", "0")
-        said = lab.root / f"webserver-{len(lab.processes) - 1}.log"
-        until(lambda: "listening on http" in said.read_text() or self.process.poll() is not None, what="the web server to listen")
-        found = re.search(r"listening on (\S+)", said.read_text())
-        assert found, said.read_text()
-        self.url = found[1]
-        lab.run("user", "add", "ann", "--role", "viewer", "--no-password")
-        self.client = requests.Session()
-        self.client.headers["Authorization"] = f"Bearer {lab.run('token', 'create', 'test', '--user', 'ann').stdout.split()[-1]}"
-
-    def get(self, path: str, **query: Any) -> requests.Response:
-        """What it answers, which must be well."""
-        answer = self.client.get(self.url + path, params=query, timeout=PATIENCE)
-        assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
-        return answer
-
-    def log(self, run: dict[str, Any], task_id: str, number: int = 1) -> str:
-        """The path of a log."""
-        return f"/runs/{run['run_key']}/logs/{task_id}/{number}"
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the server has in memory."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
-
-
 @pytest.fixture
 def pages(new_lab: Callable[..., Lab], lab_redis: str) -> Pages:
     lab = new_lab(redis_url=lab_redis)
     lab.hub()
-    return Pages(lab)
+    return Pages(lab, role="admin")
 
 
 def test_r51_r52_r53_logs_are_read_live_after_a_kill_and_after_their_machines_are_gone(pages: Pages) -> None:
@@ -70,15 +37,9 @@ def test_r51_r52_r53_logs_are_read_live_after_a_kill_and_after_their_machines_ar
     """))
     lab.worker("-Q", "other", work_dir="living")
     run = lab.show(run_id)
-    late = []
-    with pages.client.get(f"{pages.url}{pages.log(run, 'live')}/stream", stream=True, timeout=PATIENCE) as answer:
-        for raw in answer.iter_lines():
-            line = raw.decode()
-            late += [time.time() - float(at) for at in re.findall(r">(\d{10}\.\d+)</span>", line.replace('\\"', '"'))] if line.startswith("data:") else []
-            if line == "event: end":
-                break
+    late = pages.follow(pages.log(run, "live"))
     assert len(late) == 8
-    assert max(late) < 3
+    assert max(after for _, after in late) < 3
     for number in range(3):
         worker = lab.worker("--max-tasks", "1", work_dir=f"machine{number}")
         assert worker.wait(PATIENCE) == 0, lab.logs()
@@ -93,6 +54,61 @@ def test_r51_r52_r53_logs_are_read_live_after_a_kill_and_after_their_machines_ar
     assert len(lines) == 9
     assert "signal 9" in lines[-1] or "SIGKILL" in lines[-1]
     assert "killed by SIGKILL after" in pages.get(pages.log(run, "live")).text
+
+
+EVIL = "$(touch {folder}/executed); '\"<script>alert(1)</script>"
+SECRET = "hunter-twenty-2"
+
+
+def test_r76_r77_what_is_given_at_the_page_is_data_and_what_is_secret_is_seen_nowhere(pages: Pages) -> None:
+    """Reliability 76, 77: a run started by the form of the page; a secret that comes in two pieces, live and afterwards, in each view of it."""
+    lab, evil = pages.lab, EVIL.format(folder=pages.lab.folder)
+    lab.worker("-n", "4")
+    lab.run("var", "set", "pin", SECRET, "--secret")
+    lab.run("submit", lab.dag("""
+        from rqflow import DAG, BashOperator, PythonOperator
+        def fails(pin):
+            raise ValueError("no luck with " + pin)
+        with DAG("given", schedule=None):
+            BashOperator(task_id="raw", bash_command="echo {{ dag_run.conf.x }}")
+            BashOperator(task_id="quoted", bash_command='echo {{ dag_run.conf.x | shquote }}; printf "%s\\n" "$X"', env={"X": "{{ dag_run.conf.x }}"})
+            BashOperator(task_id="tells", env={"API_TOKEN": "{{ var.value.pin }}", "A_PASSWORD": "abc"},
+                         bash_command='echo "$API_TOKEN abc"; printf %s "${API_TOKEN:0:6}"; sleep 0.7; date +" %s.%N"; echo "${API_TOKEN:0:6}"; echo "$API_TOKEN"')
+            BashOperator(task_id="pieces", env={"API_TOKEN": "{{ var.value.pin }}"}, bash_command='printf %s "${API_TOKEN:0:6}"; sleep 0.7; echo "${API_TOKEN:6}"')
+            PythonOperator(task_id="fails", python_callable=fails, op_args=["{{ var.value.pin }}"])
+    """))
+    answer = pages.ask("POST", "/dags/given/trigger", data={"conf": json.dumps({"x": evil}), "run_id": "r"}, allow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    key = answer.headers["location"].rpartition("/")[2]
+    live = pages.follow(f"/runs/{key}/logs/tells/1")
+    assert live
+    assert all(SECRET not in text for text, _ in live)
+    run = lab.finish("r")
+    assert run["run_key"] == key
+    assert states(run) == {"raw": "failed", "quoted": "success", "tells": "success", "pieces": "success", "fails": "failed"}
+    # 76: it came to the letter, or not at all.
+    assert not (lab.folder / "executed").exists()
+    for task_id in ("raw", "quoted", "tells", "pieces", "fails"):
+        until(lambda: "rqflow: " in pages.get(pages.log(run, task_id), format="text").text, what="the log to be whole")  # noqa: B023 (called before the next turn)
+    assert pages.get(pages.log(run, "quoted"), format="text").text.splitlines()[:2] == [evil, evil]
+    page = pages.get(pages.log(run, "quoted")).text
+    assert (evil in unescape(page), "<script>alert" in page) == (True, False)
+    assert "dag_run.conf" in pages.get(f"/runs/{key}/tasks/raw").text
+    # 77: nowhere, in no form of it.
+    stars = "*" * len(SECRET)
+    assert pages.get(pages.log(run, "pieces"), format="text").text.splitlines()[0] == stars
+    assert pages.get(pages.log(run, "tells"), format="text").text.splitlines()[0] == f"{stars} abc", "a word of three letters is a word"
+    assert "no luck with ***" in pages.get(f"/runs/{key}/tasks/fails").text
+    tabs = ("log", "graph", "timeline", "details", "rendered", "xcoms")
+    paths = ["/", "/variables", "/variables/pin", "/audit", "/dags/given/code", "/dags/given/details", f"/runs/{key}", f"/runs/{key}?tab=events",
+             f"/runs/{key}/report.html", f"/runs/{key}/report.csv", "/api/v1/variables", "/api/v1/variables/pin", "/api/v1/audit", f"/api/v1/runs/{key}",
+             "/airflow/api/v1/variables/pin", "/airflow/api/v1/dags/given/dagRuns/r/taskInstances",
+             *(f"/runs/{key}/tasks/{task}?tab={tab}" for task in states(run) for tab in tabs),
+             *(f"/runs/{key}/logs/{task}/1{part}" for task in states(run) for part in ("", "?format=json", "?format=block", "/raw?plain=1", "/search?q=hunter")),
+             *(f"/api/v1/runs/{key}/tasks/{task}{part}" for task in states(run) for part in ("", "/rendered", "/log")), f"/api/v1/runs/{key}/xcoms",
+             *(f"/airflow/api/v1/dags/given/dagRuns/r/taskInstances/{task}/{part}" for task in states(run) for part in ("logs/1", "xcomEntries"))]
+    told = [path for path in paths if SECRET in unescape(pages.get(path).text)]
+    assert told == []
 
 
 def test_r54_a_log_of_a_gigabyte_takes_little_memory(pages: Pages) -> None:

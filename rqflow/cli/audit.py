@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -16,10 +19,18 @@ from rqflow.cli.hub import asking, paged
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
 
+
+def _said(given: Mapping[str, Any]) -> str:
+    """Return what a deed was done with as people read it: without what was left empty."""
+    return ", ".join(f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+                     for name, value in given.items() if value not in (None, "", [], {}))
+
+
 COLUMNS = [
     Column("at", "WHEN"), Column("who", "WHO"), Column("event", "WHAT"), Column("dag_id", "DAG"), Column("run_key", "RUN", wide=True),
-    Column("task_id", "TASK", wide=True), Column("detail", "WITH", show=lambda given: ", ".join(f"{name}={value}" for name, value in given.items())),
+    Column("task_id", "TASK", wide=True), Column("detail", "WITH", show=_said),
 ]
+
 
 
 @click.group()

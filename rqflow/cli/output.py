@@ -140,6 +140,8 @@ class Printer:
             return column.show(value) if value is not None else ""
         if isinstance(value, datetime):
             return value.astimezone(self.zone).isoformat(timespec="seconds")
+        if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+            return ", ".join(value)
         return _text(value)
 
     def console(self, *, stderr: bool = False) -> Any:

@@ -64,6 +64,8 @@ def _of_dag(app: App, printer: Printer, ask: Ask, name: str) -> bool:
 def _of_run(app: App, printer: Printer, ask: Ask, name: str) -> None:
     printer.check(output.fields_of(Why))
     found = ask(why_run, WhyRun(run=name, tz=zone_name(app))).items
+    if not found:
+        output.note("each task of this run has ended")
     printer.records([{**asdict(one), "state": one.state.value} for one in found], _COLUMNS)
 
 

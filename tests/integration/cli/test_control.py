@@ -166,6 +166,7 @@ def test_a_command_is_run_recorded_and_its_result_is_the_exit_code(rqflow: Rqflo
 
 def test_queues_and_workers_are_steered(rqflow: Rqflow) -> None:
     assert rqflow("run", "start", "bad", "--run-id", "b1", "--watch").code == 1
+    assert rqflow("why", "b1").err == "each task of this run has ended\n"
     worker = json.loads(rqflow("worker", "list", "-o", "json").out)[0]["name"]
     assert json.loads(rqflow("worker", "show", worker[:-3], "-o", "json").out)["tasks"] == []
     paused = json.loads(rqflow("queue", "pause", "default", "-o", "json").out)

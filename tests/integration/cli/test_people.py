@@ -67,6 +67,7 @@ def test_a_person_from_their_first_day_to_their_last(rqflow: Rqflow, given: Any)
     assert len(plain(rqflow("audit", "list", "--event", "user_added", "-L", "1", "-o", "json"))) == 1
     assert plain(rqflow("audit", "list", "--since", "now", "-o", "json")) == []
     assert "role=admin" in rqflow("audit", "list").out
+    assert "=None" not in rqflow("audit", "list").out
 
 
 def test_a_set_up_link_is_printed_alone_and_leads_to_the_page(rqflow: Rqflow, monkeypatch: pytest.MonkeyPatch) -> None:

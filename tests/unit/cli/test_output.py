@@ -28,6 +28,11 @@ def test_a_table_off_a_terminal_has_no_colour_and_cuts_nothing(capsys: pytest.Ca
     assert printed(capsys) == f"NAME{' ' * 296}  AT\n{'x' * 300}  2026-11-23T08:00:00+00:00\n"
 
 
+def test_a_table_shows_the_names_of_a_list_and_nothing_for_an_empty_one(capsys: pytest.CaptureFixture[str]) -> None:
+    Printer().records([{"name": "a", "tags": ["x", "y z"]}, {"name": "b", "tags": []}], [Column("name", "NAME"), Column("tags", "TAGS")])
+    assert printed(capsys).splitlines()[1:] == ["a     x, y z", "b"]
+
+
 def test_wide_shows_more(capsys: pytest.CaptureFixture[str]) -> None:
     Printer(format="wide").records(ROWS, COLUMNS)
     assert printed(capsys).splitlines()[0].split() == ["NAME", "AT", "SLOTS"]

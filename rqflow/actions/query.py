@@ -6,7 +6,7 @@ Tries are from SQL; over them are laid those of which the event stream knows mor
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -37,13 +37,17 @@ _OF_RECORD = ("state", "try_number", "max_tries", "reason", "worker", "started_a
 _OF_TRY = tuple(name for name in Try.__slots__ if name not in {"duration", "version"})
 
 
-def find_run(engine: Engine, text: str) -> RunRecord:
-    """Return the run that a RUN argument names; raises RunNotFound, or UsageError when it names several."""
+def find_run(engine: Engine, text: str, *, among: Collection[str] | None = None) -> RunRecord:
+    """Return the run that a RUN argument names, `among` those of these DAGs (None: of all).
+
+    Raises RunNotFound, DagNotFound, or UsageError when it names several.
+    """
     reference = select.run_reference(text)
     with reading(engine) as connection:
         if isinstance(reference, select.ByName):
-            return runs.find(connection, reference.text)
-        dags.find(connection, reference.dag_id)
+            return runs.find(connection, reference.text, among=among)
+        if dags.get(connection, reference.dag_id) is None or (among is not None and reference.dag_id not in among):
+            raise dags.missing(connection, reference.dag_id, among=among)
         found = _of_dag(connection, reference)
     if found is None:
         raise RunNotFound(f"there is no run {text}", hint=f"`rqflow run list --dag {reference.dag_id}` shows its runs.")

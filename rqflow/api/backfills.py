@@ -16,7 +16,7 @@ from rqflow.api.operation import about, operation
 from rqflow.broker.lock import has_leader
 from rqflow.dag.backfill import Deed, Rerun
 from rqflow.dag.run import RunOptions
-from rqflow.exceptions import NotFound, UsageError
+from rqflow.exceptions import DagNotFound, NotFound, UsageError
 from rqflow.security.roles import Role
 from rqflow.states import BackfillState, RunState
 from rqflow.store.backfills import BackfillRecord
@@ -183,7 +183,10 @@ def _found(hub: Hub, number: int, *, changes: bool = False) -> BackfillRecord:
     if not 0 < number < 1 << 31:
         raise NotFound(f"there is no backfill {number}")
     record = action.find(hub.engine, str(number))
-    hub.dag(record.dag_id, changes=changes)
+    try:
+        hub.dag(record.dag_id, changes=changes)
+    except DagNotFound as error:  # whose name is not told either
+        raise NotFound(f"there is no backfill {number}") from error
     return record
 
 

@@ -13,7 +13,7 @@ from rqflow.actions.people.ownership import Claims
 from rqflow.broker import faults
 from rqflow.broker.absent import Absent
 from rqflow.broker.broker import Broker
-from rqflow.exceptions import BrokerError, DagNotFound, NotPermitted, RunNotFound
+from rqflow.exceptions import BrokerError, NotPermitted, RunNotFound
 from rqflow.security.roles import Person
 from rqflow.settings import Settings
 from rqflow.store import dags, deletions, runs
@@ -98,30 +98,39 @@ class Hub:
     def dag(self, dag_id: str, *, changes: bool = False) -> DagRecord:
         """Return a DAG that the person may see, or change. Raises DagNotFound, also for one that is not to be seen, and NotPermitted."""
         with reading(self.engine) as connection:
-            found = dags.find(connection, dag_id) if is_text(dag_id) else None
+            found = dags.get(connection, dag_id) if is_text(dag_id) else None
         if found is None or not self.sees(found):
-            raise DagNotFound(f"there is no DAG {dag_id}", hint="`rqflow dag list` shows those that you may see.")
+            visible = self.visible_dag_ids()
+            with reading(self.engine) as connection:
+                raise dags.missing(connection, dag_id, among=visible)
         if changes and not self.claims.may_change_dag(found):
             raise NotPermitted(f"{dag_id} is {_whose(found)}, and {self.person.name} may not change it",
                                hint=f"`rqflow dag share {dag_id} {self.person.name}` lets you, where an admin or its owner says so.")
         return found
 
     def run(self, text: str, *, changes: bool = False) -> RunRecord:
-        """Return the run that a RUN argument, or a run key, names, as `dag` does. Raises RunNotFound, NotPermitted."""
+        """Return the run that a RUN argument, or a run key, names, as `dag` does. Raises RunNotFound, NotPermitted, UsageError for several."""
         if not is_text(text):
             raise RunNotFound("there is no such run")
         with reading(self.engine) as connection:
             found = runs.by_key(connection, text)
-        found = found or query.find_run(self.engine, text)
+        found = found or query.find_run(self.engine, text, among=self.visible_dag_ids())
         with reading(self.engine) as connection:
             dag = self._dags[found.dag_id] = dags.get(connection, found.dag_id)
-            if deletions.of_runs(connection, [found.run_key]):
-                raise RunNotFound(f"run {found.run_id} of {found.dag_id} was deleted")
-        if dag is not None and not self.sees(dag):
+            is_gone = bool(deletions.of_runs(connection, [found.run_key]))
+        if not self._sees_run(dag, found):
             raise RunNotFound(f"there is no run {text}", hint="`rqflow run list` shows those that you may see.")
+        if is_gone:
+            raise RunNotFound(f"run {found.run_id} of {found.dag_id} was deleted")
         if changes:
             self.must_change([found])
         return found
+
+    def _sees_run(self, dag: DagRecord | None, run: RunRecord) -> bool:
+        """Tell whether the person may see a run: of a DAG that they see, or one that they started, as a command that another started before."""
+        if dag is not None and self.sees(dag):
+            return True
+        return self.person.is_admin or run.started_by == self.person.name or not self.settings.webserver.filter_by_owner
 
     def dag_of(self, run: RunRecord) -> DagRecord | None:
         """Return the DAG of a run, which is asked for once; None: it is not known any more."""

@@ -10,7 +10,6 @@ from rqflow.api.hub import Hub
 from rqflow.api.operation import Page, about, operation
 from rqflow.api.tokens import OfWhom, whose
 from rqflow.api.users import SessionsEnded
-from rqflow.exceptions import NotFound
 from rqflow.security.roles import Role
 from rqflow.store.sessions import SessionRecord
 
@@ -51,9 +50,7 @@ class OneSession:
 @operation("sessions.revoke", "DELETE", "/sessions/{session}", Role.VIEWER)
 def revoke_session(hub: Hub, asked: OneSession) -> SessionsEnded:
     """End a session: one of yours, or any as an admin. Its browser has to log in again."""
-    found = sessions.find(hub.engine, asked.session)
-    if found.username != hub.person.name and not hub.person.is_admin:
-        raise NotFound(f"there is no session {asked.session}", hint="It may have ended by itself.")
+    found = _found(hub, asked.session)
     sessions.revoke(hub.engine, found.digest, by=hub.person.name)
     return SessionsEnded(username=found.username, sessions_ended=1)
 
@@ -76,4 +73,9 @@ def revoke_sessions(hub: Hub, asked: EndSessions) -> SessionsEnded:
 
 def digest_of(hub: Hub, name: str | None) -> str | None:
     """Return what names a session in full. Raises NotFound, UsageError."""
-    return None if not name else sessions.find(hub.engine, name).digest
+    return None if not name else _found(hub, name).digest
+
+
+def _found(hub: Hub, name: str) -> SessionRecord:
+    """Return a session of the person's, or as an admin anybody's. Raises NotFound, UsageError."""
+    return sessions.find(hub.engine, name, of=None if hub.person.is_admin else hub.person.name)

@@ -160,10 +160,16 @@ def find(connection: Connection, dag_id: str) -> DagRecord:
     """Return the DAG; raises DagNotFound, with the nearest names, when there is none."""
     record = get(connection, dag_id)
     if record is None:
-        near = difflib.get_close_matches(dag_id, connection.execute(select(dag.c.dag_id).where(_IS_THERE)).scalars().all(), n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`rqflow dag list` shows those that were submitted."
-        raise DagNotFound(f"there is no DAG {dag_id}", hint=hint)
+        raise missing(connection, dag_id)
     return record
+
+
+def missing(connection: Connection, dag_id: str, *, among: Collection[str] | None = None) -> DagNotFound:
+    """Return the error that there is no DAG of this name, with the nearest names `among` these (None: of all)."""
+    names = connection.execute(select(dag.c.dag_id).where(_IS_THERE)).scalars().all() if among is None else sorted(among)
+    near = difflib.get_close_matches(dag_id, names, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`rqflow dag list` shows those that were submitted."
+    return DagNotFound(f"there is no DAG {dag_id}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -135,13 +135,14 @@ def by_key(connection: Connection, run_key: str) -> RunRecord | None:
     return _first(connection, select(dag_run).where(dag_run.c.run_key == run_key))
 
 
-def find(connection: Connection, text: str, *, dag_id: str | None = None) -> RunRecord:
-    """Return the run whose run_id, or run key, is `text`, else the only one whose run_id begins with it.
+def find(connection: Connection, text: str, *, dag_id: str | None = None, among: Collection[str] | None = None) -> RunRecord:
+    """Return the run whose run_id, or run key, is `text`, else the only one whose run_id begins with it, `among` those of these DAGs.
 
     Raises RunNotFound, or UsageError naming some when there are several.
     """
     scope = select(dag_run).where(_IS_THERE)
     scope = scope if dag_id is None else scope.where(dag_run.c.dag_id == dag_id)
+    scope = scope if among is None else scope.where(dag_run.c.dag_id.in_(among))
     exact = scope.where(or_(dag_run.c.run_id == text, dag_run.c.run_key == text))
     begins = scope.where(dag_run.c.run_id >= text, dag_run.c.run_id < text + _LAST)
     for query in (exact, begins):

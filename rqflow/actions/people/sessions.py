@@ -44,9 +44,9 @@ def list_all(engine: Engine, *, username: str | None = None) -> list[SessionReco
         return sessions.search(connection, clock.utcnow(), username=username)
 
 
-def find(engine: Engine, name: str) -> SessionRecord:
-    """Return the session whose digest begins with `name`; raises NotFound, or UsageError when that means several."""
-    found = [one for one in list_all(engine) if name and one.digest.startswith(name)]
+def find(engine: Engine, name: str, *, of: str | None = None) -> SessionRecord:
+    """Return the session whose digest begins with `name`, `of` this person (None: of any); raises NotFound, or UsageError for several."""
+    found = [one for one in list_all(engine, username=of) if name and one.digest.startswith(name)]
     if len(found) > 1:
         raise UsageError(f"{name} means {len(found)} sessions", hint="Give more of its name.")
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -110,10 +111,11 @@ def the_run(hub: Hub, dag_id: str, dag_run_id: str) -> RunRecord:
             by_key = runs.by_key(connection, dag_run_id)
             found = by_key if by_key and by_key.dag_id == dag_id else None
         is_gone = found is not None and bool(deletions.of_runs(connection, [found.run_key]))
-    if found is None or is_gone:
-        hub.dag(dag_id)
-        raise RunNotFound(f"DAGRun with DAG ID: '{dag_id}' and DagRun ID: '{dag_run_id}' not found")
-    return hub.run(found.run_key)
+    with suppress(RunNotFound):
+        if found is not None and not is_gone:
+            return hub.run(found.run_key)
+    hub.dag(dag_id)
+    raise RunNotFound(f"DAGRun with DAG ID: '{dag_id}' and DagRun ID: '{dag_run_id}' not found")
 
 
 def as_dag_run(run: Run) -> DagRun:

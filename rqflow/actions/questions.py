@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 
 from rqflow import clock
 from rqflow.actions import query, unsigned, why, why_dag
 from rqflow.actions.verdict import Verdict
+from rqflow.actions.why import Why
 from rqflow.broker import control
 from rqflow.broker.broker import Broker
 from rqflow.broker.lock import has_leader
@@ -44,8 +46,12 @@ def _ok(question: str, answer: str, remedy: str = "") -> Answer:
     return Answer(question=question, verdict=OK, answer=answer, remedy=remedy)
 
 
-def ask(broker: Broker, engine: Engine, settings: Settings, dag_id: str, task_id: str | None = None, *, viewer: tzinfo = UTC) -> list[Answer]:
-    """Return the answers about a DAG, and about one of its tasks; what cannot be asked any more after a bad one is left out."""
+def ask(broker: Broker, engine: Engine, settings: Settings, dag_id: str, task_id: str | None = None, *, viewer: tzinfo = UTC,
+        visible: Collection[str] | None = None) -> list[Answer]:
+    """Return the answers about a DAG, and about one of its tasks; what cannot be asked any more after a bad one is left out.
+
+    Tasks of DAGs that are not `visible` (None: all are) are not named.
+    """
     with reading(engine) as connection:
         record, buried = dags.get(connection, dag_id), deletions.tombstones(connection).get(dag_id)
         broken = [one for one in dag_files.broken(connection) if dag_id in one.dag_ids or (record is not None and one.path == record.file)]
@@ -67,7 +73,9 @@ def ask(broker: Broker, engine: Engine, settings: Settings, dag_id: str, task_id
     answers += [_of_room(version, active), _of_leader(broker, version)]
     answers.append(_of_next(broker, engine, dag_id, viewer))
     answers.append(_of_last(newest))
-    return [*answers, *_of_task(broker, engine, version, newest, task_id, viewer)] if task_id is not None else answers
+    if task_id is None:
+        return answers
+    return [*answers, *_of_task(broker, engine, version, newest, task_id, partial(why.task, broker, viewer=viewer, visible=visible))]
 
 
 def _unknown(connection: Connection, dag_id: str, is_deleted: bool) -> Answer:
@@ -157,7 +165,8 @@ def _of_last(newest: Sequence[RunRecord]) -> Answer:
     return _ok(question, said)
 
 
-def _of_task(broker: Broker, engine: Engine, version: Version, newest: Sequence[RunRecord], task_id: str, viewer: tzinfo) -> Iterator[Answer]:
+def _of_task(broker: Broker, engine: Engine, version: Version, newest: Sequence[RunRecord], task_id: str,
+             why_task: Callable[[Version, str, int], Why]) -> Iterator[Answer]:
     """Say what a task needs, and where it is in the newest run."""
     spec = next((one for one in version.tasks if one.task_id == task_id), None)
     if spec is None:
@@ -174,7 +183,7 @@ def _of_task(broker: Broker, engine: Engine, version: Version, newest: Sequence[
               "once: a failure is one for good", "" if spec.retries else "retries=2 in the file")
     yield from _of_queue(broker, spec, broker.workers())
     yield _of_pool(broker, spec)
-    yield _of_newest(broker, engine, newest, spec, viewer)
+    yield _of_newest(broker, engine, newest, spec, why_task)
 
 
 def _of_past(spec: TaskSpec) -> Iterator[Answer]:
@@ -218,7 +227,7 @@ def _of_pool(broker: Broker, spec: TaskSpec) -> Answer:
     return _ok(question, f"yes: {pool.used} of {pool.slots} slots are in use")
 
 
-def _of_newest(broker: Broker, engine: Engine, newest: Sequence[RunRecord], spec: TaskSpec, viewer: tzinfo) -> Answer:
+def _of_newest(broker: Broker, engine: Engine, newest: Sequence[RunRecord], spec: TaskSpec, why_task: Callable[[Version, str, int], Why]) -> Answer:
     """Say where the task is in the newest run, and why."""
     if not newest:
         return _ok("Where is it in the newest run?", "there was no run yet")
@@ -229,7 +238,7 @@ def _of_newest(broker: Broker, engine: Engine, newest: Sequence[RunRecord], spec
     if index is None:
         return Answer(question=question, verdict=WARNING, answer="that run is of a version without it", remedy=f"rqflow run start {run.dag_id}")
     try:
-        found = why.task(broker, version, run.run_key, index, viewer=viewer)
+        found = why_task(version, run.run_key, index)
         state, said, remedy = found.state, f"{found.state.value}: {found.reason}", found.lifted_by.replace("`", "")
     except Conflict:
         task = next((one for one in query.show(broker, engine, run.run_key).tasks if one.task_id == spec.task_id), None)

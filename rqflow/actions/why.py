@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
@@ -193,8 +193,12 @@ def _queued(view: View) -> tuple[str, str]:
     return f"it is ready, and {_list(busy)} may take it now", "a moment"
 
 
-def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "", viewer: tzinfo = UTC) -> Why:
-    """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have."""
+def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal: str = "", viewer: tzinfo = UTC,
+         visible: Collection[str] | None = None) -> Why:
+    """Return why a task of a run that Redis has is where it is; raises Conflict for a run that Redis does not have.
+
+    Tasks of DAGs that are not `visible` (None: all are) are not named.
+    """
     connection, wanted = broker.connection, [index, *version.tasks[index].upstream]
     statuses = {one.index: one for one in broker.task_statuses(run_key, wanted)} if broker.run_exists(run_key) else {}
     if index not in statuses:
@@ -211,18 +215,19 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
         workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
         halt=control.paused_queues(broker).get(spec.queue),
         refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
-        holders=_holders(broker, version, spec, status), before_it=before_it,
+        holders=_holders(broker, version, spec, status, visible), before_it=before_it,
         awaited=broker.awaited(status.worker, status.execution_id) if status.state is TaskState.RUNNING else "",
         active_runs=_active_runs(broker, version, run_key),
         zone=version.timezone, viewer=viewer))
 
 
-def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "", viewer: tzinfo = UTC) -> list[Why]:
-    """Return why each task of a run that has not ended is where it is; none for a run that Redis does not have: it has ended."""
+def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "", viewer: tzinfo = UTC,
+        visible: Collection[str] | None = None) -> list[Why]:
+    """Return why each task of a run that has not ended is where it is, as `task` does; none for a run that Redis does not have: it has ended."""
     if not broker.run_exists(run_key):
         return []
     waiting = [one.index for one in broker.task_statuses(run_key) if one.state not in TERMINAL_STATES]
-    return [task(broker, version, run_key, index, refusal=refusal, viewer=viewer) for index in waiting]
+    return [task(broker, version, run_key, index, refusal=refusal, viewer=viewer, visible=visible) for index in waiting]
 
 
 def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:
@@ -234,15 +239,17 @@ def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:
     return [one.run_id for one in others if one and one.dag_id == version.dag_id and one.state is RunState.RUNNING]
 
 
-def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatus) -> list[str]:
+def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatus, visible: Collection[str] | None) -> list[str]:
     """Return "task of run" of those that hold the slots which a parked task waits for."""
     found: list[str] = []
     for run_key in broker.live_runs() if status.state is TaskState.PARKED else ():
         run = broker.run_info(run_key)
         theirs = broker.version(run.version) if run else None
         if run and theirs:
-            found += [f"{one.task_id} of {run.run_id}" for one in broker.task_statuses(run_key) if one.state is TaskState.RUNNING
-                      and _shares(theirs, partial.as_in(run, theirs.tasks[one.index]), version, spec, status.reason)]
+            is_shown = visible is None or run.dag_id in visible
+            held = [one for one in broker.task_statuses(run_key) if one.state is TaskState.RUNNING
+                    and _shares(theirs, partial.as_in(run, theirs.tasks[one.index]), version, spec, status.reason)]
+            found += [f"{one.task_id} of {run.run_id}" if is_shown else "a task of a DAG that you do not see" for one in held]
     return found
 
 

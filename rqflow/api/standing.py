@@ -60,6 +60,7 @@ class ExamineDag(OneDag):
 @operation("dags.doctor", "GET", "/dags/{dag_id}/doctor", Role.VIEWER)
 def examine_dag(hub: Hub, asked: ExamineDag) -> Page[Answer]:
     """Walk through what people ask when a DAG, or a task of it, did not run as expected, with each answer and what to do."""
-    if hub.visible_dag_ids() is not None:
+    visible = hub.visible_dag_ids()
+    if visible is not None:
         hub.dag(asked.dag_id)
-    return Page(items=tuple(questions.ask(hub.broker, hub.engine, hub.settings, asked.dag_id, asked.task_id, viewer=zone(asked.tz))))
+    return Page(items=tuple(questions.ask(hub.broker, hub.engine, hub.settings, asked.dag_id, asked.task_id, viewer=zone(asked.tz), visible=visible)))

@@ -250,7 +250,8 @@ def why(hub: Hub, asked: WhyTask) -> Why:
     """Say why a task does not run: the one reason that holds it, and what lifts that."""
     record = hub.run(asked.run)
     version = query.version_of(hub.live, hub.engine, record)
-    return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal(), viewer=zone(asked.tz))
+    return reasons.task(hub.broker, version, record.run_key, select.one_task(version, asked.task_id), refusal=hub.refusal(), viewer=zone(asked.tz),
+                        visible=hub.visible_dag_ids())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,4 +311,5 @@ def why_run(hub: Hub, asked: WhyRun) -> Page[Why]:
     """Say why each task of a run that has not ended does not run."""
     record = hub.run(asked.run)
     version = query.version_of(hub.live, hub.engine, record)
-    return Page(items=tuple(reasons.run(hub.broker, version, record.run_key, refusal=hub.refusal(), viewer=zone(asked.tz))))
+    found = reasons.run(hub.broker, version, record.run_key, refusal=hub.refusal(), viewer=zone(asked.tz), visible=hub.visible_dag_ids())
+    return Page(items=tuple(found))

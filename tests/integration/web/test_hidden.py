@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from rqflow.actions import pools
 from rqflow.security.roles import Role
+from tests.integration.broker import playing
 from tests.integration.web.site import Site
 from tests.unit.builders import a_version
 
@@ -74,6 +76,21 @@ def test_who_runs_a_command_that_another_ran_before_sees_their_own_run_alone(sit
     command = {"command": ["true"]}
     keys = [hidden.browser(name, Role.OPERATOR).post("/api/v1/exec", json=command).json()["run_key"] for name in ("bob", "eve")]
     assert [hidden.browser("eve").get(f"/api/v1/runs/{key}").status_code for key in keys] == [404, 200]
+
+
+def test_why_a_task_waits_names_nothing_that_is_hidden(site: Site, hidden: Site) -> None:
+    pools.put(site.hub.broker, site.engine, "disk", 1, by="ann")
+    site.hub.start(a_version({TASK: []}, dag_id=DAG, each={"pool": "disk"}), run_id=RUN)
+    playing.claim(site.hub.broker)
+    bob = hidden.browser("bob", Role.OPERATOR)
+    assert bob.post("/api/v1/dags", json={"versions": [a_version(["a"], dag_id="own", each={"pool": "disk"}).json]}).status_code == 200
+    key = bob.post("/api/v1/runs", json={"dag_id": "own"}).json()["run_key"]
+    playing.claim(site.hub.broker)
+    for path in (f"/api/v1/runs/{key}/tasks/a/why", f"/api/v1/runs/{key}/why", f"/runs/{key}/tasks/a", "/api/v1/dags/own/doctor?task_id=a"):
+        text = bob.get(path).text
+        assert "held by a task of a DAG that you do not see" in text, path
+        assert not [word for word in (DAG, RUN, TASK) if word in text], path
+        assert f"held by {TASK} of {RUN}" in site.browser("ann").get(path).text, path
 
 
 def test_nobody_learns_of_the_sessions_of_others(site: Site) -> None:

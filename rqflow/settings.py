@@ -225,6 +225,8 @@ class Webserver:
     host: str = key("127.0.0.1", "Address that it listens on. One that other machines reach is refused as long as there is no user.")
     port: int = key(8080, "Port that it listens on; when another program has it, the next one that is free.")
     trusted_proxies: str = key("", "Addresses, or networks, of proxies that are believed about where requests come from, comma-separated.")
+    names: str = key("", "Host names, comma-separated, by which such a proxy hands requests on, besides that of notices.base_url. A server that "
+                         "only its own machine reaches answers to no others.")
     user_header: str = key("", "Header in which such a proxy names the user whom it has let in, such as Remote-User. Empty: no proxy is asked.")
     proxy_role: str = key("", "Role of somebody new whom a proxy, or the provider below, names: viewer, operator or admin. Empty: only who was added "
                               "is let in.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ _HEADERS = {
 }
 #: Methods that change nothing (RFC 9110, section 9.2.1).
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Where a request keeps who is at the other end of the connection: (address, port).
+PEER = "rqflow.peer"
 #: Bytes that a request may bring: a conf of 10 MB with what is around it.
 MOST_BYTES = 11 << 20
 
@@ -83,6 +87,55 @@ def _foreign(headers: Headers) -> str:
     if not origin:
         return ""
     return "" if urlsplit(origin).netloc.lower() == headers.get("host", "").lower() else f"the request comes from a page of {origin[:200]}"
+
+
+class OwnNamesOnly:
+    """ASGI middleware of a server that only its own machine reaches: answers to its own names alone.
+
+    A page elsewhere may let its name lead to 127.0.0.1 after it was loaded (DNS rebinding); to the browser it is of the same origin as ours then, and
+    whoever is let in because they come from this machine would be that page. An address in place of a name leads nowhere else.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        """Stand before `app`; answer to these names, to localhost, and to all addresses."""
+        self._app, self._names = app, {"localhost", *(name.strip().lower().rstrip(".") for name in names)} - {""}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, or answer 421."""
+        if scope["type"] == "http" and not self._is_own(given := Headers(scope=scope).get("host", "")):
+            logger.warning("refused %s %s: it is for %r", scope["method"], scope["path"], given[:200], extra=logs.context("foreign_name"))
+            hint = "A name that a proxy hands on belongs into webserver.names, or all of the address into notices.base_url."
+            await _refusal(scope, 421, f"this web server is not called {given[:200]}", hint)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_own(self, host: str) -> bool:
+        """Tell whether a Host header is one of ours; one that says nothing comes from no browser."""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        return not host or name in self._names or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name.partition("%")[0]))
+    except ValueError:
+        return False
+
+
+class NearestPeer:
+    """ASGI middleware before those that believe a proxy: keeps who is at the other end of the connection, whoever is behind it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        scope[PEER] = scope.get("client")
+        await self._app(scope, receive, send)
 
 
 class NotTooLarge:

@@ -11,18 +11,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from rqflow import logs, runtime
 from rqflow.actions.people import users as people
+from rqflow.broker.exposure import is_loopback
 from rqflow.deploy import exposure, health, statedir
 from rqflow.deploy.services import open_database
 from rqflow.exceptions import ConfigError
 from rqflow.sdnotify import NOTIFIER
 from rqflow.settings import Settings
+from rqflow.web import signin
 from rqflow.web.app import create_app
 from rqflow.web.deps import Parts
+from rqflow.web.guard import NearestPeer, OwnNamesOnly
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class Way:
 
     def check(self) -> None:
         """Raise ConfigError for what cannot be."""
+        signin.proxies(self.proxies)
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ConfigError("webserver: tls_cert and tls_key go together", hint="Give both, or none.")
         for name, file in (("tls_cert", self.tls_cert), ("tls_key", self.tls_key)):
@@ -89,9 +96,9 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
     app = create_app(settings)
     runtime.serve()
     config = uvicorn.Config(
-        app, log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log, server_header=False,
-        lifespan="on", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT_OPEN, proxy_headers=bool(way.proxies),
-        forwarded_allow_ips=way.proxies or None, ssl_certfile=way.tls_cert or None, ssl_keyfile=way.tls_key or None)
+        before(app, settings, way), log_config=None, log_level="info" if way.access_log else "warning", access_log=way.access_log,
+        server_header=False, lifespan="on", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT_OPEN, proxy_headers=False,
+        ssl_certfile=way.tls_cert or None, ssl_keyfile=way.tls_key or None)
     server = _Server(config, app.state.parts, url, note)
     heed_reload(server.stop)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,6 +106,16 @@ def serve(settings: Settings, way: Way, *, heed_reload: Callable[[Callable[[], N
         signal.signal(number, lambda *_: None)
     with listening:
         server.run(sockets=[listening])
+
+
+def before(app: ASGIApp, settings: Settings, way: Way) -> ASGIApp:
+    """Return the application with what depends on how it is reached: proxies that are believed, and the names that it answers to."""
+    if way.proxies:
+        app = NearestPeer(ProxyHeadersMiddleware(app, [str(one) for one in signin.proxies(way.proxies)]))  # type: ignore[arg-type]  # uvicorn's own word for it
+    if is_loopback(way.host):
+        base = urlsplit(settings.notices.base_url).hostname or ""
+        app = OwnNamesOnly(app, [way.host, socket.gethostname(), base, *settings.webserver.names.replace(",", " ").split()])
+    return app
 
 
 def _has_users(settings: Settings) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from rqflow.actions.people import signing_in
+from rqflow.exceptions import ConfigError
 from rqflow.security.roles import Person, Role
 from rqflow.settings import Settings
 from rqflow.store.engine import Engine
+from rqflow.web.guard import PEER
 
 if TYPE_CHECKING:
     from fastapi import Request, Response
@@ -67,11 +71,20 @@ def _by_basic(engine: Engine, given: str) -> Person | None:
 def _named_by_proxy(request: Request, settings: Settings) -> str:
     """Return the user whom a trusted proxy names; empty where none is trusted, or the request comes from elsewhere."""
     header = settings.webserver.user_header
-    if not header or request.client is None:
+    peer = request.scope.get(PEER) or request.scope.get("client")
+    if not header or not peer:
         return ""
     try:
-        peer = ipaddress.ip_address(request.client.host)
+        address = ipaddress.ip_address(peer[0])
     except ValueError:
         return ""
-    trusted = (ipaddress.ip_network(one, strict=False) for one in settings.webserver.trusted_proxies.replace(",", " ").split())
-    return request.headers.get(header, "").strip() if any(peer in network for network in trusted) else ""
+    return request.headers.get(header, "").strip() if any(address in network for network in proxies(settings.webserver.trusted_proxies)) else ""
+
+
+@lru_cache(maxsize=4)
+def proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the addresses that webserver.trusted_proxies names. Raises ConfigError."""
+    try:
+        return tuple(ipaddress.ip_network(one, strict=False) for one in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ConfigError(f"webserver.trusted_proxies: {error}", hint="Write addresses and networks, such as 127.0.0.1, 10.0.0.0/8.") from error

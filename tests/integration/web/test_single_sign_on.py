@@ -13,7 +13,9 @@ from starlette.testclient import TestClient
 
 from rqflow.actions.people import users
 from rqflow.deploy.lasting import Lasting
+from rqflow.exceptions import ConfigError
 from rqflow.security.roles import Role
+from rqflow.web.server import Way, before
 from tests.integration.web.provider import Provider
 from tests.integration.web.serving import served
 from tests.integration.web.site import BASE, Site
@@ -46,6 +48,32 @@ def test_a_proxy_that_is_trusted_names_the_user_and_nobody_else_does(site: Site,
     assert users.get(site.engine, "stranger").role == Role.VIEWER
     configure()
     assert from_address(site, "192.0.2.1").get("/", headers={"Remote-User": "ann"}).status_code == 303
+
+
+def test_a_proxy_that_tells_of_who_is_behind_it_is_still_known(site: Site, configure: Configure) -> None:
+    """Most proxies send X-Forwarded-For, after which a request comes from the person; whose word is believed is that of who is nearest."""
+    configure(user_header="Remote-User", trusted_proxies="127.0.0.1, 192.0.2.0/24")
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source="proxy")
+    app = before(site.app, site.settings, Way(host="0.0.0.0", port=0, proxies="127.0.0.1, 192.0.2.0/24"))
+    for nearest, behind, status in (("127.0.0.1", "203.0.113.9", 200), ("192.0.2.1", "203.0.113.9", 200), ("203.0.113.9", "192.0.2.1", 303)):
+        browser = TestClient(app, base_url=BASE, client=(nearest, 1), follow_redirects=False)
+        assert browser.get("/", headers={"Remote-User": "ann", "X-Forwarded-For": behind}).status_code == status, nearest
+
+
+def test_behind_a_proxy_for_https_cookies_are_for_https_alone(site: Site) -> None:
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test", password="correct horse")
+    app = before(site.app, site.settings, Way(host="127.0.0.1", port=0, proxies="192.0.2.1"))
+    for nearest, name in (("192.0.2.1", "__Host-rqflow="), ("192.0.2.2", "rqflow=")):
+        browser = TestClient(app, base_url="http://localhost:8080", client=(nearest, 1), follow_redirects=False)
+        answer = browser.post("/login", data={"username": "ann", "password": "correct horse"}, headers={"X-Forwarded-Proto": "https"})
+        cookie = answer.headers["set-cookie"]
+        assert (cookie.startswith(name), "secure" in cookie.lower()) == (True, nearest == "192.0.2.1"), cookie
+
+
+@pytest.mark.parametrize("proxies", ["*", "proxy.example", "10.0.0.0/8, 300.1.1.1"])
+def test_what_is_no_address_of_a_proxy_is_refused_before_anybody_is_believed(proxies: str) -> None:
+    with pytest.raises(ConfigError, match="trusted_proxies"):
+        Way(host="127.0.0.1", port=0, proxies=proxies).check()
 
 
 @pytest.fixture

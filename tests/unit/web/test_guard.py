@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
-from rqflow.web.guard import CONTENT_SECURITY, NotTooLarge, OwnPagesOnly, SafeHeaders
+from rqflow.web.guard import CONTENT_SECURITY, NotTooLarge, OwnNamesOnly, OwnPagesOnly, SafeHeaders
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,25 @@ def test_every_answer_tells_browsers_what_a_page_may_do(client: TestClient) -> N
     headers = client.get("/x").headers
     assert headers["content-security-policy"] == CONTENT_SECURITY
     assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
+
+
+def own_names(*names: str) -> TestClient:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("here")(scope, receive, send)
+
+    return TestClient(OwnNamesOnly(app, names))
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "LOCALHOST.", "hub.localhost:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080", "192.0.2.7", "lab.example:443",
+                                  "Lab.Example", ""])
+def test_a_server_of_its_own_machine_answers_to_its_names_and_to_addresses(host: str) -> None:
+    assert own_names("lab.example").get("/x", headers={"Host": host}).text == "here"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "lab.example.evil.example", "x@evil.example", "[",
+                                  "0x7f000001", "localhost:8080@evil.example"])
+@pytest.mark.parametrize("path", ["/x", "/api/v1/x"])
+def test_a_page_that_lets_its_name_lead_here_is_answered_nothing(host: str, path: str) -> None:
+    """DNS rebinding: to the browser such a page is of our own origin, so that nothing else tells it from ours."""
+    answer = own_names("lab.example").get(path, headers={"Host": host})
+    assert (answer.status_code, "webserver.names" in answer.text, "here" in answer.text.split()) == (421, True, False)

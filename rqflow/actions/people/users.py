@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rqflow import clock
 from rqflow.actions import schedule
-from rqflow.exceptions import Conflict, UsageError
+from rqflow.exceptions import Conflict, NotPermitted, UsageError
 from rqflow.security.passwords import Passwords
 from rqflow.security.roles import Role
 from rqflow.store import events, sessions, setup_links, shares, tokens, users
 from rqflow.store.engine import Connection, Engine, reading, run_in_transaction
+from rqflow.store.events import EventFilter
 from rqflow.store.types import clean
 from rqflow.store.users import UserRecord
 
@@ -21,6 +22,8 @@ from rqflow.store.users import UserRecord
 PASSWORD, PROXY, OIDC = "password", "proxy", "oidc"
 #: A name as accounts, addresses and providers have it: nothing that a header, a URL or a list of names would take for something else.
 _NAME = re.compile(r"[\w.@+][\w.@+-]{0,99}")
+#: How often a minute a person may be wrong about the password that they change, and what such a failure is called in the audit log.
+TRIES, _CHANGE = 5, "change of password"
 #: Characters of a full name or an address.
 _LONGEST = 250
 #: Makes hashes at the usual cost.
@@ -109,16 +112,28 @@ def set_password(engine: Engine, username: str, password: str, *, by: str, keep:
 
 def change_own_password(engine: Engine, username: str, current: str, password: str, *, keep: str | None = None,
                         passwords: Passwords = STANDARD) -> int:
-    """Let a person change their password, which they show to have; otherwise as `set_password`. Raises UsageError also for a wrong present one."""
+    """Let a person change their password, which they show to have; otherwise as `set_password`.
+
+    Raises UsageError also for a wrong present one, and NotPermitted when that was wrong too often in the last minute: whoever has found a browser
+    that is logged in, or a token, does not find the password by it.
+    """
     with reading(engine) as connection:
         users.find(connection, username)
+        _must_wait(connection, username)
         kept = users.password_hash(connection, username)
     if not kept:
         raise UsageError(f"{username} has no password here", hint="An administrator makes a set-up link, by which you choose one.")
     if not passwords.verify(kept, current):
-        run_in_transaction(engine, lambda connection: events.add(connection, "login_failed", who=username, why="password", how="change of password"))
+        run_in_transaction(engine, lambda connection: events.add(connection, "login_failed", who=username, why="password", how=_CHANGE))
         raise UsageError("the present password is wrong")
     return set_password(engine, username, password, by=username, keep=keep, passwords=passwords)
+
+
+def _must_wait(connection: Connection, username: str) -> None:
+    """Raise NotPermitted when a person was wrong too often about their own password."""
+    failed = EventFilter(who=username, event="login_failed", since=clock.utcnow() - timedelta(minutes=1))
+    if sum(_CHANGE in one.detail for one in events.search(connection, failed, limit=1000)) >= TRIES:
+        raise NotPermitted("too many tries: wait a minute, then try again")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,8 +15,7 @@ from rqflow.security.roles import Role
 from rqflow.store.sessions import name_of
 from rqflow.web import signin
 from rqflow.web.answers import done
-from rqflow.web.deps import Filled, TheHub, ThePart
-from rqflow.web.pages.session import address
+from rqflow.web.deps import Filled, TheHub
 from rqflow.web.pages.users import ROLES
 from rqflow.web.pages.workers import counted
 from rqflow.web.problems import status_of
@@ -48,12 +47,11 @@ def change(request: Request, hub: TheHub, filled: Filled) -> Response:
 
 
 @router.post("/account/password")
-def password(request: Request, hub: TheHub, parts: ThePart, filled: Filled) -> Response:
+def password(request: Request, hub: TheHub, filled: Filled) -> Response:
     """Change one's password."""
     try:
         if filled.get("password", "") != filled.get("again", ""):
             raise UsageError("the two new passwords differ")
-        parts.throttle.must_wait(hub.person.name, address(request))
         ended = perform(hub, change_password, ChangePassword(current=filled.get("current", ""), password=filled.get("password", ""),
                                                              keep=_own(request) or None))
     except UsageError as error:

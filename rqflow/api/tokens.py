@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rqflow import clock
 from rqflow.actions.people import tokens
@@ -79,7 +79,10 @@ class CreatedToken:
 
 @operation("tokens.create", "POST", "/tokens", Role.VIEWER)
 def create_token(hub: Hub, asked: CreateToken) -> CreatedToken:
-    """Make a token, by which a program may what you may, or less."""
+    """Make a token, by which a program may what you may, or less.
+
+    One that is asked for by a token lasts no longer than that.
+    """
     name = whose(hub, OfWhom(username=asked.username))
     # What asks may be a token that may less than its person: nothing that may more comes of it.
     if asked.role is not None and not hub.person.role.allows(asked.role):
@@ -89,8 +92,17 @@ def create_token(hub: Hub, asked: CreateToken) -> CreatedToken:
     if not 0 <= days <= 36_500:
         raise UsageError(f"days: {days} is not from 0 to 36500")
     made = tokens.make(hub.engine, name or hub.person.name, name=asked.name, by=hub.person.name, role=asked.role or own,
-                       lifetime=timedelta(days=days) if days else None)
+                       lifetime=_lifetime(days, hub.person.until))
     return CreatedToken(token=made.text, record=Token.of(made.record))
+
+
+def _lifetime(days: int, until: datetime | None) -> timedelta | None:
+    """Return for how long a token is made, of who is let in `until` then; None: until it is revoked."""
+    wanted = timedelta(days=days) if days else None
+    if until is None:
+        return wanted
+    left = until - clock.utcnow()
+    return left if wanted is None else min(wanted, left)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 
@@ -33,6 +34,8 @@ class Person:
 
     name: str
     role: Role
+    #: When what they come by lets them in no more: the end of a token. None: they may come again by themselves.
+    until: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def local(cls, name: str) -> Person:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rqflow import clock
@@ -84,7 +85,8 @@ def by_token(engine: Engine, text: str) -> Person | None:
         entry = tokens.entry(connection, digest, now)
     if entry and _is_news(entry.seen_at, now):
         run_in_transaction(engine, lambda connection: tokens.touch(connection, digest, now))
-    return _person(entry)
+    person = _person(entry)
+    return replace(person, until=entry.expires_at) if person and entry else None
 
 
 def by_basic(engine: Engine, username: str, password: str) -> Person | None:

@@ -67,6 +67,12 @@ def test_a_token_is_shown_once_listed_and_revoked(site: Site) -> None:
     # A token makes none that may more than itself.
     assert program.post("/api/v1/tokens", json={"name": "more", "role": "operator"}, headers=token).status_code == 422
     assert program.post("/api/v1/tokens", json={"name": "same"}, headers=token).json()["record"]["role"] == "viewer"
+    # Nor one that lasts longer: whoever has found it is out when it ends.
+    ends = {one["expires_at"] for one in browser.get("/api/v1/tokens").json()["items"] if one["name"].startswith("nightly")}
+    for days in (0, 1000):
+        made = program.post("/api/v1/tokens", json={"name": "long", "days": days}, headers=token).json()["record"]
+        assert {made["expires_at"][:16]} == {end[:16] for end in ends}
+    assert program.post("/api/v1/tokens", json={"name": "short", "days": 1}, headers=token).json()["record"]["expires_at"] < min(ends)
     number = browser.get("/api/v1/tokens").json()["items"][0]["id"]
     eve = site.browser("eve", Role.OPERATOR)
     assert eve.post(f"/tokens/{number}/revoke").status_code == eve.get(f"/tokens/{number}/revoke").status_code == 404

@@ -46,10 +46,13 @@ class Shown:
         return f"{state}: {self.error.splitlines()[0]}" if self.error and self.state != notices.SENT else state
 
 
-def list_messages(engine: Engine, *, dag_id: str | None, states: Collection[str], since: datetime | None, limit: int | None) -> list[Shown]:
-    """Return the messages that pass, newest first."""
+def list_messages(engine: Engine, *, dag_id: str | None, states: Collection[str], since: datetime | None, limit: int,
+                  after: str | None = None) -> list[Shown]:
+    """Return the messages that pass, newest first, with `after` those that follow the one of this id. Raises NotFound, UsageError."""
     with reading(engine) as connection:
-        return [_shown(connection, one) for one in notices.search(connection, dag_id=dag_id, states=states, since=since, limit=limit)]
+        last = None if after is None else notices.find(connection, after)
+        found = notices.search(connection, dag_id=dag_id, states=states, since=since, limit=limit, after=last)
+        return [_shown(connection, one) for one in found]
 
 
 def show(engine: Engine, settings: Settings, text: str) -> tuple[Shown, letters.Letter]:

@@ -24,6 +24,7 @@ class ListNotices:
     state: list[str] = about("Only messages in one of these states.", [])
     since: datetime | None = about("Only messages made at or after this time.", None)
     limit: int = about("At most so many.", 50)
+    after: str | None = about("Only messages made before this one: `next` of the page before.", None)
 
 
 @operation("notices.list", "GET", "/notices", Role.ADMIN)
@@ -31,8 +32,9 @@ def list_notices(hub: Hub, asked: ListNotices) -> Page[Shown]:
     """List messages, the newest first, with what is wrong with those that were not sent."""
     if odd := [one for one in asked.state if one not in STATES]:
         raise UsageError(f"state: {odd[0][:50]!r} is none of {', '.join(STATES)}")
-    since = clock.aware(asked.since) if asked.since else None
-    return Page(items=tuple(notices.list_messages(hub.engine, dag_id=asked.dag_id, states=asked.state, since=since, limit=within(asked.limit))))
+    since, limit = clock.aware(asked.since) if asked.since else None, within(asked.limit)
+    found = notices.list_messages(hub.engine, dag_id=asked.dag_id, states=asked.state, since=since, limit=limit + 1, after=asked.after)
+    return Page(items=tuple(found[:limit]), next=found[limit - 1].message_id if len(found) > limit else None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import click
 
 from rqflow import mail
-from rqflow.actions import notices
 from rqflow.actions.notices import Shown
-from rqflow.api.dags import MOST
 from rqflow.api.notices import ListNotices, OneNotice, RetryNotices, get_notice, list_notices, retry_notices
 from rqflow.cli import output
 from rqflow.cli.app import App, pass_app
-from rqflow.cli.hub import asking, refuse_server
+from rqflow.cli.hub import asking, paged, refuse_server
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, MOMENT
-from rqflow.deploy.services import open_database
 from rqflow.exceptions import ConfigError, ServiceUnreachable, UsageError
 from rqflow.store.notices import STATES
 
@@ -44,15 +41,9 @@ def notice() -> None:
 def list_(app: App, printer: Printer, dag_id: str | None, states: tuple[str, ...], since: datetime | None, limit: int, unlimited: bool) -> None:
     """List messages, the newest first, with what is wrong with those that were not sent."""
     printer.check(output.fields_of(Shown))
-    if app.server:
-        if unlimited:
-            output.note(f"with --server the {MOST} newest at most")
-        with asking(app) as ask:
-            most = MOST if unlimited else min(limit, MOST)
-            found = list(ask(list_notices, ListNotices(dag_id=dag_id, state=list(states), since=since, limit=most)).items)
-    else:
-        with open_database(app.settings) as engine:
-            found = notices.list_messages(engine, dag_id=dag_id, states=states, since=since, limit=None if unlimited else limit)
+    wanted = ListNotices(dag_id=dag_id, state=list(states), since=since)
+    with asking(app) as ask:
+        found = paged(lambda after, some: ask(list_notices, replace(wanted, after=after, limit=some)), None if unlimited else limit)
     printer.records([_row(printer, one) for one in found], COLUMNS)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, case, delete, exists, false, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, case, delete, exists, false, func, insert, or_, select, update
 
 from rqflow.exceptions import NotFound, UsageError
 from rqflow.store.conventions import KEY
@@ -242,8 +242,8 @@ def again(connection: Connection, message_ids: Collection[str] | None, now: date
 
 
 def search(connection: Connection, *, dag_id: str | None = None, states: Collection[str] = (), since: datetime | None = None,
-           limit: int | None = None) -> list[Message]:
-    """Return the messages that pass, newest first; what is None or empty does not matter."""
+           limit: int | None = None, after: Message | None = None) -> list[Message]:
+    """Return the messages that pass, newest first, with `after` those that follow that one; what is None or empty does not matter."""
     columns = notice_message.c
     query = select(notice_message).order_by(columns.created_at.desc(), columns.message_id).limit(limit)
     if dag_id is not None:
@@ -252,6 +252,9 @@ def search(connection: Connection, *, dag_id: str | None = None, states: Collect
         query = query.where(columns.state.in_(list(states)))
     if since is not None:
         query = query.where(columns.created_at >= since)
+    if after is not None:
+        same_time = and_(columns.created_at == after.created_at, columns.message_id > after.message_id)
+        query = query.where(or_(columns.created_at < after.created_at, same_time))
     return [_message(row) for row in connection.execute(query).mappings()]
 
 

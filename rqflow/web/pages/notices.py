@@ -37,12 +37,13 @@ def slas_page(request: Request, hub: TheHub, dag_id: str = "", run: str = "", si
 
 
 @router.get("/notices")
-def notices_page(request: Request, hub: TheHub, dag_id: str = "", state: str = "", since: str = "") -> HTMLResponse:
-    """Show messages, the newest first."""
-    found = perform(hub, list_notices, ListNotices(dag_id=dag_id.strip() or None, state=[state] if state else [], since=given_moment(since, "since"),
-                                                   limit=MOST * 4))
-    return page(request, "notices.html", messages=found.items, dag_id=dag_id, state=state, since=since, states=STATES, again=AGAIN,
-                has_smtp=bool(hub.settings.smtp.smtp_host))
+def notices_page(request: Request, hub: TheHub, dag_id: str = "", state: str = "", since: str = "", after: str = "") -> HTMLResponse:
+    """Show messages, the newest first; `after` goes on where a page ended."""
+    asked = {"dag_id": dag_id.strip(), "state": state, "since": since.strip()}
+    found = perform(hub, list_notices, ListNotices(dag_id=asked["dag_id"] or None, state=[state] if state else [], since=given_moment(since, "since"),
+                                                   limit=MOST, after=after or None))
+    return page(request, "notices.html", messages=found.items, **asked, states=STATES, again=AGAIN, has_smtp=bool(hub.settings.smtp.smtp_host),
+                first=f"/notices{query(**asked)}" if after else "", older=f"/notices{query(**asked, after=found.next)}" if found.next else "")
 
 
 @router.get("/notices/{message}")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import insert, select
+
 from rqflow import clock
+from rqflow.actions.people import tokens
+from rqflow.cli.main import main
 from rqflow.security.roles import Role
 from rqflow.store import notices, sla
 from rqflow.store.engine import Connection, run_in_transaction
 from rqflow.store.notices import Delivery
 from rqflow.store.runs import RunRecord
+from rqflow.store.tables import notice_message
 from tests.integration.web import rooms
+from tests.integration.web.serving import served
 from tests.integration.web.site import Site
 from tests.unit.builders import a_version
 
@@ -36,6 +46,45 @@ def a_refused_message(site: Site, run: RunRecord) -> str:
         return message
 
     return run_in_transaction(site.engine, write)
+
+
+def many_messages(site: Site, number: int) -> None:
+    """As many messages as that, of which several were made in the same moment."""
+    first = a_refused_message(site, site.hub.start(a_version(dag_id="nightly"), run_id="first"))
+
+    def write(connection: Connection) -> None:
+        row = dict(connection.execute(select(notice_message)).mappings().one())
+        connection.execute(insert(notice_message), [
+            {**row, "message_id": f"{one:032x}", "created_at": row["created_at"] - timedelta(seconds=one // 7)} for one in range(number - 1)])
+        assert first == row["message_id"]
+
+    run_in_transaction(site.engine, write)
+
+
+def test_all_messages_are_found_page_by_page_on_the_page_over_the_api_and_by_the_command(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    many_messages(site, 120)
+    browser = site.browser("ann")
+    seen: list[str] = []
+    place: str | None = "/notices?dag_id=nightly"
+    while place:
+        text = browser.get(place).text
+        seen += re.findall(r'class="cut" href="/notices/(\w+)"', text)
+        older = re.search(r'href="([^"]+)" rel="next"', text)
+        place = html.unescape(older[1]) if older else None
+    assert (len(seen), len(set(seen))) == (120, 120)
+    first = browser.get("/api/v1/notices?limit=100").json()
+    rest = browser.get("/api/v1/notices", params={"limit": 100, "after": first["next"]}).json()
+    assert [one["message_id"] for one in (*first["items"], *rest["items"])] == seen
+    assert rest["next"] is None
+    assert browser.get("/api/v1/notices?after=none").status_code == 404
+    monkeypatch.setattr("rqflow.cli.hub.MOST", 50)
+    monkeypatch.setenv("RQFLOW_TOKEN", tokens.make(site.engine, "ann", name="laptop", by="ann").text)
+    with served(site.app) as url:
+        for words, number in ((["--all"], 120), (["-L", "70"], 70)):
+            assert main(["--server", url, "notice", "list", "-o", "json", *words]) == 0
+            assert [one["message_id"] for one in json.loads(capsys.readouterr().out)] == seen[:number]
 
 
 def test_misses_are_listed_filtered_and_paged(site: Site, redis_url: str) -> None:

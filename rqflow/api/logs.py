@@ -12,13 +12,14 @@ from rqflow.actions import logs, query
 from rqflow.actions.model import Run
 from rqflow.api.hub import Hub
 from rqflow.api.operation import about, operation
+from rqflow.api.runs import OneRun
 from rqflow.api.tasks import OneTask
 from rqflow.exceptions import UsageError
 from rqflow.recorder import logtimes
 from rqflow.security.roles import Role
 
-#: Bytes of a log that one answer has, when nothing else is asked for, and at most.
-SOME, MOST = 1 << 16, 1 << 20
+#: Bytes of a log that one answer has, when nothing else is asked for, and at most; tasks of which one answer has the last lines.
+SOME, MOST, TASKS = 1 << 16, 1 << 20, 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +82,27 @@ def read_log(hub: Hub, asked: ReadLog) -> LogPart:
     return LogPart(task_id=asked.task_id, try_number=number, start=start, end=start + taken, size=size, is_over=is_over and start + taken >= size,
                    content=content, times=_times(hub, run, asked.task_id, number, start, start + taken),
                    held_back=logs.held_back(hub.live, hub.settings, run, asked.task_id, number))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastLines(OneRun):
+    """Of which tries of its tasks; the two lists go together."""
+
+    task_id: list[str] = about(f"Ids of tasks, {TASKS} at most.")
+    try_number: list[int] = about("The try of each of them.")
+
+
+@operation("runs.last_lines", "GET", "/runs/{run}/last-lines", Role.VIEWER)
+def last_lines(hub: Hub, asked: LastLines) -> dict[str, str]:
+    """Show the last line that each of these tries has printed, without colours; those that have printed none are left out."""
+    wanted = dict(zip(asked.task_id, asked.try_number, strict=False))
+    if len(asked.task_id) != len(asked.try_number) or not 1 <= len(wanted) <= TASKS or min(wanted.values()) < 1:
+        raise UsageError(f"task_id and try_number: as many of the one as of the other, 1 to {TASKS}, and tries are counted from 1")
+    record = hub.run(asked.run)
+    known = query.version_of(hub.live, hub.engine, record).by_id
+    run = query.as_run(record, None)
+    found = {task_id: logs.last_line(hub.settings, run, task_id, number) for task_id, number in wanted.items() if task_id in known}
+    return {task_id: line for task_id, line in found.items() if line}
 
 
 def _text(data: bytes, *, is_last: bool) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -15,7 +15,7 @@ from rqflow.actions import follow, logs, query
 from rqflow.actions.follow import Deadline, Snapshot
 from rqflow.actions.loglines import Stamp
 from rqflow.actions.model import Run, TaskInstance
-from rqflow.api.logs import MOST, LogPart, ReadLog, read_log
+from rqflow.api.logs import MOST, TASKS, LastLines, LogPart, ReadLog, last_lines, read_log
 from rqflow.api.runs import OneRun, get_run, head_run
 from rqflow.broker.faults import refusal
 from rqflow.broker.lock import has_leader
@@ -28,7 +28,7 @@ from rqflow.deploy import background
 from rqflow.deploy.background import Started
 from rqflow.deploy.services import Services, open_services
 from rqflow.exceptions import NotFound, ServiceUnreachable
-from rqflow.states import RunState
+from rqflow.states import TERMINAL_STATES, RunState, TaskState
 
 T = TypeVar("T")
 
@@ -174,6 +174,11 @@ class Away:
     #: When the parts of the logs came that were read: {(task, try): (offsets, moments)}.
     _moments: dict[tuple[str, int], tuple[list[int], list[datetime]]] = field(default_factory=dict)
     _held: dict[tuple[str, int], str] = field(default_factory=dict)
+    #: The tasks as they were at the last look, whether their last lines are wanted anew, the lines by (task, try), and which change no more.
+    _shown: tuple[TaskInstance, ...] = ()
+    _wants_lines: bool = False
+    _lines: dict[tuple[str, int], str] = field(default_factory=dict)
+    _final: set[tuple[str, int]] = field(default_factory=set)
     _lost: bool = False
 
     def run(self, name: str) -> Run:
@@ -187,13 +192,12 @@ class Away:
     def snapshots(self, run: Run, version: Version, *, timeout: timedelta | None) -> Iterator[Snapshot]:  # noqa: ARG002 - which the hub knows
         """Yield it once a second."""
         deadline = Deadline(timeout)
-        before: tuple[TaskInstance, ...] = ()
         while True:
             began = clock.monotonic()
             now = self._patiently(run.run_key)
             if now is not None:
-                yield Snapshot(state=now.state, tasks=now.tasks, is_new=now.tasks != before)
-                before = now.tasks
+                is_new, self._shown, self._wants_lines = now.tasks != self._shown, now.tasks, True
+                yield Snapshot(state=now.state, tasks=now.tasks, is_new=is_new)
                 if now.is_finished:
                     return
             deadline.check("the run")
@@ -315,9 +319,24 @@ class Away:
         except NotFound:
             return b""
 
-    def last_line(self, run: Run, task: TaskInstance) -> str:  # noqa: ARG002 - whichever it is
-        """Return nothing: to ask for the end of each log again and again is too much over a network."""
-        return ""
+    def last_line(self, run: Run, task: TaskInstance) -> str:
+        """Return the last line of a log, as it was at the last look: those of all tasks are asked for at once, when one is first wanted after it."""
+        if self._wants_lines:
+            self._wants_lines = False
+            self._learn_lines(run)
+        return self._lines.get((task.task_id, task.try_number), "")
+
+    def _learn_lines(self, run: Run) -> None:
+        """Ask for the last lines of tasks that run, and of those that have ended since; of a hub that does not tell them, for none."""
+        begun = [one for one in self._shown if one.try_number and (one.state is TaskState.RUNNING or one.state in TERMINAL_STATES)]
+        wanted = [one for one in begun if (one.task_id, one.try_number) not in self._final][:TASKS]
+        if not wanted:
+            return
+        asked = LastLines(run=run.run_key, task_id=[one.task_id for one in wanted], try_number=[one.try_number for one in wanted])
+        with suppress(NotFound, ServiceUnreachable):  # a hub of an older release, or one that `snapshots` waits for
+            found = self.ask(last_lines, asked)
+            self._lines |= {(one.task_id, one.try_number): found.get(one.task_id, "") for one in wanted}
+            self._final |= {(one.task_id, one.try_number) for one in wanted if one.state in TERMINAL_STATES and found.get(one.task_id)}
 
     def held_back(self, run: Run, task_id: str, try_number: int) -> str:  # noqa: ARG002 - of the log that was read
         """Return why the rest of a log is not there."""

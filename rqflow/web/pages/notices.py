@@ -42,8 +42,9 @@ def notices_page(request: Request, hub: TheHub, dag_id: str = "", state: str = "
     asked = {"dag_id": dag_id.strip(), "state": state, "since": since.strip()}
     found = perform(hub, list_notices, ListNotices(dag_id=asked["dag_id"] or None, state=[state] if state else [], since=given_moment(since, "since"),
                                                    limit=MOST, after=after or None))
-    return page(request, "notices.html", messages=found.items, **asked, states=STATES, again=AGAIN, has_smtp=bool(hub.settings.smtp.smtp_host),
-                first=f"/notices{query(**asked)}" if after else "", older=f"/notices{query(**asked, after=found.next)}" if found.next else "")
+    return page(request, "notices.html", messages=found.items, dag_id=asked["dag_id"], state=state, since=asked["since"], states=STATES, again=AGAIN,
+                has_smtp=bool(hub.settings.smtp.smtp_host), first=f"/notices{query(**asked)}" if after else "",
+                older=f"/notices{query(**asked, after=found.next)}" if found.next else "")
 
 
 @router.get("/notices/{message}")

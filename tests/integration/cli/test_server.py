@@ -6,16 +6,25 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 import redis
 
+from rqflow.actions import logs, query
 from rqflow.actions.people import ownership, tokens, users
+from rqflow.api.client import I, O, Server
+from rqflow.api.logs import LastLines, last_lines
+from rqflow.api.operation import Operation
+from rqflow.broker.messages import Claim
 from rqflow.cli.main import cli, main
+from rqflow.cli.observing import Away
+from rqflow.exceptions import UsageError
 from rqflow.security.roles import Role
 from rqflow.store.engine import open_engine
+from tests.integration.broker import playing
 from tests.integration.cli import test_every_command as every
 from tests.integration.web.serving import served
 from tests.integration.web.site import BASE, Site
@@ -58,6 +67,45 @@ def test_runs_are_listed_and_shown_as_at_the_hub(site: Site, call: Call) -> None
     assert len(json.loads(call("run", "list", "-L", "2", "-o", "json")[1])) == 2
     code, out, _ = call("run", "show", "daily@latest", "-o", "json")
     assert (code, json.loads(out)["run_id"], len(json.loads(out)["tasks"])) == (0, "r2", 1)
+
+
+def test_the_live_table_has_the_last_lines_of_logs_in_one_question_a_look(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rqflow.cli.observing.EVERY", 0.01)
+    run = site.hub.start(a_version(["a", "b", "c"], dag_id="daily"), run_id="r")
+    site.browser("ann", Role.VIEWER)
+
+    def log(claim: Claim, text: str) -> None:
+        file = Path(site.settings.logs.folder) / logs.path(query.show(site.hub.broker, site.engine, run.run_key), claim.task_id, 1)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    first, second = (playing.claim(site.hub.broker, 1)[0] for _ in range(2))
+    log(first, "one\n\x1b[31mtwo\x1b[0m\n\n")
+    asked: list[str] = []
+    with served(site.app) as url, closing(Server(url, tokens.make(site.engine, "ann", name="laptop", by="ann").text)) as server:
+        def ask(wanted: Operation[I, O], given: I) -> O:
+            asked.append(wanted.name)
+            return server.ask(wanted, given)
+
+        observer = Away(ask)
+        known = observer.run(run.run_key)
+        looks = observer.snapshots(known, observer.version(known), timeout=None)
+        for last, number in (("", 1), ("begun", 2), ("done", 3)):
+            asked.clear()
+            shown = {task.task_id: observer.last_line(known, task) for task in next(looks).tasks}
+            assert shown == {"a": "two", "b": last, "c": ""}, number
+            assert asked == ["runs.get", "runs.last_lines"]
+            log(second, "begun\n" if number == 1 else "done\n")
+            if number == 2:
+                playing.tell(site.hub.broker, playing.end(first))
+                playing.tell(site.hub.broker, playing.end(second))
+        asked.clear()
+        assert [observer.last_line(known, task) for task in next(looks).tasks] == ["two", "done", ""]
+        assert asked == ["runs.get"], "what has ended says nothing more"
+        assert server.ask(last_lines, LastLines(run=run.run_key, task_id=["a", "../a", "none"], try_number=[1, 1, 9])) == {"a": "two"}
+        for tasks, tries in (([], []), (["a"], []), (["a"], [0]), ([f"t{number}" for number in range(101)], [1] * 101)):
+            with pytest.raises(UsageError):
+                server.ask(last_lines, LastLines(run=run.run_key, task_id=tasks, try_number=tries))
 
 
 def test_what_is_not_there_has_the_exit_code_that_it_has_at_the_hub(call: Call) -> None:

@@ -10,11 +10,13 @@ from rqflow.actions.model import Run, Try, duration_words
 from rqflow.states import FAILURE_STATES, TaskState
 
 #: Distances, in seconds, that lines on the axis may have, and at most so many lines.
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 LINES = 10
 DAY = 86400
 #: Points: the width that the bars have, the height of one row, and the least width of a bar.
 WIDTH, ROW, LEAST = 800.0, 18, 1.0
+#: Seconds that an axis has at least.
+SHORTEST = 0.01
 COLOURS = {TaskState.SUCCESS: "#4caf50", TaskState.RUNNING: "#42a5f5", TaskState.SKIPPED: "#ce93d8", TaskState.UP_FOR_RETRY: "#ffb300",
            TaskState.UP_FOR_RESCHEDULE: "#80cbc4", TaskState.CANCELLED: "#9e9e9e"}
 FAILED, OTHER = "#e53935", "#bdbdbd"
@@ -66,12 +68,12 @@ def gantt(run: Run, now: datetime) -> Gantt:
     tries = [one for name in shown for one in begun[name]]
     first = min((_start(one, now) for one in tries), default=now)
     span = max((_end(one, now) for one in tries), default=now) - first
-    seconds = max(span.total_seconds(), 1.0)
+    seconds = max(span.total_seconds(), SHORTEST)
     scale = WIDTH / seconds
     rows = tuple(
         Row(task_id=name, y=number * ROW, bars=tuple(_bar(one, first, now, scale, name) for one in begun[name])) for number, name in enumerate(shown))
     names = 12 + 7 * max((len(name) for name in shown), default=0)
-    lines = tuple(Line(x=at * scale, label=duration_words(float(at)) if at else "0") for at in axis(seconds))
+    lines = tuple(Line(x=at * scale, label=tick_words(at)) for at in axis(seconds))
     return Gantt(rows=rows, lines=lines, names=names, width=int(names + WIDTH) + 40, height=len(rows) * ROW + 24)
 
 
@@ -91,14 +93,24 @@ def _end(one: Try, now: datetime) -> datetime:
     return max(one.ended_at or now, _start(one, now))
 
 
-def _step(seconds: float) -> int:
+def _step(seconds: float) -> float:
     """Return the distance of the lines in seconds: one that people count in, whole days at last."""
     return next((step for step in _STEPS if seconds / step <= LINES), -(-int(seconds) // (LINES * DAY)) * DAY or DAY)
 
 
-def axis(seconds: float) -> tuple[int, ...]:
+def axis(seconds: float) -> tuple[float, ...]:
     """Return where lines stand on an axis of so many seconds: from 0, at most some LINES of them."""
-    return tuple(range(0, int(seconds) + 1, _step(seconds)))
+    step = _step(seconds)
+    return tuple(round(number * step, 3) for number in range(int(seconds / step + 1e-9) + 1))
+
+
+def tick_words(seconds: float) -> str:
+    """Return what stands at a line of an axis: 0, 20ms, 5s, 1m30s."""
+    if seconds == 0:
+        return "0"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    return f"{seconds:g}s" if seconds < 60 else duration_words(seconds)
 
 
 def legend(run: Run) -> Sequence[tuple[str, str]]:

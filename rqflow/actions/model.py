@@ -190,9 +190,11 @@ def seconds_between(start: datetime | None, end: datetime | None) -> float | Non
 
 
 def duration_words(seconds: float | None) -> str:
-    """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m; empty for None."""
+    """Return `seconds` as people read it: 4ms, 0.4s, 12s, 3m05s, 2h07m; empty for None."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.0995:
+        return f"{max(seconds * 1000, 1):.0f}ms"
     if seconds < 10:
         return f"{seconds:.1f}s"
     if seconds < 60:

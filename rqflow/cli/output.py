@@ -233,7 +233,7 @@ _harmless: dict[int, Harmless] = {}
 
 
 def duration(seconds: float | None) -> str:
-    """Return `seconds` as people read it: 0.4s, 12s, 3m05s, 2h07m; empty for None."""
+    """Return `seconds` as people read it: 4ms, 0.4s, 12s, 3m05s, 2h07m; empty for None."""
     return duration_words(seconds)
 
 

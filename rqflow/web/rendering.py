@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from rqflow import clock
+from rqflow.actions.gantt import tick_words
 from rqflow.actions.model import duration_words, size_words
 from rqflow.broker import protocol
 from rqflow.web.assets import static
@@ -97,8 +98,8 @@ def environment() -> Environment:
     """Return the environment of all templates; each is compiled once in the life of this process."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, auto_reload=False, cache_size=-1,
                        trim_blocks=True, lstrip_blocks=True)
-    made.filters.update(moment=moment, machine=machine, ago=ago, lasting=duration_words, size=size_words, linked=linked, words=words, key=key,
-                        part=part)
+    made.filters.update(moment=moment, machine=machine, ago=ago, lasting=duration_words, tick=tick_words, size=size_words, linked=linked,
+                        words=words, key=key, part=part)
     made.globals.update(static=static, query=query, release=protocol.release())
     # Once for all templates, which need not import it.
     made.globals["ui"] = made.get_template("macros/ui.html").module

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rqflow.actions.gantt import axis
+from rqflow.actions.gantt import SHORTEST, axis
 from rqflow.actions.model import Run, TaskInstance, Try
 from rqflow.dag.version import Version
 from rqflow.states import TERMINAL_STATES, TaskState
@@ -78,7 +78,7 @@ class Timeline:
     seconds: float
     now: float | None
     #: Where lines stand on the axis.
-    ticks: tuple[int, ...]
+    ticks: tuple[float, ...]
     rows: tuple[TimelineRow, ...]
     lanes: tuple[Lane, ...]
 
@@ -99,7 +99,7 @@ def timeline(run: Run, version: Version | None, now: datetime) -> Timeline:
     rows.sort(key=lambda row: row.segments[0].start)
     here = max((now - begin).total_seconds(), 0.0)
     last = max((segment.start + segment.seconds for row in rows for segment in row.segments), default=0.0)
-    seconds = max(last if run.is_finished else here, 1.0)
+    seconds = max(last if run.is_finished else here, SHORTEST)
     return Timeline(start=begin, seconds=seconds, now=None if run.is_finished else here, ticks=axis(seconds), rows=tuple(rows), lanes=_lanes(rows))
 
 

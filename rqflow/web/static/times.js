@@ -31,6 +31,7 @@ export function relative(when, now = Date.now()) {
 /** A duration; as duration_words of the server.
  * @param {number} seconds @returns {string} */
 export function duration(seconds) {
+  if (seconds > 0 && seconds < 0.0995) return `${Math.max(seconds * 1000, 1).toFixed(0)}ms`;
   if (seconds < 10) return `${seconds.toFixed(1)}s`;
   if (seconds < MINUTE) return `${Math.floor(seconds)}s`;
   const minutes = Math.floor(seconds / MINUTE);
@@ -64,7 +65,7 @@ export function show(root) {
   }
   for (const span of root.querySelectorAll("[data-since]")) {
     const since = new Date(span.getAttribute("data-since") ?? "").getTime();
-    if (!Number.isNaN(since)) write(span, duration(Math.max(0, (now - since) / 1000)).replace(/\.\ds$/, "s"));
+    if (!Number.isNaN(since)) write(span, duration(Math.max(0, (now - since) / 1000)).replace(/^\d+ms$/, "0s").replace(/\.\ds$/, "s"));
   }
 }
 

@@ -88,6 +88,6 @@ def test_an_unknown_zone_is_refused() -> None:
         output.zone("Mars/Base")
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.04, "0.0s"), (9.96, "10.0s"), (12.4, "12s"), (185, "3m05s"), (7620, "2h07m")])
+@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0, "0.0s"), (0.0002, "1ms"), (0.0404, "40ms"), (0.4, "0.4s"), (9.96, "10.0s"), (12.4, "12s"), (185, "3m05s"), (7620, "2h07m")])
 def test_durations_are_short(seconds: float | None, text: str) -> None:
     assert output.duration(seconds) == text

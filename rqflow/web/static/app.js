@@ -12,5 +12,6 @@ import * as split from "./split.js";
 import * as theme from "./theme.js";
 import * as times from "./times.js";
 import * as toasts from "./toasts.js";
+import * as toggles from "./toggles.js";
 
-for (const job of [bridge, theme, times, toasts, menus, dialogs, forms, copying, keyboard, split, search, live]) job.start();
+for (const job of [bridge, theme, times, toasts, menus, dialogs, toggles, forms, copying, keyboard, split, search, live]) job.start();

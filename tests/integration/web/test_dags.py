@@ -98,6 +98,8 @@ def test_the_switch_pauses_and_lets_go_on(site: Site) -> None:
     answer = browser.post("/dags/one/paused", data={"on": "0", "back": "/dags?q=データ"}, headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/dags?q=%E3%83%87%E3%83%BC%E3%82%BF")
     assert browser.post("/dags/one/paused", data={"on": "1"}).headers["location"] == "/dags/one"
+    answer = browser.post("/dags/one/paused", data={"on": "1"}, headers={"Rqflow-In-Place": "1"})
+    assert (answer.status_code, answer.headers["rqflow-said"], answer.headers["rqflow-kind"]) == (204, "one%20was%20active%20already.", "ok")
     assert browser.post("/dags/one/paused", data={"on": "maybe"}).status_code == 422
     assert browser.post("/dags/none/paused", data={"on": "1"}).status_code == 404
 

@@ -50,6 +50,11 @@ def worst(states: str) -> str:
     return next((code for code in _WORST if code in states), ABSENT)
 
 
+def counted(states: str) -> list[tuple[str, int]]:
+    """Return (character, how many tasks have it), the worst first, of those that the run has."""
+    return [(code, states.count(code)) for code in _WORST if code in states]
+
+
 def arranged(found: TaskSequence, places: Sequence[int | None]) -> TaskSequence:
     """Return a sequence by other places: `places` names for each the index of its task, None where the run has no such task."""
     known = [index for index in places if index is not None]

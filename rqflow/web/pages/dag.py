@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rqflow.actions.sights import grid as sight
 from rqflow.actions.sights.grid import Grid, GridRun
 from rqflow.actions.sights.schedule_words import words
-from rqflow.actions.sights.sequence import ABSENT, STATES
+from rqflow.actions.sights.sequence import ABSENT, CODES, STATES, counted
 from rqflow.api.hub import Hub
 from rqflow.api.runs import TYPES
 from rqflow.exceptions import UsageError
@@ -31,6 +31,8 @@ MANY = 150
 NOTHING, ALL = "none", "all"
 #: A mark on a running task that is shown as a state is.
 UNREACHABLE = "unreachable"
+#: Characters of what does not mix: a group in which some were skipped is as well as one in which none were.
+_DONE, _ASIDE = CODES[TaskState.SUCCESS], {CODES[TaskState.SKIPPED], CODES[TaskState.REMOVED]}
 #: What stands before and behind the address of a square, by its character.
 _SQUARES = {code: (f'<td><a class="sq st-{word}" href="/runs/', f'" aria-label="{word}" tabindex="-1"></a>') for code, word in STATES.items()}
 
@@ -54,6 +56,8 @@ class Row:
     is_open: bool = False
     size: int = 0
     about: str = ""
+    #: Of a group: the states of its tasks, a text a run.
+    inside: tuple[str, ...] = ()
     is_gone: bool = False
     #: {place of a run: its try there}, where that is more than 1, and {place of a run: unreachable or cancel requested}.
     tries: dict[int, int] = field(default_factory=dict)
@@ -77,7 +81,8 @@ def rows_of(found: Grid, closed: Sequence[str]) -> list[Row]:
             group = found.groups[number]
             if group.group_id not in hidden:
                 made.append(Row(name=group.group_id, label=group.label, depth=group.depth, cells="".join([run.group_states[number] for run in runs]),
-                                is_group=True, is_open=group.group_id not in shut, size=group.stop - group.start, about=group.tooltip))
+                                is_group=True, is_open=group.group_id not in shut, size=group.stop - group.start, about=group.tooltip,
+                                inside=tuple(run.states[group.start:group.stop] for run in runs)))
         if task.group_id in shut or task.group_id in hidden:
             continue
         cells = "".join([run.states[place] for run in runs])
@@ -89,7 +94,9 @@ def rows_of(found: Grid, closed: Sequence[str]) -> list[Row]:
 
 def squares_of(row: Row, runs: Sequence[GridRun]) -> Markup:
     """Return the cells of a line. Joined here and not in the template: a big grid has 25,000 of them, which takes a template six times as long."""
-    behind = f"/tasks/{part(row.name)}" if not row.is_group else ""
+    if row.is_group:
+        return Markup("".join([_group_cell(states, run) for states, run in zip(row.inside, runs, strict=True)]))  # noqa: S704 - as below
+    behind = f"/tasks/{part(row.name)}"
     cells = []
     for at, (code, run) in enumerate(zip(row.cells, runs, strict=True)):
         if code == ABSENT:
@@ -103,6 +110,23 @@ def squares_of(row: Row, runs: Sequence[GridRun]) -> Markup:
             front, back = _SQUARES[code]
             cells.append(f"{front}{run.run_key}{behind}{back}")
     return Markup("".join(cells))  # noqa: S704 - keys are hex digits, what `part` gives is letters, digits and %, and all else is written here
+
+
+def _group_cell(states: str, run: GridRun) -> str:
+    """Return the cell of a group: in the colour of its worst state, from the bottom up to about the share of the tasks that are in it; above, that in
+    which most of the others are.
+    """
+    counts = counted(states)
+    if not counts:
+        return "<td>"
+    (worst, count), rest = counts[0], [one for one in counts[1:] if one[0] not in _ASIDE]
+    told = ", ".join(f"{number} {STATES[code].replace('_', ' ')}" for code, number in counts)
+    mixed = ""
+    if rest and worst != _DONE:
+        most, _ = max(rest, key=lambda one: one[1])
+        share = count / (count + sum(number for _, number in rest))
+        mixed = f" of-{STATES[most]} part-{min(int(share * 4) + 1, 4)}"
+    return f'<td><a class="sq st-{STATES[worst]}{mixed}" href="/runs/{run.run_key}" aria-label="{told}" tabindex="-1"></a>'
 
 
 def one_of(name: str, given: str, there_are: Sequence[str]) -> str | None:

@@ -25,7 +25,7 @@ function told(cell) {
   if (!square) return [];
   const number = square.dataset.try ? `, try ${square.dataset.try}` : "";
   const state = (square.getAttribute("aria-label") ?? "").replaceAll("_", " ");
-  return [row.cells[0].dataset.task ?? "", `${row.classList.contains("group") ? "worst: " : ""}${state}${number}`, ...run];
+  return [row.cells[0].dataset.task ?? "", `${state}${number}`, ...run];
 }
 
 /** Say what a cell stands for, beside it; nothing for null.

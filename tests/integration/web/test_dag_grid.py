@@ -67,7 +67,7 @@ def names(text: str) -> list[str]:
 
 def squares(text: str, task: str) -> list[str]:
     row = text.partition(f'data-task="{task}"')[2].partition("<tr")[0]
-    return re.findall(r'class="sq st-(\w+)"', row)
+    return re.findall(r'class="sq st-([^"]+)"', row)
 
 
 def test_a_square_leads_to_the_task_in_its_run_and_a_column_to_the_run(site: Site) -> None:
@@ -147,6 +147,19 @@ def test_the_questions_that_a_grid_asks_do_not_grow_with_tasks_and_runs(site: Si
         assert text.count('<a class="sq st-') >= tasks * runs
         counts.append(len(statements))
     assert max(counts) <= 7, "that of the session, and six of the grid"
+
+
+def test_a_group_shows_that_a_part_of_it_failed_and_how_many(site: Site) -> None:
+    names = [f"g.t{number}" for number in range(8)]
+    version = a_version({**{name: [] for name in names}, "skips": []}, specs=[a_task(name, group_id="g") for name in names],
+                        groups={"g": {"parent": None, "tooltip": ""}}, dag_id="parts")
+    for day, ends in enumerate(({}, {"g.t3": TaskState.FAILED}, dict.fromkeys(names[:7], TaskState.FAILED), {"g.t1": TaskState.SKIPPED})):
+        site.hub.start(version, day=day)
+        playing.play(site.hub.broker, ends)
+    text = site.browser("ann").get("/dags/parts").text
+    assert squares(text, "g") == ["success", "failed of-success part-1", "failed of-success part-4", "success"], "one skipped is nothing bad"
+    for told in ("8 success", "1 failed, 7 success", "7 failed, 1 success", "7 success, 1 skipped"):
+        assert f'aria-label="{told}"' in text
 
 
 def test_the_squares_of_1000_tasks_and_25_runs_are_small_on_the_way(site: Site) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ class _NotSet:
 
 
 NOTSET: Final = _NotSet()
+#: Characters of a file that is looked through for the order of its params.
+_LONGEST = 200_000
+
 
 class Param:
     """A param with a description and a schema: `Param(5, type="integer", minimum=1)`; without a default it must be given."""
@@ -130,3 +134,29 @@ def with_given(defaults: Mapping[str, Any], specs: Mapping[str, Any], given: Map
     if wrong:
         raise UsageError("params do not fit: " + "; ".join(sorted(wrong)), hint="`rqflow dag show DAG -o json` shows what each may be.")
     return values
+
+
+def in_order(source: str, names: Iterable[str]) -> list[str]:
+    """Return the names of params in the order in which the text of a DAG file has them, those that it does not have last.
+
+    A version keeps its params sorted. They stand in the file as the keys of a dict, or as arguments of a call or of a function: what names most of
+    them counts, and the first of these.
+    """
+    wanted = list(dict.fromkeys(names))
+    if len(wanted) < 2 or len(source) > _LONGEST:
+        return wanted
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return wanted
+    lists = ([name for name in _names(node) if name in wanted] for node in ast.walk(tree))
+    found = max(lists, key=len, default=[])
+    return [*dict.fromkeys([*found, *wanted])]
+
+
+def _names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Dict):
+        return [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
+    if isinstance(node, ast.Call):
+        return [keyword.arg for keyword in node.keywords if keyword.arg]
+    return [one.arg for one in [*node.args, *node.kwonlyargs]] if isinstance(node, ast.arguments) else []

@@ -149,6 +149,12 @@ class Version:
         """The hex sha256 of the canonical JSON, which names this version."""
         return hashlib.sha256(self.json.encode()).hexdigest()
 
+    @property
+    def source(self) -> str:
+        """The text of the DAG file; empty for a DAG that was made from a command."""
+        text = self.sources.get(self.file)
+        return text if isinstance(text, str) else ""
+
     @cached_property
     def by_id(self) -> dict[str, TaskSpec]:
         """The tasks by their task_id."""

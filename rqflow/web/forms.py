@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rqflow.dag.params import in_order
 from rqflow.exceptions import UsageError
 
 #: Input types of HTML for formats of JSON Schema.
@@ -36,10 +37,11 @@ class FormField:
         return f"param.{self.name}"
 
 
-def fields_of(defaults: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None) -> list[FormField]:
-    """Return a field for each param, with the value that was `given` for it last, else its default."""
+def fields_of(defaults: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None, *,
+              source: str = "") -> list[FormField]:
+    """Return a field for each param, in the order of the DAG file whose text is `source`, with the value that was `given` last, else its default."""
     values = {**defaults, **{name: value for name, value in (given or {}).items() if name in defaults or name in specs}}
-    return [_field(name, values.get(name), specs.get(name, {}), has_value=name in values) for name in dict.fromkeys([*defaults, *specs])]
+    return [_field(name, values.get(name), specs.get(name, {}), has_value=name in values) for name in in_order(source, [*defaults, *specs])]
 
 
 def _field(name: str, value: Any, spec: Mapping[str, Any], *, has_value: bool) -> FormField:

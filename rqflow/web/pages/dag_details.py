@@ -18,6 +18,7 @@ from rqflow.api.dags import DeleteDag, NextRuns, delete_dag, next_runs
 from rqflow.api.operation import perform
 from rqflow.api.sharing import GiveDag, ShareDag, give_dag, share_dag, unshare_dag
 from rqflow.dag import timetable
+from rqflow.dag.params import in_order
 from rqflow.dag.version import Version
 from rqflow.exceptions import UsageError
 from rqflow.store.dags import DagRecord
@@ -65,7 +66,7 @@ def _facts(dag: DagRecord, version: Version) -> list[tuple[str, Any]]:
 def _params(version: Version) -> list[tuple[str, str, str, str]]:
     """Return (name, default as JSON, description, schema as JSON) of each param."""
     found = []
-    for name in dict.fromkeys([*version.params, *version.param_specs]):
+    for name in in_order(version.source, [*version.params, *version.param_specs]):
         spec: Mapping[str, Any] = version.param_specs.get(name, {})
         schema: Mapping[str, Any] = spec.get("schema") or {}
         default = json.dumps(version.params[name], ensure_ascii=False) if name in version.params else ""

@@ -40,7 +40,7 @@ def trigger_page(request: Request, hub: TheHub, dag_id: str, of: str = "") -> HT
 
 
 def _form(request: Request, hub: Hub, version: Version, *, given: Mapping[str, Any], values: Mapping[str, str], problem: str = "") -> HTMLResponse:
-    fields = forms.fields_of(version.params, version.param_specs, given)
+    fields = forms.fields_of(version.params, version.param_specs, given, source=version.source)
     return page(request, "trigger.html", dag=hub.dag(version.dag_id), version=version, fields=fields, values=values, problem=problem,
                 command=_command(version, given, values), curl=_curl(request, version, given, values))
 

@@ -33,6 +33,14 @@ def test_the_form_is_made_of_the_params_and_starts_a_run_with_what_was_filled_in
     assert query.show(site.hub.broker, site.engine, record.run_key).state.value == "running"
 
 
+def test_the_form_has_the_order_of_the_file(site: Site) -> None:
+    text = 'DAG("daily", params={"copies": 1, "city": Param("Bern")})'
+    site.hub.start(a_version(dag_id="daily", file="d.py", sources={"d.py": text}, params={"city": "Bern", "copies": 1}, param_specs=SPECS))
+    for page in ("trigger", "details"):
+        found = site.browser("ann").get(f"/dags/daily/{page}").text.partition("<main")[2]
+        assert found.index("copies") < found.index("city"), page
+
+
 def test_what_does_not_fit_is_said_and_what_was_filled_in_stays(site: Site) -> None:
     a_dag(site)
     browser = site.browser("ann")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rqflow.dag.params import Param, mismatch, problems, specs_of, values_of, with_given
+from rqflow.dag.params import Param, in_order, mismatch, problems, specs_of, values_of, with_given
 from rqflow.exceptions import UsageError
 
 
@@ -94,3 +94,16 @@ def test_a_default_that_does_not_fit_is_seen_when_a_person_starts_a_run() -> Non
     with pytest.raises(UsageError, match="n: None does not fit type: 'integer'"):
         with_given({"n": None}, specs, {}, by_hand=True)
     assert with_given({"n": None}, specs, {"n": 1}, by_hand=True) == {"n": 1}
+
+
+@pytest.mark.parametrize("source", [
+    "x = {'b': 0}\nDAG('d', params={'zebra': 1, 'b': Param(2), 'a': 3})", "DAG('d', params=dict(zebra=1, b=2, a=3))",
+    "@dag()\ndef d(zebra, b=2, *, a=3): pass", "P = {'zebra': 1, 'b': 2}\nP['a'] = 3\nDAG('d', params=P)",
+])
+def test_params_stand_in_the_order_of_their_file(source: str) -> None:
+    assert in_order(source, ["a", "b", "zebra"]) == ["zebra", "b", "a"]
+
+
+@pytest.mark.parametrize("source", ["", "no python (", "\0", "x = 1", "(" * 100_000, "# long" * 100_000])
+def test_params_of_a_file_that_tells_no_order_stay_as_they_are(source: str) -> None:
+    assert in_order(source, ["b", "a", "b"]) == ["b", "a"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from rqflow.store.engine import Connection
 from rqflow.store.tables import task_try
 
-#: Runs at whose tasks is looked when none is named, until one has any.
+#: Runs at whose tasks is looked when none is named.
 LOOKED_AT = 3
 
 
@@ -61,12 +61,18 @@ def use_of_tasks(connection: Connection, run_keys: Collection[str]) -> list[Use]
             for task_id, number, rss, cpu in connection.execute(query.group_by(own.task_id))]
 
 
-def longest(connection: Connection, run_keys: Sequence[str], limit: int) -> list[str]:
-    """Return up to `limit` tasks, those first whose last try took longest in the last of these runs, the newest being last, that has any."""
-    for key in reversed(run_keys[-LOOKED_AT:]):
-        rows = connection.execute(select(task_try.c.task_id, task_try.c.started_at, task_try.c.ended_at).where(
-            task_try.c.run_key == key, task_try.c.ended_at.is_not(None), task_try.c.started_at.is_not(None)))
-        took = {task_id: ended_at - started_at for task_id, started_at, ended_at in rows}
-        if took:
-            return sorted(took, key=lambda task_id: (-took[task_id], task_id))[:limit]
-    return []
+def longest(connection: Connection, run_keys: Sequence[str]) -> list[str]:
+    """Return tasks, those first whose last try took longest in the newest of these runs, the last one being the newest.
+
+    Where that one tells of fewer, as it goes on or failed early, the runs before it tell of the others.
+    """
+    keys = list(run_keys[-LOOKED_AT:])
+    rows = connection.execute(select(task_try.c.run_key, task_try.c.task_id, task_try.c.try_number, task_try.c.started_at, task_try.c.ended_at).where(
+        task_try.c.run_key.in_(keys), task_try.c.ended_at.is_not(None), task_try.c.started_at.is_not(None)))
+    place = {key: number for number, key in enumerate(keys)}
+    newest: dict[str, tuple[tuple[int, int], timedelta]] = {}
+    for key, task_id, number, started_at, ended_at in rows:
+        at = place[key], number
+        if task_id not in newest or newest[task_id][0] < at:
+            newest[task_id] = at, ended_at - started_at
+    return sorted(newest, key=lambda task_id: (-newest[task_id][1], task_id))

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from rqflow.actions.model import duration_words
 from rqflow.actions.sights.charts import Point, Scatter, Series
+from rqflow.states import TERMINAL_RUN_STATES
 
 #: Seconds at which the axis of durations may have its lines, and moments between which that of times may.
-_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200)
+_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200)
 _DAY = 86400
 _SPANS = (1, 5, 15, 30, 60, 120, 300, 900, 1800, 3600, 10800, 21600, 43200, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY, 90 * _DAY, 365 * _DAY)
 #: Lines that an axis has at most.
@@ -84,18 +85,19 @@ def moments(first: datetime, last: datetime) -> list[datetime]:
 
 
 def scatter_chart(found: Scatter, width: float = 1000, height: float = 220) -> ScatterChart | None:
-    """Return where the runs stand; None when none has started."""
+    """Return where the runs stand; None when none has started. One that goes on for longer than all others took stands at the upper edge."""
     if not found.points:
         return None
     first, last = found.points[0].started_at, found.points[-1].started_at
     span = max((last - first).total_seconds(), 1.0)
-    longest = max(max(point.duration for point in found.points), 0.1) * 1.05
+    ended = [point.duration for point in found.points if point.state in TERMINAL_RUN_STATES]
+    longest = max(max(ended or [point.duration for point in found.points]), 0.001) * 1.05
 
     def across(moment: datetime) -> float:
         return round((moment - first).total_seconds() / span * width, 1)
 
     def up(seconds: float) -> float:
-        return round(height - seconds / longest * height, 1)
+        return round(height - min(seconds / longest, 1.0) * height, 1)
 
     words = "%H:%M:%S" if span < 300 else "%H:%M" if span < _DAY else "%m-%d %H:%M" if span < 3 * _DAY else "%Y-%m-%d"
     return ScatterChart(

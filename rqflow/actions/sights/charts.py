@@ -125,11 +125,14 @@ def task_durations(broker: Broker | None, engine: Engine, dag_id: str, *, task_i
     for task_id in task_ids:
         if task_id not in known:
             raise TaskNotFound(f"{dag_id} has no task {task_id}")
+    newest = outlines.get(version or "")
     with reading(engine) as connection:
         keys = [line.run_key for line in lines]
-        wanted = list(dict.fromkeys(task_ids))[:MOST_TASKS] or measures.longest(connection, keys, TASKS)
+        ended = sorted(lines, key=lambda line: line.is_finished)  # unfinished ones first, as they tell of some tasks only
+        wanted = list(dict.fromkeys(task_ids))[:MOST_TASKS] or [
+            task_id for task_id in measures.longest(connection, [line.run_key for line in ended])
+            if newest is None or task_id in newest.task_ids][:TASKS]
         found = {(one.run_key, one.task_id): one for one in measures.of_tasks(connection, keys, wanted)}
-    newest = outlines.get(version or "")
     axis = tuple(Axis(run_key=line.run_key, run_id=line.run_id, state=line.state, started_at=line.started_at) for line in lines)
     return TaskDurations(dag_id=dag_id, runs=axis, tasks=tuple(_series(task_id, [found.get((key, task_id)) for key in keys]) for task_id in wanted),
                          task_ids=newest.task_ids if newest else ())

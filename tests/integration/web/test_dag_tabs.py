@@ -85,6 +85,16 @@ def test_durations_have_a_bar_for_each_run_that_leads_to_the_task_in_it(site: Si
     assert "Nothing to compare yet" in browser.get("/dags/new/durations").text
 
 
+def test_durations_tell_of_all_tasks_though_the_last_runs_came_to_few_of_them(site: Site) -> None:
+    version = a_version({"a": [], "b": ["a"]}, dag_id="two")
+    for day, ends in enumerate(({}, {"a": TaskState.FAILED})):
+        site.hub.start(version, day=day)
+        playing.play(site.hub.broker, ends)
+        site.hub.record()
+    site.hub.start(version, day=2)
+    assert site.browser("ann").get("/dags/two/durations").text.count('<tr><th scope="row">') == 2
+
+
 def test_details_tell_what_the_author_wrote_and_why_no_run_starts(site: Site) -> None:
     site.hub.start(a_version(["a"], dag_id="d", doc_md="# <i>not markup</i>\nhttps://example.org/x", params={"n": 3}, schedule="@daily",
                              start_date="2024-01-01T00:00:00+00:00", param_specs={"n": {"schema": {"type": "integer"}, "description": "how many"}}))

@@ -121,7 +121,8 @@ async def _of_http(request: Request, error: HTTPException) -> Response:
     if not is_for_programs(request) and not hasattr(request.state, "person"):
         await run_in_threadpool(_meet, request)
     hint = "The menu leads on." if error.status_code == 404 else ""
-    return _answer(request, error.status_code, str(error.detail), hint="" if is_for_programs(request) else hint,
+    detail = "there is no page at this address" if hint and error.detail == "Not Found" and not is_for_programs(request) else str(error.detail)
+    return _answer(request, error.status_code, detail, hint="" if is_for_programs(request) else hint,
                    exit_code=3 if error.status_code == 404 else 1, headers=dict(error.headers or {}))
 
 

@@ -24,6 +24,7 @@ from rqflow.actions.gantt import tick_words
 from rqflow.actions.model import duration_words, size_words
 from rqflow.broker import protocol
 from rqflow.web.assets import static
+from rqflow.web.wording import said
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The cookie with the message of what was just done, and how many seconds it waits for its page.
@@ -99,7 +100,7 @@ def environment() -> Environment:
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, auto_reload=False, cache_size=-1,
                        trim_blocks=True, lstrip_blocks=True)
     made.filters.update(moment=moment, machine=machine, ago=ago, lasting=duration_words, tick=tick_words, size=size_words, linked=linked,
-                        words=words, key=key, part=part)
+                        words=words, key=key, part=part, said=said)
     made.globals.update(static=static, query=query, release=protocol.release())
     # Once for all templates, which need not import it.
     made.globals["ui"] = made.get_template("macros/ui.html").module

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +20,8 @@ from benchmarks.browsing import logged_in
 from rqflow import clock
 from rqflow.actions import query, trigger
 from rqflow.actions.model import Run
+from rqflow.actions.people import setup
+from rqflow.actions.sights import fleet
 from rqflow.store import tables
 from rqflow.store.engine import transaction
 from tests.e2e.lab import Lab
@@ -41,8 +43,9 @@ class Hub:
     url: str
     #: As a browser sends it: NAME=VALUE.
     cookie: str
-    #: Addresses of pages, by the name of their picture.
+    #: Addresses of pages, by the name of their picture; `strangers` are those for who is not logged in.
     pages: dict[str, str]
+    strangers: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -94,6 +97,9 @@ def _filled(lab: Lab, url: str) -> Hub:
         _move(lab, key, at)
     form.post(f"/runs/{found[-1][0]}/note", note="Checked by hand, all samples are well. See https://lab.example.org/42")
     form.post("/dags/airflow1_style/backfill", first="2026-01-02", last="2026-01-09", max_active="2")
+    changed = lab.folder / "tutorial.py"
+    changed.write_text((EXAMPLES / "tutorial.py").read_text().replace('"names": ["Ada", "Grace", "Rosalind"]', '"names": ["Ada", "Grace"]'))
+    lab.run("submit", changed)
     live = _start(lab, "sequencing", now, {"reads": 60_000})
     until(lambda: any(task.state.value == "running" and "." in task.task_id for task in _shown(lab, live).tasks), patience=PATIENCE,
           what="the last run to be at work")
@@ -103,7 +109,9 @@ def _filled(lab: Lab, url: str) -> Hub:
     tried = next(key for key in latest if dags[key] == "tutorial")
     good = next(key for key in latest if key != failed and dags[key] == "sequencing")
     return Hub(url=url, cookie=cookie, pages=_pages("sequencing", live=live, good=good, failed=failed, tried=tried, task="brain.align",
-                                                    bad="reference", again="wobble"))
+                                                    bad="reference", again="wobble",
+                                                    worker=fleet.workers(lab.services.broker, None)[0].name),
+               strangers={"login": "/login", "setup": f"/setup/{setup.make(lab.services.engine, by=PERSON, username='olga').secret}"})
 
 
 def _shown(lab: Lab, run_key: str) -> Run:
@@ -181,7 +189,8 @@ class Form:
         self.post("/tokens", name="nightly report", days="90")
 
 
-def _pages(dag_id: str, *, live: str, good: str, failed: str, tried: str, task: str, bad: str, again: str) -> dict[str, str]:
+def _pages(dag_id: str, *, live: str, good: str, failed: str, tried: str, task: str, bad: str, again: str,
+           worker: str) -> dict[str, str]:
     """Return the addresses of all pages for these runs, which are of `dag_id` but `tried`, whose task `again` was tried twice."""
     dag, one, named = f"/dags/{quote(dag_id)}", f"/runs/{good}", f"/runs/{good}/tasks/{quote(task)}"
     return {
@@ -201,5 +210,13 @@ def _pages(dag_id: str, *, live: str, good: str, failed: str, tried: str, task: 
         "slas": "/slas", "notices": "/notices", "users": "/users", "user-new": "/user-new", "account": "/account", "tokens": "/tokens",
         "token-new": "/token-new", "sessions": "/sessions", "audit": "/audit", "health": "/health", "search": f"/search?q={quote(task)}",
         "search-none": "/search?q=nothing-of-this-name", "reference": "/api/v1/reference", "not-found": "/dags/none",
-        "import": "/variable-import",
+        "import": "/variable-import", "clear-task": f"{one}/clear?task={quote(task)}&downstream=1", "kill": f"/runs/{live}/tasks/{quote(task)}/kill",
+        "mark-lost": f"/runs/{live}/tasks/{quote(task)}/mark-lost", "backfill-cancel": "/backfills/1/cancel",
+        "code-diff": "/dags/tutorial/code?against=1",
+        "worker": f"/workers/{quote(worker)}", "worker-stop": f"/workers/{quote(worker)}/stop", "worker-forget": f"/workers/{quote(worker)}/forget",
+        "queue-empty": "/queues/default/empty", "queue-requeue": "/queues/default/requeue-failed", "pool": "/pools/sequencer",
+        "pool-edit": "/pools/sequencer/edit", "pool-delete": "/pools/sequencer/delete", "variable": "/variables/samples",
+        "variable-edit": "/variables/samples/edit", "variable-delete": "/variables/samples/delete", "connection-edit": "/connections/warehouse/edit",
+        "connection-delete": "/connections/warehouse/delete", "user-edit": "/users/tom/edit", "user-disable": "/users/tom/disable",
+        "user-delete": "/users/tom/delete", "token-revoke": "/tokens/1/revoke", "no-page": "/nothing", "bad-input": "/dags?sort=zebra",
     }

@@ -105,12 +105,16 @@ def axis(seconds: float) -> tuple[float, ...]:
 
 
 def tick_words(seconds: float) -> str:
-    """Return what stands at a line of an axis: 0, 20ms, 5s, 1m30s."""
+    """Return what stands at a line of an axis: 0, 20ms, 5s, 1m30s, 2m, 3h."""
     if seconds == 0:
         return "0"
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
-    return f"{seconds:g}s" if seconds < 60 else duration_words(seconds)
+    if seconds < 60:
+        return f"{seconds:g}s"
+    if seconds % 3600 == 0:
+        return f"{seconds / 3600:g}h"
+    return f"{seconds / 60:g}m" if seconds % 60 == 0 and seconds < 3600 else duration_words(seconds)
 
 
 def legend(run: Run) -> Sequence[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rqflow.actions.model import duration_words
+from rqflow.actions.gantt import tick_words
 from rqflow.actions.sights.charts import Point, Scatter, Series
 from rqflow.states import TERMINAL_RUN_STATES
 
@@ -103,7 +103,7 @@ def scatter_chart(found: Scatter, width: float = 1000, height: float = 220) -> S
     return ScatterChart(
         width=width, height=height, marks=tuple(Mark(across(point.started_at), up(point.duration), point) for point in found.points),
         across=tuple(Tick(across(moment), moment.strftime(words)) for moment in moments(first, last)),
-        up=tuple(Tick(up(seconds), duration_words(seconds)) for seconds in lengths(longest)),
+        up=tuple(Tick(up(seconds), tick_words(seconds)) for seconds in lengths(longest)),
         median=None if found.median is None else up(found.median))
 
 

@@ -135,7 +135,11 @@ def closing_lines(outcome: Outcome, ended: Ended) -> list[str]:
         said = f"{outcome.reason} ({said})"
     elif outcome.reason:
         said = outcome.reason
-    return [*lines, f"{said}, {ended.ended - ended.started:.1f} s, CPU {ended.cpu:.1f} s, {said_size(ended.rss)}"]
+    return [*lines, f"{said}, {_said_seconds(ended.ended - ended.started)}, CPU {_said_seconds(ended.cpu)}, {said_size(ended.rss)}"]
+
+
+def _said_seconds(seconds: float) -> str:
+    return f"{seconds:.3f} s" if 0 < seconds < 0.0995 else f"{seconds:.1f} s"
 
 
 def _memory(ended: Ended) -> str:

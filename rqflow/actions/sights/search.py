@@ -13,7 +13,7 @@ from rqflow.states import RunState
 from rqflow.store import dags, finding
 from rqflow.store.engine import Engine, reading
 
-#: Answers of each kind; characters of a text that are looked at; versions whose tasks are read for one question.
+#: Answers of each kind when nobody says how many; characters of a text that are looked at; versions whose tasks are read for one question.
 MOST, LONGEST, READ_AT_ONCE = 8, 200, 300
 #: Versions of which the names of tasks are kept before those are forgotten that were not asked for last.
 _KEPT = 5_000
@@ -65,7 +65,7 @@ class RunHit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hits:
-    """What was found; at most MOST of each."""
+    """What was found; of each kind at most as many as were asked for."""
 
     text: str
     pages: tuple[PageHit, ...]
@@ -76,8 +76,8 @@ class Hits:
     is_complete: bool = True
 
 
-def search(broker: Broker | None, engine: Engine, text: str, *, sees: Callable[[str], bool] | None = None) -> Hits:
-    """Return what `text` may mean; `sees` says of which dag_ids the person may know, None: of all.
+def search(broker: Broker | None, engine: Engine, text: str, *, sees: Callable[[str], bool] | None = None, most: int = MOST) -> Hits:
+    """Return what `text` may mean, at most so many of each kind; `sees` says of which dag_ids the person may know, None: of all.
 
     All its words must be found, in any case and order. `DAG TASK` and `DAG.TASK` find the tasks of that DAG.
     """
@@ -89,7 +89,7 @@ def search(broker: Broker | None, engine: Engine, text: str, *, sees: Callable[[
     with reading(engine) as connection:
         known = [row for row in finding.dag_texts(connection) if may_see(row[0])]
         # Some more, for of those may be some that the person may not see.
-        lines = [line for line in finding.runs_named(connection, text, MOST if sees is None else MOST * 8) if may_see(line.dag_id)][:MOST]
+        lines = [line for line in finding.runs_named(connection, text, most if sees is None else most * 8) if may_see(line.dag_id)][:most]
     pages = [PageHit(path=path, name=name) for path, (name, others) in PAGES.items() if _has(f"{name} {others}", words)]
     meant = sorted((DagHit(dag_id=dag_id, description=description) for dag_id, description, _ in known if _has(f"{dag_id} {description}", words)),
                    key=lambda hit: _rank(hit.dag_id, words))
@@ -98,7 +98,7 @@ def search(broker: Broker | None, engine: Engine, text: str, *, sees: Callable[[
     overlaid = laid_over(broker, engine, lines)
     runs = [RunHit(run_key=line.run_key, dag_id=line.dag_id, run_id=line.run_id, state=line.state, created_at=line.created_at)
             for line in overlaid.lines]
-    return Hits(text=text, pages=tuple(pages[:MOST]), dags=tuple(meant[:MOST]), tasks=tuple(_tasks(names, known, words)), runs=tuple(runs),
+    return Hits(text=text, pages=tuple(pages[:most]), dags=tuple(meant[:most]), tasks=tuple(_tasks(names, known, words)[:most]), runs=tuple(runs),
                 is_complete=len(names) == len(set(shas)))
 
 
@@ -132,13 +132,13 @@ TASK_NAMES = TaskNames()
 
 
 def _tasks(names: Mapping[str, Sequence[tuple[str, str]]], known: Iterable[tuple[str, str, str | None]], words: list[str]) -> list[TaskHit]:
-    """Return the tasks that may be meant: all words are in the task's id, or in those of its DAG and itself, one of them in its own."""
+    """Return all tasks that may be meant, the likeliest first: all words are in the task's id, or in it and its DAG's, one of them in its own."""
     found = []
     for dag_id, _, version in known:
         others = [word for word in words if word not in dag_id.casefold()] or words[-1:]
         found += [TaskHit(dag_id=dag_id, task_id=task_id, operator=operator) for task_id, operator in names.get(version or "", ())
                   if _has(task_id, others) or _has(f"{dag_id}.{task_id}", [".".join(words)])]
-    return sorted(found, key=lambda hit: (_rank(hit.task_id, words[-1:]), hit.dag_id))[:MOST]
+    return sorted(found, key=lambda hit: (_rank(hit.task_id, words[-1:]), hit.dag_id))
 
 
 def _has(text: str, words: list[str]) -> bool:

@@ -7,6 +7,8 @@ import { toast } from "./toasts.js";
 const MANY = 300;
 /** A smaller scale than this one nobody reads: a graph is not shown so at first. */
 const READABLE = 0.55;
+/** A little graph is shown larger than it was laid out, up to this scale. */
+const LARGEST = 1.8;
 const SVG = "http://www.w3.org/2000/svg";
 /** A sign for each state, for those who do not tell its colour. */
 const SIGNS = { success: "✓", failed: "✕", running: "▸", queued: "…", parked: "‖", skipped: "»", upstream_failed: "↑", up_for_retry: "↻",
@@ -73,6 +75,8 @@ class Graph {
       on.querySelector("title")?.remove();
       this.edges.push({ above, below, on });
     }
+    // Edges are drawn first: they would lie over the signs of the nodes at which they end.
+    for (const on of this.nodes.values()) on.parentNode?.append(on);
     svg.querySelectorAll("[fill]:not([fill=none]), [stroke]").forEach((on) => { on.removeAttribute("fill"); on.removeAttribute("stroke"); });
     svg.querySelectorAll(".edge path").forEach((on) => on.setAttribute("fill", "none"));
     this.size = { width: svg.viewBox.baseVal.width, height: svg.viewBox.baseVal.height };
@@ -98,11 +102,11 @@ class Graph {
     this.paint();
   }
 
-  /** Where the drawing stands so that all of it is seen, a little one no larger than it is; at no smaller scale than `least`: its beginning, then.
+  /** Where the drawing stands so that all of it is seen; at no smaller scale than `least`: its beginning, then.
    * @param {number} least @returns {[number, number, number]} scale, and the place in units of the drawing */
   place(least) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    const scale = Math.max(least, Math.min(1.25, (width - 24) / this.size.width, (height - 24) / this.size.height));
+    const scale = Math.max(least, Math.min(LARGEST, (width - 24) / this.size.width, (height - 24) / this.size.height));
     const [x, y] = [width / scale - this.size.width, height / scale - this.size.height];
     return [scale, Math.max(x / 2, 8), y > 0 ? y / 2 : 8];
   }

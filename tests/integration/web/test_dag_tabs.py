@@ -131,7 +131,7 @@ def test_a_dag_is_deleted_when_its_name_was_typed(site: Site) -> None:
     browser = site.browser("ann")
     question = browser.get("/dags/d/delete").text
     assert "1 run, their history" in question
-    assert "1 of its runs go on now" in question
+    assert "1 of its runs goes on now: it is cancelled." in question
     wrong = browser.post("/dags/d/delete", data={"name": "e"})
     assert wrong.status_code == 422
     assert "Its name is d." in wrong.text

@@ -36,6 +36,16 @@ def test_the_field_gets_the_list_alone_and_programs_get_json(site: Site) -> None
     assert [one["run_key"] for one in found["runs"]] == [key]
 
 
+def test_the_page_has_more_than_the_field_suggests_and_says_that_there_may_be_others(site: Site) -> None:
+    site.hub.start(a_version([f"part_{number:03d}" for number in range(60)], dag_id="many"))
+    browser = site.browser("ann")
+    suggested, shown = browser.get("/search?q=part", headers={"HX-Request": "true"}).text, browser.get("/search?q=part").text
+    assert (suggested.count("durations?task=part_"), shown.count("durations?task=part_")) == (8, 50)
+    assert "The likeliest 50 of each kind" in shown
+    assert "The likeliest" not in browser.get("/search?q=part_01").text
+    assert len(browser.get("/api/v1/search?q=part&limit=20").json()["tasks"]) == 20
+
+
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 def test_what_somebody_may_not_see_is_not_found(site: Site, role: Role) -> None:
     some(site)

@@ -49,7 +49,7 @@ def about(broker: Broker, worker: WorkerStatus) -> dict[str, Any]:
     """Return a worker with the tasks that it holds."""
     halt = control.is_paused(broker, worker.name)
     held = []
-    for run_key, index in control.held_by(broker, worker.name):
+    for run_key, index in control.held_by(broker, [worker.name])[0]:
         run = broker.run_info(run_key)
         version = broker.version(run.version) if run else None
         if run and version:

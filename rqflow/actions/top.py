@@ -50,7 +50,8 @@ def look(broker: Broker, workers: Callable[[], Sequence[WorkerStatus]], limit: i
     held = control.running(broker)
     tasks = sorted((task for run_key, indices in held.items() for task in _tasks(broker, run_key, indices, now)),
                    key=lambda task: task.started_at or now)
-    return Top(at=now, runs=len(broker.live_runs()), running=len(tasks), workers=tuple(workers()), queues=tuple(control.queues(broker)),
+    live = tuple(workers())
+    return Top(at=now, runs=len(broker.live_runs()), running=len(tasks), workers=live, queues=tuple(control.queues(broker, live)),
                tasks=tuple(tasks[:limit]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
 from rqflow.broker.names import machine_of
 from rqflow.broker.replies import text
+from rqflow.broker.status import WorkerStatus
 from rqflow.clock import from_micros, to_micros
 from rqflow.states import TaskState
 from rqflow.wire import decode
@@ -68,12 +70,12 @@ def resume_worker(broker: Broker, worker: str) -> bool:
 
 def paused_queues(broker: Broker) -> dict[str, Halt]:
     """Return {queue: who paused it}."""
-    return _halts(broker, keys.HALTED)
+    return _halts(patiently(broker.connection, broker.connection.hgetall, keys.HALTED))
 
 
 def paused_workers(broker: Broker) -> dict[str, Halt]:
     """Return {what a worker is called over its restarts: who paused it}."""
-    return _halts(broker, keys.HALTED_WORKERS)
+    return _halts(patiently(broker.connection, broker.connection.hgetall, keys.HALTED_WORKERS))
 
 
 def is_paused(broker: Broker, worker: str) -> Halt | None:
@@ -88,18 +90,22 @@ def tell(broker: Broker, worker: str, **payload: str) -> bool:
     return bool(heard)
 
 
-def queues(broker: Broker) -> list[QueueStatus]:
-    """Return the queues that Redis knows, and those that live workers serve, by name."""
-    halts, serving = paused_queues(broker), [queue for worker in broker.workers() for queue in worker.queues]
+def queues(broker: Broker, workers: Sequence[WorkerStatus] | None = None) -> list[QueueStatus]:
+    """Return the queues that Redis knows, and those that live workers serve, by name; `workers` are those, where they were asked for already."""
+    serving = [queue for worker in (broker.workers() if workers is None else workers) for queue in worker.queues]
 
     def ask() -> list[QueueStatus]:
-        known = {text(key).removeprefix(keys.RQ_QUEUE) for key in broker.connection.smembers(keys.RQ_QUEUES)}
-        found = []
-        for name in sorted({*known, *serving, *halts}):
-            with broker.connection.pipeline(transaction=False) as pipe:
+        with broker.connection.pipeline(transaction=False) as pipe:
+            pipe.smembers(keys.RQ_QUEUES)
+            pipe.hgetall(keys.HALTED)
+            listed, halted = pipe.execute()
+            halts, known = _halts(halted), {text(key).removeprefix(keys.RQ_QUEUE) for key in listed}
+            names, found = sorted({*known, *serving, *halts}), []
+            for name in names:
                 for key in (keys.READY, keys.LABELLED, keys.RQ_WIP, keys.RQ_FAILED):
                     pipe.zcard(key + name)
-                ready, labelled, running, failed = pipe.execute()
+            counts = pipe.execute() if names else []
+        for name, ready, labelled, running, failed in zip(names, *(counts[at::4] for at in range(4)), strict=True):
             halt = halts.get(name)
             found.append(QueueStatus(name=name, waiting=ready + labelled, running=running, failed=failed, workers=serving.count(name),
                                      paused_since=halt.since if halt else None, paused_by=halt.by if halt else ""))
@@ -123,15 +129,17 @@ def place_of(member: str) -> tuple[str, int]:
     return run_key, int(index)
 
 
-def held_by(broker: Broker, worker: str) -> list[tuple[str, int]]:
-    """Return the tasks (run key, index) that a worker holds."""
+def held_by(broker: Broker, workers: Sequence[str]) -> list[list[tuple[str, int]]]:
+    """Return of each of these workers the tasks (run key, index) that it holds, in one round trip."""
 
-    def ask() -> list[tuple[str, int]]:
-        # Run key, index, number of the turn.
-        parts = [text(value).split(":") for value in broker.connection.hvals(keys.HOLDS + worker)]
-        return [(":".join(part[:-2]), int(part[-2])) for part in parts]
+    def ask() -> list[list[tuple[str, int]]]:
+        with broker.connection.pipeline(transaction=False) as pipe:
+            for worker in workers:
+                pipe.hvals(keys.HOLDS + worker)
+            # Run key, index, number of the turn.
+            return [[(run_key, int(index)) for run_key, index, _ in (text(value).rsplit(":", 2) for value in values)] for values in pipe.execute()]
 
-    return patiently(broker.connection, ask)
+    return patiently(broker.connection, ask) if workers else []
 
 
 def is_held(broker: Broker, machine: str, run_key: str, index: int, execution_id: str) -> bool:
@@ -146,10 +154,13 @@ def running(broker: Broker) -> dict[str, list[int]]:
 
     def ask() -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
-        for key in (keys.LEASES, keys.UNREACHABLE):
-            # Run key, index, execution.
-            for run_key, index, _ in (text(member).rsplit(":", 2) for member in broker.connection.zrange(key, 0, -1)):
-                found.setdefault(run_key, []).append(int(index))
+        with broker.connection.pipeline(transaction=False) as pipe:
+            pipe.zrange(keys.LEASES, 0, -1)
+            pipe.zrange(keys.UNREACHABLE, 0, -1)
+            held, unreachable = pipe.execute()
+        # Run key, index, execution.
+        for run_key, index, _ in (text(member).rsplit(":", 2) for member in (*held, *unreachable)):
+            found.setdefault(run_key, []).append(int(index))
         return found
 
     return patiently(broker.connection, ask)
@@ -160,8 +171,7 @@ def _said(broker: Broker, by: str) -> str:
     return json.dumps({"by": by, "since": to_micros(broker.now())})
 
 
-def _halts(broker: Broker, key: str) -> dict[str, Halt]:
-    found = patiently(broker.connection, broker.connection.hgetall, key)
+def _halts(found: Mapping[bytes | str, bytes | str]) -> dict[str, Halt]:
     plain = {text(name): json.loads(text(value)) for name, value in found.items()}
     return {name: Halt(by=value["by"], since=from_micros(value["since"])) for name, value in plain.items()}
 

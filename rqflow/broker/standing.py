@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import redis
+
 from rqflow.broker import keys
 from rqflow.broker.broker import Broker
 from rqflow.broker.faults import patiently
@@ -29,16 +31,36 @@ def heard(at: int, *, pid: int, name: str, host: str, queues: Iterable[str], lab
 
 def all_workers(broker: Broker, live: Iterable[WorkerStatus]) -> list[WorkerStatus]:
     """Return the workers that live, and those that are not heard of and did not sign off, by name. Raises redis-py's errors."""
-    now, lease = broker.now(), broker.settings.worker.lease
-    known = {text(name): json.loads(value) for name, value in patiently(broker.connection, broker.connection.hgetall, keys.HEARD).items()}
+    now, known = patiently(broker.connection, _known, broker.connection)
+    lease = broker.settings.worker.lease
     found = {machine_of(one.name): one for one in live}
+    gone = {}
     for machine, said in known.items():
         since = from_micros(said["at"])
         if machine not in found and now - since < _KEEP:
-            found[machine] = _gone(broker, said, since)
+            gone[machine] = said
         elif machine in found and found[machine].name == said["name"] and now - since > lease:
             found[machine] = replace(found[machine], state=UNREACHABLE, unreachable_since=since)
+    held = patiently(broker.connection, _held, broker.connection, [said["name"] for said in gone.values()])
+    found |= {machine: _gone(said, running) for (machine, said), running in zip(gone.items(), held, strict=True)}
     return sorted(found.values(), key=lambda one: one.name)
+
+
+def _known(connection: redis.Redis) -> tuple[datetime, dict[str, Any]]:
+    """Return Redis' time, and {machine: what is kept of its worker}."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.hgetall(keys.HEARD)
+        (seconds, micros), kept = pipe.execute()
+    return from_micros(seconds * 1_000_000 + micros), {text(machine): json.loads(value) for machine, value in kept.items()}
+
+
+def _held(connection: redis.Redis, workers: Iterable[str]) -> list[int]:
+    """Return how many tasks each of these workers holds."""
+    with connection.pipeline(transaction=False) as pipe:
+        for name in workers:
+            pipe.hlen(keys.HOLDS + name)
+        return [int(number) for number in pipe.execute()]
 
 
 def forget(broker: Broker, machine: str) -> None:
@@ -46,8 +68,7 @@ def forget(broker: Broker, machine: str) -> None:
     broker.steps.command("HDEL", keys.HEARD, machine)
 
 
-def _gone(broker: Broker, said: Mapping[str, Any], since: datetime) -> WorkerStatus:
-    running: Any = patiently(broker.connection, broker.connection.hlen, keys.HOLDS + said["name"])
+def _gone(said: Mapping[str, Any], running: int) -> WorkerStatus:
     return WorkerStatus(
         name=said["name"], host=said["host"], pid=int(said["pid"]), state=UNREACHABLE, queues=tuple(said["queues"]), labels=tuple(said["labels"]),
-        slots=int(said["slots"]), running=int(running), last_heartbeat=None, version=said["version"], unreachable_since=since)
+        slots=int(said["slots"]), running=running, last_heartbeat=None, version=said["version"], unreachable_since=from_micros(said["at"]))

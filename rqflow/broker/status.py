@@ -240,17 +240,22 @@ def ready_before(connection: redis.Redis, run_key: str, index: int, queue: str) 
 
 
 def workers(connection: redis.Redis) -> list[WorkerStatus]:
-    """Return the workers that RQ lists and whose heartbeat has not run out, stock ones too."""
-    found = []
-    for key in sorted(map(text, connection.smembers(keys.RQ_WORKERS))):
-        raw = _hash(connection, key)
+    """Return the workers that RQ lists and whose heartbeat has not run out, stock ones too, in two round trips."""
+    listed, found = sorted(map(text, connection.smembers(keys.RQ_WORKERS))), []
+    with connection.pipeline(transaction=False) as pipe:
+        for key in listed:
+            pipe.hgetall(key)
+            pipe.scard(f"{key}:executions")
+        answers = pipe.execute() if listed else []
+    for key, said, running in zip(listed, answers[::2], answers[1::2], strict=True):
+        raw = {text(field): text(value) for field, value in said.items()}
         if not raw or "death" in raw:
             continue
         name = key.removeprefix(keys.RQ_WORKER)
         found.append(WorkerStatus(
             name=name, host=raw.get("hostname", ""), pid=int(raw.get("pid") or 0), state=_state(raw),
             queues=tuple(filter(None, raw.get("queues", "").split(","))), labels=tuple(filter(None, raw.get("labels", "").split(","))),
-            slots=int(raw.get("slots") or 1), running=connection.scard(f"{keys.RQ_WORKER}{name}:executions"),
+            slots=int(raw.get("slots") or 1), running=running,
             last_heartbeat=datetime.fromisoformat(raw["last_heartbeat"]) if raw.get("last_heartbeat") else None,
             version=raw.get("rqflow", ""), linked_since=_moment(raw.get("linked_since")),
             clock_offset=float(raw["clock_offset"]) if raw.get("clock_offset") else None,

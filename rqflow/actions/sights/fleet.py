@@ -85,9 +85,8 @@ def worker(broker: Broker, name: str, visible: Collection[str] | None) -> Worker
 
 def _described(broker: Broker, found: Iterable[WorkerStatus], visible: Collection[str] | None) -> list[Worker]:
     machines, halts = Epochs(broker.connection).look().machines, control.paused_workers(broker)
-    described = []
-    for one in found:
-        held = control.held_by(broker, one.name)
+    there, described = list(found), []
+    for one, held in zip(there, control.held_by(broker, [one.name for one in there]), strict=True):
         by_run: dict[str, list[int]] = {}
         for run_key, index in held:
             by_run.setdefault(run_key, []).append(index)

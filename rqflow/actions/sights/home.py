@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -133,13 +133,14 @@ def home(broker: Broker | None, engine: Engine, *, sees: Callable[[str], bool] |
     lines = {key: line for key, line in (lines | {line.run_key: line for line in failed}).items() if may_see(line.dag_id)}
     runs = _runs(lines, statuses, now)
     bad = _failed(broker, engine, lines, now)
+    workers = broker.workers() if broker else []
     tasks = _tasks(broker, engine, [one for one in running if one.run_key in lines], lines, now)
     return Home(
         at=now, runs=tuple(runs[:LISTED]), run_count=len(runs) + (max(len(live) - MOST_LIVE, 0) if sees is None else 0), tasks=tuple(tasks[:LISTED]),
         task_count=len(tasks), failed=tuple(bad[:LISTED]), failed_count=len(bad),
         upcoming=tuple(Upcoming(dag_id=one.dag_id, due_at=one.due_at, schedule_words=words(one.schedule, one.timezone))
                        for one in upcoming if may_see(one.dag_id))[:LISTED],
-        queues=_queues(broker, now) if broker else (), workers=tuple(standing.all_workers(broker, broker.workers())) if broker else (),
+        queues=_queues(broker, workers, now) if broker else (), workers=tuple(standing.all_workers(broker, workers)) if broker else (),
         health=_health(pulse))
 
 
@@ -177,8 +178,8 @@ def _tasks(broker: Broker | None, engine: Engine, running: list[Running], lines:
     return found
 
 
-def _queues(broker: Broker, now: datetime) -> tuple[HomeQueue, ...]:
-    queues, unserved = control.queues(broker), {one.queue: one.since for one in broker.unserved()}
+def _queues(broker: Broker, workers: Sequence[WorkerStatus], now: datetime) -> tuple[HomeQueue, ...]:
+    queues, unserved = control.queues(broker, workers), {one.queue: one.since for one in broker.unserved()}
     waits = overview.longest_waiting(broker, [one.name for one in queues if one.waiting])
     return tuple(HomeQueue(
         name=one.name, waiting=one.waiting, running=one.running, workers=one.workers, oldest=seconds_between(waits.get(one.name), now),

@@ -155,7 +155,7 @@ def a_worker_heard_of(w: World) -> None:
 def _(w: World) -> Case:
     w.start()
     playing.claim(w.near)
-    return Case(call=lambda: control.held_by(w.far, "w1"), check=same([(w.run.key, 0)]))
+    return Case(call=lambda: control.held_by(w.far, ["w1"]), check=same([[(w.run.key, 0)]]))
 
 
 @row("broker/control.py:running", READ)

@@ -71,6 +71,7 @@ def test_runs_are_listed_and_shown_as_at_the_hub(site: Site, call: Call) -> None
 
 def test_the_live_table_has_the_last_lines_of_logs_in_one_question_a_look(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rqflow.cli.observing.EVERY", 0.01)
+    monkeypatch.setattr("rqflow.cli.observing.REST", 0.0)
     run = site.hub.start(a_version(["a", "b", "c"], dag_id="daily"), run_id="r")
     site.browser("ann", Role.VIEWER)
 

@@ -17,6 +17,7 @@ from rqflow.recorder.logpath import log_path
 from rqflow.store.engine import transaction
 from rqflow.store.tables import dag_run, task_instance
 from rqflow.web.run_pages import run_pages_of
+from tests.integration.web import rooms
 from tests.integration.web.site import Site
 from tests.unit.builders import A_DATE, a_task, a_version
 
@@ -54,7 +55,7 @@ def counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs]:
 
 
 def fill(site: Site) -> tuple[str, str]:
-    """Write a history of 200 DAGs, of which one has 1,000 tasks, one run of it goes on, and a log;
+    """Write a history of 200 DAGs, of which one has 1,000 tasks, one run of it goes on, and a log; let 20 workers serve 21 queues;
 
     return the keys of a run that has ended and of that one.
     """
@@ -78,6 +79,8 @@ def fill(site: Site) -> tuple[str, str]:
     with transaction(site.engine) as connection:
         connection.execute(insert(dag_run), runs)
         connection.execute(insert(task_instance), tasks)
+    for n in range(20):
+        rooms.a_worker(site.hub.db, f"host{n}.dir.1", queues=("default", f"queue{n}"))
     file = Path(site.settings.logs.folder, log_path("wide", names[0], LONG_AGO + timedelta(days=3), 1, run_key=""))
     file.parent.mkdir(parents=True)
     file.write_text("".join(f"line {n} of the log of a task\n" for n in range(LINES)))
@@ -91,7 +94,7 @@ def test_big_pages_cost_a_fixed_number_of_questions_and_bytes(site: Site, monkey
     asked = {
         "home": ("/", {}), "home, a piece": ("/", pieces), "DAG list": ("/dags", {}), "DAG list, a piece": ("/dags", pieces),
         "grid": ("/dags/wide?fold=none", {}), "grid, a piece": ("/dags/wide?fold=none", pieces), "grid, closed": ("/dags/wide", {}),
-        "run": (f"/runs/{ended}", {}), "run, its tasks": (f"/runs/{ended}", pieces | {"HX-Target": "div#tasks"}),
+        "workers": ("/workers", {}), "run": (f"/runs/{ended}", {}), "run, its tasks": (f"/runs/{ended}", pieces | {"HX-Target": "div#tasks"}),
         "live run": (f"/runs/{live}", {}), "live run, its tasks": (f"/runs/{live}", pieces | {"HX-Target": "div#tasks"}),
         "log, a block": (f"/runs/{ended}/logs/step0.sample000/1?format=block&line=9000", {}),
     }
@@ -106,6 +109,6 @@ def test_big_pages_cost_a_fixed_number_of_questions_and_bytes(site: Site, monkey
         found[name] = (len(costs.statements), costs.round_trips, -(-int(answer.headers["content-length"]) // 1000))
     assert found == {
         # questions to the database, round trips to Redis, thousands of bytes
-        "home": (5, 19, 4), "home, a piece": (5, 19, 2), "DAG list": (7, 4, 26), "DAG list, a piece": (7, 4, 23),
+        "home": (5, 16, 4), "home, a piece": (5, 16, 2), "DAG list": (7, 4, 26), "DAG list, a piece": (7, 4, 23),
         "grid": (4, 4, 127), "grid, a piece": (4, 4, 124), "grid, closed": (4, 4, 5),
-        "run": (9, 2, 5), "run, its tasks": (9, 2, 1), "live run": (8, 5, 5), "live run, its tasks": (8, 5, 1), "log, a block": (9, 2, 14)}
+        "workers": (2, 12, 5), "run": (9, 2, 5), "run, its tasks": (9, 2, 1), "live run": (8, 5, 5), "live run, its tasks": (8, 5, 1), "log, a block": (9, 2, 14)}

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 def registered(site: Site) -> WorkerStatus:
     """Wait for the worker, until it hears commands too."""
-    worker = until(lambda: site.broker.workers(), what="the worker to register")[0]
+    worker = until(lambda: [one for one in site.broker.workers() if one.clock_offset is not None], what="the worker to register, and to beat")[0]
     until(lambda: site.db.pubsub_numsub(f"rq:pubsub:{worker.name}")[0][1], what="the worker to listen")
     return worker
 

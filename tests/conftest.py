@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import redis
 from hypothesis import HealthCheck, settings
 from sqlalchemy import NullPool, create_engine, make_url
 
+from rqflow import runtime
 from rqflow.store import schema
 from rqflow.store.engine import Engine, open_engine, parse_url
 from rqflow.store.tables import metadata
@@ -31,6 +33,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says how busy the machine is, and nothing about rqflow. The parent keeps what hypothesis chose, under CI for one.
 settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+# Looking for cycles among all the tests takes a fifth of the time of the quick ones.
+runtime.collect_rarely()
+
+
+def pytest_collection_finish() -> None:
+    """Look no more at what was collected."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

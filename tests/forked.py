@@ -1,12 +1,16 @@
-"""Commands of rqflow as processes that are forked from one which has imported it, so that each takes a tenth of the processor that Python's start takes.
+"""Commands and services of rqflow as processes that are forked from one which has imported it: each takes a tenth of the processor that Python's start takes.
 
-They are processes like any: with an environment, a working directory and streams of their own, and an end by exit code or signal. What is about the
-start of the program itself is tested by starting it (Lab.start, tests/e2e/test_submitting.py).
+They are processes like any: with an environment, a working directory and streams of their own, on a machine of a network, and with an end by exit code or
+signal. Only what the kernel says of their beginning (command line, environment) is that of the process which forks. What is about the start of the program
+itself is tested by starting it (tests/e2e/test_submitting.py, test_up.py, test_upgrade.py and others).
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
+import gc
 import importlib
 import io
 import json
@@ -27,7 +31,8 @@ from typing import IO
 #: Bytes of a request; the environment is the most of it.
 MOST = 1 << 20
 #: Modules of commands that are imported before.
-IMPORTED = ("backfill", "dag", "hub", "logs", "pool", "queue", "run", "show", "starting", "submit", "task", "top", "user", "var", "why", "worker")
+IMPORTED = ("backfill", "dag", "hub", "logs", "pool", "queue", "run", "scheduler", "show", "starting", "submit", "task", "top", "tunnel", "user", "var", "why",
+            "worker")
 
 
 class Parent:
@@ -44,12 +49,14 @@ class Parent:
         self._turn = threading.Lock()
         atexit.register(self.close)
 
-    def start(self, words: Sequence[str], environ: Mapping[str, str], folder: Path, streams: Sequence[IO[bytes]]) -> tuple[int, socket.socket]:
-        """Fork a command; return its pid, and a socket that tells how it ended."""
+    def start(self, words: Sequence[str], environ: Mapping[str, str], folder: Path, streams: Sequence[IO[bytes]],
+              spaces: Sequence[Path] = ()) -> tuple[int, socket.socket]:
+        """Fork a command, in these namespaces; return its pid, and a socket that tells how it ended."""
         told, theirs = socket.socketpair()
-        with theirs, self._turn:
+        with theirs, contextlib.ExitStack() as opened, self._turn:
+            files = [*streams, theirs, *(opened.enter_context(path.open("rb")) for path in spaces)]
             request = json.dumps({"words": list(words), "environ": dict(environ), "folder": str(folder)}).encode()
-            socket.send_fds(self._socket, [request], [*(one.fileno() for one in streams), theirs.fileno()])
+            socket.send_fds(self._socket, [request], [one.fileno() for one in files])
             return int(self._socket.recv(32)), told
 
     def close(self) -> None:
@@ -64,12 +71,55 @@ def parent() -> Parent:
     return Parent()
 
 
-def run(words: Sequence[str], *, environ: Mapping[str, str], folder: Path, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+class Service:
+    """A command that stays, with what tests use of subprocess.Popen."""
+
+    def __init__(self, words: Sequence[str], *, environ: Mapping[str, str], folder: Path, output: IO[bytes], spaces: Sequence[Path] = ()) -> None:
+        """Start it; all that it says goes to `output`."""
+        self.args = list(words)
+        self.returncode: int | None = None
+        with open(os.devnull, "rb") as nothing:
+            self.pid, self._told = parent().start(words, environ, folder, (nothing, output, output), spaces)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raises TimeoutExpired after so many seconds."""
+        if self.returncode is None:
+            self._told.settimeout(timeout)
+            try:
+                answer = self._told.recv(32)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._told.close()
+            self.returncode = int(answer)
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return how it ended; None while it lives."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """End it by SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def run(words: Sequence[str], *, environ: Mapping[str, str], folder: Path, stdin: str = "", timeout: float = 60,
+        spaces: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, as subprocess.run does; raises TimeoutExpired after having killed it."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
-        pid, told = parent().start(words, environ, folder, (given, out, err))
+        pid, told = parent().start(words, environ, folder, (given, out, err), spaces)
         with told:
             told.settimeout(timeout)
             try:
@@ -86,16 +136,18 @@ def _serve(connection: socket.socket) -> None:
     """Fork for each request; a thread a child waits for its end and tells of it."""
     for name in ("main", *IMPORTED):
         importlib.import_module(f"rqflow.cli.{name}")
+    gc.collect()
+    gc.freeze()  # so that no child copies pages only to look for garbage in them
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, MOST, 4)
+        request, descriptors, _, _ = socket.recv_fds(connection, MOST, 8)
         if not request:
             return
         pid = os.fork()
         if pid == 0:
             connection.close()
             _become(json.loads(request), descriptors)
-        *streams, told = descriptors
-        for one in streams:
+        *streams, told = descriptors[:4]
+        for one in (*streams, *descriptors[4:]):
             os.close(one)
         connection.send(str(pid).encode())
         threading.Thread(target=_wait, args=(pid, told), daemon=True).start()
@@ -109,8 +161,12 @@ def _wait(pid: int, told: int) -> None:
 
 def _become(wanted: dict[str, object], descriptors: Sequence[int]) -> None:
     """Be the command; does not return."""
-    *streams, told = descriptors
+    *streams, told = descriptors[:4]
     os.close(told)
+    for descriptor in descriptors[4:]:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(descriptor)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -132,8 +188,10 @@ def _become(wanted: dict[str, object], descriptors: Sequence[int]) -> None:
     try:
         code = sys.modules["rqflow.cli.main"].main(words)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
+        threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does at its end
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)

@@ -31,7 +31,7 @@ def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     labs: list[Lab] = []
 
     def make(*, host: Host | None = None, **options: str) -> Lab:
-        labs.append(Lab((host.folder if host else tmp_path) / f"lab{len(labs)}", host=host, **options))
+        labs.append(Lab((host.folder if host else tmp_path) / f"lab{len(labs)}", host=host, forks=True, **options))
         return labs[-1]
 
     yield make
@@ -58,7 +58,7 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab on a Redis of its own and SQLite, with a hub and one worker of four slots, for all tests that kill nothing."""
     folder = tmp_path_factory.mktemp("shared")
     with redis_server(folder, "--appendonly", "yes") as url:
-        made = Lab(folder / "lab", redis_url=url, environ={"RQFLOW_VAR_GREETING": "hello"})
+        made = Lab(folder / "lab", redis_url=url, environ={"RQFLOW_VAR_GREETING": "hello"}, forks=True)
         try:
             made.hub()
             made.worker("-n", "4")

@@ -1,4 +1,4 @@
-"""A lab: one home with real processes of rqflow, started as a person would start them, and ended by pid."""
+"""A lab: one home with real processes of rqflow, which do what a person would have them do, and are ended by pid."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from tests.network import Host
 from tests.waiting import until
 
 COMMAND = [sys.executable, "-m", "rqflow.cli.main"]
+#: A process that has this in its environment does not run what is imported here.
+OTHER_MODULES = "PYTHONPATH"
 
 
 def base_environ() -> dict[str, str]:
@@ -41,9 +43,12 @@ class Lab:
     """One RQFLOW_HOME, its servers, and the processes that belong to it."""
 
     def __init__(self, folder: Path, *, redis_url: str = "", database_url: str = "", environ: Mapping[str, str] | None = None,
-                 host: Host | None = None) -> None:
-        """Make the home; with `host` all commands run on that machine of a network, with its account's keys. `redis_url` is for this process, too."""
-        self._host = host
+                 host: Host | None = None, forks: bool = False) -> None:
+        """Make the home; with `host` all commands run on that machine of a network, with its account's keys. `redis_url` is for this process, too.
+
+        With `forks` services are forked from a process that has imported rqflow, as commands always are.
+        """
+        self._host, self._forks = host, forks
         self.command = host.command(*COMMAND) if host else COMMAND
         self.root = self.folder = folder
         self._folders = 0
@@ -59,7 +64,7 @@ class Lab:
             self.environ["RQFLOW__REDIS__URL"] = redis_url
         if database_url:
             self.environ["RQFLOW__DATABASE__URL"] = database_url
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Any] = []
         self._open = ExitStack()
         self._services: Services | None = None
 
@@ -91,11 +96,11 @@ class Lab:
             environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code; `code` None takes any."""
         surroundings = {**self.environ, **(environ or {})}
-        if self._host is None:
-            done = forked.run([*map(str, arguments)], environ=surroundings, folder=self.folder, timeout=timeout, stdin=stdin or "")
+        words = [*map(str, arguments)]
+        if OTHER_MODULES in (environ or {}):
+            done = subprocess.run([*self.command, *words], env=surroundings, cwd=self.folder, text=True, capture_output=True, timeout=timeout, input=stdin or "")
         else:
-            done = subprocess.run([*self.command, *map(str, arguments)], env=surroundings, cwd=self.folder, text=True, capture_output=True, timeout=timeout,
-                                  input=stdin or "")
+            done = forked.run(words, environ=surroundings, folder=self.folder, timeout=timeout, stdin=stdin or "", spaces=self._spaces)
         assert code is None or done.returncode == code, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -112,11 +117,18 @@ class Lab:
     def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None, name: str = "") -> subprocess.Popen[bytes]:
         """Start a command that stays; its output goes to a file in the lab's folder."""
         log = self.root / f"{name or arguments[0]}-{len(self.processes)}.log"
+        words, surroundings = [*map(str, arguments)], {**self.environ, **(environ or {})}
         with log.open("wb") as stream:
-            process = subprocess.Popen([*self.command, *map(str, arguments)], env={**self.environ, **(environ or {})}, cwd=self.folder,
-                                       stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+            if self._forks and OTHER_MODULES not in (environ or {}):
+                process: Any = forked.Service(words, environ=surroundings, folder=self.folder, output=stream, spaces=self._spaces)
+            else:
+                process = subprocess.Popen([*self.command, *words], env=surroundings, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         self.processes.append(process)
         return process
+
+    @property
+    def _spaces(self) -> list[Path]:
+        return self._host.spaces if self._host else []
 
     def hub(self) -> subprocess.Popen[bytes]:
         """Start the scheduler with its recorder and log archive."""

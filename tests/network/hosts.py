@@ -45,6 +45,11 @@ class Host:
         """Return the command line that runs `words` there, from anywhere; the process keeps its pid."""
         return ["nsenter", f"--target={self.holder.pid}", "--net", "--uts", "--", *map(str, words)]
 
+    @property
+    def spaces(self) -> list[Path]:
+        """The namespaces that make it."""
+        return [Path(f"/proc/{self.holder.pid}/ns/{kind}") for kind in ("net", "uts")]
+
     def run(self, *words: object, code: int | None = 0, stdin: str = "", environ: dict[str, str] | None = None) -> str:
         """Run something there to its end; return what it printed."""
         done = subprocess.run(self.command(*words), input=stdin, text=True, capture_output=True, check=False, timeout=60, env=environ)

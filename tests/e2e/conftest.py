@@ -10,10 +10,16 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 
 from rqflow.store.engine import parse_url
 from tests.e2e.lab import Lab
+from tests.longest_first import LongestFirst, by_test
 from tests.network import Host, Network, needs_network
 from tests.network.network import a_network
 from tests.proxy import Proxy
 from tests.services import redis_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with the tests that take longest."""
+    config.pluginmanager.register(LongestFirst("tests/e2e/", by_test))
 
 
 @pytest.fixture

@@ -87,6 +87,11 @@ def of_export(plain: Mapping[str, Any], name: str) -> dict[str, tuple[int, str |
     return found
 
 
+def exported(broker: Broker, engine: Engine) -> dict[str, dict[str, Any]]:
+    """Return the pools that have a number of slots, as `of_export` takes them."""
+    return {one.name: {"slots": one.slots, "description": one.description} for one in list_all(broker, engine) if one.slots is not None}
+
+
 def remove(broker: Broker, engine: Engine, name: str, *, by: str) -> None:
     """Delete a pool; raises PoolNotFound, or UsageError for the default pool."""
     if name == DEFAULT_POOL:

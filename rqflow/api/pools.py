@@ -84,3 +84,9 @@ def import_pools(hub: Hub, asked: ImportPools) -> Page[Pool]:
         pools.put(hub.broker, hub.engine, name, slots, by=hub.person.name, description=description)
     hub.go_on()
     return Page(items=tuple(one for one in pools.list_all(hub.broker, hub.engine) if one.name in wanted))
+
+
+@operation("pools.export", "GET", "/pools-export", Role.VIEWER)
+def export_pools(hub: Hub, _: Nothing) -> dict[str, Any]:
+    """Give the pools that have a number of slots, as `pools.import` takes them."""
+    return pools.exported(hub.live, hub.engine)

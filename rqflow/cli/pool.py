@@ -13,6 +13,7 @@ from rqflow.api.pools import (
     OnePool,
     SetPool,
     delete_pool,
+    export_pools,
     get_pool,
     import_pools,
     list_pools,
@@ -116,8 +117,8 @@ def export(app: App, printer: Printer, file: str) -> None:
     """Write all pools that have a number of slots into a JSON file; - is stdout."""
     printer.check(EXPORT_FIELDS)
     with asking(app) as ask:
-        found = ask(list_pools, Nothing()).items
-    write_file(printer, file, {one.name: {"slots": one.slots, "description": one.description} for one in found if one.slots is not None}, "pools")
+        found = ask(export_pools, Nothing())
+    write_file(printer, file, found, "pools")
 
 
 pool.add_command(formerly.pool_, "formerly")

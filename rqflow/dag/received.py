@@ -22,7 +22,7 @@ from rqflow.values import is_text
 _ID, _NAME = re.compile(r"[\w.-]{1,250}"), re.compile(r"[A-Za-z0-9_.:@-]{1,200}")
 #: Tasks of one DAG; the largest number of anything; a time for which schedules are tried.
 _TASKS, _MOST, _DATE = 100_000, 2**31 - 1, datetime(2026, 1, 1, tzinfo=UTC)
-_GENERATIONS = {"1", "2", "3", NATIVE}
+_GENERATIONS, _ON_LOST = {"1", "2", "3", NATIVE}, {"retry", "fail", "wait"}
 
 
 def version_of(text: str, signatures: tuple[str, ...] = ()) -> Version:
@@ -85,26 +85,37 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _check_names(version: Version) -> None:
+    """Raise ValueError unless all that is a name, or one of few words, is what it may be."""
     for kind, name in (("dag_id", version.dag_id), *(("task_id", task.task_id) for task in version.tasks)):
         if not _ID.fullmatch(name):
             raise ValueError(f"{kind} {name[:50]!r}: it has 1 to 250 letters, digits, dashes, dots and underscores")
     for text in (version.file, version.owner, version.description, *version.tags, *version.template_searchpath):
         if not is_text(text):
             raise ValueError(f"{text[:50]!r} holds what is no text")
-    for task in version.tasks:
-        for name in (task.queue, task.pool, *task.worker_labels):
-            if not _NAME.fullmatch(name.partition("=")[0]) or not is_text(name):
-                raise ValueError(f"task {task.task_id}: {name[:50]!r} may only hold letters, digits and _ . : @ -")
-        if task.trigger_rule not in set(TriggerRule) or task.on_lost not in {"retry", "fail", "wait"}:
-            raise ValueError(f"task {task.task_id}: there is no trigger_rule {task.trigger_rule[:50]!r}, or no on_lost {task.on_lost[:50]!r}")
-        if task.pool_slots < 1 or task.retries < 0 or (task.max_active_per_dag or 1) < 1:
-            raise ValueError(f"task {task.task_id}: pool_slots, retries or max_active_per_dag is too small")
     if version.generation not in _GENERATIONS or version.max_active_runs < 1 or (version.max_active_tasks or 1) < 1:
         raise ValueError("generation, max_active_runs or max_active_tasks is none")
     if not {*version.callbacks, *(name for task in version.tasks for name in task.callbacks)} <= set(callbacks.Kind):
         raise ValueError("there is no such callback")
+    for task in version.tasks:
+        _check_task(task)
+    _check_files(version)
+
+
+def _check_task(task: TaskSpec) -> None:
+    for name in (task.queue, task.pool, *task.worker_labels):
+        if not _NAME.fullmatch(name.partition("=")[0]) or not is_text(name):
+            raise ValueError(f"task {task.task_id}: {name[:50]!r} may only hold letters, digits and _ . : @ -")
+    if task.trigger_rule not in set(TriggerRule) or task.on_lost not in _ON_LOST:
+        raise ValueError(f"task {task.task_id}: there is no trigger_rule {task.trigger_rule[:50]!r}, or no on_lost {task.on_lost[:50]!r}")
+    if task.pool_slots < 1 or task.retries < 0 or (task.max_active_per_dag or 1) < 1:
+        raise ValueError(f"task {task.task_id}: pool_slots, retries or max_active_per_dag is too small")
+
+
+def _check_files(version: Version) -> None:
+    """Raise ValueError unless its files are texts, or bytes in base64, below a folder."""
     for path, source in version.sources.items():
-        if not _is_inside(path) or not (isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("base64"), str))):
+        is_source = isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("base64"), str))
+        if not is_source or not _is_inside(path):
             raise ValueError(f"the file {path[:50]!r} is none below the DAG's own folder, or is no text")
     if version.file and not _is_inside(version.file):
         raise ValueError(f"the file {version.file[:50]!r} is none below a folder")

@@ -23,16 +23,21 @@ from rqflow.api.connections import (
 )
 from rqflow.api.operation import Nothing, must_permit, perform
 from rqflow.exceptions import RqflowError, UsageError
+from rqflow.web import transfer
 from rqflow.web.answers import done
 from rqflow.web.deps import Filled, TheHub
-from rqflow.web.downloads import json_file
 from rqflow.web.pages.workers import counted
 from rqflow.web.problems import status_of
 from rqflow.web.rendering import OK, WARN, page
-from rqflow.web.uploads import Uploaded
+from rqflow.web.transfer import Transfer
 
 router = APIRouter(include_in_schema=False)
 PLACE = "/connections"
+transfer.add(router, Transfer(
+    name="connection", what="Connections", place=PLACE, exporting=export_connections, importing=import_connections,
+    example='{"warehouse": {"conn_type": "mysql", "host": "db1"}, "lims": "postgres://…"}',
+    asked=lambda plain: ImportConnections(connections=plain),
+    said=lambda stored: f"{counted(len(stored.names), 'Connection')} stored, {stored.new} new."))
 #: Fields of the form that are shown as they are.
 _SHOWN = ("conn_type", "host", "schema", "login", "description")
 
@@ -51,28 +56,6 @@ def new_page(request: Request, hub: TheHub) -> HTMLResponse:
     """Show the form that makes a Connection."""
     must_permit(hub, set_connection)
     return _form(request, "", {})
-
-
-@router.get("/connection-export")
-def export(hub: TheHub) -> Response:
-    """Give the Connections without their secrets as a file."""
-    return json_file("connections.json", perform(hub, export_connections, Nothing()))
-
-
-@router.get("/connection-import")
-def import_page(request: Request, hub: TheHub) -> HTMLResponse:
-    """Show the form that takes a file of Connections."""
-    must_permit(hub, import_connections)
-    return page(request, "import.html", what="Connections", place=PLACE, action="/connection-import", problem="",
-                example='{"warehouse": {"conn_type": "mysql", "host": "db1"}, "lims": "postgres://…"}')
-
-
-@router.post("/connection-import")
-def import_(request: Request, hub: TheHub, brought: Uploaded) -> Response:
-    """Store the Connections of a file."""
-    must_permit(hub, import_connections)
-    stored = perform(hub, import_connections, ImportConnections(connections=brought.json_object("Connections")))
-    return done(request, PLACE, f"{counted(len(stored.names), 'Connection')} stored, {stored.new} new.")
 
 
 @router.post("/connections")

@@ -9,18 +9,21 @@ from rqflow import clock
 from rqflow.actions import pools
 from rqflow.api.hub import Hub
 from rqflow.api.operation import must_permit, perform
-from rqflow.api.pools import ImportPools, OnePool, SetPool, delete_pool, import_pools, set_pool, tasks_of_pool
+from rqflow.api.pools import ImportPools, OnePool, SetPool, delete_pool, export_pools, import_pools, set_pool, tasks_of_pool
 from rqflow.exceptions import RqflowError, UsageError
+from rqflow.web import transfer
 from rqflow.web.answers import done
 from rqflow.web.deps import Filled, TheHub
-from rqflow.web.downloads import json_file
 from rqflow.web.pages.workers import counted
 from rqflow.web.problems import status_of
 from rqflow.web.rendering import page
-from rqflow.web.uploads import Uploaded
+from rqflow.web.transfer import Transfer
 
 router = APIRouter(include_in_schema=False)
 PLACE = "/pools"
+transfer.add(router, Transfer(
+    name="pool", what="pools", place=PLACE, example='{"gpu": {"slots": 2, "description": "cards"}}', exporting=export_pools, importing=import_pools,
+    asked=lambda plain: ImportPools(pools=plain), said=lambda stored: f"{counted(len(stored.items), 'pool')} stored."))
 
 
 @router.get("/pools")
@@ -34,28 +37,6 @@ def new_page(request: Request, hub: TheHub) -> HTMLResponse:
     """Show the form that makes a pool."""
     must_permit(hub, set_pool)
     return _form(request, "", {}, "")
-
-
-@router.get("/pool-export")
-def export(hub: TheHub) -> Response:
-    """Give the pools that have a number of slots as a file."""
-    return json_file("pools.json", {one.name: {"slots": one.slots, "description": one.description}
-                                    for one in pools.list_all(hub.live, hub.engine) if one.slots is not None})
-
-
-@router.get("/pool-import")
-def import_page(request: Request, hub: TheHub) -> HTMLResponse:
-    """Show the form that takes a file of pools."""
-    must_permit(hub, import_pools)
-    return page(request, "import.html", what="pools", place=PLACE, action="/pool-import", problem="",
-                example='{"gpu": {"slots": 2, "description": "cards"}}')
-
-
-@router.post("/pool-import")
-def import_(request: Request, hub: TheHub, brought: Uploaded) -> Response:
-    """Make or change the pools of a file."""
-    stored = perform(hub, import_pools, ImportPools(pools=brought.json_object("pools"))).items
-    return done(request, PLACE, f"{counted(len(stored), 'pool')} stored.")
 
 
 @router.post("/pools")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from rqflow.actions import variables
-from rqflow.api.operation import Nothing, must_permit, perform
+from rqflow.api.operation import must_permit, perform
 from rqflow.api.variables import (
     ImportVariables,
     OneVariable,
@@ -22,16 +22,21 @@ from rqflow.api.variables import (
 )
 from rqflow.exceptions import RqflowError, UsageError
 from rqflow.security.keyring import Keyring
+from rqflow.web import transfer
 from rqflow.web.answers import done
 from rqflow.web.deps import Filled, TheHub
-from rqflow.web.downloads import json_file
 from rqflow.web.pages.workers import counted
 from rqflow.web.problems import status_of
 from rqflow.web.rendering import page
-from rqflow.web.uploads import Uploaded
+from rqflow.web.transfer import Transfer
 
 router = APIRouter(include_in_schema=False)
 PLACE = "/variables"
+transfer.add(router, Transfer(
+    name="variable", what="Variables", place=PLACE, exporting=export_variables, importing=import_variables,
+    example='{"city": "Bern", "api_key": {"value": "…", "secret": true}}',
+    asked=lambda plain: ImportVariables(variables=plain),
+    said=lambda stored: f"{counted(len(stored.names), 'Variable')} stored, {stored.new} new."))
 
 
 @router.get("/variables")
@@ -49,28 +54,6 @@ def new_page(request: Request, hub: TheHub) -> HTMLResponse:
     """Show the form that makes a Variable."""
     must_permit(hub, set_variable)
     return _form(request, "", {})
-
-
-@router.get("/variable-export")
-def export(hub: TheHub) -> Response:
-    """Give what is no secret as a file."""
-    return json_file("variables.json", perform(hub, export_variables, Nothing()))
-
-
-@router.get("/variable-import")
-def import_page(request: Request, hub: TheHub) -> HTMLResponse:
-    """Show the form that takes a file of Variables."""
-    must_permit(hub, import_variables)
-    return page(request, "import.html", what="Variables", place=PLACE, action="/variable-import", problem="",
-                example='{"city": "Bern", "api_key": {"value": "…", "secret": true}}')
-
-
-@router.post("/variable-import")
-def import_(request: Request, hub: TheHub, brought: Uploaded) -> Response:
-    """Store the Variables of a file."""
-    must_permit(hub, import_variables)
-    stored = perform(hub, import_variables, ImportVariables(variables=brought.json_object("Variables")))
-    return done(request, PLACE, f"{counted(len(stored.names), 'Variable')} stored, {stored.new} new.")
 
 
 @router.post("/variables")

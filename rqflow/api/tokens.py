@@ -66,6 +66,7 @@ class CreateToken:
     name: str = about("What it is for.")
     role: Role | None = about("Most that it may; what you may when not given.", None)
     days: int | None = about("So many days it lets in; 0: until it is revoked.", DAYS)
+    seconds: int | None = about("So many seconds it lets in, in place of days.", None)
     username: str | None = about("Whose it is: yours when not given; another's is for an admin.", None)
 
 
@@ -87,18 +88,17 @@ def create_token(hub: Hub, asked: CreateToken) -> CreatedToken:
     # What asks may be a token that may less than its person: nothing that may more comes of it.
     if asked.role is not None and not hub.person.role.allows(asked.role):
         raise UsageError(f"you are {hub.person.role.value} here, and a token may not do more than that")
-    own = None if name != hub.person.name else hub.person.role
-    days = DAYS if asked.days is None else asked.days
-    if not 0 <= days <= 36_500:
-        raise UsageError(f"days: {days} is not from 0 to 36500")
-    made = tokens.make(hub.engine, name or hub.person.name, name=asked.name, by=hub.person.name, role=asked.role or own,
-                       lifetime=_lifetime(days, hub.person.until))
+    made = tokens.make(hub.engine, name or hub.person.name, name=asked.name, by=hub.person.name, role=asked.role, most=hub.person.role,
+                       lifetime=_lifetime(asked, hub.person.until))
     return CreatedToken(token=made.text, record=Token.of(made.record))
 
 
-def _lifetime(days: int, until: datetime | None) -> timedelta | None:
-    """Return for how long a token is made, of who is let in `until` then; None: until it is revoked."""
-    wanted = timedelta(days=days) if days else None
+def _lifetime(asked: CreateToken, until: datetime | None) -> timedelta | None:
+    """Return for how long a token is made, of who is let in `until` then; None: until it is revoked. Raises UsageError."""
+    days = DAYS if asked.days is None else asked.days
+    if not 0 <= days <= 36_500:
+        raise UsageError(f"days: {days} is not from 0 to 36500")
+    wanted = timedelta(seconds=asked.seconds) if asked.seconds is not None else timedelta(days=days) if days else None
     if until is None:
         return wanted
     left = until - clock.utcnow()

@@ -9,17 +9,15 @@ from typing import Any
 import click
 
 from rqflow import clock
-from rqflow.actions.people import tokens
-from rqflow.actions.people.tokens import NewToken
+from rqflow.api.operation import LARGEST
 from rqflow.api.tokens import CreateToken, ListTokens, OneToken, create_token, list_tokens, revoke_token
 from rqflow.api.users import OneUser, get_user
 from rqflow.cli import output
-from rqflow.cli.app import App, pass_app, who
+from rqflow.cli.app import App, pass_app
 from rqflow.cli.hub import asking
 from rqflow.cli.output import Column, Printer
 from rqflow.cli.types import COUNT, DURATION
 from rqflow.cli.user import ROLE
-from rqflow.deploy.services import open_database
 from rqflow.exceptions import UsageError
 from rqflow.security.roles import Role
 from rqflow.store.tokens import TokenRecord
@@ -58,13 +56,15 @@ def token() -> None:
 def create(app: App, printer: Printer, name: str, username: str | None, role: str | None, expires: timedelta | None) -> None:
     """Make a token, and print it: it is shown this once. NAME says what it is for."""
     printer.check((*FIELDS, "token"))
-    made = _made(app, name, username, Role(role) if role else None, expires)
+    with asking(app) as ask:
+        lasts = {"days": 0} if expires is None else {"seconds": _seconds(expires)}
+        made = ask(create_token, CreateToken(name=name, role=Role(role) if role else None, username=username, **lasts))
     until = f"until {made.record.expires_at:%Y-%m-%d %H:%M:%S} UTC" if made.record.expires_at else "until it is revoked"
     output.note(f"token {made.record.id} of {made.record.username}, {made.record.role}, {until}; it is not shown again:")
     if printer.is_for_people and not printer.fields:
-        output.line(made.text)
+        output.line(made.token)
     else:
-        printer.record({**_row(made.record), "token": made.text}, name="token")
+        printer.record({**_row(made.record), "token": made.token}, name="token")
 
 
 @token.command("list")
@@ -95,17 +95,13 @@ def revoke(app: App, printer: Printer, number: int) -> None:
     printer.report([_row(record)], COLUMNS)
 
 
-def _made(app: App, name: str, username: str | None, role: Role | None, expires: timedelta | None) -> NewToken:
-    """Make a token. Raises NotFound, NotPermitted, and UsageError for a time that a hub elsewhere cannot be told."""
-    if not app.server:
-        with open_database(app.settings) as engine:
-            return tokens.make(engine, username or who(), name=name, by=who(), role=role, lifetime=expires)
-    days = expires.days if expires else 0
-    if expires is not None and (expires != timedelta(days=days) or not days):
-        raise UsageError(f"--expires {expires}: with --server it is a number of days", hint="Write it like 30d, or never.")
-    with asking(app) as ask:
-        made = ask(create_token, CreateToken(name=name, role=role, days=days, username=username))
-    return NewToken(record=made.record, text=made.token)
+def _seconds(expires: timedelta) -> int:
+    """Return a length of time in whole seconds. Raises UsageError for one that no token lasts."""
+    seconds = int(expires.total_seconds())
+    if not 0 < seconds <= LARGEST:
+        raise UsageError(f"--expires {expires}: a token lasts from a second to {timedelta(seconds=LARGEST).days // 365} years",
+                         hint="Write it like 30d, or never.")
+    return seconds
 
 
 def _row(record: TokenRecord) -> Mapping[str, Any]:

@@ -25,8 +25,10 @@ class NewToken:
     record: TokenRecord
 
 
-def make(engine: Engine, username: str, *, name: str, by: str, role: Role | None = None, lifetime: timedelta | None = None) -> NewToken:
-    """Make a token of a person, which may do what `role` may (None: what the person may), for so long (None: until it is revoked).
+def make(engine: Engine, username: str, *, name: str, by: str, role: Role | None = None, most: Role = Role.ADMIN,
+         lifetime: timedelta | None = None) -> NewToken:
+    """Make a token of a person, which may do what `role` may (None: what the person may, and no more than `most`), for so long (None: until it is
+    revoked).
 
     Raises NotFound, UsageError for more than the person may, a lifetime or a name that cannot be, Conflict for a person who is disabled.
     """
@@ -49,7 +51,8 @@ def make(engine: Engine, username: str, *, name: str, by: str, role: Role | None
         own = Role(owner.role)
         if role is not None and not own.allows(role):
             raise UsageError(f"{username} is {own.value}, and a token may not do more than its person")
-        record = tokens.add(connection, bearer.digest(text), username=username, name=name.strip(), role=(role or own).value, created_at=now,
+        scope = role or own.at_most(most)
+        record = tokens.add(connection, bearer.digest(text), username=username, name=name.strip(), role=scope.value, created_at=now,
                             expires_at=expires_at)
         events.add(connection, "token_made", who=by, user=username, token=record.id, name=record.name, role=record.role, expires_at=expires_at)
         return NewToken(text=text, record=record)

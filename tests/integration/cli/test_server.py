@@ -122,7 +122,7 @@ def test_people_and_their_tokens_are_changed_as_at_the_hub(site: Site, call: Cal
     for words, code in [
         (("user", "add", "bob", "--no-password"), 0), (("user", "edit", "bob", "--role", "operator"), 0), (("user", "edit", "zoe", "--role", "viewer"), 3),
         (("user", "owner", "set", "team", "bob"), 0), (("user", "owner", "list"), 0), (("user", "owner", "delete", "team"), 0),
-        (("token", "create", "ci", "--user", "bob", "--expires", "30d"), 0), (("token", "create", "ci", "--expires", "30m"), 2),
+        (("token", "create", "ci", "--user", "bob", "--expires", "30d"), 0), (("token", "create", "ci", "--expires", "30m"), 0),
         (("user", "sessions"), 0), (("user", "logout", "bob"), 0), (("user", "logout", "nosession"), 3),
         (("dag", "chown", "daily", "bob"), 0), (("dag", "chown", "daily", "nobody"), 3), (("dag", "share", "daily", "bob"), 0),
         (("user", "disable", "bob", "--yes"), 0), (("user", "enable", "bob"), 0), (("user", "delete", "bob", "--yes"), 0),

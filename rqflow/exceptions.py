@@ -59,6 +59,10 @@ class NotPermitted(RqflowError):
     exit_code = 4
 
 
+class TooMany(NotPermitted):
+    """It was tried too often in a short time: a login, one's own password."""
+
+
 class Conflict(RqflowError):
     """The wish contradicts what is: a run id that exists, a home in use, a database that needs `rqflow db upgrade`."""
 

@@ -23,8 +23,8 @@ async def healthz() -> PlainTextResponse:
 
 
 @router.get("/readyz")
-def readyz(parts: ThePart) -> JSONResponse:
-    """Say whether database and Redis can be worked with, and which cannot (503)."""
+def readyz(request: Request, parts: ThePart) -> JSONResponse:
+    """Say whether database and Redis can be worked with, and which cannot (503); why not, which names hosts and accounts, to who is near alone."""
     found: dict[str, dict[str, object]] = {}
     for name in (DB, REDIS):
         try:
@@ -32,14 +32,20 @@ def readyz(parts: ThePart) -> JSONResponse:
             found[name] = {"is_healthy": seen.is_healthy, "detail": seen.detail}
         except NoAnswer as error:
             found[name] = {"is_healthy": False, "detail": error.message}
+    if not is_near(request):
+        found = {name: {"is_healthy": one["is_healthy"]} for name, one in found.items()}
     is_ready = all(one["is_healthy"] for one in found.values())
     return JSONResponse({"status": "ready" if is_ready else "not ready", "components": found}, status_code=200 if is_ready else 503)
 
 
+def is_near(request: Request) -> bool:
+    """Tell whether a request comes from this machine, and not through a proxy on it."""
+    return request.client is not None and is_loopback(request.client.host) and not {"x-forwarded-for", "forwarded"} & set(request.headers)
+
+
 def must_be_known(request: Request, parts: ThePart) -> None:
     """Raise NotLoggedIn for who comes from another machine without a login or a token: names of DAGs are theirs who may see them."""
-    is_near = request.client is not None and is_loopback(request.client.host)
-    if not is_near or {"x-forwarded-for", "forwarded"} & set(request.headers):
+    if not is_near(request):
         person_of(request, parts)
 
 

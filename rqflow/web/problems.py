@@ -25,6 +25,7 @@ from rqflow.exceptions import (
     RqflowError,
     ServiceUnreachable,
     TimedOut,
+    TooMany,
     UsageError,
 )
 from rqflow.web import signin
@@ -38,12 +39,12 @@ logger = logging.getLogger(__name__)
 
 #: The status of an answer for each kind of error; the first that fits.
 STATUS: tuple[tuple[type[RqflowError], int], ...] = (
-    (NotLoggedIn, 401), (NotPermitted, 403), (NotFound, 404), (Conflict, 409), (NotFinished, 409), (UsageError, 422), (ConfigError, 422),
-    (DagLoadError, 422), (ServiceUnreachable, 503), (TimedOut, 504), (RqflowError, 400))
+    (NotLoggedIn, 401), (TooMany, 429), (NotPermitted, 403), (NotFound, 404), (Conflict, 409), (NotFinished, 409), (UsageError, 422),
+    (ConfigError, 422), (DagLoadError, 422), (ServiceUnreachable, 503), (TimedOut, 504), (RqflowError, 400))
 _TITLES = {400: "Not possible", 401: "Not logged in", 403: "Not permitted", 404: "Not found", 405: "Not allowed", 409: "Conflict", 413: "Too large",
            422: "Bad input", 429: "Too many", 500: "A fault of rqflow", 503: "Not reached", 504: "Not in time"}
-#: Seconds after which somebody who was told 503 may ask again.
-RETRY_AFTER = 5
+#: Seconds after which somebody who was told so may ask again.
+RETRY_AFTER = {429: 60, 503: 5}
 
 
 def install(app: FastAPI) -> None:
@@ -73,7 +74,7 @@ def is_for_programs(request: Request) -> bool:
 
 def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_code: int = 1, headers: dict[str, str] | None = None,
             error: RqflowError | None = None) -> Response:
-    headers = {**(headers or {}), **({"Retry-After": str(RETRY_AFTER)} if status == 503 else {}),
+    headers = {**(headers or {}), **({"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}),
                **({"WWW-Authenticate": f'{"Basic" if airflow.is_airflows(request.url.path) else "Bearer"} realm="rqflow"'} if status == 401 else {})}
     if airflow.is_airflows(request.url.path):
         return JSONResponse(airflow.document(status, detail, hint=hint, error=error), airflow.status(status), media_type="application/problem+json",

@@ -8,14 +8,10 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from rqflow.exceptions import NotPermitted
+from rqflow.exceptions import TooMany
 
 #: Tries a minute for a name from an address, from an address at all, and for a name from everywhere: enough that nobody is kept out by some others.
 OF_NAME, OF_ADDRESS, OF_ALL = 5, 30, 60
-
-
-class TooMany(NotPermitted):
-    """The login was tried too often."""
 
 
 class Throttle:

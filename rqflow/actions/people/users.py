@@ -9,7 +9,7 @@ from typing import Any
 
 from rqflow import clock
 from rqflow.actions import schedule
-from rqflow.exceptions import Conflict, NotPermitted, UsageError
+from rqflow.exceptions import Conflict, TooMany, UsageError
 from rqflow.security.passwords import Passwords
 from rqflow.security.roles import Role
 from rqflow.store import events, sessions, setup_links, shares, tokens, users
@@ -114,7 +114,7 @@ def change_own_password(engine: Engine, username: str, current: str, password: s
                         passwords: Passwords = STANDARD) -> int:
     """Let a person change their password, which they show to have; otherwise as `set_password`.
 
-    Raises UsageError also for a wrong present one, and NotPermitted when that was wrong too often in the last minute: whoever has found a browser
+    Raises UsageError also for a wrong present one, and TooMany when that was wrong too often in the last minute: whoever has found a browser
     that is logged in, or a token, does not find the password by it.
     """
     with reading(engine) as connection:
@@ -130,10 +130,10 @@ def change_own_password(engine: Engine, username: str, current: str, password: s
 
 
 def _must_wait(connection: Connection, username: str) -> None:
-    """Raise NotPermitted when a person was wrong too often about their own password."""
+    """Raise TooMany when a person was wrong too often about their own password."""
     failed = EventFilter(who=username, event="login_failed", since=clock.utcnow() - timedelta(minutes=1))
     if sum(_CHANGE in one.detail for one in events.search(connection, failed, limit=1000)) >= TRIES:
-        raise NotPermitted("too many tries: wait a minute, then try again")
+        raise TooMany("too many tries: wait a minute, then try again")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

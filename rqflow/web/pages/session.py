@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from rqflow.actions.people import setup, signing_in
 from rqflow.actions.people import users as people
 from rqflow.actions.people.sessions import NewSession
-from rqflow.exceptions import NotPermitted, RqflowError
+from rqflow.exceptions import NotPermitted, RqflowError, TooMany
 from rqflow.web import signin
 from rqflow.web.deps import Parts, ThePart
 from rqflow.web.rendering import flash, page
@@ -47,7 +47,7 @@ def login(request: Request, parts: ThePart, username: Annotated[str, Form(max_le
     except NotPermitted as error:
         found = page(request, "login.html", next=inside(next), expired=False, username=username, problem=error.message, has_users=True,
                      provider=provider(parts))
-        found.status_code = 401
+        found.status_code = 429 if isinstance(error, TooMany) else 401
         return found
     return entered(request, parts, made, inside(next))
 

@@ -51,7 +51,7 @@ def test_a_wrong_password_and_an_unknown_name_are_told_alike_and_not_for_ever(si
     assert wrong.text.replace("ann", "bob") == unknown.text
     for _ in range(OF_NAME):
         last = browser.post("/login", data={"username": ann, "password": PASSWORD if _ == OF_NAME - 1 else "wrong"})
-    assert last.status_code == 401
+    assert last.status_code == 429
     assert "too many tries" in last.text
 
 
@@ -63,7 +63,7 @@ def test_a_one_time_link_makes_the_first_admin_and_is_good_once(site: Site) -> N
     short = browser.post(f"/setup/{link.secret}", data={"username": "ann", "password": "short", "again": "short"})
     assert (short.status_code, "8" in short.text) == (422, True)
     differs = browser.post(f"/setup/{link.secret}", data={"username": "ann", "password": PASSWORD, "again": "other horse"})
-    assert "the two passwords differ" in differs.text
+    assert "The two passwords differ" in differs.text
     answer = browser.post(f"/setup/{link.secret}", data={"username": "ann", "password": PASSWORD, "again": PASSWORD})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert users.get(site.engine, "ann").role == Role.ADMIN
@@ -95,6 +95,8 @@ def test_metrics_are_given_to_who_is_near_or_has_a_token_and_to_nobody_else(site
     near, far = (TestClient(site.app, base_url=BASE, client=(address, 1), follow_redirects=False) for address in ("127.0.0.1", "192.0.2.1"))
     assert "rqflow_up" in near.get("/metrics").text
     assert (far.get("/metrics").status_code, far.get("/healthz").status_code) == (401, 200)
+    assert {name: set(client.get("/readyz").json()["components"]["db"]) for name, client in (("near", near), ("far", far))} == {
+        "near": {"is_healthy", "detail"}, "far": {"is_healthy"}}
     assert near.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
     site.browser("ann")
     token = tokens.make(site.engine, "ann", name="prometheus", by="ann").text

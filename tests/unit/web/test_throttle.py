@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rqflow.web.throttle import OF_ADDRESS, OF_ALL, OF_NAME, Throttle, TooMany
+from rqflow.exceptions import TooMany
+from rqflow.web.throttle import OF_ADDRESS, OF_ALL, OF_NAME, Throttle
 
 
 def tries(name: Callable[[int], str], ip: Callable[[int], str], *, most: int = 200) -> int:

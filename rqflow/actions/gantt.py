@@ -105,10 +105,10 @@ def axis(seconds: float) -> tuple[float, ...]:
 
 
 def tick_words(seconds: float) -> str:
-    """Return what stands at a line of an axis: 0, 20ms, 5s, 1m30s, 2m, 3h."""
+    """Return what stands at a line of an axis: 0, 20ms, 0.5s, 5s, 1m30s, 2m, 3h."""
     if seconds == 0:
         return "0"
-    if seconds < 1:
+    if seconds < 0.1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 60:
         return f"{seconds:g}s"

@@ -53,23 +53,26 @@ _PLAIN = re.compile(r"(?:there|the|it|its|that|this|these|what|who|no|none|nobod
 _QUOTED = re.compile(r"`([^`\n]+)`")
 
 
-def said(text: object) -> Markup:
-    """Return a message or a hint as HTML: as a sentence, with links in place of commands that have a page, and other words in backticks as code."""
+def said(text: object, *, begins: bool = True) -> Markup:
+    """Return a message or a hint as HTML: with links in place of commands that have a page, other words in backticks as code, and a capital letter
+    where it `begins` a sentence.
+    """
     if isinstance(text, Markup):
         return text
     whole = str(text)
     for pattern, words in _OPTIONS:
         whole = pattern.sub(words, whole)
-    return Markup("").join(_pieces(whole))
+    return Markup("").join(_pieces(whole, begins=begins))
 
 
-def _pieces(text: str) -> Iterator[Markup]:
+def _pieces(text: str, *, begins: bool) -> Iterator[Markup]:
     at = 0
     for found in _QUOTED.finditer(text):
-        yield escape(_sentence(text[:found.start()]) if not at else text[at:found.start()])
-        yield _quoted(found[1], begins=not text[:found.start()].strip() or text[:found.start()].rstrip().endswith((".", "\n")))
+        before = text[:found.start()].rstrip(" ")
+        yield escape(_sentence(text[:found.start()]) if begins and not at else text[at:found.start()])
+        yield _quoted(found[1], begins=before.endswith((".", "\n")) if before else begins)
         at = found.end()
-    yield escape(_sentence(text) if not at else text[at:])
+    yield escape(_sentence(text) if begins and not at else text[at:])
 
 
 def _sentence(text: str) -> str:

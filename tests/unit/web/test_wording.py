@@ -30,6 +30,12 @@ def test_commands_become_links_and_options_become_fields(text: str, shown: str) 
     assert str(said(text)) == shown
 
 
+def test_what_goes_on_behind_other_words_has_no_capital_letter() -> None:
+    assert str(said("the end of that", begins=False)) == "the end of that"
+    assert str(said("`rqflow run start d`", begins=False)) == '<a href="/dags/d/trigger">“Start a run” of d</a>'
+    assert str(said("`rqflow pool list` shows them", begins=False)) == '<a href="/pools">the page Pools</a> shows them'
+
+
 def test_what_is_html_already_stays() -> None:
     assert said(Markup("<b>x</b>")) == "<b>x</b>"
 

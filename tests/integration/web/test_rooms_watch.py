@@ -10,42 +10,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from rqflow import clock
 from rqflow.actions.people import tokens
 from rqflow.cli.main import main
 from rqflow.security.roles import Role
-from rqflow.store import notices, sla
 from rqflow.store.engine import Connection, run_in_transaction
-from rqflow.store.notices import Delivery
-from rqflow.store.runs import RunRecord
 from rqflow.store.tables import notice_message
 from tests.integration.web import rooms
+from tests.integration.web.happenings import a_refused_message, misses
 from tests.integration.web.serving import served
 from tests.integration.web.site import Site
 from tests.unit.builders import a_version
-
-
-def misses(site: Site, run: RunRecord, *task_ids: str) -> None:
-    now = clock.utcnow()
-    run_in_transaction(site.engine, lambda connection: sla.record(connection, [
-        {"run_key": run.run_key, "task_id": one, "dag_id": run.dag_id, "due_at": now - timedelta(hours=1), "seen_at": now} for one in task_ids]))
-
-
-def a_refused_message(site: Site, run: RunRecord) -> str:
-    now = clock.utcnow()
-
-    def write(connection: Connection) -> str:
-        notices.note(connection, [{"notice_key": "k1", "kind": notices.FAILURE, "dag_id": run.dag_id, "run_key": run.run_key, "task_id": "a",
-                                   "try_number": 1, "seq": 1, "detail": "{}"}])
-        notices.settle(connection, ["k1"], [Delivery(notice_key="k1", recipient="mailto:<ada>@x.test", dag_id=run.dag_id, run_key=run.run_key,
-                                                     kind=notices.FAILURE)], now)
-        (heap,) = notices.heaps(connection, now + timedelta(days=1))
-        message = notices.put_together(connection, heap, now)
-        assert notices.claim(connection, notices.find(connection, message), now + timedelta(days=1), now + timedelta(days=1))
-        notices.end(connection, message, notices.REFUSED, now, "550 <b>nobody</b> is called so")
-        return message
-
-    return run_in_transaction(site.engine, write)
 
 
 def many_messages(site: Site, number: int) -> None:

@@ -76,6 +76,29 @@ def test_what_is_no_address_of_a_proxy_is_refused_before_anybody_is_believed(pro
         Way(host="127.0.0.1", port=0, proxies=proxies).check()
 
 
+def test_names_that_a_proxy_or_a_provider_gives_are_text(site: Site, configure: Configure) -> None:
+    live, told = "<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"
+    evil = f"{live}\"'><img src=x onerror=alert(2)>"
+
+    def is_text(shown: str) -> bool:
+        return told in shown and live not in shown and "<img src=x" not in shown
+
+    for role in ("", "viewer"):
+        configure(user_header="Remote-User", trusted_proxies="192.0.2.1", proxy_role=role)
+        refused = from_address(site, "192.0.2.1").get("/", headers={"Remote-User": evil})
+        assert refused.status_code in {403, 422}
+        assert is_text(refused.text)
+    made = Provider(preferred_username="eve", name=evil, email="eve@example.org")
+    with served(made.app) as url:
+        configure(oidc_issuer=url, oidc_client_id="rqflow", proxy_role="operator", oidc_name=evil)
+        users.add(site.engine, "root", role=Role.ADMIN, by="test")
+        browser = site.browser()
+        assert is_text(browser.get("/login").text)
+        browser.get(httpx2.get(browser.get("/oidc/login").headers["location"], follow_redirects=False).headers["location"])
+        assert is_text(browser.get("/account").text)
+        assert is_text(site.browser("ann").get("/users").text)
+
+
 @pytest.fixture
 def provider() -> Iterator[tuple[Provider, str]]:
     made = Provider(preferred_username="ann", name="Ann", email="ann@example.org")

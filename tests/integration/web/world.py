@@ -18,6 +18,7 @@ from rqflow.states import TaskState
 from rqflow.web.pages import PAGES
 from tests.integration.broker import playing
 from tests.integration.web import rooms
+from tests.integration.web.happenings import happen
 from tests.integration.web.site import Site
 from tests.unit.builders import a_task, a_version
 
@@ -34,6 +35,10 @@ class World:
     names: dict[str, str]
     #: Pages beside those that each route has.
     more: list[str]
+
+    def __call__(self, path: str) -> str:
+        """Return the path of a route with what there is of each of its parts."""
+        return address(path, self.names)
 
     def addresses(self) -> list[str]:
         """Return the address of a page of each route, and some others."""
@@ -71,19 +76,23 @@ def fill(site: Site, word: Callable[[str], str]) -> World:
     held = _claim(site)
     _post(site, f"/dags/{quote(version.dag_id, safe='')}/trigger",
           {"run_id": word("conf run id"), "note": word("note"), "conf": json.dumps({word("conf key"): word("conf value")})})
-    _post(site, f"/dags/{quote(version.dag_id, safe='')}/backfill", {"first": "2024-02-01", "last": "2024-02-03"})
+    _post(site, f"/dags/{quote(version.dag_id, safe='')}/backfill",
+          {"first": "2024-02-01", "last": "2024-02-03", "task_regex": re.escape(version.tasks[0].task_id), "pool": word("pool")[:50],
+           "conf": json.dumps({word("conf key"): word("conf value")})})
     site.hub.record()
-    names = {"dag_id": version.dag_id, "run_key": old.run_key, "task_id": version.tasks[0].task_id, "try_number": "1", "pool": word("pool")[:50],
-             "conn_id": word("conn_id"), "key": word("key"), "worker": word("host") + ".dir.1", "queue": word("queue"), "deed": "clear", "form": "html",
-             "number": "1", "username": "bob", "secret": "none", "message": "1"}
+    happened = happen(site, old, version.tasks[1].task_id, word)
+    names = {**happened, "dag_id": version.dag_id, "run_key": old.run_key, "task_id": version.tasks[0].task_id, "try_number": "1",
+             "pool": word("pool")[:50], "conn_id": word("conn_id"), "key": word("key"), "worker": word("host") + ".dir.1", "queue": word("queue"), "deed": "clear", "form": "html",
+             "number": "1", "username": "bob"}
     at = f"/runs/{old.run_key}"
     task = f"{at}/tasks/{quote(version.tasks[0].task_id, safe='')}"
     failed = f"{at}/tasks/{quote(version.tasks[1].task_id, safe='')}"
     more = ["/login", f"/runs/{run.run_key}", *(f"{at}?tab={tab}" for tab in ("graph", "timeline", "params", "events")),
-            *(f"{task}?tab={tab}" for tab in ("log", "graph", "timeline", "details", "rendered", "xcoms")), f"{failed}?tab=log", f"{failed}?tab=rendered",
+            *(f"{task}?tab={tab}" for tab in ("log", "graph", "timeline", "details", "rendered", "xcoms")),
+            *(f"{failed}?tab={tab}" for tab in ("log", "rendered", "details")),
             f"/runs/{held.run_key}/tasks/{quote(held.task_id, safe='')}", f"/dags?q={quote(word('q'))}", f"/runs?dag={quote(version.dag_id)}",
             f"/search?q={quote(word('description'))}", f"/dags/{quote(version.dag_id, safe='')}/durations?task={quote(version.tasks[0].task_id)}",
-            f"/dags/{quote(version.dag_id, safe='')}/code?version=2&against=1"]
+            f"/dags/{quote(version.dag_id, safe='')}/code?version=2&against=1", "/health?doctor=1", f"/nothing/{quote(word('host'))}"]
     return World(site=site, names=names, more=more)
 
 
@@ -118,7 +127,9 @@ def _end(site: Site, claim: Claim, state: TaskState, word: Callable[[str], str])
 
 def _rooms(site: Site, word: Callable[[str], str]) -> None:
     """What people write into forms."""
-    rooms.a_worker(site.hub.db, word("host") + ".dir.1", queues=("default", word("queue")))
+    worker = rooms.a_worker(site.hub.db, word("host") + ".dir.1", queues=("default", word("queue")), labels=word("label"), rqflow=word("release"))
+    _post(site, f"/workers/{quote(worker, safe='')}/pause", {})
+    _post(site, f"/queues/{quote(word('queue'), safe='')}/pause", {})
     _post(site, "/pools", {"pool": word("pool")[:50], "slots": "3", "description": word("pool description")})
     _post(site, "/variables", {"key": word("key"), "value": word("value"), "description": word("variable description")})
     _post(site, "/connections", {"conn_id": word("conn_id"), "conn_type": "http", "host": word("conn host"), "login": word("login"),

@@ -104,6 +104,11 @@ class Registered:
     held_by: int | None = None
 
 
+def starts_once(engine: Engine, version: Version) -> bool:
+    """Tell whether the one run of a schedule of @once is still to be made, and nothing holds the version back."""
+    return series.is_once(version) and last_run(engine, version.dag_id) is None and not waits(engine, version)
+
+
 def register(broker: Broker, engine: Engine, versions: Sequence[Version], *, catchup_by_default: bool = False, wanted: str | None = None,
              restores: bool = False, files: Sequence[Report] = (), starts: Collection[str] = (), paused_at_creation: bool | None = None,
              holds: bool = False, submitter: Submitter | None = None) -> list[Registered]:

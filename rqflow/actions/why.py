@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 
 from rqflow.broker import control
 from rqflow.broker.broker import Broker
@@ -14,6 +15,7 @@ from rqflow.broker.events import EventStream
 from rqflow.broker.lock import has_leader
 from rqflow.broker.status import PoolStatus, TaskStatus, WorkerStatus
 from rqflow.dag import partial
+from rqflow.dag.run import RunInfo
 from rqflow.dag.timetable import by_clocks
 from rqflow.dag.version import TaskSpec, Version, amend
 from rqflow.exceptions import Conflict
@@ -199,26 +201,11 @@ def task(broker: Broker, version: Version, run_key: str, index: int, *, refusal:
 
     Tasks of DAGs that are not `visible` (None: all are) are not named.
     """
-    connection, wanted = broker.connection, [index, *version.tasks[index].upstream]
+    wanted = [index, *version.tasks[index].upstream]
     statuses = {one.index: one for one in broker.task_statuses(run_key, wanted)} if broker.run_exists(run_key) else {}
     if index not in statuses:
         raise Conflict("Redis does not have this run any more: it has ended, and `rqflow run show` tells how")
-    status = statuses[index]
-    # What holds a task that a person let run again is what the version says that it follows now.
-    later = broker.version(status.version) if status.version else None
-    version = amend(version, later) if later else version
-    spec = partial.as_in(broker.run_info(run_key), version.tasks[index])
-    before_it = broker.ready_before(run_key, index, spec.queue) if status.state is TaskState.QUEUED else 0
-    pool = broker.pools().get(spec.pool) if status.state is TaskState.PARKED else None
-    return explain(View(
-        task=spec, status=status, upstream={version.tasks[up].task_id: statuses[up].state for up in spec.upstream if up in statuses},
-        workers=broker.workers(), epoch=Epochs(connection).look(), has_leader=has_leader(connection), is_suspended=broker.is_suspended(),
-        halt=control.paused_queues(broker).get(spec.queue),
-        refusal=refusal, unrecorded=EventStream(connection).backlog(), max_unrecorded=broker.settings.broker.max_unrecorded, pool=pool,
-        holders=_holders(broker, version, spec, status, visible), before_it=before_it,
-        awaited=broker.awaited(status.worker, status.execution_id) if status.state is TaskState.RUNNING else "",
-        active_runs=_active_runs(broker, version, run_key),
-        zone=version.timezone, viewer=viewer))
+    return _Look(broker, version, run_key, statuses, visible).why(index, refusal=refusal, viewer=viewer)
 
 
 def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "", viewer: tzinfo = UTC,
@@ -226,31 +213,93 @@ def run(broker: Broker, version: Version, run_key: str, *, refusal: str = "", vi
     """Return why each task of a run that has not ended is where it is, as `task` does; none for a run that Redis does not have: it has ended."""
     if not broker.run_exists(run_key):
         return []
-    waiting = [one.index for one in broker.task_statuses(run_key) if one.state not in TERMINAL_STATES]
-    return [task(broker, version, run_key, index, refusal=refusal, viewer=viewer, visible=visible) for index in waiting]
+    statuses = {one.index: one for one in broker.task_statuses(run_key)}
+    look = _Look(broker, version, run_key, statuses, visible)
+    return [look.why(index, refusal=refusal, viewer=viewer) for index, one in statuses.items() if one.state not in TERMINAL_STATES]
 
 
-def _active_runs(broker: Broker, version: Version, run_key: str) -> list[str]:
-    """Return the ids of the running runs of a DAG for which this run of it waits."""
-    own = broker.run_status(run_key)
-    if own is None or own.state is not RunState.QUEUED:
-        return []
-    others = [broker.run_status(key) for key in broker.live_runs()]
-    return [one.run_id for one in others if one and one.dag_id == version.dag_id and one.state is RunState.RUNNING]
+class _Look:
+    """What is seen of Redis for tasks of one run: what several of them may wait for is asked for once."""
 
+    def __init__(self, broker: Broker, version: Version, run_key: str, statuses: Mapping[int, TaskStatus], visible: Collection[str] | None) -> None:
+        self._broker, self._run_version, self._run_key, self._statuses, self._visible = broker, version, run_key, statuses, visible
 
-def _holders(broker: Broker, version: Version, spec: TaskSpec, status: TaskStatus, visible: Collection[str] | None) -> list[str]:
-    """Return "task of run" of those that hold the slots which a parked task waits for."""
-    found: list[str] = []
-    for run_key in broker.live_runs() if status.state is TaskState.PARKED else ():
-        run = broker.run_info(run_key)
-        theirs = broker.version(run.version) if run else None
-        if run and theirs:
-            is_shown = visible is None or run.dag_id in visible
-            held = [one for one in broker.task_statuses(run_key) if one.state is TaskState.RUNNING
-                    and _shares(theirs, partial.as_in(run, theirs.tasks[one.index]), version, spec, status.reason)]
-            found += [f"{one.task_id} of {run.run_id}" if is_shown else "a task of a DAG that you do not see" for one in held]
-    return found
+    def why(self, index: int, *, refusal: str, viewer: tzinfo) -> Why:
+        """Return why a task is where it is."""
+        broker, status = self._broker, self._statuses[index]
+        # What holds a task that a person let run again is what the version says that it follows now.
+        later = broker.version(status.version) if status.version else None
+        version = amend(self._run_version, later) if later else self._run_version
+        spec = partial.as_in(self._info, version.tasks[index])
+        is_parked = status.state is TaskState.PARKED
+        return explain(View(
+            task=spec, status=status,
+            upstream={version.tasks[up].task_id: self._statuses[up].state for up in spec.upstream if up in self._statuses},
+            workers=self._workers, epoch=self._epoch, has_leader=self._has_leader, is_suspended=self._is_suspended, halt=self._halts.get(spec.queue),
+            refusal=refusal, unrecorded=self._unrecorded, max_unrecorded=broker.settings.broker.max_unrecorded,
+            pool=self._pools.get(spec.pool) if is_parked else None, holders=self._holders(version, spec, status) if is_parked else (),
+            before_it=broker.ready_before(self._run_key, index, spec.queue) if status.state is TaskState.QUEUED else 0,
+            awaited=broker.awaited(status.worker, status.execution_id) if status.state is TaskState.RUNNING else "",
+            active_runs=self._active_runs, zone=version.timezone, viewer=viewer))
+
+    @cached_property
+    def _info(self) -> RunInfo | None:
+        return self._broker.run_info(self._run_key)
+
+    @cached_property
+    def _workers(self) -> Sequence[WorkerStatus]:
+        return self._broker.workers()
+
+    @cached_property
+    def _epoch(self) -> EpochSeen:
+        return Epochs(self._broker.connection).look()
+
+    @cached_property
+    def _has_leader(self) -> bool:
+        return has_leader(self._broker.connection)
+
+    @cached_property
+    def _is_suspended(self) -> bool:
+        return self._broker.is_suspended()
+
+    @cached_property
+    def _halts(self) -> Mapping[str, Halt]:
+        return control.paused_queues(self._broker)
+
+    @cached_property
+    def _unrecorded(self) -> int:
+        return EventStream(self._broker.connection).backlog()
+
+    @cached_property
+    def _pools(self) -> Mapping[str, PoolStatus]:
+        return self._broker.pools()
+
+    @cached_property
+    def _active_runs(self) -> list[str]:
+        """The ids of the running runs of the DAG for which this run of it waits."""
+        own = self._broker.run_status(self._run_key)
+        if own is None or own.state is not RunState.QUEUED:
+            return []
+        others = self._broker.run_statuses(self._broker.live_runs()).values()
+        return [one.run_id for one in others if one.dag_id == self._run_version.dag_id and one.state is RunState.RUNNING]
+
+    @cached_property
+    def _running(self) -> list[tuple[RunInfo, Version, int]]:
+        """All tasks that run: their run, its version, and their place in that."""
+        found = []
+        for run_key in self._broker.live_runs():
+            info = self._broker.run_info(run_key)
+            theirs = self._broker.version(info.version) if info else None
+            if info and theirs:
+                found += [(info, theirs, one.index) for one in self._broker.task_statuses(run_key) if one.state is TaskState.RUNNING]
+        return found
+
+    def _holders(self, version: Version, spec: TaskSpec, status: TaskStatus) -> list[str]:
+        """Return "task of run" of those that hold the slots which a parked task waits for."""
+        held = [(info, theirs.tasks[index]) for info, theirs, index in self._running
+                if _shares(theirs, partial.as_in(info, theirs.tasks[index]), version, spec, status.reason)]
+        return [f"{one.task_id} of {info.run_id}" if self._visible is None or info.dag_id in self._visible else "a task of a DAG that you do not see"
+                for info, one in held]
 
 
 def _shares(theirs: Version, other: TaskSpec, version: Version, spec: TaskSpec, reason: str) -> bool:

@@ -142,9 +142,7 @@ class Hub:
     def must_change(self, found: Iterable[RunRecord]) -> None:
         """Raise NotPermitted when one of these runs is not the person's to change."""
         for run in found:
-            with reading(self.engine) as connection:
-                dag = dags.get(connection, run.dag_id)
-            if not self.claims.may_change_run(dag, run):
+            if not self.claims.may_change_run(self.dag_of(run), run):
                 raise NotPermitted(f"run {run.run_id} of {run.dag_id} is not {self.person.name}'s to change"
                                    + (f": {run.started_by} started it" if run.started_by else ""),
                                    hint=f"`rqflow dag share {run.dag_id} {self.person.name}` lets you, where an admin or the DAG's owner says so.")

@@ -17,7 +17,7 @@ from rqflow.actions.survey import Report
 from rqflow.api.dags import zone
 from rqflow.api.hub import Hub
 from rqflow.api.operation import about, operation
-from rqflow.dag import received, series
+from rqflow.dag import received
 from rqflow.dag.version import Version
 from rqflow.exceptions import UsageError
 from rqflow.operators.registry import OPERATORS
@@ -80,8 +80,7 @@ def submit(hub: Hub, asked: SubmitDags) -> AllSubmitted:
     action.check_pools(hub.broker, hub.engine, files)
     warnings = [f"{one}, and its worker's environment must have it"
                 for one in action.check_connections(hub.broker, hub.engine, files, is_embedded=False, strict=asked.strict)]
-    once = {version.dag_id for version in versions if series.is_once(version) and action.last_run(hub.engine, version.dag_id) is None
-            and not action.waits(hub.engine, version) and version.dag_id not in asked.starts}
+    once = {version.dag_id for version in versions if version.dag_id not in asked.starts and action.starts_once(hub.engine, version)}
     registered = action.register(
         hub.broker, hub.engine, versions, catchup_by_default=hub.settings.scheduler.catchup_by_default, wanted=asked.catchup, restores=True,
         starts={*asked.starts, *once}, submitter=Submitter.of(hub.person))

@@ -25,7 +25,7 @@ from rqflow.cli.observing import Here
 from rqflow.cli.output import Printer
 from rqflow.cli.submit import Wish
 from rqflow.cli.types import PAST_RUNS
-from rqflow.dag import partial, series
+from rqflow.dag import partial
 from rqflow.dag.run import RunInfo
 from rqflow.dag.version import Version
 from rqflow.deploy import background
@@ -160,6 +160,6 @@ def _planned(services: Services, version: Version, wish: Wish) -> RunInfo | None
         given = trigger.Given(params=params, logical_date=wish.at, run_id=wish.run_id, note=wish.note,
                               conf=trigger.read_conf(wish.conf) if wish.conf is not None else {}, priority=wish.priority, selector=wish.selector)
         return trigger.by_hand(version, given, clock.utcnow())
-    if series.is_once(version) and action.last_run(services.engine, version.dag_id) is None and not action.waits(services.engine, version):
+    if action.starts_once(services.engine, version):
         return trigger.once(version, clock.utcnow())
     return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import redis
 
 from rqflow.actions import pools, reruns, scope, why
 from rqflow.actions.run_now import run_now
@@ -179,6 +180,32 @@ def test_r46_each_waiting_task_has_one_true_reason(case: Callable[[Hub], Made], 
     assert (reason in found.reason, lifted_by in found.lifted_by, bool(found.lifted_by)) == (True, True, bool(lifted_by)), found
     if found.state is not TaskState.REMOVED:
         assert found in why.run(hub.broker, version, run.run_key)
+
+
+def test_a_run_of_many_waiting_tasks_is_explained_in_as_many_questions_as_one_of_few(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    EpochKeeper(hub.broker, hub.engine).believe()
+    pools.put(hub.broker, hub.engine, "disk", 1, by="ann")
+    trips, asked = [], []
+    send = redis.connection.AbstractConnection.send_packed_command
+
+    def sent(self: redis.connection.AbstractConnection, *args: object, **given: object) -> object:
+        trips.append(1)
+        return send(self, *args, **given)
+
+    for number in (3, 30):
+        version = a_version({f"t{one}": [] for one in range(number)}, dag_id=f"of{number}", each={"pool": "disk"})
+        run = hub.start(version)
+        playing.claim(hub.broker, number)
+        why.run(hub.broker, version, run.run_key)
+        with monkeypatch.context() as patched:
+            patched.setattr(redis.connection.AbstractConnection, "send_packed_command", sent)
+            trips.clear()
+            found = why.run(hub.broker, version, run.run_key)
+        asked.append(len(trips))
+        assert len([one for one in found if "pool disk is full" in one.reason]) >= number - 1
+        for claim in playing.claim(hub.broker, number):
+            playing.tell(hub.broker, playing.end(claim))
+    assert asked[1] <= asked[0] + 2, asked
 
 
 @pytest.mark.parametrize("case", [pool, concurrency, own_limit, past, followed], ids=lambda case: case.__name__)

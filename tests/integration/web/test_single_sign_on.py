@@ -132,7 +132,7 @@ def test_the_answer_of_a_provider_is_good_in_the_browser_that_asked_alone(site: 
     query = urlsplit(own.get("/oidc/login").headers["location"]).query
     state = dict(part.split("=") for part in query.split("&"))["state"]
     refused = own.get(f"/oidc/back?state={state}&code=stolen")
-    assert (refused.status_code, "the provider refuses" in refused.text) == (403, True)
+    assert (refused.status_code, "The provider refuses" in refused.text) == (403, True)
     assert own.get("/oidc/back?error=access_denied&error_description=%3Cscript%3E").status_code == 403
 
 

@@ -54,6 +54,7 @@ def hub(request: pytest.FixtureRequest, new_lab: Callable[..., Lab]) -> Lab:
 
 def set_up(lab: Lab) -> tuple[str, str]:
     """The address of the page, and the path of the link that makes the first admin."""
+    until(lambda: list(lab.home.glob("state/*/webserver.url")), what="the web server to be there")  # the command takes long to be run over and over
     until(lambda: "answers on" in lab.run("health", "--component", "webserver", code=None).stdout, what="the web server to listen")
     found = re.search(r"(http://[^/\s]+)(/setup/\S+)", lab.run("user", "setup-link").stdout)
     assert found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -160,6 +161,7 @@ def lab_state(lab: Lab, *words: str) -> dict[str, str]:
     return {one["program"]: one["state"] for one in lab.json(*words)}
 
 
+@pytest.mark.timeout(120)  # all is started four times, on a busy machine
 def test_the_control_script_takes_the_words_of_those_used_to_it(new_lab: Callable[..., Lab]) -> None:
     lab = new_lab()
     try:
@@ -183,6 +185,11 @@ def test_the_control_script_takes_the_words_of_those_used_to_it(new_lab: Callabl
     assert "not up" in control(lab, "status", code=1)
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_at_a_terminal_it_says_where_the_page_is_and_how_to_log_in(new_lab: Callable[..., Lab]) -> None:
     lab = new_lab()
     child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "up"], env=lab.environ, encoding="utf-8", timeout=PATIENCE)
@@ -192,6 +199,8 @@ def test_at_a_terminal_it_says_where_the_page_is_and_how_to_log_in(new_lab: Call
         url = child.match[1]
         child.expect("Nobody can log in yet: `rqflow user setup-link`")
         child.expect(pexpect.EOF)
+        port = int(url.rpartition(":")[2])
+        until(lambda: listens(port), what="the web server to listen")
         assert "There is no user yet" in requests.get(f"{url}/login", timeout=PATIENCE).text
     finally:
         child.close()

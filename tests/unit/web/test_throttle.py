@@ -32,6 +32,6 @@ def tries(name: Callable[[int], str], ip: Callable[[int], str], *, most: int = 2
     (lambda _: "ann", lambda n: "192.0.2.1" if n % 2 else "::ffff:192.0.2.1", OF_NAME),
     (lambda n: f"u{n}", lambda n: f"192.0.2.{n}", 200),
     (lambda _: "ann", lambda _: "no address", OF_NAME),
-], ids=str)
+])
 def test_tries_are_counted_by_name_and_by_address(name: Callable[[int], str], ip: Callable[[int], str], passed: int) -> None:
     assert tries(name, ip) == passed

@@ -18,6 +18,7 @@ from rqflow.cli.main import main
 from rqflow.dag.version import TaskSpec
 from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.states import TaskState
+from rqflow.web import wording
 from tests.integration.actions.hub import Hub
 from tests.integration.actions.test_why import CASES, Made, pool
 from tests.integration.broker import playing
@@ -43,15 +44,14 @@ def command(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def text_of(site: Site, path: str) -> str:
-    """What a page says, without its tags; what a command line puts into backquotes is code here."""
+    """What a page says, without its tags."""
     answer = site.browser("ann").get(path)
     assert answer.status_code == 200, (path, answer.status_code)
-    return words(unescape(re.sub(r"<[^>]*>", "", answer.text)))
+    return plain(answer.text)
 
 
-def words(text: str) -> str:
-    """A text as it reads, whatever marks its code."""
-    return re.sub(r"\s+", " ", text.replace("`", ""))
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", "", html)))
 
 
 @pytest.mark.parametrize(("spec", "until"), [(a_task("a"), "for as long as it takes"), (a_task("a", grace=900.0), r"until \d\d:\d\d:\d\d UTC")])
@@ -84,8 +84,9 @@ def test_r46_the_page_gives_the_reason_that_the_command_line_gives(case: Callabl
     asked = site.browser("ann").get(f"/api/v1/runs/{run.run_key}/tasks/{task_id}/why").json()
     assert (asked["reason"], asked["lifted_by"]) == (said.reason, said.lifted_by)
     shown = text_of(site, f"/runs/{run.run_key}/tasks/{quote(task_id)}?tab=details")
-    assert words(said.reason) in shown
-    assert words(said.lifted_by) in shown
+    # The same, where the page names its own buttons in place of commands.
+    assert plain(wording.said(said.reason, begins=False)) in shown
+    assert plain(wording.said(said.lifted_by, begins=False)) in shown
     if case is pool:  # a command takes as long as all the rest, and says what the API says
         assert said.reason in command("why", run.run_key, task_id)
     if said.state is TaskState.REMOVED:

@@ -29,6 +29,7 @@ async function send(form, button) {
   const on = button.value === "1";
   button.setAttribute("aria-checked", String(on));
   button.value = on ? "0" : "1";
+  document.querySelectorAll("#toasts .flash-ok").forEach((said) => said.remove()); // of the switch before, or of this one
   toast(decodeURIComponent(answer.headers.get("Rqflow-Said") ?? ""), /** @type {"ok" | "warn" | "bad"} */ (answer.headers.get("Rqflow-Kind") ?? "ok"));
   const list = form.closest("[data-live]");
   if (list) htmx.trigger(list, "live", {});

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from rqflow.actions import submit
 from rqflow.states import TaskState
 from tests.integration.broker import playing
 from tests.integration.web.chromium import Window, chromium
@@ -26,6 +27,7 @@ def tab(site: Site) -> Iterator[Page]:
         playing.play(site.hub.broker, {"g.a": TaskState.FAILED} if day == 1 else {})
     with served(site.app) as url, chromium() as browser:
         window = Window(browser, url, site.browser("ann"))
+        window.forgive("409.*/dags/late/paused")
         yield window.page
         window.close()
 
@@ -61,5 +63,13 @@ def test_dags_are_looked_through_with_keys_and_what_changes_is_seen(tab: Page, s
     expect(tab.locator("#toasts .flash")).to_contain_text("grouped is paused now.")
     expect(tab.get_by_role("switch", name="Paused: let grouped go on")).not_to_be_checked()
     assert tab.evaluate("window.same")
-    tab.locator("#dag-table a[data-dialog]").click()
+
+    late = a_version(dag_id="late", schedule="@daily", start_date="2024-01-01T00:00:00+00:00", catchup=True)
+    submit.register(site.hub.broker, site.engine, [late], paused_at_creation=True)
+    tab.goto("/dags")
+    tab.get_by_role("switch", name="Paused: let late go on").click()
+    expect(tab.locator("h1")).to_have_text("Let late go on")
+    tab.get_by_role("button", name="Let it go on").click()
+    expect(tab.locator("main .flash")).to_contain_text("late is active now.")
+    tab.locator("#dag-grouped a[data-dialog]").click()
     expect(tab.locator("#dialog-title")).to_have_text("Start a run of grouped")

@@ -41,10 +41,7 @@ def show_metrics(hub: Hub, _: Nothing) -> MetricsText:
     """Give all metrics but those of the web server's own requests; counts begin a day ago."""
     found = Metrics(hub.settings)
     try:
-        text = found.text()
-        while found.is_behind:  # a busy day is counted some at a time
-            text = found.text()
-        return MetricsText(text=text.decode() if isinstance(text, bytes) else text)
+        return MetricsText(text=found.whole_text().decode())
     finally:
         found.close()
 

@@ -57,9 +57,6 @@ def metrics(app: App) -> None:
         return
     found = Metrics(app.settings)
     try:
-        text = found.text()
-        while found.is_behind:  # a busy day is counted some at a time
-            text = found.text()
-        output.raw(text)
+        output.raw(found.whole_text())
     finally:
         found.close()

@@ -108,10 +108,12 @@ class Metrics(Collector):
         registry.register(self)
         return generate_latest(registry)
 
-    @property
-    def is_behind(self) -> bool:
-        """Tell whether the last question left out changes that are to be counted, because they are many."""
-        return self._tally.is_behind
+    def whole_text(self) -> bytes:
+        """Return all metrics as `text` does, with all changes counted: of a busy day a question counts some at a time."""
+        text = self.text()
+        while self._tally.is_behind:
+            text = self.text()
+        return text
 
     def describe(self) -> Iterable[Metric]:
         """Say nothing before the first question, so that to register this asks nobody."""

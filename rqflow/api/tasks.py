@@ -62,23 +62,35 @@ def list_tasks(hub: Hub, asked: ListTasks) -> Page[TaskInstance]:
     return Page(items=tuple(task for task in found.tasks if task.task_id in names and (not asked.state or task.state in asked.state)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClearTasks(OneRun):
-    """Which tasks are to run again; those of other runs of the DAG too where `past`, `future`, `since` or `until` says so."""
+@dataclass(frozen=True, kw_only=True)  # without slots: it stands beside another base
+class Chosen:
+    """What is beside the tasks that are named, which of all these are meant, and whether it is done."""
 
-    task: str = about("An id, a pattern, x+, +x, group:G or state:failed.", "*")
-    regex: str | None = about("Only tasks in whose id this regular expression is found, in place of `task`.", None)
+    regex: str | None = about("Only tasks in whose id this regular expression is found, in place of `task`, which is * then.", None)
     upstream: bool = about("And all that they depend on.", False)
     downstream: bool = about("And all that depends on them.", False)
     only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
-    only_running: bool = about("Of these only those that run: they are stopped, and run again.", False)
+    only_running: bool = about("Of these only those that run: they are stopped.", False)
+    dry_run: bool = about("Only list the tasks that are meant.", False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenOfRuns(Chosen, OneRun):
+    """Those of a run, and of other runs of its DAG where `past`, `future`, `since` or `until` says so."""
+
     past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
     future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
     since: datetime | None = about("And the same tasks in the runs of the DAG with this logical date or a later one.", None)
     until: datetime | None = about("Of the other runs only those with this logical date or an earlier one.", None)
-    same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
     seen_at: datetime | None = about("Refuse when somebody cleared, marked or cancelled something of the run at this time or later.", None)
-    dry_run: bool = about("Only list the tasks that would run again.", False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearTasks(ChosenOfRuns):
+    """Which tasks are to run again; those that run are stopped, and run again."""
+
+    task: str = about("An id, a pattern, x+, +x, group:G or state:failed.", "*")
+    same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
 
 
 def _scope(asked: ClearTasks | MarkTasks) -> Scope:
@@ -103,21 +115,15 @@ def clear_tasks(hub: Hub, asked: ClearTasks) -> Reruns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClearDag(OneDag):
+class ClearDag(Chosen, OneDag):
     """Which tasks of which runs of a DAG are to run again."""
 
     since: datetime | None = about("Only runs with this logical date or a later one.", None)
     until: datetime | None = about("Only runs with this logical date or an earlier one.", None)
     state: list[RunState] = about("Only runs in one of these states.", [])
     task: str = about("Only these tasks: an id, a pattern, x+, +x, group:G, state:failed.", "*")
-    regex: str | None = about("Only tasks in whose id this regular expression is found, in place of `task`.", None)
     no_subdags: bool = about("Of these none that is in a SubDag of a DAG for Airflow 1.", False)
-    upstream: bool = about("And all that they depend on.", False)
-    downstream: bool = about("And all that depends on them.", False)
-    only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
-    only_running: bool = about("Of these only those that run: they are stopped, and run again.", False)
     same_version: bool = about("As their last tries were, and not as the DAG says now.", False)
-    dry_run: bool = about("Only list the tasks that would run again.", False)
 
 
 @operation("dags.clear", "POST", "/dags/{dag_id}/clear", Role.OPERATOR)
@@ -137,22 +143,11 @@ def clear_dag(hub: Hub, asked: ClearDag) -> Reruns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MarkTasks(OneRun):
+class MarkTasks(ChosenOfRuns):
     """Which tasks get which state."""
 
     task: str = about("An id, a pattern, x+, +x, group:G or state:failed.")
     state: str = about("success, failed or skipped.")
-    regex: str | None = about("Only tasks in whose id this regular expression is found; `task` is * then.", None)
-    upstream: bool = about("And all that they depend on.", False)
-    downstream: bool = about("And all that depends on them.", False)
-    only_failed: bool = about("Of these only those that failed, or did not run because of that.", False)
-    only_running: bool = about("Of these only those that run: they are stopped.", False)
-    past: bool = about("And the same tasks in all runs of the DAG with an earlier logical date.", False)
-    future: bool = about("And the same tasks in all runs of the DAG with a later logical date.", False)
-    since: datetime | None = about("And the same tasks in the runs of the DAG with this logical date or a later one.", None)
-    until: datetime | None = about("Of the other runs only those with this logical date or an earlier one.", None)
-    seen_at: datetime | None = about("Refuse when somebody cleared, marked or cancelled something of the run at this time or later.", None)
-    dry_run: bool = about("Only list the tasks that would be marked.", False)
 
 
 @operation("tasks.mark", "POST", "/runs/{run}/mark-tasks", Role.OPERATOR)

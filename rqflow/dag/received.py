@@ -149,6 +149,7 @@ def _check_dates(version: Version) -> None:
         if text is not None and not 1 < series.moment(text).year < 9999:
             raise ValueError(f"{text[:50]!r} is no date")
     timetable.zone(version.timezone)
+    timetable.check(version.schedule)
     found = timetable.of(version)
     found.manual_interval(_DATE)
     if series.name_of(version) is not None:

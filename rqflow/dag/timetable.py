@@ -75,6 +75,17 @@ def schedule_text(schedule: Any, generation: str) -> str | None:
     return UNSUPPORTED + type(schedule).__name__
 
 
+def check(schedule: str | None) -> None:
+    """Raise ValueError for a text that `schedule_text` gives for no schedule, such as one of no length, whose dates nobody could go through."""
+    bare = plain(schedule)
+    if bare is None:
+        return
+    kind, _, rest = bare.partition(":")
+    lengths: dict[str, Callable[[str], Any]] = {"timedelta": lambda text: timedelta(seconds=float(text)), "relativedelta": _relative}
+    if schedule_text(lengths[kind](rest) if kind in lengths else bare, "native") != bare:
+        raise ValueError(f"{bare[:50]!r} is not how a schedule is written")
+
+
 def _length_text(length: Any) -> str:
     if _ANY_DAY + length <= _ANY_DAY:
         raise ValueError(f"the schedule {length} must be longer than 0 s")

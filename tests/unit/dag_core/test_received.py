@@ -80,3 +80,18 @@ def test_nothing_that_is_sent_raises_anything_else(data: st.DataObject) -> None:
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
     with suppress(ValueError):
         assert isinstance(version_of(written(plain)), Version)
+
+
+@pytest.mark.parametrize("schedule", ["timedelta:0", "timedelta:-5", "timedelta:1e-09", "timedelta:nan", "timedelta:inf", "timedelta:1e300", "timedelta:60.0",
+                                      "timedelta:", "relativedelta:months=0", "relativedelta:years=-1", "relativedelta:days=1,months=1", "relativedelta:hour=3",
+                                      "relativedelta:", "intervals:timedelta:0", "triggers:timedelta:0", "0 0 30 2 *", " 0 3 * * *", "@sometimes", "cron:0 3 * * *"])
+def test_a_schedule_of_no_length_or_not_written_as_schedules_are_is_refused(schedule: str) -> None:
+    """The dates of one of no length are gone through without an end."""
+    with pytest.raises(ValueError, match=r"."):
+        version_of(a_version(["a"], schedule=schedule, start_date="2026-01-01T00:00:00+00:00").json)
+
+
+@pytest.mark.parametrize("schedule", [None, "@once", "@continuous", "@daily", "0 3 * * *", "*/5 * * * * 30", "timedelta:60", "timedelta:0.5", "relativedelta:months=1,days=-1",
+                                      "intervals:timedelta:60", "triggers:0 3 * * *", "unsupported: Timetable"])
+def test_schedules_that_files_have_come_through(schedule: str | None) -> None:
+    assert version_of(a_version(["a"], schedule=schedule, start_date="2026-01-01T00:00:00+00:00").json).schedule == schedule

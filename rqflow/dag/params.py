@@ -54,9 +54,17 @@ def mismatch(value: Any, schema: Mapping[str, Any]) -> str:
     """Return what is wrong with `value` by `schema`, naming the rule and where in the value it is broken; empty when it fits."""
     if not schema:
         return ""
-    error = next(iter(sorted(_validator(schema).iter_errors(value), key=lambda error: (len(error.absolute_path), str(error.validator)))), None)
-    if error is None:
+    from referencing.exceptions import Unresolvable  # here: see _validator
+
+    try:
+        found = sorted(_validator(schema).iter_errors(value), key=lambda error: (len(error.absolute_path), str(error.validator)))
+    except Unresolvable as lost:
+        return f"cannot be checked: its schema refers to {lost.ref}, and a schema must have in itself all that it refers to"
+    except RecursionError:
+        return "cannot be checked: it, or what its schema refers to, is nested too deep"
+    if not found:
         return ""
+    error = found[0]
     where = error.json_path.removeprefix("$")
     return f"{f'{where}: ' if where else ''}{error.instance!r} does not fit {error.validator}: {error.validator_value!r}"
 
@@ -77,6 +85,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
     """Return what holds values against a schema, by the draft that Airflow takes; a tuple counts as an array."""
     # Here: takes 60 ms to import, and few DAGs have params with a schema.
     from jsonschema import Draft7Validator, FormatChecker, validators
+    from referencing import Registry
 
     types = Draft7Validator.TYPE_CHECKER.redefine_many({
         "array": lambda _, value: isinstance(value, list | tuple), "object": lambda _, value: isinstance(value, Mapping)})
@@ -84,7 +93,8 @@ def _validator(schema: Mapping[str, Any]) -> Any:
     # The library's own checks of these need another library each.
     formats.checks("date-time", raises=ValueError)(_is_moment)
     formats.checks("time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(time.fromisoformat(value)) or True)
-    return validators.extend(Draft7Validator, type_checker=types)(schema, format_checker=formats)
+    # An empty registry: the library would fetch what a schema refers to elsewhere, from the hub, whoever wrote the schema.
+    return validators.extend(Draft7Validator, type_checker=types)(schema, format_checker=formats, registry=Registry())
 
 
 def _is_moment(value: Any) -> bool:

@@ -56,6 +56,7 @@ ONLY_IN: dict[str, str] = {
     "cron_descriptor": r"actions/sights/schedule_words\.py",
     "pygments": r"web/highlight\.py",
     "jsonschema": r"dag/params\.py",
+    "referencing": r"dag/params\.py",
     "orjson": r"wire\.py",
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import http.server
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +110,35 @@ def test_params_stand_in_the_order_of_their_file(source: str) -> None:
 @pytest.mark.parametrize("source", ["", "no python (", "\0", "x = 1", "(" * 100_000, "# long" * 100_000])
 def test_params_of_a_file_that_tells_no_order_stay_as_they_are(source: str) -> None:
     assert in_order(source, ["b", "a", "b"]) == ["b", "a"]
+
+
+def test_nothing_is_fetched_that_a_schema_refers_to(tmp_path: Path) -> None:
+    """Whoever writes a schema would let the hub ask whom they like, and read its files."""
+    asked: list[str] = []
+
+    class Site(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "integer"}')
+    with http.server.HTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        for ref in (f"http://127.0.0.1:{server.server_port}/x", file.as_uri()):
+            assert f"its schema refers to {ref}" in mismatch(5, {"$ref": ref})
+        server.shutdown()
+        thread.join()
+    assert asked == []
+
+
+@pytest.mark.parametrize(("ref", "said"), [("#/definitions/n", ""), ("#/definitions/none", "refers to /definitions/none"), ("#", "nested too deep")])
+def test_a_schema_may_refer_to_itself_as_far_as_that_leads_somewhere(ref: str, said: str) -> None:
+    found = mismatch(5, {"$ref": ref, "definitions": {"n": {"type": "integer"}}})
+    assert (said in found) if said else found == ""
+    assert mismatch("x", {"$ref": ref, "definitions": {"n": {"type": "integer"}}}) != ""

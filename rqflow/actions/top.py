@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,14 +44,20 @@ class Top:
     tasks: tuple[RunningTask, ...]
 
 
-def look(broker: Broker, workers: Callable[[], Sequence[WorkerStatus]], limit: int) -> Top:
-    """Return how all stands, with up to `limit` of the running tasks; `workers` gives those that live."""
+def look(broker: Broker, workers: Callable[[], Sequence[WorkerStatus]], limit: int, visible: Collection[str] | None = None) -> Top:
+    """Return how all stands, with up to `limit` of the running tasks; `workers` gives those that live.
+
+    Runs and tasks are those of DAGs that are `visible` (None: of all); workers and queues are everybody's.
+    """
     now = broker.now()
     held = control.running(broker)
-    tasks = sorted((task for run_key, indices in held.items() for task in _tasks(broker, run_key, indices, now)),
-                   key=lambda task: task.started_at or now)
+    found = (task for run_key, indices in held.items() for task in _tasks(broker, run_key, indices, now))
+    tasks = sorted((task for task in found if visible is None or task.dag_id in visible), key=lambda task: task.started_at or now)
+    runs = broker.live_runs()
+    if visible is not None:
+        runs = [key for key in runs if (info := broker.run_info(key)) is not None and info.dag_id in visible]
     live = tuple(workers())
-    return Top(at=now, runs=len(broker.live_runs()), running=len(tasks), workers=live, queues=tuple(control.queues(broker, live)),
+    return Top(at=now, runs=len(runs), running=len(tasks), workers=live, queues=tuple(control.queues(broker, live)),
                tasks=tuple(tasks[:limit]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rqflow.actions import questions, top
 from rqflow.actions.questions import Answer
@@ -24,9 +24,7 @@ class ShowTop:
 @operation("standing.top", "GET", "/top", Role.VIEWER)
 def show_top(hub: Hub, asked: ShowTop) -> Top:
     """Show what goes on now: workers, queues, and the tasks that run."""
-    found = top.look(hub.broker, hub.broker.workers, within(asked.limit))
-    visible = hub.visible_dag_ids()
-    return found if visible is None else replace(found, tasks=tuple(one for one in found.tasks if one.dag_id in visible))
+    return top.look(hub.broker, hub.broker.workers, within(asked.limit), hub.visible_dag_ids())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,6 +93,14 @@ def test_why_a_task_waits_names_nothing_that_is_hidden(site: Site, hidden: Site)
         assert f"held by {TASK} of {RUN}" in site.browser("ann").get(path).text, path
 
 
+def test_what_runs_is_counted_for_those_who_see_it(site: Site, hidden: Site) -> None:
+    fill(site)
+    playing.claim(site.hub.broker, 1)
+    bob = hidden.browser("bob", Role.OPERATOR)
+    seen = {name: browser.get("/api/v1/top").json() for name, browser in (("bob", bob), ("ann", site.browser("ann")))}
+    assert {name: (one["runs"], one["running"], len(one["tasks"])) for name, one in seen.items()} == {"bob": (0, 0, 0), "ann": (2, 1, 1)}
+
+
 def test_nobody_learns_of_the_sessions_of_others(site: Site) -> None:
     for _ in range(40):
         site.browser("ann")

@@ -115,6 +115,18 @@ def _(w: World) -> Case:
     return Case(call=lambda: deeds.note(w.far, "queue_paused", by="me", queue="default"), check=true(lambda: len(told()) == 1))
 
 
+@row("broker/control.py:paused_queues", READ)
+def _(w: World) -> Case:
+    control.pause_queue(w.near, "default", "me")
+    return Case(call=lambda: control.paused_queues(w.far), check=lambda halts: halts["default"].by == "me")
+
+
+@row("broker/control.py:paused_workers", READ)
+def _(w: World) -> Case:
+    control.pause_worker(w.near, "host.dir.1", "me")
+    return Case(call=lambda: control.paused_workers(w.far), check=lambda halts: [halt.by for halt in halts.values()] == ["me"])
+
+
 @row("broker/control.py:queues", READ)
 def _(w: World) -> Case:
     w.start()

@@ -13,8 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from rqflow import logs
+from rqflow.broker.exposure import is_loopback
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,11 @@ def _foreign(headers: Headers) -> str:
     if not origin:
         return ""
     return "" if urlsplit(origin).netloc.lower() == headers.get("host", "").lower() else f"the request comes from a page of {origin[:200]}"
+
+
+def is_near(request: HTTPConnection) -> bool:
+    """Tell whether a request comes from this machine, and not through a proxy on it."""
+    return request.client is not None and is_loopback(request.client.host) and not {"x-forwarded-for", "forwarded"} & set(request.headers)
 
 
 class OwnNamesOnly:

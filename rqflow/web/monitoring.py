@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from rqflow.broker.exposure import is_loopback
 from rqflow.deploy.asking import NoAnswer
 from rqflow.deploy.health import DB, REDIS
 from rqflow.web.deps import ThePart, person_of
+from rqflow.web.guard import is_near
 
 router = APIRouter(include_in_schema=False)
 #: Seconds within which a part must answer to count as ready.
@@ -36,11 +36,6 @@ def readyz(request: Request, parts: ThePart) -> JSONResponse:
         found = {name: {"is_healthy": one["is_healthy"]} for name, one in found.items()}
     is_ready = all(one["is_healthy"] for one in found.values())
     return JSONResponse({"status": "ready" if is_ready else "not ready", "components": found}, status_code=200 if is_ready else 503)
-
-
-def is_near(request: Request) -> bool:
-    """Tell whether a request comes from this machine, and not through a proxy on it."""
-    return request.client is not None and is_loopback(request.client.host) and not {"x-forwarded-for", "forwarded"} & set(request.headers)
 
 
 def must_be_known(request: Request, parts: ThePart) -> None:

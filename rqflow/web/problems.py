@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from rqflow import clock, logs
 from rqflow.broker.faults import unreachable
 from rqflow.exceptions import (
+    BrokerError,
     ConfigError,
     Conflict,
     DagLoadError,
@@ -24,6 +25,7 @@ from rqflow.exceptions import (
     NotPermitted,
     RqflowError,
     ServiceUnreachable,
+    StoreError,
     TimedOut,
     TooMany,
     UsageError,
@@ -31,7 +33,7 @@ from rqflow.exceptions import (
 from rqflow.web import signin
 from rqflow.web.airflow import errors as airflow
 from rqflow.web.deps import NotLoggedIn, parts_of
-from rqflow.web.guard import SAFE
+from rqflow.web.guard import SAFE, is_near
 from rqflow.web.rendering import page
 from rqflow.web.rest import PREFIX
 
@@ -90,6 +92,11 @@ def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_
 async def _of_ours(request: Request, error: RqflowError) -> Response:
     if isinstance(error, NotLoggedIn) and not is_for_programs(request) and "authorization" not in request.headers:
         return _to_login(request)
+    if isinstance(error, ServiceUnreachable) and not (is_near(request) or getattr(request.state, "person", None)):
+        # Its own words name hosts and accounts.
+        away = "the database" if isinstance(error, StoreError) else "Redis" if isinstance(error, BrokerError) else "what this needs"
+        return _answer(request, status_of(error), f"{away} does not answer", hint="Nothing is lost. The web server's log says more.",
+                       exit_code=error.exit_code, error=error)
     return _answer(request, status_of(error), error.message, hint=error.hint, exit_code=error.exit_code, error=error)
 
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from rqflow.deploy.lasting import Lasting
 from rqflow.exceptions import BrokerError, UsageError
 from rqflow.settings import Database, RedisSettings
 from rqflow.states import TaskState
 from tests.integration.broker import playing
-from tests.integration.web.site import Site
+from tests.integration.web.site import BASE, Site
 from tests.services import OwnRedis
 from tests.unit.builders import a_version
 
@@ -113,5 +114,7 @@ def test_while_the_database_is_away_each_page_says_so_and_heals_by_itself(site: 
     answer = browser.get("/api/v1/dags")
     assert (answer.status_code, answer.json()["title"], answer.json()["exit_code"]) == (503, "Not reached", 7)
     assert browser.get("/login").status_code == 503
+    near = TestClient(site.app, base_url=BASE, client=("127.0.0.1", 1), follow_redirects=False)
+    assert ["root@127.0.0.1" in client.get("/login").text for client in (near, browser)] == [True, False], "who is far is told no hosts and accounts"
     parts.lasting = Lasting(site.settings, client_name="rqflow-web")
     assert browser.get("/").status_code == 200

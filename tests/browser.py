@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.profile import PATIENCE
 from tests.services import needs
@@ -27,6 +27,7 @@ _SERIOUS = """(rules) => axe.run(document, {resultTypes: ["violations"], ...(rul
 def chromium() -> Iterator[Browser]:
     """Start a browser; end it."""
     needs(Path(PROGRAM).name)
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         try:

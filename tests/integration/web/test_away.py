@@ -17,6 +17,7 @@ from tests.integration.broker import playing
 from tests.integration.web.site import BASE, Site
 from tests.services import OwnRedis
 from tests.unit.builders import a_version
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_broker_is_lent_again_after_a_refusal_and_closed_after_a_fault(site: S
     assert second is first
     with lasting.broker() as third:
         assert third is not first
-    assert [one["name"] for one in site.hub.db.client_list()].count("rqflow-web") == 1
+    until(lambda: [one["name"] for one in site.hub.db.client_list()].count("rqflow-web") == 1, what="Redis to notice that the other is closed")
 
 
 def test_a_broker_that_failed_is_not_lent_again(without_redis: Site, own: OwnRedis) -> None:

@@ -69,7 +69,7 @@ def wrong_with(page: Page, looks: Looks, theme: str, width: int) -> Iterator[str
         yield f"{theme} {width}: scrolls sideways"
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 def test_texts_are_shown_as_text_and_axe_finds_nothing_serious_on_any_page(site: Site, browser: Browser) -> None:
     world = fill(site, probe)
     shown, probed, wrong = 0, 0, []

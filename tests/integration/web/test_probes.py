@@ -66,6 +66,7 @@ def addresses(world: World) -> Iterator[str]:
         yield f"/login?next={quote(place)}"
 
 
+@pytest.mark.timeout(240)
 def test_what_an_address_asks_for_comes_back_as_text(site: Site, world: World) -> None:
     browser, seen, wrong = TestClient(site.app, base_url=BASE, follow_redirects=False, raise_server_exceptions=False), 0, []
     browser.cookies.update(site.browser("ann").cookies)
@@ -78,6 +79,7 @@ def test_what_an_address_asks_for_comes_back_as_text(site: Site, world: World) -
     assert seen > 50, "the answers are those that name what was asked for"
 
 
+@pytest.mark.timeout(240)
 def test_what_a_form_brings_comes_back_as_text_and_leads_nowhere_else(site: Site, world: World) -> None:
     browser, wrong, answers, away = site.browser("ann"), [], set(), cycle(AWAY)
     for route in posts():

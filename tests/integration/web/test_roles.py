@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import APIRouter
 from starlette.testclient import TestClient
 
@@ -184,6 +185,7 @@ def is_refused(answer: httpx2.Response) -> bool:
     return answer.status_code in {401, 403} or answer.headers.get("location", "").startswith("/login")
 
 
+@pytest.mark.timeout(240)
 def test_r78_each_route_lets_in_whom_the_table_names_and_nobody_else(site: Site) -> None:
     """Reliability 78."""
     trial, wrong = Trial(site), []

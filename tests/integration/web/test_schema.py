@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -17,6 +18,7 @@ EXAMPLES = 6
 REAL = {"dag_id": "daily", "run": "r1", "task_id": "a", "name": "default_pool", "key": "k", "conn_id": "c", "username": "ann", "queue": "default"}
 
 
+@pytest.mark.timeout(240)
 def test_nothing_that_is_sent_makes_the_api_fail(site: Site) -> None:
     site.hub.start(a_version(dag_id="daily", params={"n": 1}), run_id="r1")
     site.browser("ann")

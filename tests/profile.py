@@ -8,7 +8,7 @@ GAP = 0.5
 KILL_GRACE = 0.5
 GRACE = 5.0
 #: How long a test waits for something that should happen at once before it gives up; generous, because machines are noisy.
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 #: The profile as settings from the environment, for real processes.
 ENVIRON = {

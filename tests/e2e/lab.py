@@ -92,7 +92,7 @@ class Lab:
 
     # -------------------------------------------------------------- commands
 
-    def run(self, *arguments: str | Path, code: int | None = 0, timeout: float = 60, stdin: str | None = None,
+    def run(self, *arguments: str | Path, code: int | None = 0, timeout: float = 120, stdin: str | None = None,
             environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code; `code` None takes any."""
         surroundings = {**self.environ, **(environ or {})}

@@ -49,7 +49,7 @@ with DAG("hers", on_success_callback=called):
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_what_a_person_has_signed_runs_under_her_account_and_asks_the_hub_by_its_worker(lab_redis: str, tmp_path: Path, place: Place) -> None:
     alice, bob = person(tmp_path / "keys", "alice@lab"), person(tmp_path / "keys", "bob@lab")
     allowed = allow(tmp_path / "allowed", (alice, ""), (bob, ""))

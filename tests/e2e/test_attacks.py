@@ -25,7 +25,7 @@ from tests.services import redis_server
 from tests.waiting import until
 
 # The commands of a person take seconds each while the machine does other things.
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 STOCK = "stock"
 

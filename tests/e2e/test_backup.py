@@ -24,7 +24,7 @@ with DAG("held", schedule=None):
 SECRET = "hunter-twenty-2"
 
 
-@pytest.mark.timeout(120)  # two hubs and two kinds of database, on a busy machine
+@pytest.mark.timeout(240)  # two hubs and two kinds of database, on a busy machine
 def test_a_hub_goes_on_elsewhere_from_a_backup_that_was_made_while_it_worked(
     new_lab: Callable[..., Lab], lab_redis: str, mariadb_database: str, tmp_path: Path,
 ) -> None:

@@ -16,7 +16,7 @@ SEED, EACH = 3, 3
 
 # PyMySQL leaves a socket open that could not connect, and the load starts runs while the database is down.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.timeout(180)  # on a machine that others load
+@pytest.mark.timeout(240)  # on a machine that others load
 @pytest.mark.parametrize("first", range(0, len(FAULTS), EACH))
 def test_nothing_is_lost_or_doubled_by_faults_of_every_kind(tmp_path: Path, first: int) -> None:
     plan = soak_plan.make(SEED, faults=len(FAULTS), seconds=1.2 * len(FAULTS), dags=6)

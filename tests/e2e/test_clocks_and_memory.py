@@ -114,7 +114,7 @@ def small_memory() -> Iterator[Path]:
     group.rmdir()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_r83_a_task_killed_for_memory_says_so_with_its_peak(new_lab: Callable[..., Lab], lab_redis: str, small_memory: Path) -> None:
     """Reliability 83: the kernel kills it in a cgroup of 200 MB; not `terminated unexpectedly`."""
     lab = new_lab(redis_url=lab_redis)

@@ -78,7 +78,7 @@ def test_three_cuts_during_a_run_of_fifty_tasks_leave_both_sides_with_the_same_s
         if name == "sshd":
             outside.sshd.start()
         before = copy.stat().st_mtime_ns
-        until(lambda: copy.stat().st_mtime_ns > before, patience=3 * PATIENCE, what="the outside to see all again")  # noqa: B023 (called before the next turn)
+        until(lambda: copy.stat().st_mtime_ns > before, patience=2 * PATIENCE, what="the outside to see all again")  # noqa: B023 (called before the next turn)
 
     run = within.finish(run_id)
     assert (run["state"], {len(task["tries"]) for task in run["tasks"]}) == ("success", {1})

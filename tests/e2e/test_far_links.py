@@ -19,7 +19,7 @@ from tests.waiting import until
 #: Seconds for which a link is down (60 s in reliability.md), and within which what ended meanwhile is recorded, or a new task begins.
 DOWN, RECORDED, TAKEN = 60 / 30, 15.0, 20.0
 # One world a test, on a machine that others load.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 GATE = "while [ ! -e go.$RQFLOW_TASK_ID ]; do sleep 0.05; done; echo $RQFLOW_TASK_ID >> ended"
 
 

@@ -20,7 +20,7 @@ from tests.profile import PATIENCE
 from tests.waiting import until
 
 # One world a test, on a machine that others load.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 #: Seconds within which a line is to be read that was written; what a machine with other work to do may take more; seconds of the way to the hub.
 LIVE, NOISE, DELAY = 3.0, 3.0, 0.05
 #: What tells of one link more than a heartbeat: a bit a second.

@@ -20,7 +20,7 @@ from tests.profile import KILL_GRACE, PATIENCE
 from tests.waiting import until
 
 # One world a test, on a machine that others load.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 #: Seconds without the hub from the boot on (half an hour in reliability.md, and this is what a test can wait), and until all works after that.
 AWAY, RECOVERED = 3.0, 60.0
 GATE = "while [ ! -e go.$RQFLOW_TASK_ID ]; do sleep 0.05; done; echo $RQFLOW_TASK_ID >> ended"

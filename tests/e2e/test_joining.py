@@ -186,7 +186,7 @@ def ssh(node: Machine, hub: Machine, *words: object, timeout: float = PATIENCE) 
     return f"{done.returncode} {done.stdout}{done.stderr}"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_worker_that_joined_may_reach_redis_and_nothing_else(configured: tuple[Machine, Machine]) -> None:
     """No shell, no command, no other port, no unix socket, no port to listen on; none may be made where sshd says so, as joining advises."""
     hub, node = configured
@@ -234,7 +234,7 @@ def left(node: Machine) -> list[str]:
     return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_what_goes_wrong_is_said_and_nothing_is_half_written(configured: tuple[Machine, Machine]) -> None:
     hub, node = configured
     address, key = f"root@{hub.host.address}", fingerprint(hub.host)
@@ -319,7 +319,7 @@ def history(url: str, run_id: str) -> dict[str, list[tuple[Any, ...]]]:
         engine.dispose()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_with_one_port_or_two_the_same_stands_in_the_history(configured: tuple[Machine, Machine], mariadb_url: str) -> None:
     """With the database forwarded too the worker records itself, while no scheduler runs; without, the hub does it."""
     hub, node = configured

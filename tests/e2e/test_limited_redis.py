@@ -72,7 +72,7 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
     server.kill()
 
 
-@pytest.mark.timeout(120)  # a score of commands, on a busy machine
+@pytest.mark.timeout(240)  # a score of commands, on a busy machine
 def test_a_user_with_what_the_page_lists_is_enough_for_all_over_tls_and_is_refused_nothing(
     new_lab: Callable[..., Lab], guarded: Guarded,
 ) -> None:

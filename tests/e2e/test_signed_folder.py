@@ -75,7 +75,7 @@ def recorded(lab: Lab) -> list[Any]:
         return workers.list_all(connection)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_change_waits_for_a_signature_and_the_last_signed_version_goes_on(
     new_lab: Callable[..., Lab], lab_redis: str, tmp_path: Path,
 ) -> None:

@@ -27,7 +27,7 @@ from tests.signers import Person, allow, keygen, person
 from tests.waiting import until
 
 # The commands of a person take seconds each while the machine does other things.
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 #: The queue of the worker that verifies, and that of RQ's own one.
 QUEUE, STOCK = "trusted", "stock"

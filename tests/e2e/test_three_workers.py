@@ -85,7 +85,7 @@ class Watcher:
         assert after == before
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_mixed_run_is_done_once_and_told_right(new_lab: Callable[..., Lab], lab_redis: str, mariadb_database: str, tmp_path: Path) -> None:
     lab = new_lab(redis_url=lab_redis, database_url=mariadb_database)
     lab.run("db", "upgrade")

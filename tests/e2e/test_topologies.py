@@ -14,7 +14,7 @@ from tests.network import Network
 from tests.waiting import until
 
 #: Whole machines with all services take their time where others work, too.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 THREE = """
 from rqflow import DAG, BashOperator
 with DAG("three"):

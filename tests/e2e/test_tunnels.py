@@ -25,7 +25,7 @@ from tests.network.hosts import make_key
 from tests.profile import PATIENCE
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 #: A person waits longer for a host than a keeper that tries again.
 CALM = {"RQFLOW__TUNNELS__CONNECT_TIMEOUT": "10s"}
 

@@ -48,7 +48,7 @@ def control(lab: Lab, *words: str, code: int = 0) -> str:
     command = lab.root / "rqflow"
     command.write_text(f"#!/bin/sh\nexec {' '.join(COMMAND)} \"$@\"\n")
     command.chmod(0o755)
-    done = subprocess.run([CONTROL, *words], env={**lab.environ, "RQFLOW": str(command)}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([CONTROL, *words], env={**lab.environ, "RQFLOW": str(command)}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -113,7 +113,7 @@ def test_a_restart_from_a_new_installation_runs_that_one_and_ends_no_task(up: La
     (site,) = new.glob("lib/python*/site-packages")
     (site / "as_before.pth").write_text("\n".join(path for path in (str(ROOT), *sys.path) if path))
     command = [str(new / "bin" / "python"), "-m", "rqflow.cli.main", "restart"]
-    subprocess.run(command, env=up.environ, check=True, capture_output=True, timeout=60, cwd="/")
+    subprocess.run(command, env=up.environ, check=True, capture_output=True, timeout=120, cwd="/")
     after = standing(up)
     assert {one["state"] for one in after.values()} == {"RUNNING"}
     assert all(psutil.Process(one["pid"]).cmdline()[0] == str(new / "bin" / "python") for one in after.values())
@@ -161,7 +161,7 @@ def lab_state(lab: Lab, *words: str) -> dict[str, str]:
     return {one["program"]: one["state"] for one in lab.json(*words)}
 
 
-@pytest.mark.timeout(120)  # all is started four times, on a busy machine
+@pytest.mark.timeout(240)  # all is started four times, on a busy machine
 def test_the_control_script_takes_the_words_of_those_used_to_it(new_lab: Callable[..., Lab]) -> None:
     lab = new_lab()
     try:

@@ -246,7 +246,7 @@ def test_an_unknown_dag_is_not_deleted(hub: Hub) -> None:
         delete.delete_dag(hub.broker, hub.engine, "nope", by="ann")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_removal_killed_before_any_of_its_calls_goes_on_to_its_end(redis_url: str, tmp_path: Path, sqlite_template: Path) -> None:
     killed = list(itertools.takewhile(lambda number: go_through(number, redis_url, tmp_path, sqlite_template), itertools.count(1, 4)))
     assert len(killed) > 5

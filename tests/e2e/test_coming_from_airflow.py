@@ -79,7 +79,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
             yield title, language, text
 
 
-@pytest.mark.timeout(400)  # some fifty commands, each a process of its own
+@pytest.mark.timeout(800)  # some fifty commands, each a process of its own
 def test_each_command_of_the_page_does_what_it_says(reader: Reader, mails: MailServer) -> None:
     said: dict[str, str] = {}
     for title, language, text in blocks():

@@ -75,7 +75,8 @@ def work(settings: Settings, asked: Asked, reload: Reload) -> None:
     gives_way = asked.get("idle_exit") is not None
     with open_live(settings, client_name="rqflow-worker", waits=not asked.get("burst")) as live, recording(live):
         asked = asked | Asked(holds=[live.users] if live.users else [])
-        if not gives_way and not asked.get("work_dir"):
+        stays = not (gives_way or asked.get("burst") or asked.get("max_tasks"))
+        if stays and not asked.get("work_dir"):
             background.replace(live, background.WORKER)
         while True:
             made = Worker.from_settings(live.connection, live.settings, **asked)

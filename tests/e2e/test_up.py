@@ -79,6 +79,8 @@ def test_those_that_submit_started_give_way_at_once_and_end_no_task(new_lab: Cal
     passing = [process for process in psutil.process_iter(["cmdline"])
                if "--idle-exit" in (process.info["cmdline"] or ()) and str(lab.home) in process.info["cmdline"]]
     assert len(passing) == 2
+    assert "another worker uses" in lab.run("worker", "--burst", code=5).stderr
+    assert all(process.is_running() for process in passing), "for one that ends soon nobody gives way: later tries would wait for nobody"
     try:
         lab.run("up")
         assert {name: one["state"] for name, one in standing(lab).items()} == {

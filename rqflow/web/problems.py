@@ -92,9 +92,9 @@ def _answer(request: Request, status: int, detail: str, *, hint: str = "", exit_
 async def _of_ours(request: Request, error: RqflowError) -> Response:
     if isinstance(error, NotLoggedIn) and not is_for_programs(request) and "authorization" not in request.headers:
         return _to_login(request)
-    if isinstance(error, ServiceUnreachable) and not (is_near(request) or getattr(request.state, "person", None)):
+    if isinstance(error, StoreError | BrokerError) and not (is_near(request) or getattr(request.state, "person", None)):
         # Its own words name hosts and accounts.
-        away = "the database" if isinstance(error, StoreError) else "Redis" if isinstance(error, BrokerError) else "what this needs"
+        away = "the database" if isinstance(error, StoreError) else "Redis"
         return _answer(request, status_of(error), f"{away} does not answer", hint="Nothing is lost. The web server's log says more.",
                        exit_code=error.exit_code, error=error)
     return _answer(request, status_of(error), error.message, hint=error.hint, exit_code=error.exit_code, error=error)

@@ -132,4 +132,7 @@ def _claims(request: Request, settings: Webserver, verifier: str) -> dict[str, A
 
 
 def _lost(error: Exception) -> ServiceUnreachable:
-    return ServiceUnreachable(f"the provider of logins does not answer as it should: {error}", hint="Log in with a password, where you have one.")
+    """Say it to somebody who is not known yet; what names hosts goes to the log."""
+    logger.warning("the provider of logins does not answer as it should: %s", error, extra=logs.context("oidc_unreachable"))
+    return ServiceUnreachable("the provider of logins does not answer as it should",
+                              hint="Log in with a password, where you have one. The web server's log says more.")

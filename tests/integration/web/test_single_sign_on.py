@@ -145,8 +145,11 @@ def test_what_came_back_from_nowhere_is_refused_and_no_fault(site: Site, configu
         assert browser.get(f"/oidc/back?state={state}").status_code == 403, state
 
 
-def test_a_provider_that_is_away_or_is_none_is_said(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
+def test_a_provider_that_is_away_or_is_none_is_said(site: Site, configure: Configure, provider: tuple[Provider, str],
+                                                    caplog: pytest.LogCaptureFixture) -> None:
     assert site.browser().get("/oidc/login").status_code == 403
     configure(oidc_issuer="http://127.0.0.1:1", oidc_client_id="rqflow")
     answer = site.browser().get("/oidc/login")
-    assert (answer.status_code, "does not answer as it should" in answer.text) == (503, True)
+    assert (answer.status_code, "he provider of logins does not answer as it should" in answer.text) == (503, True)
+    assert "127.0.0.1:1" not in answer.text
+    assert "127.0.0.1" in caplog.text

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -287,10 +288,11 @@ USER, _OF_USERS = "{user}", frozenset({"core.default_queue", "worker.queues"})
 _SHARED = ("smtp",)
 
 
-def keys() -> list[tuple[str, Field[Any], Any]]:
+@cache
+def keys() -> tuple[tuple[str, Field[Any], Any], ...]:
     """Return (section, dataclass field, type) of every setting, in the order of the sample file."""
-    return [(name, f, get_type_hints(cls)[f.name]) for name, cls in SECTIONS.items() for f in fields(cls)
-            if "help" in f.metadata]
+    hints = {name: get_type_hints(cls) for name, cls in SECTIONS.items()}
+    return tuple((name, f, hints[name][f.name]) for name, cls in SECTIONS.items() for f in fields(cls) if "help" in f.metadata)
 
 
 def _account() -> str:
@@ -325,10 +327,9 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for name, (text, origin) in raw.items():
         section, _, option = name.partition(".")
-        near = difflib.get_close_matches(name, kinds, n=1)
-        hint = f"Did you mean {near[0]}?" if near and name not in kinds else ""
         if name not in kinds and section != _NAMED:
-            raise ConfigError(f"{origin}: there is no setting {name}", hint=hint)
+            near = difflib.get_close_matches(name, kinds, n=1)
+            raise ConfigError(f"{origin}: there is no setting {name}", hint=f"Did you mean {near[0]}?" if near else "")
         try:
             if name in kinds:
                 values[section][option] = parse(text.replace(USER, _account()) if name in _OF_USERS and USER in text else text, kinds[name])
@@ -336,7 +337,7 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
                 values[section].setdefault("named", {})[option] = parse_tunnel(option, text)
                 values[section].setdefault("lines", {})[option] = text
         except ValueError as error:
-            raise ConfigError(f"{origin}: {name}: {error}", hint=hint) from error
+            raise ConfigError(f"{origin}: {name}: {error}") from error
     built = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
     origins = {name: origin for name, (_, origin) in raw.items()}
     return Settings(home=home, file=source if source.is_file() else None, origins=origins, **built)

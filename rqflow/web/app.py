@@ -47,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SlashesInNames)
     app.add_middleware(RequestTimes, registry=parts.registry)
     for router in routers():
-        app.include_router(router)
+        # Not include_router, which would make each route a second time, at the first request.
+        app.router.routes.extend(router.routes)
     return app
 
 

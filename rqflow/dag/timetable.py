@@ -11,15 +11,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from croniter import CroniterBadDateError, croniter
 from dateutil.relativedelta import relativedelta
 
 from rqflow.dag.arguments import ABSENT
 from rqflow.dag.problems import nearest
 from rqflow.dag.version import Version
+
+if TYPE_CHECKING:
+    from croniter import croniter
 
 ONCE = "@once"
 #: A run begins as soon as the one before it has ended.
@@ -98,6 +100,7 @@ def _length_text(length: Any) -> str:
 def _cron_text(text: str) -> str:
     if text in {ONCE, CONTINUOUS} or text in PRESETS:
         return text
+    from croniter import CroniterBadDateError, croniter  # here: a task, which is loaded with its DAG, waits 30 ms for it
     if text.startswith("@"):
         names = [ONCE, CONTINUOUS, *PRESETS]
         raise ValueError(f"there is no schedule {text!r}; there are {', '.join(names)}{nearest(text, names)}")
@@ -239,6 +242,8 @@ def _croniter(expression: str) -> croniter:
     """Return what walks along a cron expression, one a thread: to read the expression takes ten times as long as a step."""
     known: dict[str, croniter] = _walkers.__dict__
     if expression not in known:
+        from croniter import croniter  # here: see _cron_text
+
         if len(known) >= _WALKERS:
             known.clear()
         known[expression] = croniter(expression, _ANY_DAY)

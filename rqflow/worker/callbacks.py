@@ -43,9 +43,10 @@ from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
 from rqflow.worker.desk import Desk
 from rqflow.worker.link import Backoff
-from rqflow.worker.outside import HANDOVER, Outside
+from rqflow.worker.outside import Outside
 from rqflow.worker.prepare import RUNNER
 from rqflow.worker.processes import MARKER
+from rqflow.worker.sealed import HANDOVER
 from rqflow.worker.tries import RESULT
 from rqflow.worker.workdir import CALLBACKS, OUTSIDE, WorkDir
 

@@ -10,21 +10,23 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rqflow import settings
-from rqflow.broker.messages import End
 from rqflow.exceptions import RqflowError
 from rqflow.security.entries import Entry, opened, secrets_of
 from rqflow.security.keyring import Keyring
 from rqflow.security.masking import Masker, is_sensitive
 from rqflow.security.sealing import name_of, seal
-from rqflow.worker.tries import Try
-from rqflow.worker.workdir import SECRETS
 
+if TYPE_CHECKING:
+    from rqflow.broker.messages import End
+    from rqflow.worker.tries import Try
+
+#: At the end of the name of such a file, behind that of its log.
+SECRETS = ".secrets"
 #: Kind of the operator whose output is kept without that anybody says so.
 BASH = "bash"
-
 #: Names that look secret and only tell where a secret is.
 _PLACES = ("_FILE", "_PATH", "_DIR", "_SOCK", "_URL")
 #: Tells the state of a file: inode, size, time of change.

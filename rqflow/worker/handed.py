@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rqflow.dag import asking as questions
 from rqflow.dag import outside
-from rqflow.dag.asking import SECRETS, STORE_VARIABLE, ask_lastingly
+from rqflow.dag.asking import SECRETS, STORE_VARIABLE, Ask, ask_lastingly
 from rqflow.exceptions import TaskFailed
 from rqflow.security.entries import CONN, VAR, Entry, sealed_for, secrets_of
 from rqflow.security.keyring import SETTING, Keyring
@@ -18,7 +19,7 @@ from rqflow.security.membership import Ticket
 from rqflow.security.sealing import BoxKey, name_of, seal
 from rqflow.wire import decode
 from rqflow.worker import confided
-from rqflow.worker.outside import HANDOVER, Sealed
+from rqflow.worker.sealed import HANDOVER, Sealed
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class Handed:
         told = json.loads(environ.pop(HANDOVER, "{}"))
         self._copy, self._file = str(spec.get("outside") or ""), str(spec.get("secrets") or "")
         self._keys, self._hub = list(told.get("keys") or ()), told.get("hub")
+        #: What the task itself may ask, if it is one that asks.
+        self._asked = spec.get("hub")
         #: What this process asks the hub with, where its worker has not the hub's key.
         self._ticket = Ticket(**told["ticket"]) if told.get("ticket") else None
         self._fetched: dict[tuple[str, str], Entry] = {}
@@ -38,6 +41,18 @@ class Handed:
     def provide(self) -> None:
         """Tell this process' DAG file and task about it."""
         outside.provide(variables=self._sealed(VAR), connections=self._sealed(CONN), note=self._note, write=self._write)
+        questions.provide(self._ask if self._asked else None)
+
+    def _ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the hub for the task."""
+        return self._asker(kind, payload)
+
+    @cached_property
+    def _asker(self) -> Ask:
+        from rqflow.worker import asking  # here: it takes a while to import
+
+        assert self._asked is not None
+        return asking.asker(self._asked)
 
     def _sealed(self, kind: str) -> Sealed:
         def told(name: str, entry: Entry) -> None:

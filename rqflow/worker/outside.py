@@ -12,16 +12,15 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rqflow.broker.broker import Broker
 from rqflow.broker.mirror import Mirrored
 from rqflow.dag.outside import Stored
-from rqflow.exceptions import TaskFailed
-from rqflow.security.entries import CONN, VAR, Entry, opened, resealed
-from rqflow.security.keyring import Keyring, WrongKey
+from rqflow.security.entries import CONN, VAR, Entry, resealed
+from rqflow.security.keyring import Keyring
 from rqflow.security.membership import Member
 from rqflow.settings import Settings
 from rqflow.wire import encode
@@ -29,47 +28,11 @@ from rqflow.worker import asking, confided
 from rqflow.worker.accounts import Account
 from rqflow.worker.desk import Desk
 from rqflow.worker.inquiries import Inquiries
+from rqflow.worker.sealed import Fetch, Sealed
 from rqflow.worker.tries import Try
 
-#: Name of the variable by which a Python child learns what opens the copy, and of the copy in the folder of its try.
-HANDOVER = "RQFLOW_HANDOVER"
+#: Name of the copy in the folder of a try.
 _COPY = "outside.json"
-
-
-#: Takes a kind, a name, and an entry that no key here opens; returns it sealed for one that is here.
-Fetch = Callable[[str, str, Entry], Entry]
-
-
-class Sealed(Mapping[str, Any]):
-    """Stored Variables or Connections, opened one by one; `told` is called with each before it is given for the first time."""
-
-    def __init__(self, kind: str, entries: Callable[[], Mapping[str, Entry]], keyring: Callable[[], Keyring],
-                 told: Callable[[str, Entry], None], fetch: Fetch | None = None) -> None:
-        """Open the `entries`, which are asked for when they are needed; one for which no key is here is first fetched by `fetch`."""
-        self._kind, self._entries, self._keyring, self._told, self._fetch = kind, entries, keyring, told, fetch
-        self._was_told: set[str] = set()
-
-    def __getitem__(self, name: str) -> Any:
-        """Return one, opened; raises KeyError, or TaskFailed naming the setting where the key is missing, and what `fetch` raises."""
-        entry = self._entries()[name]
-        if self._fetch and entry["key"] and entry["key"] not in self._keyring().keys:
-            entry = self._fetch(self._kind, name, entry)
-        try:
-            value = opened(self._keyring(), self._kind, name, entry)
-        except WrongKey as error:
-            raise TaskFailed(error.message, hint=error.hint) from error
-        if name not in self._was_told:
-            self._told(name, entry)
-            self._was_told.add(name)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self._entries())
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._entries())
 
 
 class Outside:

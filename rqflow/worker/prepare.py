@@ -30,8 +30,9 @@ from rqflow.worker.admission import Admission
 from rqflow.worker.confided import Confided
 from rqflow.worker.desk import Desk
 from rqflow.worker.inquiries import Awaited, Inquiries
-from rqflow.worker.outside import HANDOVER, Outside
+from rqflow.worker.outside import Outside
 from rqflow.worker.processes import MARKER
+from rqflow.worker.sealed import HANDOVER
 from rqflow.worker.shepherd_protocol import Start
 from rqflow.worker.tries import Try, archive_path
 from rqflow.worker.workdir import OUTSIDE, VENVS, WorkDir

@@ -86,12 +86,6 @@ def _settle_in(spec: Mapping[str, Any]) -> None:
     from rqflow.worker.handed import Handed
 
     Handed(spec, os.environ).provide()
-    if spec.get("hub"):
-        # It takes a while to import.
-        from rqflow.dag import asking as questions
-        from rqflow.worker import asking
-
-        questions.provide(asking.asker(spec["hub"]))
 
 
 def _run_function(spec: Mapping[str, Any], result: dict[str, Any]) -> None:

@@ -24,12 +24,11 @@ from rqflow.dag import unpacking
 from rqflow.dag.version import Version
 from rqflow.exceptions import ConfigError, Conflict
 from rqflow.worker import program
+from rqflow.worker.confided import SECRETS
 
 CWD, NAMES, SPOOL = "cwd", "names", "spool"
 #: In a try's folder: a link to the unpacked version that it uses, which may not be removed as long as the link is there.
 USES = "version"
-#: At the end of the name of a file that belongs to a log: what must not be shown in it (confided.py).
-SECRETS = ".secrets"
 #: Folders: copies of rqflow, virtual environments that tasks wanted, the copy of Variables and Connections, calls of authors' functions.
 PROGRAM, VENVS, OUTSIDE, CALLBACKS = "program", "venvs", "outside", "callbacks"
 #: Empty logs that are kept to be used again.

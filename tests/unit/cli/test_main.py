@@ -32,6 +32,12 @@ def test_submit_begins_to_load_before_it_imports_what_services_need() -> None:
     assert not {"sqlalchemy", "rq", "redis", "rich"} & set(found)
 
 
+def test_a_python_task_begins_without_what_it_may_not_need() -> None:
+    code = "import sys; import rqflow.worker.handed, rqflow.dag.task_child; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sqlalchemy", "rq", "redis", "asyncio", "cryptography", "croniter", "click"} & set(found)
+
+
 def test_each_command_has_a_summary_and_can_be_imported() -> None:
     context = click.Context(cli)
     assert list(COMMANDS) == list(SUMMARIES)

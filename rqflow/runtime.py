@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: Objects that are made before the collector looks for cycles among them, and how many such looks go before it looks at older ones.
 _YOUNG, _MIDDLE, _OLD = 50_000, 20, 50
@@ -14,6 +18,8 @@ _MALLOC = {-8: 2, -3: 1 << 18, -1: 1 << 20}
 _SERVING, _OFTEN = 10_000, 5
 #: Seconds after which a thread that computes lets another one of its process go on.
 _TURN_SECONDS = 0.001
+#: Seconds after which a Ctrl-C that came at a moment in which Python can only ignore it comes again.
+_AGAIN_SECONDS = 0.02
 
 
 def collect_rarely() -> None:
@@ -53,3 +59,27 @@ def settle() -> None:
     gc.freeze()
     collect_rarely()
     sys.setswitchinterval(_TURN_SECONDS)
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Have a KeyboardInterrupt heeded in the block that was raised while an object was finalized: its signal comes again a moment later.
+
+    Python can only print it as ignored (sys.unraisablehook), and who pressed Ctrl-C waits. Its class may say of which `number` the signal was.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before(unraisable)
+            return
+        number, main = getattr(unraisable.exc_type, "number", signal.SIGINT), threading.main_thread().ident
+        again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main, number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

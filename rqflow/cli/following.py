@@ -36,6 +36,8 @@ TAILS, TAIL_BYTES = 3, 2000
 class Terminated(KeyboardInterrupt):
     """SIGTERM, where it ends the watching alone, as Ctrl-C does."""
 
+    number = signal.SIGTERM
+
 
 def detach(stop: KeyboardInterrupt, runs: Sequence[RunInfo | Run]) -> int:
     """Say how to go on with the runs that have been started when somebody stops watching; return the exit code."""

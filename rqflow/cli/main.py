@@ -157,7 +157,8 @@ def main(args: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     runtime.collect_rarely()
     try:
-        result = cli.main(args=words, prog_name="rqflow", standalone_mode=False)
+        with runtime.heeding_interrupts():
+            result = cli.main(args=words, prog_name="rqflow", standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:

@@ -30,6 +30,8 @@ from typing import IO
 
 #: Bytes of a request; the environment is the most of it.
 MOST = 1 << 20
+#: What has the `main` of commands.
+COMMANDS = "rqflow.cli.main"
 #: Modules of commands that are imported before.
 IMPORTED = ("backfill", "dag", "hub", "logs", "pool", "queue", "run", "scheduler", "show", "starting", "submit", "task", "top", "tunnel", "user", "var", "why",
             "worker")
@@ -50,12 +52,15 @@ class Parent:
         atexit.register(self.close)
 
     def start(self, words: Sequence[str], environ: Mapping[str, str], folder: Path, streams: Sequence[IO[bytes]],
-              spaces: Sequence[Path] = ()) -> tuple[int, socket.socket]:
-        """Fork a command, in these namespaces; return its pid, and a socket that tells how it ended."""
+              spaces: Sequence[Path] = (), *, module: str = COMMANDS, has_session: bool = False) -> tuple[int, socket.socket]:
+        """Fork `main` of a module with these words, in these namespaces and, if so, a session of its own; return its pid, and a socket that tells how
+        it ended.
+        """
         told, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as opened, self._turn:
             files = [*streams, theirs, *(opened.enter_context(path.open("rb")) for path in spaces)]
-            request = json.dumps({"words": list(words), "environ": dict(environ), "folder": str(folder)}).encode()
+            request = json.dumps({"words": list(words), "environ": dict(environ), "folder": str(folder), "module": module,
+                                  "has_session": has_session}).encode()
             socket.send_fds(self._socket, [request], [one.fileno() for one in files])
             return int(self._socket.recv(32)), told
 
@@ -74,12 +79,14 @@ def parent() -> Parent:
 class Service:
     """A command that stays, with what tests use of subprocess.Popen."""
 
-    def __init__(self, words: Sequence[str], *, environ: Mapping[str, str], folder: Path, output: IO[bytes], spaces: Sequence[Path] = ()) -> None:
+    def __init__(self, words: Sequence[str], *, environ: Mapping[str, str], folder: Path, output: IO[bytes], spaces: Sequence[Path] = (),
+                 module: str = COMMANDS, has_session: bool = False) -> None:
         """Start it; all that it says goes to `output`."""
         self.args = list(words)
         self.returncode: int | None = None
         with open(os.devnull, "rb") as nothing:
-            self.pid, self._told = parent().start(words, environ, folder, (nothing, output, output), spaces)
+            self.pid, self._told = parent().start(words, environ, folder, (nothing, output, output), spaces, module=module,
+                                                   has_session=has_session)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; raises TimeoutExpired after so many seconds."""
@@ -176,17 +183,20 @@ def _become(wanted: dict[str, object], descriptors: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(str(wanted["folder"]))
+    if wanted["has_session"]:
+        os.setsid()
     time.tzset()
     random.seed()
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), encoding="utf-8")
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "wb", closefd=False)), encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    module = str(wanted["module"])
     sys.argv = ["rqflow", *words]
-    sys.orig_argv = [sys.executable, "-m", "rqflow.cli.main", *words]
+    sys.orig_argv = [sys.executable, "-m", module, *words]
     code = 1
     try:
-        code = sys.modules["rqflow.cli.main"].main(words)
+        code = importlib.import_module(module).main(words)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:

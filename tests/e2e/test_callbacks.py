@@ -113,7 +113,7 @@ with DAG("raises", on_success_callback=told("run")):
     assert calls["a"]["reason"] == "raises: ValueError: no good"
     assert "Traceback" in calls["a"]["output"]
     assert calls["a"]["output"].endswith("told of success\n")
-    assert (calls["b"]["state"], calls["b"]["reason"]) == ("failed", "it took longer than 5 s and was ended")
+    assert (calls["b"]["state"], calls["b"]["reason"]) == ("failed", "it took longer than 15 s and was ended")
     assert calls["b"]["output"] == "I hang\n"
     assert {"success", "run"} == {said[0] for said in told(lab)}
     assert set(states(run).values()) == {"success"}, "what becomes of a callback changes no task"

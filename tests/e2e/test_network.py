@@ -11,6 +11,7 @@ import pytest
 
 from tests.network import Host, Network
 from tests.network.network import a_network
+from tests.profile import PATIENCE
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def ssh(host: Host, *words: str) -> subprocess.CompletedProcess[str]:
     """Carry out a command on `other`, as the account of `host`."""
     known = f"UserKnownHostsFile={host.keys / 'known_hosts'}"
     return subprocess.run(host.command("ssh", "-F", host.ssh_config, "-i", host.keys / "tunnel", "-o", known, "-o", "ConnectTimeout=1", "-o", "BatchMode=yes",
-                                       "other", *words), capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+                                       "other", *words), capture_output=True, text=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL)
 
 
 def test_ssh_leads_from_machine_to_machine_and_nothing_else_does(two: tuple[Host, Host]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from rqflow.actions import describe
 from rqflow.dag import loader
 from rqflow.exceptions import DagLoadError
+from tests.profile import PATIENCE
 from tests.unit.loading.files import GOOD, load, problems, settings, write
 from tests.waiting import until
 
@@ -77,7 +78,7 @@ def test_load_writes_nothing_and_takes_nothing_from_the_current_folder(tmp_path:
 def test_endless_load_ends_in_time_and_names_the_line(tmp_path: Path, text: str, line: tuple[int, ...]) -> None:
     began = monotonic()
     (problem,) = problems(write(tmp_path, text), timeout=0.6)
-    assert monotonic() - began < 10
+    assert monotonic() - began < PATIENCE
     assert problem in {f"d.py:{number}: loading takes longer than 0.6 s (core.load_timeout); it was at this line" for number in line}
 
 
@@ -86,7 +87,7 @@ def test_what_a_file_leaves_running_is_ended(tmp_path: Path) -> None:
     text = f"import subprocess\nchild = subprocess.Popen(['sleep', '1000'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
     began = monotonic()
     load(write(tmp_path, text + GOOD))
-    assert monotonic() - began < 20
+    assert monotonic() - began < PATIENCE
     pid = int(pid_file.read_text())
     until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2], what="sleep to be gone")
 

@@ -18,6 +18,7 @@ import pytest
 import rqflow.worker.runner as runner_module
 from rqflow.dag.template_files import text_of
 from rqflow.dag.version import Version
+from tests.profile import PATIENCE
 from tests.unit.builders import a_run
 from tests.unit.loading.files import load, write
 from tests.waiting import until
@@ -30,6 +31,7 @@ from airflow import DAG
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.operators.python import PythonOperator, BranchPythonOperator, get_current_context
 from airflow.operators.bash import BashOperator
+from tests.profile import PATIENCE
 dag = DAG('d', params={'author': 'a && b'}, user_defined_macros={'greet': lambda name: 'hi ' + name}, user_defined_filters={'twice': lambda t: t * 2})
 def task(function, **kwargs):
     return PythonOperator(task_id='t', python_callable=function, dag=dag, **kwargs)
@@ -77,7 +79,7 @@ def run(spec: Path, **environ: str) -> Done:
     cwd.mkdir()
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(spec)], cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **environ}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=30,
+        stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
     )  # fmt: skip
     result = json.loads((spec.parent / "result.json").read_text())
     return Done(done.returncode, done.stdout, result)

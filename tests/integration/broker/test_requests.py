@@ -10,6 +10,7 @@ import redis
 from rqflow.broker import keys
 from rqflow.broker.requests import RequestDesk, ask
 from rqflow.exceptions import BrokerError, Conflict, RqflowError
+from tests.profile import PATIENCE
 
 
 def refuse(_: object) -> dict[str, str]:
@@ -22,11 +23,11 @@ def desk(db: redis.Redis) -> RequestDesk:
 
 
 def served(desk: RequestDesk, url: str, kind: str, payload: dict[str, int]) -> dict[str, int]:
-    clerk = threading.Thread(target=lambda: desk.step(block_ms=5000))
+    clerk = threading.Thread(target=lambda: desk.step(block_ms=int(PATIENCE * 1000)))
     clerk.start()
     try:
         with redis.Redis.from_url(url) as connection:
-            return ask(connection, kind, payload, timeout=5)
+            return ask(connection, kind, payload, timeout=PATIENCE)
     finally:
         clerk.join()
 

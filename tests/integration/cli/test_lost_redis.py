@@ -145,5 +145,5 @@ def test_waiting_for_a_run_goes_on_when_redis_is_back(settings: Settings, caplog
         assert "nothing is lost" in caplog.text
         away.rename(socket)
         cancel.cancel_run(services.broker, services.engine, query.find_run(services.engine, run.run_id), by="me")
-        waiting.join(timeout=10)
+        waiting.join(timeout=PATIENCE)
     assert ended == {run.key: RunState.CANCELLED}

@@ -14,7 +14,7 @@ import redis
 
 from rqflow.broker import lock
 from tests.integration.cli.conftest import Rqflow
-from tests.profile import ENVIRON
+from tests.profile import ENVIRON, PATIENCE
 from tests.waiting import until
 
 
@@ -30,7 +30,7 @@ def hub(home: Path, redis_url: str, db: redis.Redis) -> Iterator[subprocess.Pope
 def test_a_scheduler_leads_without_its_database_and_says_so(hub: subprocess.Popen[bytes], db: redis.Redis) -> None:
     until(lambda: lock.has_leader(db), what="the scheduler to lead")
     hub.send_signal(signal.SIGTERM)
-    _, err = hub.communicate(timeout=20)
+    _, err = hub.communicate(timeout=PATIENCE)
     assert b"going on without the database" in err
     assert b"Traceback" not in err
     assert hub.returncode == 0

@@ -17,6 +17,7 @@ from rqflow.recorder.recorder import Recorder
 from rqflow.settings import Settings, load
 from tests.integration.cli.conftest import Rqflow
 from tests.integration.web.rooms import a_worker
+from tests.profile import PATIENCE
 
 
 def test_what_is_steered_while_the_database_is_away_is_in_the_audit_log_afterwards(
@@ -32,7 +33,7 @@ def test_what_is_steered_while_the_database_is_away_is_in_the_audit_log_afterwar
         assert control.paused_queues(broker)["default"].by == who()
         with db.pubsub() as heard:
             heard.subscribe(f"{keys.RQ}pubsub:{name}")
-            assert heard.get_message(timeout=2)
+            assert heard.get_message(timeout=PATIENCE)
             assert rqflow("worker", "drain", name).code == rqflow("worker", "stop", name, "--now").code == rqflow("worker", "stop", name).code == 0
         assert rqflow("worker", "stop", name).code == 5, "nobody listens"
         assert rqflow("queue", "resume", "default").code == rqflow("queue", "empty", "default", "--yes").code == 0

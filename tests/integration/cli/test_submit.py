@@ -256,7 +256,7 @@ def test_a_queue_that_nobody_serves_is_said_and_not_hung(cli: Cli) -> None:
     assert "no worker serves the queue gpu" in cli.run("submit", path, "--run", "--no-follow")[1]
     began = time.monotonic()
     assert "no worker serves the queue gpu" in cli.run("submit", path, "--run", "--follow", code=8)[1]
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < PATIENCE
 
 
 def waits(cli: Cli) -> str:
@@ -278,7 +278,7 @@ def test_ctrl_c_only_detaches(cli: Cli) -> None:
     process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow", "--run-id", "interrupted")
     until(lambda: running_task(cli, "interrupted"), what="the task to run")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "rqflow run wait" in err
     assert "rqflow run cancel" in err
@@ -290,7 +290,7 @@ def test_sigterm_only_detaches_and_says_so(cli: Cli) -> None:
     process = cli.start("submit", cli.write(dag(f"a: {waits(cli)}")), "--run", "--follow", "--run-id", "terminated")
     until(lambda: running_task(cli, "terminated"), what="the task to run")
     process.terminate()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, "the run goes on" in err, "rqflow run wait" in err) == (143, True, True)
     go(cli)
     assert cli.run("run", "wait", "terminated")[0] == "terminated success\n"

@@ -25,6 +25,7 @@ from rqflow.scheduler.scheduler import Scheduler
 from rqflow.settings import RedisSettings, Settings
 from rqflow.states import TaskState
 from tests.epoch import open_epoch
+from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.services import redis_server
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
@@ -259,12 +260,12 @@ def hub(redis_url: str, db: redis.Redis, home: Path) -> Iterator[subprocess.Pope
 def test_a_hub_ends_when_it_has_been_idle_for_long_enough(hub: subprocess.Popen[bytes], home: Path) -> None:
     assert hub.poll() is None
     (home / "idle").touch()
-    assert hub.wait(timeout=20) == 0
+    assert hub.wait(timeout=PATIENCE) == 0
     assert (home / "stopped").exists()
 
 
 def test_a_hub_ends_in_order_at_sigterm(hub: subprocess.Popen[bytes], home: Path, db: redis.Redis) -> None:
     os.kill(hub.pid, signal.SIGTERM)
-    hub.wait(timeout=20)
+    hub.wait(timeout=PATIENCE)
     assert (home / "stopped").exists()
     assert db.get(Scheduler.scheduler_lock_key) is None

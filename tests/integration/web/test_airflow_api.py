@@ -18,6 +18,7 @@ from rqflow.states import TaskState
 from tests.integration.broker import playing
 from tests.integration.web.airflow import MakeClient, refused
 from tests.integration.web.site import Site
+from tests.profile import PATIENCE
 from tests.unit.builders import a_version
 
 
@@ -177,7 +178,7 @@ def test_what_no_client_should_send_is_a_bad_request(site: Site, client: MakeCli
     given = {"Authorization": f"Bearer {ann.token}"}
 
     def send(method: str, path: str, **more: object) -> requests.Response:
-        return requests.request(method, ann.host + path, headers=given, timeout=10, **more)  # type: ignore[arg-type]  # names are data here
+        return requests.request(method, ann.host + path, headers=given, timeout=PATIENCE, **more)  # type: ignore[arg-type]  # names are data here
 
     assert send("GET", "/dags").status_code == 200
     bad = (("PATCH", "/dags/plain", {"is_paused": True, "owner": "x"}), ("PATCH", "/dags/plain?update_mask=owner", {"is_paused": True}),
@@ -204,5 +205,5 @@ def test_what_no_client_should_send_is_a_bad_request(site: Site, client: MakeCli
     assert odd.status_code == 200, odd.text
     assert odd.json()["conf"] == {"a": "\ud800\0"}
     assert send("GET", "/dags/plain/dagRuns?execution_date_gte=2026-03-01T00:00:00+00:00").json()["total_entries"] == 1
-    anonymous = requests.get(f"{ann.host}/dags", timeout=10)
+    anonymous = requests.get(f"{ann.host}/dags", timeout=PATIENCE)
     assert (anonymous.status_code, anonymous.headers["www-authenticate"]) == (401, 'Basic realm="rqflow"')

@@ -19,6 +19,7 @@ from rqflow.store.engine import run_in_transaction
 from tests.integration.broker import playing
 from tests.integration.web.airflow import MakeClient, refused
 from tests.integration.web.site import Site
+from tests.profile import PATIENCE
 from tests.unit.builders import a_version
 
 
@@ -58,7 +59,7 @@ def test_health_and_version_ask_for_no_login(site: Site, client: MakeClient) -> 
     assert ann.hub.get_version().version == "2.10.0"
     assert ann.hub.get_version().git_version.startswith("rqflow ")
     for path in ("health", "version"):
-        assert requests.get(f"{ann.host}/{path}", timeout=10).status_code == 200
+        assert requests.get(f"{ann.host}/{path}", timeout=PATIENCE).status_code == 200
 
 
 def test_deeds_are_listed_for_admins(site: Site, client: MakeClient) -> None:

@@ -22,6 +22,7 @@ from rqflow.states import TaskState
 from tests.integration.broker import playing
 from tests.integration.web.airflow import Client, MakeClient, refused
 from tests.integration.web.site import Site
+from tests.profile import PATIENCE
 from tests.unit.builders import a_version
 
 HOST = {"host": "node7", "pid": 4711}
@@ -126,7 +127,7 @@ def test_logs_are_read_whole_and_in_parts(site: Site, client: MakeClient) -> Non
     assert said == text
     assert ast.literal_eval(api.get_log("etl", run_id, "get", 1, full_content=True).content)[0][1] == text
     url = f"{ann.host}/dags/etl/dagRuns/{requests.utils.quote(run_id)}/taskInstances/get/logs/1"
-    plain = requests.get(url, auth=("ann", ann.token), headers={"Accept": "text/plain"}, timeout=10)
+    plain = requests.get(url, auth=("ann", ann.token), headers={"Accept": "text/plain"}, timeout=PATIENCE)
     assert plain.headers["content-type"].startswith("text/plain")
     assert plain.content.decode().partition("\n")[2] == text
     refused(404, lambda: api.get_log("etl", run_id, "get", 2))

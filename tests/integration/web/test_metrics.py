@@ -145,7 +145,7 @@ def test_a_redis_that_hangs_holds_up_no_question_for_long(settings: Settings, op
         try:
             began = clock.monotonic()
             found = told(source)
-            assert clock.monotonic() - began < 5
+            assert clock.monotonic() - began < 10
             assert (of(found, "rqflow_up", component="redis"), of(found, "rqflow_up", component="db")) == (0, 1)
         finally:
             server.resume()

@@ -12,6 +12,7 @@ from rqflow.states import TaskState
 from tests.integration.broker import playing
 from tests.integration.web import rooms
 from tests.integration.web.site import Site
+from tests.profile import PATIENCE
 from tests.unit.builders import a_version
 
 
@@ -70,11 +71,11 @@ def test_a_worker_is_told_how_to_end_by_a_form_that_asks(site: Site) -> None:
     assert 'value="kill" checked' in asked
     with site.hub.db.pubsub() as heard:
         heard.subscribe(f"{keys.RQ}pubsub:{name}")
-        assert heard.get_message(timeout=2)
+        assert heard.get_message(timeout=PATIENCE)
         for how in ("drain", "kill", "keep"):
             answer = browser.post(f"/workers/{name}/stop", data={"how": how})
             assert answer.status_code == 303, answer.text
-            message = heard.get_message(timeout=2)
+            message = heard.get_message(timeout=PATIENCE)
             assert message
             assert json.loads(message["data"]) == {"command": "shutdown", "how": how}
     assert browser.post(f"/workers/{name}/stop", data={"how": "<b>"}).status_code == 422

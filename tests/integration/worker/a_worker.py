@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from rqflow.exceptions import RqflowError
 from rqflow.worker import Worker
 
 
-def main() -> int:
-    url, home, options = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+def main(words: Sequence[str]) -> int:
+    url, home, options = words[0], Path(words[1]), json.loads(words[2])
     logs.setup()
     if "idle_exit" in options:
         options["idle_exit"] = timedelta(seconds=options["idle_exit"])
@@ -28,4 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -32,11 +32,14 @@ from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Ended, Start
 from rqflow.worker.workdir import WorkDir
 from tests.epoch import admit, open_epoch
+from tests.forked import Service
 from tests.profile import ENVIRON, KILL_GRACE, PATIENCE
 from tests.unit.builders import a_run, a_task, a_version
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
+#: What its `main` runs a worker.
+WORKER = "tests.integration.worker.a_worker"
 #: RQ's own command, beside the Python that runs the tests.
 RQ = Path(sys.executable).with_name("rq")
 
@@ -147,7 +150,7 @@ class Site:
     db: redis.Redis
     settings: Settings
     environ: dict[str, str]
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[Service | subprocess.Popen[bytes]] = field(default_factory=list)
     #: What its workers run under.
     python: str = sys.executable
     #: Whose they are; None: of this process' account.
@@ -189,16 +192,19 @@ class Site:
         """Create a run of one bash task `t`."""
         return self.run(a_version(specs=[a_task("t", command, **task)]))
 
-    def start(self, *, url: str = "", environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, *, url: str = "", environ: Mapping[str, str] | None = None, **options: Any) -> Service | subprocess.Popen[bytes]:
         """Start a worker, at another URL of the Redis if one is given."""
         asked = {"slots": 4, "work_dir": str(self.folder / "work"), **options}
         if Path(asked["work_dir"]) not in self.admitted:
             self.admit(Path(asked["work_dir"]))
-        argv = [self.python, "-m", "tests.integration.worker.a_worker", url or self.url, str(self.folder), json.dumps(asked)]
-        log = (self.folder / "worker.log").open("ab")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**self.environ, **(environ or {})}, cwd=ROOT, start_new_session=True,
-                                   **({"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}))
-        log.close()
+        words, environ = (url or self.url, str(self.folder), json.dumps(asked)), {**self.environ, **(environ or {})}
+        process: Service | subprocess.Popen[bytes]
+        with (self.folder / "worker.log").open("ab") as log:
+            if self.python == sys.executable and not self.user:
+                process = Service(words, environ=environ, folder=ROOT, output=log, module=WORKER, has_session=True)
+            else:
+                process = subprocess.Popen([self.python, "-m", WORKER, *words], stdout=log, stderr=log, env=environ, cwd=ROOT, start_new_session=True,
+                                           **({"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}))
         self.processes.append(process)
         return process
 

@@ -114,10 +114,11 @@ with DAG("d", schedule=None):
 """
 
 
-def test_no_secret_is_anywhere_in_clear(site: Site, hub: JoinedHub) -> None:
+def test_no_secret_is_anywhere_in_clear(site: Site, hub: JoinedHub, request: pytest.FixtureRequest) -> None:
     """Templates, Python code and a Connection's URI; looked for in AOF, RDB, SQL, logs, events and whatever the worker keeps."""
     hub.join()
     site.db.config_set("appendonly", "yes")
+    request.addfinalizer(lambda: site.db.config_set("appendonly", "no"))  # other tests have this Redis too
     run = dag(site, DAG)
     site.work()
     said = {name: site.log(run, name) for name in ("b", "p", "e")}

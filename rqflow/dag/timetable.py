@@ -253,17 +253,39 @@ def _croniter(expression: str) -> croniter:
 def _cron_step(expression: str, moment: datetime, local: tzinfo, sign: int) -> datetime:
     """Return the nearest date of a cron expression after (or before) `moment`, by the wall clock of `local`.
 
-    Where every hour counts, the distance on the wall clock is taken as real time, so that the hour which a change of the clock repeats
-    or leaves out does not break the series. A wall time that a change leaves out is taken as if the clock had not yet been changed.
+    Where every hour counts, so does one that a change of the clock repeats. Where not, a wall time that a change leaves out is taken as if the clock
+    had not yet been changed.
     """
-    wall = moment.astimezone(local).replace(tzinfo=None)
     series = _croniter(expression)
-    series.set_current(wall, force=True)
     step: Callable[[type[datetime]], datetime] = series.get_next if sign > 0 else series.get_prev
-    hit = step(datetime)
     if series.expanded[1] == ["*"]:
-        return moment.astimezone(UTC) + (hit - wall)
-    found = hit.replace(tzinfo=local).astimezone(UTC)
+        return _step_of_every_hour(series, step, moment.astimezone(UTC), local, sign)
+    series.set_current(moment.astimezone(local).replace(tzinfo=None), force=True)
+    found = step(datetime).replace(tzinfo=local).astimezone(UTC)
     while (found - moment) * sign <= timedelta(0):
         found = step(datetime).replace(tzinfo=local).astimezone(UTC)
     return found
+
+
+def _step_of_every_hour(series: croniter, step: Callable[[type[datetime]], datetime], moment: datetime, local: tzinfo, sign: int) -> datetime:
+    """Do the same for an expression that leaves out no hour: the nearest moment at which the clock shows what it means.
+
+    That is so by the clock of `moment` or, beyond a change, by the clock which is there; what neither really shows is passed over.
+    """
+    def offset(at: datetime) -> timedelta:
+        return at.astimezone(local).utcoffset() or timedelta(0)
+
+    def nearest_by(clock: timedelta) -> datetime:
+        series.set_current((moment + clock).replace(tzinfo=None), force=True)
+        return step(datetime).replace(tzinfo=UTC) - clock
+
+    while True:
+        here = offset(moment)
+        found = nearest_by(here)
+        there = offset(found)
+        if there == here:
+            return found
+        beyond = nearest_by(there)
+        if offset(beyond) == there:
+            return beyond
+        moment = min(found, beyond) if sign > 0 else max(found, beyond)

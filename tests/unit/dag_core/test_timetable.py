@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import islice
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pendulum
@@ -170,6 +170,17 @@ def test_every_hour_is_every_hour_when_the_clock_changes() -> None:
         assert moment == at("2024-10-26T22:00") + timedelta(hours=hour)
 
 
+@pytest.mark.parametrize(("schedule", "dates"), [
+    ("0 * * * *", ["2024-04-06T13:00", "2024-04-06T14:00", "2024-04-06T15:30", "2024-04-06T16:30"]),
+    ("50 * * * *", ["2024-04-06T13:50", "2024-04-06T14:50", "2024-04-06T15:20", "2024-04-06T16:20"]),
+    ("0 * * * *", ["2024-10-05T14:30", "2024-10-05T16:00", "2024-10-05T17:00"]),
+])
+def test_dates_are_what_the_clock_shows_where_it_changes_by_half_an_hour(schedule: str, dates: list[str]) -> None:
+    table = Timetable(schedule=schedule, timezone="Australia/Lord_Howe")
+    for one, following in pairwise(map(at, dates)):
+        assert (table.after(one), table.before(following)) == (following, one)
+
+
 def test_every_sixth_hour_keeps_to_the_clock_when_it_changes() -> None:
     table = Timetable(schedule="15 */6 * * *", timezone="Europe/Berlin")
     for midnight, after, next_one in (("2024-10-26T22:15", 7, 6), ("2024-03-30T23:15", 5, 6)):
@@ -189,6 +200,8 @@ def test_dates_come_one_after_the_other(schedule: str, name: str, moment: dateti
     moment = moment.replace(tzinfo=UTC)
     after, before = table.after(moment), table.before(moment)
     assert before < moment < after
+    assert table.before(after) <= moment
+    assert table.after(before) >= moment
     start, end = table.manual_interval(moment)
     assert start < end <= moment
 

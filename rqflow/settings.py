@@ -327,9 +327,10 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for name, (text, origin) in raw.items():
         section, _, option = name.partition(".")
+        near = difflib.get_close_matches(name, kinds, n=1) if name not in kinds else []
+        hint = f"Did you mean {near[0]}?" if near else ""
         if name not in kinds and section != _NAMED:
-            near = difflib.get_close_matches(name, kinds, n=1)
-            raise ConfigError(f"{origin}: there is no setting {name}", hint=f"Did you mean {near[0]}?" if near else "")
+            raise ConfigError(f"{origin}: there is no setting {name}", hint=hint)
         try:
             if name in kinds:
                 values[section][option] = parse(text.replace(USER, _account()) if name in _OF_USERS and USER in text else text, kinds[name])
@@ -337,7 +338,7 @@ def load(*, home: Path | None = None, file: Path | None = None, environ: Mapping
                 values[section].setdefault("named", {})[option] = parse_tunnel(option, text)
                 values[section].setdefault("lines", {})[option] = text
         except ValueError as error:
-            raise ConfigError(f"{origin}: {name}: {error}") from error
+            raise ConfigError(f"{origin}: {name}: {error}", hint=hint) from error
     built = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
     origins = {name: origin for name, (_, origin) in raw.items()}
     return Settings(home=home, file=source if source.is_file() else None, origins=origins, **built)

@@ -109,7 +109,8 @@ class Service:
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it lives."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile: who forked it waits for it, not we
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """End it by SIGTERM."""
@@ -132,7 +133,8 @@ def run(words: Sequence[str], *, environ: Mapping[str, str], folder: Path, stdin
             try:
                 answer = told.recv(32)
             except TimeoutError as error:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(list(words), timeout) from error
         for stream in (out, err):
             stream.seek(0)

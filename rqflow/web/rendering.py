@@ -27,6 +27,8 @@ from rqflow.web.assets import static
 from rqflow.web.wording import said
 
 TEMPLATES = Path(__file__).parent / "templates"
+#: In place of a text that there is not; cards of narrow screens leave such a field out.
+NOTHING = Markup('<span class="none">–</span>')
 #: The cookie with the message of what was just done, and how many seconds it waits for its page.
 FLASH, FLASH_SECONDS = "rqflow_flash", 120
 #: What a message may be: done, done but mind this, not done.
@@ -101,7 +103,7 @@ def environment() -> Environment:
                        trim_blocks=True, lstrip_blocks=True)
     made.filters.update(moment=moment, machine=machine, ago=ago, lasting=duration_words, tick=tick_words, size=size_words, linked=linked,
                         words=words, key=key, part=part, said=said)
-    made.globals.update(static=static, query=query, release=protocol.release())
+    made.globals.update(static=static, query=query, release=protocol.release(), nothing=NOTHING)
     # Once for all templates, which need not import it.
     made.globals["ui"] = made.get_template("macros/ui.html").module
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -121,10 +120,7 @@ def _check_order(wish: Wish, version: Version) -> None:
 
 def _tasks(wish: Wish, version: Version) -> frozenset[int]:
     """Return the indices of the tasks that are run."""
-    try:
-        found = partial.chosen(version, wish.options)
-    except re.error as error:
-        raise UsageError(f"--task-regex {wish.options.task_regex!r} is no regular expression: {error}") from error
+    found = partial.chosen(version, wish.options)
     if not version.tasks:
         raise UsageError(f"{version.dag_id} has no tasks: there is nothing to run")
     if not found:

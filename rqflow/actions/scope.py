@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rqflow.actions import markers, query, select
 from rqflow.broker.broker import Broker
+from rqflow.dag import patterns
 from rqflow.dag.version import TaskSpec, Version
 from rqflow.exceptions import RqflowError, TaskNotFound, UsageError
 from rqflow.states import FAILURE_STATES, RunState, TaskState
@@ -52,10 +52,7 @@ class Scope:
             raise UsageError("--task and --regex exclude each other")
         _check_range(self.since, self.until)
         if self.regex is not None:
-            try:
-                re.compile(self.regex)
-            except re.error as error:
-                raise UsageError(f"{self.regex!r} is no regular expression: {error}") from error
+            patterns.check(self.regex)
 
 
 def _check_range(since: datetime | None, until: datetime | None) -> None:
@@ -211,7 +208,7 @@ class _Reader:
         if scope.regex is None:
             indices = set(select.tasks(version, scope.selector, states))
         else:
-            indices = {task.index for task in version.tasks if re.search(scope.regex, task.task_id)}
+            indices = {version.tasks[place].index for place in patterns.found_in(scope.regex, [task.task_id for task in version.tasks])}
             if not indices:
                 raise TaskNotFound(f"{version.dag_id} has no task that matches {scope.regex}")
         return indices | select.beside(version, indices, upstream=scope.upstream, downstream=scope.downstream)

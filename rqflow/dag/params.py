@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time
 from typing import Any, Final
 
+from rqflow.dag import patterns
 from rqflow.exceptions import UsageError
 
 
@@ -62,6 +63,8 @@ def mismatch(value: Any, schema: Mapping[str, Any]) -> str:
         return f"cannot be checked: its schema refers to {lost.ref}, and a schema must have in itself all that it refers to"
     except RecursionError:
         return "cannot be checked: it, or what its schema refers to, is nested too deep"
+    except UsageError as refused:
+        return f"cannot be checked: {refused.message}"
     if not found:
         return ""
     error = found[0]
@@ -94,7 +97,39 @@ def _validator(schema: Mapping[str, Any]) -> Any:
     formats.checks("date-time", raises=ValueError)(_is_moment)
     formats.checks("time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(time.fromisoformat(value)) or True)
     # An empty registry: the library would fetch what a schema refers to elsewhere, from the hub, whoever wrote the schema.
-    return validators.extend(Draft7Validator, type_checker=types)(schema, format_checker=formats, registry=Registry())
+    return validators.extend(Draft7Validator, _PATIENT, type_checker=types)(schema, format_checker=formats, registry=Registry())
+
+
+def _pattern(validator: Any, pattern: str, value: Any, _: object) -> Iterator[Any]:
+    """Do what the library does for the keyword `pattern`, with a limit of time."""
+    from jsonschema import ValidationError  # here: see _validator
+
+    if validator.is_type(value, "string") and not patterns.is_in(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, schemas: Mapping[str, Any], value: Any, _: object) -> Iterator[Any]:
+    """The same for `patternProperties`."""
+    if validator.is_type(value, "object"):
+        names = list(value)
+        for pattern, schema in schemas.items():
+            for place in patterns.found_in(pattern, names):
+                yield from validator.descend(value[names[place]], schema, path=names[place], schema_path=pattern)
+
+
+def _additional_properties(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The same for `additionalProperties`, which are those that no pattern has."""
+    from jsonschema import Draft7Validator  # here: see _validator
+
+    if validator.is_type(value, "object"):
+        names = list(value)
+        known = {names[place] for pattern in schema.get("patternProperties", ()) for place in patterns.found_in(pattern, names)}
+        rest = {name: one for name, one in value.items() if name not in known}
+        yield from Draft7Validator.VALIDATORS["additionalProperties"](validator, wanted, rest, {**schema, "patternProperties": {}})
+
+
+#: Keywords with regular expressions: an author's must not keep the hub busy for ever.
+_PATIENT = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional_properties}
 
 
 def _is_moment(value: Any) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from rqflow.dag import patterns
 from rqflow.dag.run import RunInfo, RunOptions
 from rqflow.dag.version import TaskSpec, Version
 
 
 def chosen(version: Version, options: RunOptions) -> frozenset[int]:
-    """Return the indices of the tasks that a run with these options has; raises re.error for a regular expression that is none."""
+    """Return the indices of the tasks that a run with these options has.
+
+    Raises UsageError for a regular expression that is none, or takes too long.
+    """
     if not options.task_regex:
         return frozenset(range(len(version.tasks)))
-    found = {task.index for task in version.tasks if re.search(options.task_regex, task.task_id)}
+    found = {version.tasks[place].index for place in patterns.found_in(options.task_regex, [task.task_id for task in version.tasks])}
     rest = [] if options.alone else list(found)
     while rest:
         for index in version.tasks[rest.pop()].upstream:

@@ -58,6 +58,7 @@ ONLY_IN: dict[str, str] = {
     "pygments": r"web/highlight\.py",
     "jsonschema": r"dag/params\.py",
     "referencing": r"dag/params\.py",
+    "regex": r"dag/patterns\.py",
     "orjson": r"wire\.py",
 }
 #: Files that run as processes of their own on the standard library alone, so that they start in milliseconds or under an

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from rqflow.actions import submit
+from rqflow.dag import patterns
 from rqflow.security.roles import Role
-from tests.integration.web.site import Site
+from tests.integration.web.site import BASE, Site
 from tests.unit.builders import a_version
 
 DATES = {"first": "2024-03-01", "last": "2024-03-05"}
@@ -40,6 +43,16 @@ def test_what_is_wrong_is_said_and_what_was_filled_in_stays(site: Site) -> None:
         assert said.lower() in answer.text.lower(), changes
         assert 'name="first"' in answer.text, changes
     assert "gives no dates to run" in browser.get("/dags/by_hand/backfill", params=DATES).text
+
+
+def test_a_regular_expression_that_takes_for_ever_is_refused_and_the_page_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.2)
+    run = site.hub.start(a_version(["a" * 40 + "b"], dag_id="daily", schedule="@daily", start_date="2024-01-01T00:00:00+00:00"))
+    browser = site.browser("ann")
+    for answer in (browser.get("/dags/daily/backfill", params={**DATES, "task_regex": "(a|a)+$"}),
+                   browser.post(f"/api/v1/runs/{run.run_key}/clear", json={"task": "*", "regex": "(a|a)+$"}, headers={"Origin": BASE})):
+        assert answer.status_code == 422, answer.text
+        assert "takes too long to look for" in answer.text
 
 
 def test_a_backfill_is_started_paused_resumed_and_cancelled(site: Site) -> None:

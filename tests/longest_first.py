@@ -39,6 +39,18 @@ def _shares(file: str) -> bool:
     return 'scope="module"' in (ROOT / file).read_text(encoding="utf-8")
 
 
+class ByUnit(LoadScopeScheduling):
+    """Gives each process that has little left to do the next unit."""
+
+    def __init__(self, config: pytest.Config, log: Producer, unit: Unit) -> None:
+        """Divide the tests by `unit`."""
+        super().__init__(config, log)
+        self._unit = unit
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._unit(nodeid)
+
+
 class LongestFirst:
     """A plugin of pytest, for the tests of a folder."""
 
@@ -54,12 +66,10 @@ class LongestFirst:
             items.sort(key=lambda item: -seconds.get(self._unit(item.nodeid), 0))
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-        """Give each process that has little left to do the next unit, in the order in which the tests were collected."""
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByUnit:
+        """Let units come in the order in which the tests were collected."""
         config.option.loadscopereorder = False
-        made = LoadScopeScheduling(config, log)
-        made._split_scope = self._unit  # type: ignore[method-assign]
-        return made
+        return ByUnit(config, log, self._unit)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what a unit takes."""

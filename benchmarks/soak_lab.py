@@ -21,6 +21,7 @@ from rqflow.broker import keys
 from tests import services
 from tests.e2e.lab import Lab
 from tests.proxy import Proxy
+from tests.waiting import is_alive
 
 #: Names of the processes. NEAR speaks to the servers itself, the FAR ones to Redis alone, through a tunnel.
 SCHEDULERS, NEAR, FAR, STOCK = ("scheduler1", "scheduler2"), "near", ("far1", "far2"), "stock"
@@ -78,7 +79,7 @@ class Database:
         process.terminate()
         if self._process:
             self._process.wait()
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        while is_alive(process):
             time.sleep(0.02)
 
     def start(self) -> None:

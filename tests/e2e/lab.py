@@ -27,7 +27,7 @@ from rqflow.settings import load
 from rqflow.store.runs import RunFilter
 from tests import forked, profile
 from tests.network import Host
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 COMMAND = [sys.executable, "-m", "rqflow.cli.main"]
 #: A process that has this in its environment does not run what is imported here.
@@ -258,4 +258,4 @@ def states(run: Mapping[str, Any]) -> dict[str, str]:
 
 def alive(pids: Sequence[int]) -> list[int]:
     """Return those of `pids` that are processes and no zombies."""
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [pid for pid in pids if is_alive(pid)]

@@ -23,7 +23,7 @@ from tests.e2e.lab import Lab
 from tests.network import Host, Network
 from tests.network.hosts import make_key
 from tests.profile import PATIENCE
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 pytestmark = pytest.mark.timeout(240)
 #: A person waits longer for a host than a keeper that tries again.
@@ -125,7 +125,7 @@ def test_a_keeper_that_is_killed_leaves_nothing_in_the_way_of_the_next(link: Lin
     first.wait()
     assert before.is_running()
     link.lab.start("tunnel", "up", "link")
-    until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, what="the ssh that was left behind to be ended")
+    until(lambda: not is_alive(before), what="the ssh that was left behind to be ended")
     link.is_("up")
 
 
@@ -343,7 +343,7 @@ def test_a_link_that_breaks_is_made_anew(network: Network, link: Link, fault: st
         "reset": lambda: network.reset(link.near, link.far), "black hole": lambda: network.cut(link.near, link.far), "frozen sshd": link.far.sshd.freeze,
         "killed sshd": link.far.sshd.kill, "killed ssh": lambda: os.kill(before.pid, signal.SIGKILL)}
     breaking[fault]()
-    until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, what="the dead ssh to be replaced")
+    until(lambda: not is_alive(before), what="the dead ssh to be replaced")
     if fault != "killed ssh":
         assert link.breaks().error
     mending: dict[str, Callable[[], None]] = {"frozen sshd": link.far.sshd.thaw, "killed sshd": link.far.sshd.start, "killed ssh": lambda: None}

@@ -19,7 +19,7 @@ import requests
 
 from tests.e2e.lab import COMMAND, Lab, alive, states
 from tests.profile import PATIENCE
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 ROOT = Path(__file__).parents[2]
 CONTROL = ROOT / "scripts" / "rqflowctl"
@@ -138,7 +138,7 @@ def test_a_stop_of_all_ends_no_task_and_leaves_nothing_else(new_lab: Callable[..
     lab.run("up")
     assert states(lab.finish(run_id)) == {"a": "success"}
     lab.run("down")
-    until(lambda: not [one for one in lab.belongings() if one.status() != psutil.STATUS_ZOMBIE], patience=2 * PATIENCE, what="all to be gone")
+    until(lambda: not [one for one in lab.belongings() if is_alive(one)], patience=2 * PATIENCE, what="all to be gone")
 
 
 def test_nothing_is_given_up_while_redis_is_away(new_lab: Callable[..., Lab], tmp_path: Path) -> None:

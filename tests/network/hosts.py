@@ -15,7 +15,7 @@ import redis
 
 from tests.network.sshd import Sshd
 from tests.services import answers, program
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 if TYPE_CHECKING:
     from tests.network.network import Network
@@ -84,7 +84,7 @@ class Host:
 
     def power_cut(self) -> None:
         """End all its processes at once by -9, as a power cut does; what is on its disk stays."""
-        while found := [one for one in self.processes() if one.status() != psutil.STATUS_ZOMBIE]:
+        while found := [one for one in self.processes() if is_alive(one)]:
             for process in found:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 
@@ -41,7 +40,7 @@ from rqflow.store.engine import Engine, open_engine, reading, transaction
 from tests.integration.broker import playing
 from tests.profile import ENVIRON
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 #: Leaders follow each other soon, and look often.
 SOON = {"RQFLOW__SCHEDULER__LOCK_TTL": "0.2s", "RQFLOW__WORKER__LEASE": "0.4s", "RQFLOW__BROKER__RUN_RETENTION": "0s"}
@@ -295,8 +294,3 @@ def go_through(stem: Stem, thread: str, number: int, world: World, make: Callabl
         world.audit()
         stem.kill()
     return was_killed
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a hub, which its stem has not waited for, is no zombie."""
-    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

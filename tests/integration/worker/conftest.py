@@ -35,7 +35,7 @@ from tests.epoch import admit, open_epoch
 from tests.forked import Service
 from tests.profile import ENVIRON, KILL_GRACE, PATIENCE
 from tests.unit.builders import a_run, a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 ROOT = Path(__file__).parents[3]
 #: What its `main` runs a worker.
@@ -46,14 +46,6 @@ RQ = Path(sys.executable).with_name("rq")
 #: Seconds that a shepherd of these tests outlives its last task and client.
 LINGER = 1.0
 PATH = os.environ["PATH"]
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether `pid` runs, zombies not counted."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @dataclass

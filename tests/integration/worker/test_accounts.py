@@ -17,13 +17,13 @@ import pytest
 
 from tests import accounts
 from tests.accounts import Place
-from tests.integration.worker.conftest import RQ, Site, is_alive
+from tests.integration.worker.conftest import RQ, Site
 from tests.integration.worker.test_outside import dag
 from tests.integration.worker.test_sealed import MADE, SECRET, JoinedHub, hub  # noqa: F401 (a fixture)
 from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 
 @pytest.fixture(scope="module")

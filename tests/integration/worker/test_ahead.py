@@ -12,10 +12,10 @@ from pathlib import Path
 from rqflow.worker.ahead import PATIENCE
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import PROTOCOL
-from tests.integration.worker.conftest import Herd, Site, is_alive
+from tests.integration.worker.conftest import Herd, Site
 from tests.profile import PATIENCE as LONG
 from tests.unit.builders import a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 #: Tells when it begins, and waits for a word.
 WAITS = "echo $RQFLOW_TASK_ID >> {folder}/began; while [ ! -e {folder}/go ]; do sleep 0.02; done"

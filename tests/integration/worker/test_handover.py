@@ -16,11 +16,11 @@ from rqflow.broker.logstream import LogStream
 from rqflow.dag.run import RunInfo
 from rqflow.recorder.archive import LogArchive
 from rqflow.worker.shepherd_client import ShepherdClient
-from tests.integration.worker.conftest import LINGER, PATH, Site, is_alive
+from tests.integration.worker.conftest import LINGER, PATH, Site
 from tests.profile import PATIENCE
 from tests.services import redis_server
 from tests.unit.builders import a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 #: Says that it runs and how often it was started, and ends when told.
 WAITS = "echo $$ >> started; while [ ! -e go ]; do sleep 0.05; done; echo done"

@@ -19,11 +19,11 @@ from rqflow.scheduler.epoch import EpochKeeper
 from rqflow.scheduler.recovery import Recovery
 from rqflow.states import TaskState
 from rqflow.store.engine import Engine, open_engine
-from tests.integration.worker.conftest import Site, is_alive
+from tests.integration.worker.conftest import Site
 from tests.profile import GRACE, KILL_GRACE, LEASE
 from tests.proxy import Proxy
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 #: Holds a lock that nobody else may hold at the same time, says so, and ends when told.
 ALONE = "mkdir alone || { echo two at once >> doubled; exit 1; }; trap 'rmdir alone' EXIT; echo $$ >> started; while [ ! -e go ]; do sleep 0.05; done"

@@ -15,9 +15,9 @@ from rqflow.worker.cgroups import CPU, MEMORY
 from rqflow.worker.confinement import Confinement
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Start
-from tests.integration.worker.conftest import LINGER, PATH, Herd, Site, is_alive
+from tests.integration.worker.conftest import LINGER, PATH, Herd, Site
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 HUNGRY = f"exec {sys.executable} -c 'print(len(bytearray(300 << 20)))'"
 MANY_FILES = f"exec {sys.executable} -c 'kept = [open(\"/dev/null\") for _ in range(200)]'"

@@ -19,9 +19,9 @@ import pytest
 from rqflow import process
 from rqflow.worker import processes
 from rqflow.worker.shepherd_client import ShepherdClient, ShepherdGone
-from tests.integration.worker.conftest import LINGER, PATH, Herd, is_alive
+from tests.integration.worker.conftest import LINGER, PATH, Herd
 from tests.profile import KILL_GRACE
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 
 def test_end_tells_status_time_and_memory(herd: Herd) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 from rqflow.worker.shepherd_client import ShepherdClient
 from rqflow.worker.shepherd_protocol import Lines, connect, meeting_place, pack
 from tests.accounts import closed_folder
-from tests.integration.worker.conftest import LINGER, PATH, ROOT, Herd, Site, is_alive
+from tests.integration.worker.conftest import LINGER, PATH, ROOT, Herd, Site
 from tests.profile import PATIENCE
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 #: A shepherd as a release before the first would have it: fewer operations, fewer fields each way, a lower number.
 OLD = """

@@ -16,10 +16,10 @@ from rqflow.broker.keys import LEADER, RQ_JOB
 from rqflow.broker.messages import Ending
 from rqflow.worker.admission import Admission
 from rqflow.worker.stock import Horse
-from tests.integration.worker.conftest import ROOT, RQ, Site, is_alive
+from tests.integration.worker.conftest import ROOT, RQ, Site
 from tests.profile import PATIENCE
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 
 def stock(site: Site, *options: str) -> subprocess.Popen[bytes]:

@@ -12,10 +12,10 @@ import pytest
 
 from rqflow.broker.logstream import LogStream
 from rqflow.recorder.archive import LogArchive
-from tests.integration.worker.conftest import RQ, Site, is_alive
+from tests.integration.worker.conftest import RQ, Site
 from tests.profile import KILL_GRACE, PATIENCE
 from tests.unit.builders import a_task, a_version
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 
 def test_diamond_runs_to_its_end(site: Site, tmp_path: Path) -> None:

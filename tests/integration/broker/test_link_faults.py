@@ -148,12 +148,13 @@ def snapshot(db: redis.Redis) -> dict[bytes, Any]:
 def test_a_fault_that_lasts_is_told_in_time_changes_nothing_and_is_over_when_it_is_over(
     place: str, fault: str, new_world: Callable[[float], World], request: pytest.FixtureRequest,
 ) -> None:
-    suffers(new_world(SHORT), place, fault, request)
+    suffers(new_world, place, fault, request)
 
 
-def suffers(world: World, place: str, fault: str, request: pytest.FixtureRequest) -> None:
-    """Assert that a place takes a fault as its row says."""
+def suffers(new_world: Callable[[float], World], place: str, fault: str, request: pytest.FixtureRequest, seconds: float = SHORT) -> None:
+    """Assert that a place, which may take so many seconds, takes a fault as its row says."""
     how = ROWS[place][0]
+    world = new_world(seconds)
     case = prepared(world, place)
     before = snapshot(world.db)
     error: Exception | None = None
@@ -164,10 +165,14 @@ def suffers(world: World, place: str, fault: str, request: pytest.FixtureRequest
             answer = case.call()
         except (BrokerError, *LINK_ERRORS) as caught:
             error = caught
-        # Not one time for each attempt.
-        assert time.monotonic() - began < 4 * SHORT
+        took = time.monotonic() - began
         if error is not None and fault in {"OOM", "READONLY"}:
             assert snapshot(world.db) == before
+    if seconds == SHORT and fault != "black hole" and str(error).startswith(WORDS["black hole"]):
+        # So busy was the machine that Redis, which is there, did not answer in time.
+        suffers(new_world, place, fault, request, LONG)
+        return
+    assert took < 4 * seconds, "not one time for each attempt"
     # Redis tells the time while it loads.
     reached = fault in {"OOM", "READONLY"} or how == QUIET or (fault, place) == ("LOADING", "broker/reading.py:LiveState.now")
     assert error is not None or reached, "it answered without Redis"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.integration.broker.link_world import BROKER, World
-from tests.integration.broker.test_link_faults import SHORT, suffers
+from tests.integration.broker.test_link_faults import suffers
 from tests.services import loading_server, redis_6, redis_server
 
 
@@ -47,4 +47,4 @@ PLACES = [
 def test_a_redis_6_that_takes_no_writes_is_told_in_time_changes_nothing_and_is_over_when_it_is_over(
     place: str, fault: str, new_world: Callable[[float], World], request: pytest.FixtureRequest,
 ) -> None:
-    suffers(new_world(SHORT), place, fault, request)
+    suffers(new_world, place, fault, request)

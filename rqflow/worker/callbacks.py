@@ -100,11 +100,14 @@ class Callbacks:
 
     def look(self, broker: Broker) -> None:
         """Begin the calls that wait, as many as may be under way. Raises redis-py's errors."""
+        # What is under way now may end, and tell it, while Redis is asked: it must not begin again by what was read.
+        with self._lock:
+            under_way = set(self._running)
         for name, order in orders.orders(broker, self._machine).items():
             with self._lock:
                 if self._is_closed or len(self._running) >= AT_ONCE:
                     return
-                if name in self._running:
+                if name in under_way or name in self._running:
                     continue
                 thread = threading.Thread(target=self._carry_out, args=(name, order), name="callback", daemon=True)
                 self._running[name] = thread

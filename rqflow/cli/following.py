@@ -36,6 +36,7 @@ TAILS, TAIL_BYTES = 3, 2000
 class Terminated(KeyboardInterrupt):
     """SIGTERM, where it ends the watching alone, as Ctrl-C does."""
 
+    #: Which signal comes again when this one was lost (runtime.heeding_interrupts).
     number = signal.SIGTERM
 
 

@@ -41,5 +41,5 @@ def found_in(pattern: str, texts: Sequence[str]) -> list[int]:
 
 
 def is_in(pattern: str, text: str) -> bool:
-    """Do the same for one text."""
+    """Tell whether the expression is found in a text; raises UsageError as `found_in` does."""
     return bool(found_in(pattern, [text]))

@@ -107,7 +107,7 @@ class Callbacks:
             with self._lock:
                 if self._is_closed or len(self._running) >= AT_ONCE:
                     return
-                if name in under_way or name in self._running:
+                if name in under_way:
                     continue
                 thread = threading.Thread(target=self._carry_out, args=(name, order), name="callback", daemon=True)
                 self._running[name] = thread

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import matching, send
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -44,12 +44,8 @@ class Place:
 
     def processes(self, name: str, *, errands: bool = False) -> list[psutil.Process]:
         """The live processes of an account, `errands` also those that tidy up for a worker."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.uids().real == self.uid(name) and process.status() != psutil.STATUS_ZOMBIE and (errands or not _is_errand(process)):
-                    found.append(process)
-        return found
+        uid = self.uid(name)
+        return matching(lambda process: process.uids().real == uid and process.status() != psutil.STATUS_ZOMBIE and (errands or not _is_errand(process)))
 
 
 def _is_errand(process: psutil.Process) -> bool:
@@ -95,9 +91,7 @@ def place() -> Iterator[Place]:
         yield names
     finally:
         for name in (names.ann, names.bob):
-            for process in names.processes(name, errands=True):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+            send(signal.SIGKILL, names.processes(name, errands=True))
             command("userdel", name)
         command("groupdel", names.lab)
         shutil.rmtree(folder)

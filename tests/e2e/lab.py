@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -27,6 +27,7 @@ from rqflow.settings import load
 from rqflow.store.runs import RunFilter
 from tests import forked, profile
 from tests.network import Host
+from tests.processes import matching, send
 from tests.waiting import is_alive, until
 
 COMMAND = [sys.executable, "-m", "rqflow.cli.main"]
@@ -217,29 +218,18 @@ class Lab:
 
     def belongings(self) -> list[psutil.Process]:
         """Every process that has this lab's home in its environment, or its folder in its command (a Redis overwrites its environment)."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get("RQFLOW_HOME") == str(self.home) or any(str(self.root) in word for word in process.cmdline())
-            except psutil.Error:
-                continue
-            if ours and process.pid != os.getpid():
-                found.append(process)
-        return found
+        return matching(lambda process: process.pid != os.getpid() and (
+            process.environ().get("RQFLOW_HOME") == str(self.home) or any(str(self.root) in word for word in process.cmdline())))
 
     def close(self) -> None:
         """End everything that belongs to the lab, by pid; first politely, because the keeper of a private Redis takes that with it."""
         self._open.close()
-        for process in self.belongings():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
+        send(signal.SIGTERM, self.belongings())
         for child in self.processes:
             if child.poll() is None:
                 child.terminate()
         psutil.wait_procs(self.belongings(), timeout=5)
-        for process in self.belongings():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        send(signal.SIGKILL, self.belongings())
         for child in self.processes:
             if child.poll() is None:
                 child.kill()

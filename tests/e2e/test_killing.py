@@ -6,17 +6,17 @@ import os
 import signal
 import time
 
-import psutil
 import redis
 
-from tests.e2e.lab import Lab, alive, states, tasks
+from tests.e2e.lab import Lab, states, tasks
+from tests.processes import matching
 from tests.profile import KILL_GRACE
 from tests.waiting import until
 
 
 def sleepers(seconds: str) -> list[int]:
     """Pids of the `sleep` processes with this length."""
-    return alive([process.pid for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", seconds]])
+    return [process.pid for process in matching(lambda process: process.cmdline() == ["sleep", seconds])]
 
 
 def test_r20_cancel_reaches_background_setsid_and_nohup_children(lab: Lab) -> None:

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from tests.e2e.lab import COMMAND, Lab, alive, states
+from tests.processes import matching
 from tests.profile import PATIENCE
 from tests.waiting import is_alive, until
 
@@ -76,8 +77,7 @@ def test_those_that_submit_started_give_way_at_once_and_end_no_task(new_lab: Cal
     run_id = lab.submit(lab.dag(HELD.replace("{folder}", str(lab.folder))))
     began = lab.folder / "began"
     until(lambda: began.exists() and began.read_text(), what="the task to run")
-    passing = [process for process in psutil.process_iter(["cmdline"])
-               if "--idle-exit" in (process.info["cmdline"] or ()) and str(lab.home) in process.info["cmdline"]]
+    passing = matching(lambda process: {"--idle-exit", str(lab.home)} <= set(process.cmdline()))
     assert len(passing) == 2
     assert "another worker uses" in lab.run("worker", "--burst", code=5).stderr
     assert all(process.is_running() for process in passing), "for one that ends soon nobody gives way: later tries would wait for nobody"

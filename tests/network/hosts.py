@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 import redis
 
 from tests.network.sshd import Sshd
+from tests.processes import matching, send
 from tests.services import answers, program
 from tests.waiting import is_alive, until
 
@@ -75,19 +77,13 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """Return every process there but the one that holds the namespace."""
-        mine, found = _namespace(self.holder.pid), []
-        for process in psutil.process_iter():
-            with contextlib.suppress(OSError, psutil.Error):
-                if _namespace(process.pid) == mine and process.pid not in {self.holder.pid, os.getpid()}:
-                    found.append(process)
-        return found
+        mine = _namespace(self.holder.pid)
+        return matching(lambda process: _namespace(process.pid) == mine and process.pid not in {self.holder.pid, os.getpid()})
 
     def power_cut(self) -> None:
         """End all its processes at once by -9, as a power cut does; what is on its disk stays."""
         while found := [one for one in self.processes() if is_alive(one)]:
-            for process in found:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            send(signal.SIGKILL, found)
             psutil.wait_procs(found, timeout=2)
         for server in self.servers:
             server.wait()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.processes import send
 from tests.services import program
 from tests.waiting import until
 
@@ -91,20 +92,18 @@ class Sshd:
         """End it and all sessions by -9: nobody is told."""
         found = self.sessions()
         self.stop()
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        send(signal.SIGKILL, found)
         psutil.wait_procs(found, timeout=5)
 
     def freeze(self) -> None:
         """Let all of it stand still: connections are there, and nothing comes back."""
-        for process in [*self.sessions(), psutil.Process(self._process.pid)] if self._process else []:
-            process.suspend()
+        if self._process:
+            send(signal.SIGSTOP, [*self.sessions(), psutil.Process(self._process.pid)])
 
     def thaw(self) -> None:
         """Let it go on."""
-        for process in [psutil.Process(self._process.pid), *self.sessions()] if self._process else []:
-            process.resume()
+        if self._process:
+            send(signal.SIGCONT, [psutil.Process(self._process.pid), *self.sessions()])
 
     def log(self) -> str:
         """Return what it has said."""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from rqflow.cli.main import main
 from rqflow.deploy import flock
+from tests.processes import matching, send
 from tests.waiting import until
 
 
@@ -21,6 +24,23 @@ class Result(NamedTuple):
 
 
 Rqflow = Callable[..., Result]
+
+
+def await_no_redis(home: Path) -> None:
+    """Wait until the private Redis of a home has ended."""
+    for keeper in home.glob("state/*/redis.keeper"):
+        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
+
+
+def end_all(home: Path) -> None:
+    """End what was started for a home, and wait until its private Redis has ended too."""
+    def is_ours(process: psutil.Process) -> bool:
+        words = " ".join(process.cmdline())
+        # Not Redis and its keeper, which end after their users: without a Redis these would take longer.
+        return process.pid != os.getpid() and str(home) in words and "keeper.py" not in words and "redis-server" not in words
+
+    send(signal.SIGTERM, matching(is_ours))
+    await_no_redis(home)
 
 
 @pytest.fixture(autouse=True)
@@ -44,5 +64,4 @@ def rqflow(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Rqflow]:
         return Result(code, captured.out, captured.err)
 
     yield call
-    for keeper in home.glob("state/*/redis.keeper"):
-        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
+    await_no_redis(home)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from rqflow.cli.main import main
-from rqflow.deploy import flock
-from tests.integration.cli.conftest import Result, Rqflow
+from tests.integration.cli.conftest import Result, Rqflow, end_all
 from tests.waiting import until
 
 #: The first waits for 300 seconds, the second fails, the third is soon done.
@@ -37,12 +34,7 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (path / "home").mkdir()
     (path / "d.py").write_text(SOURCE)
     yield path
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if {"scheduler", "worker"} & set(process.cmdline()) and str(path / "home") in process.cmdline():
-                process.terminate()
-    for keeper in path.glob("home/state/*/redis.keeper"):
-        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
+    end_all(path / "home")
 
 
 @pytest.fixture

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 import pytest
 
 from rqflow import settings
 from rqflow.actions.people import tokens, users
 from rqflow.cli.main import cli, main
-from rqflow.deploy import flock
 from rqflow.deploy.services import open_database
 from rqflow.security.roles import Role
 from rqflow.web.app import create_app
-from tests.integration.cli.conftest import Result, Rqflow
+from tests.integration.cli.conftest import Result, Rqflow, end_all
 from tests.integration.web.serving import served
 from tests.waiting import until
 
@@ -343,12 +340,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
         main(["--home", str(made.home), "run", "cancel", "s1", "--force"])
         main(["--home", str(made.home), "run", "wait", "s1"])
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if {"scheduler", "worker"} & set(process.cmdline()) and str(made.home) in process.cmdline():
-                process.terminate()
-    for keeper in made.home.glob("state/*/redis.keeper"):
-        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
+    end_all(made.home)
 
 
 @pytest.fixture(scope="module")

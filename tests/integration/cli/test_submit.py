@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import redis
 
 from rqflow.actions import trigger
 from rqflow.cli.main import main
 from rqflow.deploy import background, flock
+from tests.integration.cli.conftest import end_all
 from tests.profile import ENVIRON, PATIENCE
 from tests.services import redis_6
 from tests.waiting import until
@@ -80,23 +80,12 @@ def in_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def ended(home: Path) -> None:
-    """End what was started for a home, and wait until its private Redis has ended too."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        # Not Redis and its keeper, which end after their users: without a Redis these would take longer.
-        if str(home) in words and "keeper.py" not in words and "redis-server" not in words:
-            process.terminate()
-    for keeper in home.glob("state/*/redis.keeper"):
-        until(lambda: not flock.is_held(keeper), what="the private Redis to end")  # noqa: B023
-
-
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home that the tests of this module share, so that hub and worker are there already for most of them."""
     home = tmp_path_factory.mktemp("warm")
     yield home
-    ended(home)
+    end_all(home)
 
 
 @pytest.fixture
@@ -111,7 +100,7 @@ def fresh(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     """The command line in a home of its own, in which nothing runs."""
     in_home(home, monkeypatch)
     yield Cli(home, tmp_path, capsys)
-    ended(home)
+    end_all(home)
 
 
 def test_submit_run_follow_runs_the_dag_and_shows_its_result(cli: Cli) -> None:

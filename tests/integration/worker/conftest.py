@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -33,6 +32,7 @@ from rqflow.worker.shepherd_protocol import Ended, Start
 from rqflow.worker.workdir import WorkDir
 from tests.epoch import admit, open_epoch
 from tests.forked import Service
+from tests.processes import send
 from tests.profile import ENVIRON, KILL_GRACE, PATIENCE
 from tests.unit.builders import a_run, a_task, a_version
 from tests.waiting import is_alive, until
@@ -251,9 +251,8 @@ def site(tmp_path: Path, redis_url: str, db: redis.Redis) -> Iterator[Site]:
     for process in site.processes:
         if process.poll() is None:
             # The horse of a stock worker goes on without it.
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
+            stock = psutil.Process(process.pid)
+            send(signal.SIGKILL, [*stock.children(recursive=True), stock])
         process.wait()
     for lock in tmp_path.glob("**/shepherd.lock"):
         client = ShepherdClient(lock.parent, env={"PATH": PATH}, linger=0.0)

@@ -9,6 +9,10 @@ KILL_GRACE = 0.5
 GRACE = 5.0
 #: How long a test waits for something that should happen at once before it gives up; generous, because machines are noisy.
 PATIENCE = 40.0
+#: What a machine with other work to do may take more, where a test says within which time something is to happen.
+NOISE = 6.0
+#: Within which time a line of a task is to be read that it wrote (reliability 51).
+LIVE = 3.0
 
 #: The profile as settings from the environment, for real processes.
 ENVIRON = {

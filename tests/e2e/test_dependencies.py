@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import median
 
 from tests.e2e.lab import Lab, states, tasks
+from tests.profile import NOISE, PATIENCE
 from tests.waiting import until
 
 
@@ -27,7 +28,7 @@ def test_r24_what_needs_a_failed_task_is_upstream_failed_at_once(lab: Lab) -> No
     assert tasks(run)["a"]["tries"][0]["exit_code"] == 3
     assert "exit code 3" in tasks(run)["a"]["reason"]
     ended = [datetime.fromisoformat(tasks(run)["a"]["ended_at"]), datetime.fromisoformat(run["ended_at"])]
-    assert (ended[1] - ended[0]).total_seconds() < 2
+    assert (ended[1] - ended[0]).total_seconds() < NOISE
 
 
 def test_r26_three_tries_each_after_its_delay_while_downstream_waits(lab: Lab) -> None:
@@ -146,7 +147,7 @@ def test_xcoms_pass_from_bash_to_python_to_bash(lab: Lab) -> None:
     run = lab.outcome(file)
     assert run["state"] == "success", lab.logs()
     assert "it is 42" in lab.task_log(run["run_id"], "say")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_templates_know_the_last_successful_run_before(lab: Lab) -> None:

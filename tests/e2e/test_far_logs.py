@@ -16,13 +16,13 @@ from tests.e2e.lab import Lab, states, tasks
 from tests.e2e.pages import Pages
 from tests.e2e.wrong_clocks import wrong
 from tests.network import Network
-from tests.profile import PATIENCE
+from tests.profile import LIVE, NOISE, PATIENCE
 from tests.waiting import until
 
 # One world a test, on a machine that others load.
 pytestmark = pytest.mark.timeout(240)
-#: Seconds within which a line is to be read that was written; what a machine with other work to do may take more; seconds of the way to the hub.
-LIVE, NOISE, DELAY = 3.0, 3.0, 0.05
+#: Seconds of the way to the hub.
+DELAY = 0.05
 #: What tells of one link more than a heartbeat: a bit a second.
 NARROW = 100
 #: Times that go with the rate, which is not scaled: the lease is an eighth, all others are the defaults.

@@ -10,7 +10,7 @@ import redis
 
 from tests.e2e.lab import Lab, states, tasks
 from tests.processes import matching
-from tests.profile import KILL_GRACE
+from tests.profile import KILL_GRACE, NOISE
 from tests.waiting import until
 
 
@@ -30,9 +30,9 @@ def test_r20_cancel_reaches_background_setsid_and_nohup_children(lab: Lab) -> No
     until(lambda: len(sleepers(length)) == 3, what="three sleeps to run")
     asked = time.monotonic()
     lab.run("run", "cancel", run_id)
-    until(lambda: not sleepers(length), patience=KILL_GRACE + 5, what="every sleep to be gone")
+    until(lambda: not sleepers(length), patience=KILL_GRACE + NOISE, what="every sleep to be gone")
     run = lab.finish(run_id)
-    assert time.monotonic() - asked < KILL_GRACE + 10
+    assert time.monotonic() - asked < KILL_GRACE + 2 * NOISE
     assert run["state"] == "cancelled"
     assert states(run) == {"a": "cancelled"}
 

@@ -15,12 +15,9 @@ import redis
 
 from rqflow.actions import logs, query
 from tests.e2e.lab import Lab, states, tasks
-from tests.profile import LEASE
+from tests.profile import LEASE, LIVE, NOISE, PATIENCE
 from tests.proxy import Proxy
 from tests.waiting import until
-
-#: Seconds within which a line is to be read that was written (reliability 51). What `.ci/run` may take on a machine with other work to do.
-LIVE, NOISE = 3.0, 3.0
 
 
 @pytest.fixture
@@ -75,7 +72,7 @@ def test_r51_r55_a_line_is_seen_live_from_a_far_worker_and_following_brings_each
         until(lambda: f"line {number}\n".encode() in out.read_bytes(), patience=LIVE + NOISE, what="the line")  # noqa: B023 (called before the next turn)
         assert time.monotonic() - began < LIVE + NOISE
     (far.folder / "go").touch()
-    assert follower.wait(20) == 0
+    assert follower.wait(PATIENCE) == 0
     log = whole(far, run_id, "a")
     assert out.read_bytes() == log
     assert [log.count(b"line %d\n" % number) for number in range(5)] == [1] * 5

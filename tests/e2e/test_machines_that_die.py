@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from rqflow.broker import lock
 from tests.e2e.evidence import a_dag, began, power_off, reboot, words
 from tests.e2e.lab import Lab, states, tasks
-from tests.profile import HEARTBEAT, LEASE, PATIENCE
+from tests.profile import HEARTBEAT, LEASE, NOISE, PATIENCE
 from tests.waiting import until
 
 
@@ -36,7 +36,7 @@ def test_r02_r03_r04_what_a_dead_machine_ran_is_lost_at_once_when_it_is_back_and
     if rebooted:
         reboot(lab.root / "far")
     lab.start("worker", environ={"RQFLOW__WORKER__WORK_DIR": str(lab.root / "far")})
-    until(lambda: len(began(lab, "t")) == 2, patience=15, what="the second try")
+    until(lambda: len(began(lab, "t")) == 2, patience=15 + NOISE, what="the second try")
     (lab.folder / "go").touch()
     run = lab.finish(run_id)
     assert [one["state"] for one in tasks(run)["t"]["tries"]] == ["lost", "success"]

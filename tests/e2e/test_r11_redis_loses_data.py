@@ -23,6 +23,7 @@ from rqflow.store import dags, runs
 from rqflow.store import tasks as store_tasks
 from rqflow.store.engine import reading
 from tests.e2e.lab import Lab, states, tasks
+from tests.profile import PATIENCE
 from tests.proxy import Proxy
 from tests.services import OwnRedis
 from tests.waiting import until
@@ -223,7 +224,7 @@ def put_back(lab: Lab, server: OwnRedis) -> None:
     lab.services.connection.save()
     shutil.copy(server.folder / "dump.rdb", server.folder / "old.rdb")
     left.terminate()
-    assert left.wait(20) == 0
+    assert left.wait(PATIENCE) == 0
     hub.send_signal(signal.SIGCONT)
 
     go("ends.1", "asked.1", "moves.1")

@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 
 from rqflow.broker.events import EventStream
 from tests.e2e.lab import Lab, states, tasks
+from tests.profile import NOISE
 from tests.waiting import until
 
 # Each task proves by a file that cannot be made twice that it runs alone, and writes down each start and end.
@@ -140,7 +141,7 @@ def compare_history(run: dict, journal: list[str]) -> None:
         assert datetime.fromisoformat(run["created_at"]) <= datetime.fromisoformat(each["started_at"]) <= datetime.fromisoformat(each["ended_at"])
         assert each["duration"] >= 0
     first, second = told["flaky", 1], told["flaky", 2]
-    assert 2.0 <= (datetime.fromisoformat(second["started_at"]) - datetime.fromisoformat(first["ended_at"])).total_seconds() < 8.0
+    assert 2.0 <= (datetime.fromisoformat(second["started_at"]) - datetime.fromisoformat(first["ended_at"])).total_seconds() < 2.0 + NOISE
 
 
 @pytest.mark.parametrize("records", ["worker", "hub"])

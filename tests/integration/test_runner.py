@@ -286,7 +286,7 @@ def test_task_that_is_stopped_cleans_up(tmp_path: Path) -> None:
         child = subprocess.Popen([sys.executable, "-u", str(RUNNER), str(spec)], stdout=stream, stderr=subprocess.STDOUT)
     until(lambda: "started" in log.read_text(), what="the task to start")
     child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == 1
+    assert child.wait(PATIENCE) == 1
     assert "cleaning up" in log.read_text()
 
 

@@ -19,6 +19,7 @@ from rqflow.deploy import embedded, flock, statedir
 from rqflow.deploy.embedded import Place
 from rqflow.exceptions import BrokerError, ConfigError, Conflict
 from rqflow.settings import RedisSettings, Settings
+from tests.profile import NOISE
 from tests.waiting import until
 
 MACHINE = statedir.this_machine()
@@ -68,7 +69,7 @@ def test_it_starts_quickly_and_on_a_private_socket(settings: Settings, where: Pl
         took = time.monotonic() - began
         assert where.socket.stat().st_mode & 0o777 == 0o700
         assert where.state.stat().st_mode & 0o777 == 0o700
-    assert took < 3.0  # 0.07 s on a quiet machine; 0.3 s is the aim
+    assert took < NOISE  # 0.07 s on a quiet machine; 0.3 s is the aim
 
 
 def test_it_persists_and_evicts_nothing(settings: Settings, where: Place) -> None:

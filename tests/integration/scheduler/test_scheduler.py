@@ -25,7 +25,7 @@ from rqflow.scheduler.scheduler import Scheduler
 from rqflow.settings import RedisSettings, Settings
 from rqflow.states import TaskState
 from tests.epoch import open_epoch
-from tests.profile import PATIENCE
+from tests.profile import NOISE, PATIENCE
 from tests.proxy import Proxy
 from tests.services import redis_server
 from tests.unit.builders import a_run, a_task, a_version, an_empty_task
@@ -224,7 +224,7 @@ def test_tidying_keeps_up_with_many_short_runs(broker: Broker, db: redis.Redis) 
     events = EventStream(db)
     while entries := events.read("a", count=1000, block_ms=0):
         events.acknowledge([entry for entry, _ in entries])
-    until(lambda: tidy(broker) or not broker.all_runs(), patience=2, what="all runs to be forgotten, in about one round")
+    until(lambda: tidy(broker) or not broker.all_runs(), patience=NOISE, what="all runs to be forgotten, in about one round")
 
 
 HUB = """\

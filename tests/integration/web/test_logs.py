@@ -21,7 +21,7 @@ from rqflow.web import signin
 from tests.integration.broker import playing
 from tests.integration.web.serving import served
 from tests.integration.web.site import Site
-from tests.profile import PATIENCE
+from tests.profile import LIVE, NOISE, PATIENCE
 from tests.unit.builders import a_version
 from tests.waiting import until
 
@@ -207,13 +207,13 @@ def test_what_comes_is_told_once_and_after_a_break_from_where_it_was(site: Site,
     browser = site.browser("ann")
     first = Tab(base, browser, f"{log.url}/stream")
     log.write(b"one\ntw")
-    until(lambda: first.lines == ["one"] and text_of(first.events[-1][2]["open"]) == ["tw"], patience=3, what="the first line")
+    until(lambda: first.lines == ["one"] and text_of(first.events[-1][2]["open"]) == ["tw"], patience=LIVE + NOISE, what="the first line")
     at = first.events[-1][1]
     assert at == "4"
     log.write(b"o\nthree\n")
-    until(lambda: first.lines == ["one", "two", "three"], patience=3, what="what came")
+    until(lambda: first.lines == ["one", "two", "three"], patience=LIVE + NOISE, what="what came")
     second = Tab(base, browser, f"{log.url}/stream?from=0", last_id=at)
-    until(lambda: second.lines == ["two", "three"], patience=3, what="what came since")
+    until(lambda: second.lines == ["two", "three"], patience=LIVE + NOISE, what="what came since")
     log.end()
     log.write(b"rqflow: exit code 1\n", is_whole=True)
     until(lambda: first.has_ended and second.has_ended, what="the streams to end")

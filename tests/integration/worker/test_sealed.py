@@ -30,6 +30,7 @@ from rqflow.store.engine import Engine, open_engine, run_in_transaction
 from rqflow.worker import inquiries
 from tests.integration.worker.conftest import Site
 from tests.integration.worker.test_outside import dag
+from tests.profile import PATIENCE
 from tests.waiting import until
 
 SECRET, PASSWORD, PIN, MADE = "hunter-two-two", "p/ssw:rd-of-lab", "98765-pin", "made-by-a-task-1"
@@ -165,7 +166,7 @@ def test_a_worker_that_stops_gives_back_what_waits_for_the_hub(site: Site, hub: 
     process = site.start()
     site.until(run, "running", "b")
     process.terminate()
-    assert process.wait(10) == 0, site.said()
+    assert process.wait(PATIENCE) == 0, site.said()
     assert site.task(run, "b").state == "queued"
     hub.begin()
     site.work()
@@ -176,7 +177,7 @@ def test_a_new_value_is_asked_for_anew(site: Site, hub: JoinedHub) -> None:
     hub.join()
     run = dag(site, 'with DAG("d", schedule=None):\n    a = BashOperator(task_id="a", bash_command="echo {{ var.value.plain }}")\n'
                     '    a >> BashOperator(task_id="b", bash_command="sleep 0.01; echo {{ var.value.plain }}")\n')
-    site.start(max_tasks=1).wait(10)
+    site.start(max_tasks=1).wait(PATIENCE)
     hub.store(plain="other")
     mirroring.send(site.broker, hub.engine)
     site.work()

@@ -11,6 +11,7 @@ import pytest
 
 from rqflow.dag.loader import load
 from tests.integration.worker.conftest import Site
+from tests.profile import PATIENCE
 
 
 def variables(site: Site, **task: object) -> dict[str, str]:
@@ -18,7 +19,7 @@ def variables(site: Site, **task: object) -> dict[str, str]:
     environ = task.pop("environ", {})
     run = site.command("env -0 | tr '\\n\\0' ' \\n'", **task)
     worker = site.start(burst=True, environ=environ)  # type: ignore[arg-type]
-    assert worker.wait(20) == 0, site.said()
+    assert worker.wait(PATIENCE) == 0, site.said()
     assert site.task(run).state == "success", site.task(run).reason
     lines = [line for line in site.log(run).splitlines() if "=" in line and not line.startswith("rqflow: ")]
     return dict(line.split("=", 1) for line in lines)
@@ -63,7 +64,7 @@ def test_names_beyond_ascii_under_lang_c(site: Site, tmp_path: Path, lang: str) 
     run = site.command("touch 'ünïcödé ☃'; ls; echo $LANG; locale charmap", fields={"cwd": str(tmp_path / "Ordner ä")})
     (tmp_path / "Ordner ä").mkdir()
     worker = site.start(burst=True, environ={"LANG": lang, "LC_ALL": ""})
-    assert worker.wait(20) == 0, site.said()
+    assert worker.wait(PATIENCE) == 0, site.said()
     assert site.log(run).splitlines()[:3] == ["ünïcödé ☃", "C.UTF-8", "UTF-8"]
     assert (tmp_path / "Ordner ä" / "ünïcödé ☃").exists()
 

@@ -98,6 +98,7 @@ def test_r17_a_far_worker_drains_and_stops_when_the_hub_says_so(hub: Hub) -> Non
     until(lambda: began(lab, "first"), what="the task to start")
     name = lab.json("worker", "list")[0]["name"]
     lab.run("worker", "drain", name)
+    until(lambda: lab.json("worker", "list")[0]["state"] == "draining", what="the worker to have heard it, through the tunnel")
     (lab.folder / "go.first").touch()
     assert worker.wait(PATIENCE) == 0, far.lab.logs()
     until(lambda: states(lab.show(run_id)) == {"first": "success", "then": "queued"}, what="the next task to wait")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from rqflow.actions.people import setup, users
-from rqflow.actions.people.users import Departure
+from rqflow.actions.people.users import Departure, Source
 from rqflow.api.hub import Hub
 from rqflow.api.operation import Nothing, Page, about, operation
 from rqflow.deploy import page
@@ -64,14 +64,16 @@ class EditUser(OneUser):
     """What is to be changed of a person; what is not given stays."""
 
     role: Role | None = about("What they may.", None)
+    source: Source | None = about("Who vouches for them.", None)
     full_name: str | None = about("Name as people say it.", None)
     email: str | None = about("Mail address; empty: none.", None)
 
 
 @operation("users.edit", "PATCH", "/users/{username}", Role.ADMIN)
 def edit_user(hub: Hub, asked: EditUser) -> UserRecord:
-    """Change a person's role, name or mail address. It holds from their next request on."""
-    return users.edit(hub.engine, asked.username, by=hub.person.name, role=asked.role, full_name=asked.full_name, email=asked.email)
+    """Change a person's role, who vouches for them, name or mail address. It holds from their next request on."""
+    return users.edit(hub.engine, asked.username, by=hub.person.name, role=asked.role, source=asked.source, full_name=asked.full_name,
+                      email=asked.email)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rqflow.actions.people.users import Departure
+from rqflow.actions.people.users import Departure, Source
 from rqflow.api.operation import Nothing
 from rqflow.api.sessions import EndSessions, OneSession, Session, list_sessions, revoke_session, revoke_sessions
 from rqflow.api.tokens import OfWhom
@@ -94,15 +94,18 @@ def add(app: App, printer: Printer, name: str, role: str, full_name: str, email:
 @user.command()
 @click.argument("name")
 @click.option("--role", type=ROLE, help="What they may do.")
+@click.option("--source", type=click.Choice([one.value for one in Source]),
+              help="Who vouches for them: with oidc the provider may, though they have a password.")
 @click.option("--full-name", help="Name as people say it.")
 @click.option("--email", help="Mail address; empty: none.")
 @output.listing
 @pass_app
-def edit(app: App, printer: Printer, name: str, role: str | None, full_name: str | None, email: str | None) -> None:
-    """Change a person's role, name or mail address; what is not given stays. It holds from their next request on."""
+def edit(app: App, printer: Printer, name: str, role: str | None, source: str | None, full_name: str | None, email: str | None) -> None:
+    """Change a person's role, who vouches for them, name or mail address; what is not given stays. It holds from their next request on."""
     printer.check(output.fields_of(UserRecord))
     with asking(app) as ask:
-        changed = ask(edit_user, EditUser(username=name, role=Role(role) if role else None, full_name=full_name, email=email))
+        changed = ask(edit_user, EditUser(username=name, role=Role(role) if role else None, source=Source(source) if source else None,
+                                           full_name=full_name, email=email))
     output.note(f"user {name}: {changed.role}{f', {changed.email}' if changed.email else ''}")
     printer.report([asdict(changed)], COLUMNS)
 

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from rqflow.actions.people import signing_in
+from rqflow.actions.people.users import Source
 from rqflow.exceptions import ConfigError
 from rqflow.security.roles import Person, Role
 from rqflow.settings import Settings
@@ -55,7 +56,7 @@ def who(request: Request, settings: Settings, engine: Engine, *, by_cookie: bool
         return _by_basic(engine, given.strip())
     if name := _named_by_proxy(request, settings):
         role = Role(settings.webserver.proxy_role) if settings.webserver.proxy_role else None
-        return signing_in.by_voucher(engine, name, source="proxy", role=role)
+        return signing_in.by_voucher(engine, name, source=Source.PROXY, role=role)
     secret = secret_of(request) if by_cookie else ""
     return signing_in.by_session(engine, secret) if secret else None
 

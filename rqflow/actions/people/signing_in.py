@@ -10,6 +10,7 @@ from rqflow import clock
 from rqflow.actions.people import sessions as beginning
 from rqflow.actions.people import users as people
 from rqflow.actions.people.sessions import NewSession
+from rqflow.actions.people.users import Source
 from rqflow.exceptions import Conflict, NotPermitted
 from rqflow.security import bearer
 from rqflow.security.passwords import Passwords
@@ -95,13 +96,15 @@ def by_basic(engine: Engine, username: str, password: str) -> Person | None:
     return person if person and person.name == username else None
 
 
-def by_voucher(engine: Engine, username: str, *, source: str, role: Role | None, full_name: str = "", email: str = "") -> Person:
+def by_voucher(engine: Engine, username: str, *, source: Source, role: Role | None, full_name: str = "", email: str = "", ip: str = "") -> Person:
     """Return the person for whom a proxy or a provider (`source`) vouches; one who is new gets this `role`.
 
-    Raises NotPermitted for one who is disabled, or is not known when there is no role for them, and UsageError for a name that cannot be.
+    Raises NotPermitted for one who is disabled, or is not known when there is no role for them, and UsageError for a name that cannot be. It is
+    raised too for an account with a password of its own that nobody has handed to the provider: many let people choose their name there.
     """
     with reading(engine) as connection:
         record = users.get(connection, username)
+        is_kept = bool(users.password_hash(connection, username))
     if record is None and role is not None:
         try:
             record = people.add(engine, username, role=role, by=username, source=source, full_name=full_name, email=email)
@@ -112,6 +115,10 @@ def by_voucher(engine: Engine, username: str, *, source: str, role: Role | None,
         raise NotPermitted(f"there is no user {username}", hint=f"An administrator can add them: rqflow user add {username}")
     if not record.is_active:
         raise NotPermitted(f"user {username} is disabled", hint="An administrator can enable them.")
+    if source is Source.OIDC and is_kept and record.source != source.value:
+        _fail(engine, username, ip, "not the provider's")
+        raise NotPermitted(f"user {username} logs in with a password here, and not by the provider",
+                           hint=f"If both are the same person, an administrator says so by `rqflow user edit {username} --source oidc`")
     return Person(record.username, Role(record.role))
 
 

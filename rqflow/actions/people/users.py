@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from rqflow import clock
@@ -18,8 +19,15 @@ from rqflow.store.events import EventFilter
 from rqflow.store.types import clean
 from rqflow.store.users import UserRecord
 
-#: Who vouches for a person: their password here, a proxy before the page, an OIDC provider.
-PASSWORD, PROXY, OIDC = "password", "proxy", "oidc"
+
+class Source(str, Enum):
+    """Who vouches for a person: their password here, a proxy before the page, a provider of OpenID Connect."""
+
+    PASSWORD = "password"  # noqa: S105 (a word, and no password)
+    PROXY = "proxy"
+    OIDC = "oidc"
+
+
 #: A name as accounts, addresses and providers have it: nothing that a header, a URL or a list of names would take for something else.
 _NAME = re.compile(r"[\w.@+][\w.@+-]{0,99}")
 #: How often a minute a person may be wrong about the password that they change, and what such a failure is called in the audit log.
@@ -48,16 +56,16 @@ def get(engine: Engine, username: str) -> UserRecord:
         return users.find(connection, username)
 
 
-def new(username: str, *, role: Role, now: datetime, full_name: str = "", email: str = "", source: str = PASSWORD) -> UserRecord:
+def new(username: str, *, role: Role, now: datetime, full_name: str = "", email: str = "", source: Source = Source.PASSWORD) -> UserRecord:
     """Return a person who can be added. Raises UsageError for a name or an address that cannot be."""
     if not _NAME.fullmatch(username):
         raise UsageError(f"the user name {username[:100]!r} may hold 1 to 100 letters, digits and . _ @ + -, and does not begin with -")
-    return UserRecord(username=username, full_name=_full_name(full_name), role=role.value, email=_email(email), source=source, is_active=True,
+    return UserRecord(username=username, full_name=_full_name(full_name), role=role.value, email=_email(email), source=source.value, is_active=True,
                       created_at=now, last_login_at=None, disabled_at=None)
 
 
 def add(engine: Engine, username: str, *, role: Role, by: str, password: str | None = None, full_name: str = "", email: str = "",
-        source: str = PASSWORD, passwords: Passwords = STANDARD) -> UserRecord:
+        source: Source = Source.PASSWORD, passwords: Passwords = STANDARD) -> UserRecord:
     """Add a person, who cannot log in with a password unless they are given one. Raises UsageError, and Conflict for a name that is taken."""
     record = new(username, role=role, now=clock.utcnow(), full_name=full_name, email=email, source=source)
     kept = "" if password is None else passwords.hash(password)
@@ -77,9 +85,11 @@ def insert(connection: Connection, record: UserRecord, password_hash: str, *, by
     events.add(connection, "user_added", who=by, user=record.username, role=record.role, source=record.source)
 
 
-def edit(engine: Engine, username: str, *, by: str, role: Role | None = None, full_name: str | None = None, email: str | None = None) -> UserRecord:
+def edit(engine: Engine, username: str, *, by: str, role: Role | None = None, source: Source | None = None, full_name: str | None = None,
+         email: str | None = None) -> UserRecord:
     """Change a person; what is None stays. Raises NotFound, UsageError, and Conflict when nobody would be left who is an administrator."""
-    given: dict[str, Any] = {"role": role.value if role else None, "full_name": None if full_name is None else _full_name(full_name),
+    given: dict[str, Any] = {"role": role.value if role else None, "source": source.value if source else None,
+                             "full_name": None if full_name is None else _full_name(full_name),
                              "email": None if email is None else _email(email)}
 
     def write(connection: Connection) -> UserRecord:

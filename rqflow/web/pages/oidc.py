@@ -16,6 +16,7 @@ from fastapi.responses import RedirectResponse
 
 from rqflow import logs
 from rqflow.actions.people import signing_in
+from rqflow.actions.people.users import Source
 from rqflow.exceptions import ConfigError, NotPermitted, ServiceUnreachable
 from rqflow.security.roles import Role
 from rqflow.settings import Webserver
@@ -95,7 +96,7 @@ def back(request: Request, parts: ThePart) -> Response:
                            hint="webserver.oidc_user_claim names the claim with the user name.")
     about = {to: str(claims.get(claim) or "") for to, claim in (("full_name", "name"), ("email", "email"))}
     role = Role(settings.proxy_role) if settings.proxy_role else None
-    person = signing_in.by_voucher(engine, name, source="oidc", role=role, **about)
+    person = signing_in.by_voucher(engine, name, source=Source.OIDC, role=role, ip=address(request), **about)
     made = signing_in.begin(engine, person, ip=address(request), agent=agent(request), lifetime=settings.session_lifetime, how="oidc")
     response = entered(request, parts, made, inside(target))
     response.delete_cookie(COOKIE, path="/oidc")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from rqflow.actions.people import users as people
-from rqflow.actions.people.users import Departure
+from rqflow.actions.people.users import Departure, Source
 from rqflow.api.operation import Nothing, must_permit, perform
 from rqflow.api.owners import DeleteOwner, SetOwner, delete_owner, list_owners, set_owner
 from rqflow.api.users import (
@@ -36,11 +37,18 @@ from rqflow.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
 PLACE = "/users"
+Chosen = TypeVar("Chosen", Role, Source)
 #: What each role may, in words.
 ROLES = {
     Role.VIEWER: "sees DAGs, runs and logs",
     Role.OPERATOR: "starts runs too, and changes what is theirs; sees Variables and Connections without secrets",
     Role.ADMIN: "may do everything",
+}
+#: Who may vouch for somebody, in words.
+SOURCES = {
+    Source.PASSWORD: "they log in with a password here",
+    Source.PROXY: "the proxy before this page names them",
+    Source.OIDC: "the provider logs them in, also where they have a password here",
 }
 
 
@@ -79,7 +87,7 @@ def add(request: Request, hub: TheHub, filled: Filled) -> Response:
 def edit_page(request: Request, hub: TheHub, username: str) -> HTMLResponse:
     """Show the form that changes a person."""
     found = perform(hub, get_user, OneUser(username=username))
-    return _form(request, username, {"role": found.role, "full_name": found.full_name, "email": found.email})
+    return _form(request, username, {"role": found.role, "source": found.source, "full_name": found.full_name, "email": found.email})
 
 
 @router.post("/users/{username}/edit")
@@ -87,8 +95,8 @@ def edit(request: Request, hub: TheHub, username: str, filled: Filled) -> Respon
     """Change a person."""
     must_permit(hub, edit_user)
     try:
-        perform(hub, edit_user, EditUser(username=username, role=_role(filled), full_name=filled.get("full_name", ""),
-                                         email=filled.get("email", "").strip()))
+        perform(hub, edit_user, EditUser(username=username, role=_role(filled), source=_one_of(Source, "source", filled.get("source", "")),
+                                         full_name=filled.get("full_name", ""), email=filled.get("email", "").strip()))
     except RqflowError as error:
         return _again(request, username, filled, error)
     return done(request, PLACE, f"User {username} changed. It holds from their next request on.")
@@ -151,14 +159,18 @@ def unmap_owner(request: Request, hub: TheHub, filled: Filled) -> Response:
 
 
 def _role(filled: Filled) -> Role:
+    return _one_of(Role, "role", filled.get("role", ""))
+
+
+def _one_of(kind: type[Chosen], name: str, given: str) -> Chosen:
     try:
-        return Role(filled.get("role", ""))
+        return kind(given)
     except ValueError as error:
-        raise UsageError(f"role: {filled.get('role', '')[:50]!r} is none of {', '.join(role.value for role in Role)}") from error
+        raise UsageError(f"{name}: {given[:50]!r} is none of {', '.join(one.value for one in kind)}") from error
 
 
 def _form(request: Request, username: str, values: Mapping[str, str], problem: str = "") -> HTMLResponse:
-    return page(request, "user_form.html", username=username, values=values, problem=problem, roles=ROLES)
+    return page(request, "user_form.html", username=username, values=values, problem=problem, roles=ROLES, sources=SOURCES)
 
 
 def _again(request: Request, username: str, filled: Filled, error: RqflowError) -> Response:

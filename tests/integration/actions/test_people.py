@@ -372,17 +372,17 @@ def test_a_name_is_given_once_and_minds_its_case(engine: Engine) -> None:
 
 def test_a_voucher_adds_whom_it_may_and_lets_in_nobody_who_is_disabled(engine: Engine) -> None:
     with pytest.raises(NotPermitted, match="there is no user ada"):
-        signing_in.by_voucher(engine, "ada", source=users.PROXY, role=None)
-    assert signing_in.by_voucher(engine, "ada", source=users.PROXY, role=Role.VIEWER) == Person("ada", Role.VIEWER)
+        signing_in.by_voucher(engine, "ada", source=users.Source.PROXY, role=None)
+    assert signing_in.by_voucher(engine, "ada", source=users.Source.PROXY, role=Role.VIEWER) == Person("ada", Role.VIEWER)
     users.edit(engine, "ada", by="root", role=Role.ADMIN)
-    person = signing_in.by_voucher(engine, "ada", source=users.PROXY, role=Role.VIEWER)
+    person = signing_in.by_voucher(engine, "ada", source=users.Source.PROXY, role=Role.VIEWER)
     assert person == Person("ada", Role.ADMIN)
     begun = signing_in.begin(engine, person, ip="::1", agent="", lifetime=DAY, how="oidc")
     assert signing_in.by_session(engine, begun.secret) == person
     with pytest.raises(NotPermitted, match="is wrong"):
         log_in(engine)
     users.disable(engine, "ada", by="root")
-    for deed in (lambda: signing_in.by_voucher(engine, "ada", source=users.PROXY, role=Role.VIEWER),
+    for deed in (lambda: signing_in.by_voucher(engine, "ada", source=users.Source.PROXY, role=Role.VIEWER),
                  lambda: signing_in.begin(engine, person, ip="::1", agent="", lifetime=DAY, how="oidc")):
         with pytest.raises(NotPermitted, match="ada is disabled"):
             deed()

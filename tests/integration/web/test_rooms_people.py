@@ -26,8 +26,9 @@ def test_a_person_is_added_changed_and_deleted(site: Site) -> None:
     assert PASSWORD not in text
     assert browser.post("/users", data=form).status_code == 409
     assert "Bob &lt;b&gt;" in browser.get("/users/bob/edit").text
-    browser.post("/users/bob/edit", data={"role": "viewer", "full_name": "", "email": ""})
-    assert users.get(site.engine, "bob").role == "viewer"
+    browser.post("/users/bob/edit", data={"role": "viewer", "source": "oidc", "full_name": "", "email": ""})
+    changed = users.get(site.engine, "bob")
+    assert (changed.role, changed.source) == ("viewer", "oidc")
     browser.post("/users/bob/delete")
     assert browser.get("/users/bob/edit").status_code == 404
     for event in ("user_edited", "user_deleted"):
@@ -43,7 +44,9 @@ def test_what_nobody_can_be_is_said_and_what_was_filled_in_stays_but_the_passwor
         assert answer.status_code == 422, data
         assert "&lt;kept&gt;" in answer.text
         assert PASSWORD not in answer.text
-    assert browser.post("/users/ann/edit", data={"role": "admin", "email": "x"}).status_code == 422
+    assert browser.post("/users/ann/edit", data={"role": "admin", "source": "password", "email": "x"}).status_code == 422
+    wrong = browser.post("/users/ann/edit", data={"role": "admin", "source": "king"})
+    assert (wrong.status_code, "is none of password, proxy, oidc" in wrong.text) == (422, True)
     assert browser.get("/users/a%00b/edit").status_code in {404, 422}
 
 

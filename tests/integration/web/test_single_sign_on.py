@@ -11,10 +11,12 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from rqflow.actions.people import users
+from rqflow.actions.people import audit, users
 from rqflow.deploy.lasting import Lasting
 from rqflow.exceptions import ConfigError
+from rqflow.security.passwords import Passwords
 from rqflow.security.roles import Role
+from rqflow.store.events import EventFilter
 from rqflow.web.server import Way, before
 from tests.integration.web.provider import Provider
 from tests.integration.web.serving import served
@@ -39,7 +41,7 @@ def from_address(site: Site, address: str) -> TestClient:
 
 def test_a_proxy_that_is_trusted_names_the_user_and_nobody_else_does(site: Site, configure: Configure) -> None:
     configure(user_header="Remote-User", trusted_proxies="192.0.2.1, 198.51.100.0/24")
-    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source="proxy")
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source=users.Source.PROXY)
     for address, status in (("192.0.2.1", 200), ("198.51.100.7", 200), ("192.0.2.2", 303), ("testclient", 303)):
         assert from_address(site, address).get("/", headers={"Remote-User": "ann"}).status_code == status, address
     assert from_address(site, "192.0.2.1").get("/", headers={"Remote-User": "stranger"}).status_code == 403
@@ -53,7 +55,7 @@ def test_a_proxy_that_is_trusted_names_the_user_and_nobody_else_does(site: Site,
 def test_a_proxy_that_tells_of_who_is_behind_it_is_still_known(site: Site, configure: Configure) -> None:
     """Most proxies send X-Forwarded-For, after which a request comes from the person; whose word is believed is that of who is nearest."""
     configure(user_header="Remote-User", trusted_proxies="127.0.0.1, 192.0.2.0/24")
-    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source="proxy")
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test", source=users.Source.PROXY)
     app = before(site.app, site.settings, Way(host="0.0.0.0", port=0, proxies="127.0.0.1, 192.0.2.0/24"))
     for nearest, behind, status in (("127.0.0.1", "203.0.113.9", 200), ("192.0.2.1", "203.0.113.9", 200), ("203.0.113.9", "192.0.2.1", 303)):
         browser = TestClient(app, base_url=BASE, client=(nearest, 1), follow_redirects=False)
@@ -106,13 +108,18 @@ def provider() -> Iterator[tuple[Provider, str]]:
         yield made, url
 
 
+def back_from(browser: TestClient) -> str:
+    """Where a provider sends somebody back to who has begun to log in with this browser."""
+    sent = browser.get("/oidc/login?next=/dags")
+    return httpx2.get(sent.headers["location"], follow_redirects=False).headers["location"]
+
+
 def test_a_person_logs_in_by_a_provider(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
     configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="operator", oidc_name="Lab login")
     users.add(site.engine, "root", role=Role.ADMIN, by="test")
     browser = site.browser()
     assert "Log in with Lab login" in browser.get("/login?next=/dags").text
-    sent = browser.get("/oidc/login?next=/dags")
-    back = httpx2.get(sent.headers["location"], follow_redirects=False).headers["location"]
+    back = back_from(browser)
     assert back.startswith(f"{BASE}/oidc/back?code=")
     entered = browser.get(back)
     assert (entered.status_code, entered.headers["location"]) == (303, "/dags"), entered.text
@@ -120,10 +127,33 @@ def test_a_person_logs_in_by_a_provider(site: Site, configure: Configure, provid
     assert (users.get(site.engine, "ann").email, users.get(site.engine, "ann").role) == ("ann@example.org", Role.OPERATOR)
 
 
+def test_an_account_with_a_password_is_the_providers_only_when_an_administrator_says_so(site: Site, configure: Configure,
+                                                                                        provider: tuple[Provider, str]) -> None:
+    """Who may choose their name at a provider is not the administrator of that name here."""
+    configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="operator")
+    users.add(site.engine, "ann", role=Role.ADMIN, by="test", password="a good password", passwords=Passwords(memory=64, passes=1))
+    browser = site.browser()
+    refused = browser.get(back_from(browser))
+    assert (refused.status_code, browser.get("/").status_code) == (403, 303)
+    assert "user ann logs in with a password here" in refused.text
+    assert "an administrator says so by <a href=\"/users\">the page Users</a>" in refused.text
+    (failed,) = audit.search(site.engine, EventFilter(event="login_failed"))
+    assert (failed.who, failed.detail["why"]) == ("ann", "not the provider's")
+    users.edit(site.engine, "ann", by="test", source=users.Source.OIDC)
+    assert browser.get(back_from(browser)).status_code == 303
+
+
+def test_somebody_who_was_added_without_a_password_comes_by_the_provider(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
+    configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="")
+    browser = site.browser()
+    assert "There is no user ann" in browser.get(back_from(browser)).text
+    users.add(site.engine, "ann", role=Role.VIEWER, by="test")
+    assert browser.get(back_from(browser)).status_code == 303
+
+
 def test_the_answer_of_a_provider_is_good_in_the_browser_that_asked_alone(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
     configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="operator")
-    asked = site.browser().get("/oidc/login")
-    back = httpx2.get(asked.headers["location"], follow_redirects=False).headers["location"]
+    back = back_from(site.browser())
     other = site.browser()
     assert other.get(back).status_code == 403
     other.get("/oidc/login")

@@ -21,7 +21,8 @@ from tests.waiting import until
 
 def registered(site: Site) -> WorkerStatus:
     """Wait for the worker, until it hears commands too."""
-    worker = until(lambda: [one for one in site.broker.workers() if one.clock_offset is not None], what="the worker to register, and to beat")[0]
+    # What it says of itself is in two records.
+    worker = until(lambda: [one for one in site.broker.workers() if one.clock_offset is not None and one.version], what="the worker to register, and to beat")[0]
     until(lambda: site.db.pubsub_numsub(f"rq:pubsub:{worker.name}")[0][1], what="the worker to listen")
     return worker
 

@@ -195,6 +195,7 @@ def test_cancel_ends_a_task_with_all_that_left_it(site: Site) -> None:
     until((site.folder / "ready").exists, what="the task to start")
     site.broker.cancel_task(run.key, "t", "me")
     site.until(run, "cancelled")
+    until(lambda: "rqflow: cancelled" in site.log(run), what="its log")
     pids = [int(line) for line in site.log(run).splitlines() if line.isdecimal()]
     assert len(pids) == 3
     assert [pid for pid in pids if is_alive(pid)] == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["EPOCH", "UTC", "boottime", "cpu_seconds", "from_micros", "local_zone", "monotonic", "sleep", "timestamp", "to_micros", "utcnow"]
+__all__ = ["EPOCH", "UTC", "boottime", "cpu_seconds", "from_micros", "local_zone", "monotonic", "sleep",
+           "thread_seconds", "timestamp", "to_micros", "utcnow"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +34,11 @@ def boottime() -> float:
 def cpu_seconds() -> float:
     """Return the seconds of a processor that this process, all its threads together, has used."""
     return time.process_time()
+
+
+def thread_seconds() -> float:
+    """Return the seconds of a processor that this thread has used; only differences within one thread mean anything."""
+    return time.thread_time()
 
 
 def local_zone() -> str:

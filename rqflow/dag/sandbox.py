@@ -104,7 +104,8 @@ class TaskEnvironment(SandboxedEnvironment):
         """Make an environment. Unknown names fail, or are '' when `undefined` is "empty"; `functions` and `filters` are the DAG's own."""
         kind = Undefined if undefined == "empty" else Unknown
         super().__init__(undefined=kind, finalize=finalize, loader=loader, cache_size=64, auto_reload=False, extensions=[do])
-        #: On the monotonic clock; infinite outside of a render with a limit.
+        #: In seconds of the processor that the thread which renders has used; infinite outside of a render with a limit. What it waits for a
+        #: value from Redis, or for its turn on a busy machine, says nothing of a template.
         self.deadline = float("inf")
         del self.globals["lipsum"]
         self.globals.update(functions or {})
@@ -119,7 +120,7 @@ class TaskEnvironment(SandboxedEnvironment):
 
     def check(self) -> None:
         """Raise TooMuch when the deadline is over."""
-        if clock.monotonic() > self.deadline:
+        if clock.thread_seconds() > self.deadline:
             raise TooMuch("it takes longer than the limit for templates; look for an endless loop")
 
     def join_values(self, *values: Any) -> str:

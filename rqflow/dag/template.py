@@ -21,6 +21,7 @@ from rqflow.dag.version import TaskSpec, Version
 from rqflow.dag.xcomarg import XComArg
 from rqflow.exceptions import TemplateError
 
+#: Time of the processor that one field may take.
 LIMIT = timedelta(seconds=1)
 #: Fields whose text a shell reads.
 PROTECTED = frozenset({"bash_command"})
@@ -45,7 +46,7 @@ class Renderer:
         functions: Mapping[str, Any] | None = None,
         filters: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
-        """Render for `version`, each field within `limit`; `unsafe` lifts the protection of bash commands.
+        """Render for `version`, each field within `limit` of the processor; `unsafe` lifts the protection of bash commands.
 
         `functions` and `filters` are the DAG's user_defined_macros and _filters, which only exist where its source is loaded.
         """
@@ -127,7 +128,7 @@ class Renderer:
     def _run(self, template: Template, context: Mapping[str, Any], place: tuple[str, str], *, protected: bool) -> Any:
         environment = template.environment
         assert isinstance(environment, TaskEnvironment)
-        environment.deadline = clock.monotonic() + self._limit
+        environment.deadline = clock.thread_seconds() + self._limit
         stream = template.root_render_func(template.new_context(context, shared=True))  # type: ignore[arg-type]
         pieces: list[Any] = []
         size = 0

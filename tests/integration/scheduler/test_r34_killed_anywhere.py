@@ -264,7 +264,7 @@ def stem(tmp_path: Path, home: Path, redis_url: str) -> Iterator[Stem]:
     made.close()
 
 
-@pytest.mark.timeout(600 if EVERY == 1 else 60)
+@pytest.mark.timeout(600 if EVERY == 1 else 180)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(("make", "thread", "first"), [
     (wiped, "recovery", 1), (wiped, "recorder", 2), (left, "recovery", 3), (left, "recorder", 4), (left, "MainThread", 5), (left, "tidying", 6),

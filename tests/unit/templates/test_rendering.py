@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rqflow.dag import context
 from rqflow.dag.template import Renderer
 from rqflow.dag.version import Version
+from rqflow.dag.xcom_view import XComs
 from rqflow.exceptions import TemplateError
 from tests.unit.builders import a_run, a_task, a_version
 
@@ -124,6 +126,18 @@ def test_limit_counts_from_each_render() -> None:
         with pytest.raises(TemplateError, match="takes longer"):
             renderer.value(slow, variables)
         assert renderer.value("{{ ds }}", variables) == "2024-01-01"
+
+
+def test_waiting_for_what_another_task_left_is_no_endless_loop() -> None:
+    """Redis may be behind a slow link, and the machine busy."""
+    def of_redis(_: Collection[str] | None) -> dict[str, dict[str, str]]:
+        sleep(0.2)
+        return {"other": {"return_value": '"far"'}}
+
+    version = a_version()
+    renderer = Renderer(version, limit=timedelta(seconds=0.1))
+    variables = context.build(version, version.tasks[0], a_run(version), xcoms=XComs(of_redis))
+    assert renderer.value("{{ ti.xcom_pull('other') }} {{ ds | trim }}", variables) == "far 2024-01-01"
 
 
 FILES = {"dags/x.sh": "echo {{ ds }}\n", "dags/lib/part.txt": "part {{ ds }}", ".rqflow-searchpath/0/q.sql": "select '{{ ds }}'", "y.bash": "top"}

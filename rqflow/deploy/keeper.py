@@ -7,7 +7,8 @@ Run as a file of its own, on the standard library alone, so that it starts in mi
 Who uses the Redis holds a shared flock on `users`; the kernel drops it however that process ends, kill -9 included. The keeper
 looks for the moment at which it gets that lock exclusively; after `linger` seconds of it, it ends Redis *while it holds the lock*,
 so that a newcomer waits and then starts a new one. A Redis that dies under its users is started again, unless it ends at once three times in a row.
-A keeper that was killed leaves Redis running; the next user starts a new keeper, which adopts it by its pid.
+A keeper that was killed leaves Redis running; the next user starts a new keeper, which adopts it by its pid. One whose home was removed goes on
+with the file that it has open, until those who use it are gone.
 """
 
 from __future__ import annotations
@@ -29,15 +30,9 @@ STOP_PATIENCE = 60.0
 TOUCH_EVERY = 10.0
 
 
-def lock(path: str, flags: int) -> int:
-    """Return a file descriptor that holds the flock; raises BlockingIOError when LOCK_NB is in `flags` and another has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, flags)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def opened(path: str) -> int:
+    """Return a descriptor of the file, which is made unless it is there."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 class Keeper:
@@ -54,8 +49,9 @@ class Keeper:
 
     def run(self) -> int:
         """Keep Redis until nobody uses it, in the background; return 0 at once, or 1 when another keeper is there already."""
+        keeper, self.users = opened(self.spec["keeper"]), opened(self.spec["users"])
         try:
-            keeper = lock(self.spec["keeper"], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 1
         if os.fork():
@@ -65,10 +61,10 @@ class Keeper:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if self.ours:
             self.start()
-        users = self.watch()
+        self.watch()
         self.end()
         os.close(keeper)
-        os.close(users)  # last: a newcomer that waits for it must find no keeper any more
+        os.close(self.users)  # last: a newcomer that waits for it must find no keeper any more
         return 0
 
     def stop(self, *_: object) -> None:
@@ -91,13 +87,10 @@ class Keeper:
             return False
         return True
 
-    def watch(self) -> int:
-        """Look four times a linger, and at least once a second, until it is over; return the lock that keeps newcomers waiting."""
+    def watch(self) -> None:
+        """Look four times a linger, and at least once a second, until it is over; then hold the lock that keeps newcomers waiting."""
         linger = self.spec["linger"]
-        while True:
-            users = self.unused(linger)
-            if users is not None:
-                return users
+        while not self.is_unused(linger):
             if not self.alive():
                 self.failures = self.failures + 1 if time.monotonic() - self.started < QUICK_END else 0
                 if self.failures >= GIVE_UP_AFTER:
@@ -107,19 +100,26 @@ class Keeper:
             self.touch()
             time.sleep(min(1.0, max(linger / 4, 0.05)))
 
-    def unused(self, linger: float) -> int | None:
-        """Return the exclusive lock when nobody has used Redis for `linger` seconds; each user that comes touches the file."""
+    def is_unused(self, linger: float) -> bool:
+        """Take the exclusive lock when nobody has used Redis for `linger` seconds, and tell so; each user that comes touches the file."""
         if self.ending:
-            return os.open(self.spec["users"], os.O_RDWR | os.O_CLOEXEC)
+            return True
         try:
-            users = lock(self.spec["users"], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.utime(self.spec["users"])
-            return None
-        if time.time() - Path(self.spec["users"]).stat().st_mtime >= linger:
-            return users
-        os.close(users)
-        return None
+            os.utime(self.users)
+            return False
+        if time.time() - os.fstat(self.users).st_mtime >= linger:
+            return True
+        fcntl.flock(self.users, fcntl.LOCK_UN)
+        return False
+
+    def has_other_home(self) -> bool:
+        """Tell whether the home was removed and made anew: what stands there now is not ours."""
+        try:
+            return not os.path.samestat(Path(self.spec["users"]).stat(), os.fstat(self.users))
+        except FileNotFoundError:
+            return False
 
     def touch(self) -> None:
         """Give the sign of life by which other machines see that this home is in use."""
@@ -130,17 +130,21 @@ class Keeper:
             os.utime(self.spec["owner"])
 
     def end(self) -> None:
-        """End Redis in an orderly way (it writes its append-only file), with KILL when it takes too long."""
+        """End Redis in an orderly way (it writes its append-only file), with KILL when it takes too long.
+
+        With KILL at once where its home was made anew: its file is gone, and it would take away the socket of the next one.
+        """
         deadline = time.monotonic() + STOP_PATIENCE
+        replaced = self.has_other_home()
         try:
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, signal.SIGKILL if replaced else signal.SIGTERM)
             while self.alive():
                 if time.monotonic() > deadline:
                     os.kill(self.pid, signal.SIGKILL)
                 time.sleep(0.02)
         except (ProcessLookupError, ChildProcessError):
             pass  # it was gone already
-        for path in (self.spec["socket"], self.spec["owner"]):
+        for path in () if replaced else (self.spec["socket"], self.spec["owner"]):
             with contextlib.suppress(OSError):
                 Path(path).unlink()
 

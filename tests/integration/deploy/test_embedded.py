@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from rqflow.deploy.embedded import Place
 from rqflow.exceptions import BrokerError, ConfigError, Conflict
 from rqflow.settings import RedisSettings, Settings
 from tests.profile import NOISE
-from tests.waiting import until
+from tests.waiting import is_alive, until
 
 MACHINE = statedir.this_machine()
 LINGER = timedelta(seconds=0.4)
@@ -49,7 +50,7 @@ def where(settings: Settings) -> Iterator[Place]:
 
 
 def locked(place: Place) -> bool:
-    return flock.is_held(place.keeper)
+    return place.keeper.exists() and flock.is_held(place.keeper)
 
 
 def user(settings: Settings) -> tuple[subprocess.Popen[str], int]:
@@ -130,6 +131,29 @@ def test_a_keeper_that_dies_is_replaced_by_the_next_user(settings: Settings, whe
             assert embedded.process_id(where) == pid
             assert locked(where)
     until(lambda: not psutil.pid_exists(pid), what="the new keeper to end Redis")
+
+
+def test_a_home_that_was_removed_leaves_no_redis_behind_once_nobody_uses_it(settings: Settings, where: Place) -> None:
+    process, pid = user(settings)
+    shutil.rmtree(settings.home)
+    time.sleep(2 * LINGER.total_seconds())
+    assert is_alive(pid), "somebody uses it"
+    end(process)
+    until(lambda: not is_alive(pid), what="Redis to end")
+
+
+def test_a_home_that_was_made_anew_is_not_disturbed_by_the_end_of_what_was_there_before(settings: Settings, where: Place) -> None:
+    process, before = user(settings)
+    shutil.rmtree(settings.home)
+    statedir.prepare(settings, MACHINE)
+    end(process)
+    with embedded.running(settings, where, MACHINE), redis.Redis.from_url(where.url) as connection:
+        until(lambda: not is_alive(before), what="the old Redis to end")
+        until(lambda: embedded.is_ready(where), what="the new one")
+        connection.set("key", "value")
+    until(lambda: not locked(where), what="the keeper to end")
+    with embedded.running(settings, where, MACHINE), redis.Redis.from_url(where.url) as connection:
+        assert connection.get("key") == b"value"
 
 
 def test_a_newcomer_at_the_moment_of_the_end_gets_a_redis(settings: Settings, where: Place) -> None:

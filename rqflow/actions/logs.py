@@ -116,12 +116,12 @@ def stamp(settings: Settings, run: Run, task_id: str, try_number: int) -> Stamp:
 
 def _let_it_arrive(archive: LogReader, where: PurePosixPath, tries: Sequence[Try]) -> None:
     """Wait a moment for the rest of a log when the try, the only one of `tries`, ended just now."""
-    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if any(map(_ended_just_now, tries)) else 0)
+    deadline = clock.monotonic() + (ARCHIVE_PATIENCE if any(map(ended_just_now, tries)) else 0)
     while not archive.is_whole(where) and clock.monotonic() < deadline:
         clock.sleep(0.05)
 
 
-def _ended_just_now(one: Try) -> bool:
+def ended_just_now(one: Try) -> bool:
     """Tell whether a try ended so recently that its log may still be on its way into the archive."""
     return one.ended_at is not None and (clock.utcnow() - one.ended_at).total_seconds() < JUST_NOW
 

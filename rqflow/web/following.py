@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +14,7 @@ from rqflow.actions.logview.ending import ending
 from rqflow.actions.logview.following import Follower
 from rqflow.actions.logview.view import Place
 from rqflow.exceptions import ServiceUnreachable
-from rqflow.recorder.archive import PATIENCE, LogReader
+from rqflow.recorder.archive import PATIENCE
 from rqflow.web.news import Newsroom
 from rqflow.web.rendering import environment
 
@@ -50,7 +49,7 @@ async def followed(place: Place, anew: Callable[[], Place], start: int, url: str
             # Who is far behind goes on at once.
             await asyncio.sleep(0 if told[1] else BREATH)
             continue
-        is_whole = _is_whole(place)
+        is_whole = place.is_whole()
         if now - asked > (SELDOM if is_whole else ASK):
             asked = now
             place = await run_in_threadpool(_as_it_is, place, anew)
@@ -85,10 +84,6 @@ def _next(follower: Follower, url: str) -> tuple[bytes, bool] | None:
             "lines": lines.render(lines=grown.lines, first=None, url=url) if grown.lines else "",
             "open": lines.render(lines=[grown.open], first=None, url=url) if grown.open else ""}
     return message("grown", data, str(grown.upto)), grown.is_part
-
-
-def _is_whole(place: Place) -> bool:
-    return LogReader(place.path.parent).is_whole(PurePosixPath(place.path.name))
 
 
 def _as_it_is(place: Place, anew: Callable[[], Place]) -> Place:

@@ -220,7 +220,7 @@ def test_without_scripts_login_lists_run_log_trigger_clear_and_pause_work(standi
     head = page.locator("#run-head .state").first
     shown_until(page, lambda: "failed" in head.inner_text())
     page.locator(".run-rows a[data-task=check]").click()
-    shown_until(page, lambda: "exit 3" in page.locator(".log-frame").inner_text())
+    shown_until(page, lambda: "exit 3" in page.locator(".log-frame").inner_text() and page.locator(".log-text").count() > 0)
     expect(page.locator(".log-text >> nth=0")).to_have_text("cannot go on")
     walk(standing, check="echo well")
     page.locator("#panel").get_by_role("link", name="Clear…").click()

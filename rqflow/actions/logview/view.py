@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rqflow import clock
 from rqflow.actions import logs
@@ -14,6 +14,7 @@ from rqflow.actions.logview.logfile import LogFile, opened
 from rqflow.actions.model import Run, TaskInstance, Try
 from rqflow.exceptions import NotFound
 from rqflow.recorder import logtimes
+from rqflow.recorder.archive import LogReader
 from rqflow.settings import Settings
 from rqflow.states import TaskState
 
@@ -42,6 +43,15 @@ class Place:
     def may_grow(self) -> bool:
         """Whether more may come, as far as the run was known when it was read."""
         return self.task.try_number <= self.try_number and self.task.state in _GROWS
+
+    def is_whole(self) -> bool:
+        """Tell whether the end of the log is in the archive too."""
+        return LogReader(self.path.parent).is_whole(PurePosixPath(self.path.name))
+
+    def is_arriving(self) -> bool:
+        """Tell whether the try ended so recently that the rest of its log may still be on its way from the worker."""
+        one = self.one
+        return one is not None and bool(one.worker) and logs.ended_just_now(one) and not self.is_whole()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,7 +40,9 @@ def get_log(request: Request, hub: TheHub, dag_id: str, dag_run_id: str, task_id
     is_whole = full_content or seen["download_logs"]
     at = 0 if full_content else seen["log_pos"]
     data = _part(_bytes(hub, where, at), WHOLE if is_whole else PART)
-    after = {"download_logs": is_whole, "end_of_log": not where.may_grow and at + len(data) >= _size(where), "log_pos": at + len(data)}
+    upto = at + len(data)
+    is_over = not (where.may_grow or where.is_arriving()) and upto >= _size(where)
+    after = {"download_logs": is_whole, "end_of_log": is_over, "log_pos": upto}
     # Airflow gives pairs of host and text, written as Python writes a list.
     return Answer({"content": str([(host, data.decode("utf-8", "replace"))]), "continuation_token": _token(after)})
 

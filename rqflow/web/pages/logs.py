@@ -41,6 +41,8 @@ class LogPanel:
 
     place: Place
     block: Block
+    #: Whether the rest of it is on its way, though the try has ended.
+    is_arriving: bool
     #: Where the log is, without its last slash.
     url: str
     #: How the try ended; empty while it goes on.
@@ -49,6 +51,11 @@ class LogPanel:
     held: str
     #: What shows the same on the command line.
     command: str
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is followed."""
+        return self.place.may_grow or self.is_arriving
 
     @property
     def resumes_at(self) -> int:
@@ -80,9 +87,11 @@ def panel(hub: Hub, indexes: LineIndexes, place: Place, wanted: Wanted) -> LogPa
     run, task_id, number = place.run, place.task.task_id, place.try_number
     ended = ending(place.one) if place.one else ""
     held = logs.held_back(hub.live, hub.settings, run, task_id, number) if ended and not hub.away else ""
+    # Before the block is read: what comes between the two is in the block, or is followed.
+    is_arriving = place.is_arriving()
     return LogPanel(
-        place=place, block=view.block(place, indexes, wanted), url=url_of(run.run_key, task_id, number), ending=ended, held=held,
-        command=f"rqflow task logs {shlex.join([run.run_key, task_id])} --try {number}")
+        place=place, is_arriving=is_arriving, block=view.block(place, indexes, wanted), url=url_of(run.run_key, task_id, number),
+        ending=ended, held=held, command=f"rqflow task logs {shlex.join([run.run_key, task_id])} --try {number}")
 
 
 def url_of(run_key: str, task_id: str, try_number: int) -> str:

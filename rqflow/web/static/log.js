@@ -131,7 +131,7 @@ class LogView {
     this.ending.hidden = !this.ending.textContent;
     if (!this.scroller.querySelector(".log-line")) {
       const none = this.scroller.querySelector(".log-none");
-      if (none) none.textContent = "It printed nothing.";
+      if (none) none.textContent = told.held ? "There is no log of this try here." : "It printed nothing.";
     }
     if (this.following) this.toBottom();
     this.pill();

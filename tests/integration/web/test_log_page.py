@@ -70,6 +70,19 @@ def test_r55_the_text_of_the_page_is_the_bytes_of_the_file_while_it_grows(site: 
     assert page.evaluate(SHOWN)[-1] == "rqflow: exit code 1"
 
 
+def test_the_rest_of_a_log_comes_by_itself_also_when_the_try_has_ended_before(site: Site, window: Window) -> None:
+    log = Written(site)
+    page = window.page
+    page.goto(log.url)
+    page.wait_for_selector("text=The log is on its way here.")
+    log.write(b"one\n")
+    until(lambda: page.evaluate(SHOWN) == ["one"], what="the first line")
+    log.write(b"rqflow: exit code 1\n", is_whole=True)
+    until(lambda: page.evaluate(SHOWN) == ["one", "rqflow: exit code 1"], what="the last line")
+    page.wait_for_selector(".log-frame:not([data-grows])")
+    assert "exit 1 after" in page.inner_text(".log-end")
+
+
 def test_who_scrolls_up_is_left_alone_until_they_jump_to_the_end(site: Site, window: Window) -> None:
     log = Written(site, running=True)
     log.write(b"".join(b"line %d\n" % number for number in range(1, 301)))

@@ -145,12 +145,14 @@ def test_lines_are_found_with_their_numbers_and_a_search_goes_on(site: Site) -> 
     assert browser.get(f"{log.url}/number", params={"at": log.file.stat().st_size - 14}).json() == {"line": 5001}
 
 
-def test_what_is_not_there_is_said(site: Site) -> None:
+def test_what_is_not_there_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Written(site)
     browser = site.browser("ann")
     page = browser.get(log.url)
     assert page.status_code == 200
-    assert "no log of this try" in page.text
+    assert "The log is on its way here." in page.text, "its try ended just now"
+    monkeypatch.setattr(logs, "JUST_NOW", 0.0)
+    assert "no log of this try" in browser.get(log.url).text
     base = f"/runs/{log.run.run_key}/logs"
     assert [browser.get(url).status_code for url in (f"{base}/a/2", f"{base}/a/0", f"{base}/b/1", "/runs/0123456789abcdef/logs/a/1")] == [404] * 4
     assert browser.get(f"{log.url}/raw").status_code == 404

@@ -78,7 +78,7 @@ def list_(app: App, printer: Printer) -> None:
 @click.option("--full-name", default="", help="Name as people say it.")
 @click.option("--email", default="", help="Mail address.")
 @click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from stdin, one line.")
-@click.option("--no-password", "without", is_flag=True, help="They set one by a link (user setup-link), or come through a proxy.")
+@click.option("--no-password", "without", is_flag=True, help="They set one by a link (user setup-link), or come through a proxy or a provider.")
 @output.listing
 @pass_app
 def add(app: App, printer: Printer, name: str, role: str, full_name: str, email: str, from_stdin: bool, without: bool) -> None:

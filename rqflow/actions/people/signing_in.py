@@ -104,7 +104,6 @@ def by_voucher(engine: Engine, username: str, *, source: Source, role: Role | No
     """
     with reading(engine) as connection:
         record = users.get(connection, username)
-        is_kept = bool(users.password_hash(connection, username))
     if record is None and role is not None:
         try:
             record = people.add(engine, username, role=role, by=username, source=source, full_name=full_name, email=email)
@@ -112,14 +111,19 @@ def by_voucher(engine: Engine, username: str, *, source: Source, role: Role | No
             with reading(engine) as connection:
                 record = users.get(connection, username)
     if record is None:
-        raise NotPermitted(f"there is no user {username}", hint=f"An administrator can add them: rqflow user add {username}")
+        raise NotPermitted(f"there is no user {username}", hint=f"An administrator can add them: rqflow user add {username} --no-password")
     if not record.is_active:
         raise NotPermitted(f"user {username} is disabled", hint="An administrator can enable them.")
-    if source is Source.OIDC and is_kept and record.source != source.value:
+    if source is Source.OIDC and record.source != source.value and _has_password(engine, username):
         _fail(engine, username, ip, "not the provider's")
         raise NotPermitted(f"user {username} logs in with a password here, and not by the provider",
                            hint=f"If both are the same person, an administrator says so by `rqflow user edit {username} --source oidc`")
     return Person(record.username, Role(record.role))
+
+
+def _has_password(engine: Engine, username: str) -> bool:
+    with reading(engine) as connection:
+        return bool(users.password_hash(connection, username))
 
 
 def begin(engine: Engine, person: Person, *, ip: str, agent: str, lifetime: timedelta, how: str) -> NewSession:

@@ -146,7 +146,9 @@ def test_an_account_with_a_password_is_the_providers_only_when_an_administrator_
 def test_somebody_who_was_added_without_a_password_comes_by_the_provider(site: Site, configure: Configure, provider: tuple[Provider, str]) -> None:
     configure(oidc_issuer=provider[1], oidc_client_id="rqflow", proxy_role="")
     browser = site.browser()
-    assert "There is no user ann" in browser.get(back_from(browser)).text
+    refused = browser.get(back_from(browser)).text
+    assert "There is no user ann" in refused
+    assert "rqflow user add ann --no-password" in refused, "with one, the provider would not let them in"
     users.add(site.engine, "ann", role=Role.VIEWER, by="test")
     assert browser.get(back_from(browser)).status_code == 303
 

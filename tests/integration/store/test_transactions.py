@@ -19,7 +19,7 @@ from tests.integration.store.test_runs import NOON
 
 
 def test_deadlock_is_repeated_until_both_are_done(engine: Engine) -> None:
-    """Reliability 80: a real deadlock."""
+    """Reliability 80: a real deadlock. Who is to go on after it may wake so late that the other, which tries again, meets it in a second one."""
     with transaction(engine) as connection:
         pools.put(connection, "a", 0)
         pools.put(connection, "b", 0)
@@ -41,7 +41,7 @@ def test_deadlock_is_repeated_until_both_are_done(engine: Engine) -> None:
         thread.join()
     with reading(engine) as connection:
         assert [found.slots for found in pools.list_all(connection)] == [2, 2]
-    assert sum(tries.values()) == (2 if engine.dialect.name == "sqlite" else 3)
+    assert tries == {"ab": 1, "ba": 1} if engine.dialect.name == "sqlite" else sum(tries.values()) >= 3
 
 
 def test_busy_file_is_waited_for(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     assert sshd.poll() is None
     for process in made.processes:
         process.kill()
+    for process in made.processes:  # after all are killed: what sshd began keeps its pipe open as long as its ssh lives
         process.communicate()
 
 

@@ -25,6 +25,8 @@ class Process:
     session: int
     started: int
     name: str
+    #: It waits for SIGCONT.
+    is_stopped: bool = False
 
     def __str__(self) -> str:
         """Return what a person needs to find it: what it runs now, which is not what it was forked from."""
@@ -53,7 +55,8 @@ def read(pid: int) -> Process | None:
     if not field or field[0] in _GONE:
         return None
     name = head.partition(b"(")[2].decode(errors="replace")
-    return Process(pid, parent=int(field[1]), group=int(field[2]), session=int(field[3]), started=int(field[19]), name=name)
+    return Process(pid, parent=int(field[1]), group=int(field[2]), session=int(field[3]), started=int(field[19]), name=name,
+                   is_stopped=field[0] == "T")
 
 
 def name_of_this() -> str:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from rqflow.wire import decode, encode
 from rqflow.worker import processes
+from rqflow.worker.attending import attend
 from rqflow.worker.confinement import Confinement
 from rqflow.worker.shepherd_protocol import Start
 
@@ -102,6 +103,10 @@ def _become(request: Start, confinement: Confinement, environment: Mapping[str, 
         os.setsid()
         if os.read(may_go, 1) != _GO:
             os._exit(_NOT_STARTED)
+        if "errand" in (request.account or {}):
+            sudo = os.fork()
+            if sudo:
+                attend(sudo)
         confinement.enter()
         os.umask(umask)
         os.chdir(request.cwd)

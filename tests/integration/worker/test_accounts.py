@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import accounts
@@ -318,6 +319,20 @@ def test_a_worker_that_is_not_root_runs_tasks_as_others_by_sudo(by_sudo: Site, p
     assert "sudo" in refused or "password" in refused
     assert "`rqflow worker sudoers` prints the line that sudo needs" in by_sudo.log(run, "refused")
     assert not (place.shared / "ran").exists()
+
+
+def test_a_task_by_sudo_may_be_stopped_and_goes_on_or_is_ended_in_time(by_sudo: Site, place: Place) -> None:
+    """sudo stops itself with what it runs, and does not go on by itself."""
+    by_sudo.start()
+    run = by_sudo.run(a_version(specs=[
+        as_ann(place, "paused", f"echo $$ > {place.shared}/p; kill -STOP $$; exit 3"),
+        as_ann(place, "late", "kill -STOP $$", execution_timeout=1.0),
+    ]))
+    assert by_sudo.until(run, "failed", "late").reason == "timeout after 1s"
+    paused = psutil.Process(int(until(lambda: (place.shared / "p").exists() and (place.shared / "p").read_text(), what="the task to run")))
+    until(lambda: paused.status() == psutil.STATUS_STOPPED, what="the task to be stopped")
+    paused.resume()
+    assert by_sudo.until(run, "failed", "paused").reason == "exit code 3"
 
 
 def test_kill_and_timeout_reach_all_of_a_task_by_sudo(by_sudo: Site, place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tests.e2e.lab import Lab, states, tasks
+from tests.waiting import until
 
 
 def test_r84_pipes_succeed_as_in_airflow_unless_pipefail_and_scripts_run_without_a_blank(lab: Lab) -> None:
@@ -86,7 +87,8 @@ def test_the_log_keeps_every_byte_and_names_the_end(lab: Lab) -> None:
             BashOperator(task_id="odd", bash_command=r"printf '\377\000\033[31mred\033[0m\r50%%\r100%%\n'; exit 3")
     """)
     run = lab.outcome(file)
-    path = next(lab.home.glob("state/*/logs/bytes/odd/*/1.log"))
+    path = until(lambda: next((log for log in lab.home.glob("state/*/logs/bytes/odd/*/1.log") if not log.stat().st_mode & 0o200), None),
+                 what="the log to come whole")
     kept = path.read_bytes()
     assert kept.startswith(b"\377\000\033[31mred\033[0m\r50%\r100%\n")
     last = kept.decode(errors="replace").splitlines()[-1]

@@ -76,8 +76,10 @@ function push_work(run, item)
   if item then call.work[#call.work + 1] = {run = run, item = item} end
 end
 
+-- No task is left; and nothing to be delivered or judged anew, which may open one of its tasks again, or change how it ends.
 local function close_if_done(run)
   if run.left > 0 or run.state ~= 'running' then return end
+  if redis.call('EXISTS', K.RUN .. run.key .. ':f', K.RUN .. run.key .. ':v') > 0 then return end
   if run.expired then
     run.state = 'failed'
   elseif run.cancel and (run.n.cancelled or 0) > 0 then
@@ -234,7 +236,7 @@ function DO.e(run, from)
 end
 
 function DO.x(run, from)
-  -- A run that had ended with this left to do may have been opened again by a clear.
+  -- Under earlier releases a run could end with this left to do, and be opened again by a clear.
   if not run.cancel then return end
   for index = from, run.total - 1 do
     if call.budget <= 0 then return {'x', index} end

@@ -190,6 +190,8 @@ def test_a_cancel_that_was_broken_off_spares_what_is_cleared_after_the_end(broke
     tell(broker, end(running[1]), end(running[2]))
     assert broker.steps.call("cancel", {"run": run.key, "by": "somebody"})["unfinished"] == [run.key]
     broker.turn(queues=(), wanted=0, ends=[end(running[0], TaskState.FAILED)])
+    assert (broker.run_status(run.key).state, broker.clear(run.key, [2], "somebody")) == (RunState.RUNNING, [2]), "it has not ended before all is done"
+    broker.advance_all([run.key])
     assert broker.run_status(run.key).state is RunState.CANCELLED
     broker.clear(run.key, [2], "somebody")
     assert [each.index for each in claim(broker)] == [2]
@@ -280,6 +282,24 @@ def test_what_a_mark_takes_back_in_a_run_that_is_being_cancelled_is_cancelled(br
     broker.cancel_run(run.key, "me")
     broker.mark(run.key, [first.index], TaskState.SUCCESS, "me")
     assert states(broker, run.key) == {"a": "success", "long": "running", "b": "cancelled"}
+
+
+def test_a_run_does_not_end_before_all_that_a_mark_takes_back_is_judged(broker: Broker, db: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task with more downstream tasks than one step may touch."""
+    set_budget(monkeypatch, 1)
+    version = a_version({"a": [], "b": ["a"], "c": ["a"]})
+    run = a_run(version)
+    broker.create_run(run, version)
+    broker.mark(run.key, [1], TaskState.SKIPPED, "me")
+    tell(broker, end(claim(broker)[0], TaskState.FAILED))
+    broker.advance_all([run.key])
+    assert (states(broker, run.key), broker.run_status(run.key).state) == ({"a": "failed", "b": "skipped", "c": "upstream_failed"}, RunState.FAILED)
+    broker.mark(run.key, [0], TaskState.SUCCESS, "me")
+    broker.advance_all([run.key])
+    assert (states(broker, run.key), broker.run_status(run.key).state) == ({"a": "success", "b": "skipped", "c": "queued"}, RunState.RUNNING)
+    assert db.zscore(keys.LIVE, run.key) is not None
+    tell(broker, end(claim(broker)[0], TaskState.SUCCESS))
+    assert broker.run_status(run.key).state is RunState.SUCCESS
 
 
 def test_a_retry_waits_its_delay_and_counts_its_tries(broker: Broker, db: redis.Redis) -> None:

@@ -127,6 +127,13 @@ class Model:
                     self.skipped_by[below] = index
         self.settle()
 
+    def restore(self) -> None:
+        """Redis knows only what the history told it: what waited for a worker is judged anew, by what its upstream tasks are now."""
+        for index, state in self.state.items():
+            if state == READY:
+                self.state[index] = "pending"
+        self.settle()
+
     def due(self, index: int) -> None:
         self.state[index] = READY
         self.ran.discard(index)

@@ -261,6 +261,7 @@ class RandomRuns(RuleBasedStateMachine):
         for key, reply in replies.items():
             self.connection.hset(key, mapping=reply)
         restore(self.control, self.run, self.version, remembered, cancelled_by=cancel.decode() if cancel else "")
+        self.model.restore()
         for index, state in self.model.marked.items():
             self.control.mark(self.run.key, [index], TaskState(state), "somebody")
 

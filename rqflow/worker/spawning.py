@@ -104,6 +104,7 @@ def _become(request: Start, confinement: Confinement, environment: Mapping[str, 
         if os.read(may_go, 1) != _GO:
             os._exit(_NOT_STARTED)
         if "errand" in (request.account or {}):
+            # Outside the limits, which are the task's.
             sudo = os.fork()
             if sudo:
                 attend(sudo)
